@@ -1,0 +1,44 @@
+"""Clean training data by Outlier Gradient Analysis (Chhabra et al., ICML 2025, arXiv 2405.03869).
+
+What the commands do, these functions do, under the same names:
+
+    config = ogacli.load_config("config.yaml")
+    run = ogacli.scan(config)
+    ogacli.trim(run, "clean.csv")
+
+Each name is imported when it is first used, so that ``import ogacli`` does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ogacli.config import Config as Config
+    from ogacli.config import load_config as load_config
+    from ogacli.gate import gate as gate
+    from ogacli.run import Run as Run
+    from ogacli.scan import scan as scan
+    from ogacli.train import train as train
+    from ogacli.trim import load_kept as load_kept
+    from ogacli.trim import trim as trim
+
+_HOMES = {
+    "Config": "config",
+    "Run": "run",
+    "gate": "gate",
+    "load_config": "config",
+    "load_kept": "trim",
+    "scan": "scan",
+    "train": "train",
+    "trim": "trim",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ogacli' has no attribute {name!r}")
+    return getattr(import_module(f"ogacli.{_HOMES[name]}"), name)

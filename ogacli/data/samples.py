@@ -1,0 +1,196 @@
+"""``Samples``: what is known of a dataset without reading it, and the reader that reads it in batches.
+
+Row i of everything is ``ids[i]``. A row's *position* is where it stands in the source; the two differ
+only where the config asked for a part of the source.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor
+
+from ogacli.errors import DataError
+
+Inputs = Any
+"""What the network is called with: a tensor [b, ...], or a mapping of names to tensors [b, ...]."""
+
+
+class Unreadable(Exception):
+    """Raised by a reader for a sample that cannot be read; the sample is quarantined with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How a sample is shown to a person: a picture (PNG bytes), or text."""
+
+    kind: str
+    """``image`` or ``text``."""
+    content: bytes
+
+
+class Reader(Protocol):
+    """Reads samples by position. It is sent to worker processes, so it must pickle."""
+
+    in_memory: bool
+    """True where reading is a mere look-up, so that worker processes would only cost."""
+
+    def read(self, positions: Sequence[int]) -> tuple[Inputs | None, Mapping[int, str]]:
+        """The inputs of the readable ones, in order, and the reason for each of the others.
+
+        Returns:
+            Inputs (None where nothing could be read) and ``{index in positions: reason}``.
+        """
+        ...
+
+    def preview(self, position: int) -> Preview:
+        """The sample as a person would want to see it; at most some kilobytes.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        ...
+
+    def file(self, position: int) -> Path | bytes | None:
+        """The file that the sample was read from (its path, or its bytes where it lies in an archive or
+        bucket); None where samples are not files.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples, read."""
+
+    rows: Int64[Tensor, " b"]
+    """Which rows of the ``Samples`` these are."""
+    inputs: Inputs
+    labels: Shaped[Tensor, "b ..."]
+    quarantined: Mapping[int, str]
+    """``{row: reason}`` of the samples that were asked for but could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A dataset as a table: ids, labels, and a reader for the inputs.
+
+    Raises:
+        DataError: Lengths differ, an id occurs twice, a label is out of range or not finite, or there
+            is no sample at all.
+    """
+
+    ids: pa.StringArray
+    """Unique and stable, [n]."""
+    positions: Int64[Tensor, " n"]
+    """The row of each sample in its source."""
+    labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
+    """Class indices; or 0/1 per class (multi-label); or the targets of a regression."""
+    classes: tuple[str, ...]
+    """The class names, k of them; empty for a regression."""
+    reader: Reader
+    signature: str
+    """What identifies the inputs beside ids and labels: a hash of the arrays, or of names and sizes."""
+    truth: Int64[Tensor, " n"] | None = None
+    """The true class indices, where known; used only to evaluate."""
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if n == 0:
+            raise DataError("the dataset is empty", expected="at least one sample")
+        for name in ("positions", "labels", "truth"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise DataError(f"{n} ids but {len(column)} {name}")
+        self._check_ids()
+        self._check_labels("label", self.labels)
+        if self.truth is not None:
+            self._check_labels("truth", self.truth)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def categorical(self) -> bool:
+        """True where every sample has one class."""
+        return not self.labels.is_floating_point()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, labels, class names and the signature of the inputs."""
+        digest = hashlib.sha256(self.signature.encode())
+        for name in self.classes:
+            digest.update(name.encode() + b"\0")
+        for chunk in (self.ids.slice(i, 65536) for i in range(0, len(self), 65536)):
+            digest.update("\0".join(chunk.to_pylist()).encode())
+        for column in (self.labels, self.truth):
+            if column is not None:
+                digest.update(column.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def read(self, rows: Sequence[int]) -> Batch:
+        """Read some rows; those that cannot be read are left out and named in ``quarantined``."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        inputs, failures = self.reader.read(self.positions[index].tolist())
+        if failures:
+            readable = torch.tensor([i not in failures for i in range(len(index))])
+            quarantined = {int(index[i]): reason for i, reason in failures.items()}
+            index = index[readable]
+        else:
+            quarantined = {}
+        return Batch(index, inputs, self.labels[index], quarantined)
+
+    def select(self, rows: Int64[Tensor, " m"]) -> "Samples":
+        """The samples of these rows, in this order."""
+        return replace(
+            self,
+            ids=self.ids.take(pa.array(rows.numpy())),
+            positions=self.positions[rows],
+            labels=self.labels[rows],
+            truth=None if self.truth is None else self.truth[rows],
+        )
+
+    def label_name(self, label: int) -> str:
+        """The name of a class."""
+        return self.classes[label]
+
+    def _check_ids(self) -> None:
+        if self.ids.null_count:
+            raise DataError("an id is missing", place=f"row {self.ids.is_null().index(True).as_py()}")
+        counts = self.ids.value_counts()
+        repeated = counts.filter(pa.compute.greater(counts.field("counts"), 1))
+        if len(repeated):
+            raise DataError(
+                f"{len(repeated)} ids occur more than once",
+                found=", ".join(repr(name) for name in repeated.field("values")[:5].to_pylist()),
+                expected="unique ids",
+                hint="name a column of unique values as `id`, or leave `id` out to number the samples",
+            )
+
+    def _check_labels(self, noun: str, labels: Tensor) -> None:
+        if labels.is_floating_point():
+            bad = ~torch.isfinite(labels).reshape(len(labels), -1).all(1)
+            expected = "finite numbers"
+        else:
+            bad = (labels < 0) | (labels >= len(self.classes))
+            expected = f"0 to {len(self.classes) - 1} ({len(self.classes)} classes)"
+        if bad.any():
+            row = int(bad.int().argmax())
+            count = int(bad.sum())
+            raise DataError(
+                f"{noun} out of range" + (f", as in {count - 1} more samples" if count > 1 else ""),
+                place=f"sample {self.ids[row].as_py()!r}",
+                found=labels[row].tolist(),
+                expected=expected,
+            )
+
+
+def numbered(n: int) -> pa.StringArray:
+    """Ids for samples that have none: ``"0"``, ``"1"``, .."""
+    return pa.array(np.arange(n)).cast(pa.string())

@@ -1,0 +1,92 @@
+"""Which samples of a source, and with which labels: ``limit``, ``manifest`` and ``flip``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import torch
+from pydantic import Field
+
+from ogacli.data.samples import Samples
+from ogacli.errors import DataError
+from ogacli.options import Options
+from ogacli.tables import read_table
+
+
+class Limit(Options):
+    """A random part of the samples."""
+
+    count: Annotated[int, Field(ge=1)]
+    """How many."""
+    seed: int = 0
+    """Which."""
+
+
+def limited(samples: Samples, limit: int | Limit) -> Samples:
+    """The first so many, or a seeded random choice in the order of the source."""
+    if isinstance(limit, int):
+        return samples.select(torch.arange(min(limit, len(samples))))
+    generator = torch.Generator().manual_seed(limit.seed)
+    rows = torch.randperm(len(samples), generator=generator)[: limit.count]
+    return samples.select(rows.sort().values)
+
+
+def flip_labels(samples: Samples, share: float, seed: int) -> Samples:
+    """Give ``round(share * n)`` samples another class, drawn uniformly from the others.
+
+    Raises:
+        DataError: The labels are not classes, or there is only one class.
+    """
+    k = len(samples.classes)
+    if not samples.categorical or k < 2:
+        raise DataError("cannot flip these labels", expected="one of at least two classes a sample")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(samples), generator=generator)[: round(share * len(samples))]
+    labels = samples.labels.clone()
+    labels[chosen] = (labels[chosen] + torch.randint(1, k, (len(chosen),), generator=generator)) % k
+    truth = samples.labels if samples.truth is None else samples.truth
+    return replace(samples, labels=labels, truth=truth)
+
+
+def kept_ids(samples: Samples, manifest: Path) -> Samples:
+    """The samples that a manifest of ``oga trim`` kept or relabelled.
+
+    Raises:
+        DataError: The manifest cannot be read, or names a label that the data does not have.
+    """
+    table = read_table(manifest)
+    missing = {"id", "fate"} - set(table.column_names)
+    if missing:
+        raise DataError(
+            f"no column {', '.join(sorted(missing))}",
+            place=str(manifest),
+            found=", ".join(table.column_names),
+            expected="a manifest written by `oga trim`",
+        )
+    names = table.column("id").cast(pa.string()).to_pylist()
+    fates = dict(zip(names, table.column("fate").to_pylist(), strict=True))
+    ids = samples.ids.to_pylist()
+    rows = [row for row, name in enumerate(ids) if fates.get(name) in ("kept", "relabelled")]
+    if not rows:
+        raise DataError(
+            "the manifest keeps none of the samples",
+            place=str(manifest),
+            found=f"ids such as {names[0]!r}" if names else "no rows",
+            expected=f"ids such as {ids[0]!r}",
+        )
+    labels = samples.labels.clone()
+    if "relabelled" in fates.values():
+        given = dict(zip(names, table.column("new_label").to_pylist(), strict=True))
+        index = {name: i for i, name in enumerate(samples.classes)}
+        for row in rows:
+            if fates[ids[row]] == "relabelled":
+                if given[ids[row]] not in index:
+                    raise DataError(
+                        "unknown class",
+                        place=f"{manifest}: sample {ids[row]!r}",
+                        found=repr(given[ids[row]]),
+                        expected=f"one of {', '.join(samples.classes)}",
+                    )
+                labels[row] = index[given[ids[row]]]
+    return replace(samples, labels=labels).select(torch.tensor(rows))

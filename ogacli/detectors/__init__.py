@@ -1,0 +1,49 @@
+"""``GradientBatch`` -> score: one file a detector.
+
+A new detector is a new file here with one class under ``@detectors.register``, named as its module.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Protocol
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.gradients import GradientBatch
+from ogacli.options import Options
+from ogacli.registry import Registry
+
+DEFAULT = "isolation_forest"
+"""The detector of a config that names none."""
+
+
+class Detector(Protocol):
+    """Scores samples by their gradients; **higher = more anomalous**."""
+
+    def fit_size(self, n: int) -> int:
+        """How many of n samples it must see before it can score; 0: none."""
+        ...
+
+    def fit(self, batches: Iterable[GradientBatch]) -> None:
+        """See ``fit_size(n)`` samples, in random order."""
+        ...
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The scores of one batch."""
+        ...
+
+    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The final scores, once all samples that could be scored have one."""
+        ...
+
+
+class DetectorOptions(Options):
+    """What every ``detector:`` section must be able to do."""
+
+    @abstractmethod
+    def detector(self) -> Detector:
+        """The detector that these options describe, not fitted yet."""
+
+
+detectors: Registry[type[DetectorOptions]] = Registry("ogacli.detectors", "detector")

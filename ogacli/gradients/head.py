@@ -1,0 +1,41 @@
+"""The head's per-sample gradients, from one forward pass: no backward, and no [b, k * h] matrix.
+
+The head is linear, so the gradient of sample i is the outer product of its residual and its features.
+"""
+
+import torch
+
+from ogacli.data import Batch
+from ogacli.gradients.batch import GradientBatch, Part
+from ogacli.gradients.layers.linear import Outer, Plain
+from ogacli.losses import Loss
+from ogacli.models.network import Model
+
+
+class HeadGradients:
+    """Computes ``GradientBatch``es of the head of a model."""
+
+    def __init__(self, model: Model, loss: Loss) -> None:
+        self.model = model
+        self.loss = loss
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> GradientBatch:
+        """The gradients of the samples of one batch, which lies on the model's device."""
+        outputs = self.model.outputs(batch)
+        logits = outputs.logits.float()
+        residual = self.loss.residual(logits, batch.labels)
+        part: Part
+        if outputs.features is None:
+            part, features = Plain(residual), None
+        else:
+            features = outputs.features.float()
+            part = Outer(features, residual, outputs.bias)
+        return GradientBatch(
+            rows=batch.rows,
+            labels=batch.labels,
+            logits=logits,
+            residual=residual,
+            features=features,
+            parts=[part],
+        )

@@ -1,0 +1,127 @@
+"""The loss of one sample, and its *residual*: the gradient of that loss with respect to the logits.
+
+In: logits [b, k] and labels. Out: residual [b, k] or value [b], one loss a sample, never averaged.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from ogacli.errors import GradientError
+from ogacli.options import Options
+
+
+class LossOptions(Options):
+    """The ``loss:`` section: what the model was trained with."""
+
+    name: Literal["cross_entropy", "bce_with_logits", "mse", "python"] = "cross_entropy"
+    """``cross_entropy`` for one class a sample, ``bce_with_logits`` for several, ``mse`` for a regression,
+    ``python`` for one of your own."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of ``cross_entropy``."""
+    factory: str | None = None
+    """Of ``python``: ``package.module:function`` with the arguments ``(logits, labels)``, which returns one
+    loss a sample, [b]."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LossOptions":
+        if (self.name == "python") != (self.factory is not None):
+            raise ValueError("`factory` belongs to `name: python`, and only there")
+        if self.label_smoothing and self.name != "cross_entropy":
+            raise ValueError("`label_smoothing` belongs to `name: cross_entropy`")
+        return self
+
+    def loss(self) -> "Loss":
+        """The loss that these options describe."""
+        return Loss(self)
+
+
+class Loss:
+    """A loss of one sample, summed over nothing but that sample's own logits."""
+
+    def __init__(self, options: LossOptions) -> None:
+        self.options = options
+        self._own = None if options.factory is None else imported(options.factory)
+
+    def value(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """The loss of each sample.
+
+        Raises:
+            GradientError: A loss of the user's own does not return one value a sample.
+        """
+        match self.options.name:
+            case "cross_entropy":
+                smoothing = self.options.label_smoothing
+                return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+            case "bce_with_logits":
+                targets = labels.to(logits.dtype).reshape(logits.shape)
+                return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+            case "mse":
+                return (logits - labels.to(logits.dtype).reshape(logits.shape)).square().sum(1)
+            case _:
+                assert self._own is not None
+                found = self._own(logits, labels)
+                if not isinstance(found, Tensor) or found.shape != (len(logits),):
+                    shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+                    raise GradientError(
+                        "the loss does not return one value a sample",
+                        place=f"loss.factory {self.options.factory}",
+                        found=shape,
+                        expected=f"[{len(logits)}]",
+                        hint="use reduction='none'",
+                    )
+                return found
+
+    def residual(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
+        """The gradient of each sample's loss with respect to its logits.
+
+        Under cross-entropy this is softmax minus the target distribution. For the given class that
+        difference cancels to zero in confident samples, so it is taken as minus the sum of the others.
+        """
+        if self.options.name != "cross_entropy":
+            return self._differentiate(logits, labels)
+        with torch.no_grad():
+            smoothing, k = self.options.label_smoothing, logits.shape[1]
+            residual = torch.softmax(logits, 1)
+            if smoothing:
+                residual = residual - smoothing / k
+            index = labels[:, None]
+            others = residual.scatter(1, index, 0.0).sum(1, keepdim=True)
+            return residual.scatter(1, index, -others)
+
+    def _differentiate(self, logits: Tensor, labels: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            own = logits.detach().clone().requires_grad_()
+            total = self.value(own, labels.clone() if labels.is_inference() else labels).sum()
+            if not total.requires_grad:
+                raise GradientError(
+                    "the loss does not depend on the logits", place=f"loss {self.options.name}"
+                )
+            (residual,) = torch.autograd.grad(total, own)
+        return residual
+
+
+def imported(name: str) -> Any:
+    """The object that ``package.module:attribute`` names.
+
+    Raises:
+        GradientError: It cannot be imported or does not exist.
+    """
+    module, colon, attribute = name.partition(":")
+    try:
+        if not (module and colon and attribute):
+            raise ImportError("not of the form package.module:function")
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise GradientError(
+            "cannot be imported",
+            place=name,
+            found=str(error),
+            expected="package.module:function that Python can import",
+            hint="install the package, or run oga in the folder that holds the module",
+        ) from None

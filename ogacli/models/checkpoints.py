@@ -1,0 +1,4 @@
+"""placeholder"""
+
+
+def load_weights(module, path): ...

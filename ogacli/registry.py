@@ -1,0 +1,58 @@
+"""The name in YAML -> the class.
+
+An extension point is a package; each module in it registers at most one thing, under the module's own
+name. A new source, detector or format is therefore one new file and no other edit. Other distributions
+join in by an entry point: group ``ogacli.detectors`` (the package's name), entry ``name = module``.
+"""
+
+import pkgutil
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import import_module, metadata
+from typing import Generic, TypeVar
+
+from ogacli.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The things that one package offers, each found by the name of its module."""
+
+    def __init__(self, package: str, noun: str) -> None:
+        self.package = package
+        self.noun = noun
+        self._found: dict[str, T] = {}
+
+    def register(self, thing: T) -> T:
+        """Class or function decorator: offer ``thing`` under the name of the module it stands in."""
+        self._found[thing.__module__.rpartition(".")[2]] = thing
+        return thing
+
+    def names(self) -> list[str]:
+        """All names, sorted; imports every module of the package."""
+        for name in self._modules():
+            import_module(name)
+        return sorted(self._found)
+
+    def get(self, name: str) -> T:
+        """The thing of that name.
+
+        Raises:
+            ConfigError: There is none; the message names the nearest.
+        """
+        if name not in self._found:
+            known = self.names()
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                raise ConfigError(
+                    f"unknown {self.noun} {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                    expected=f"one of {', '.join(known)}",
+                )
+        return self._found[name]
+
+    def _modules(self) -> Iterator[str]:
+        for module in pkgutil.iter_modules(import_module(self.package).__path__):
+            yield f"{self.package}.{module.name}"
+        for entry in metadata.entry_points(group=self.package):
+            yield entry.value

@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from ogacli.options import Options
+
+
+class TrainOptions(Options):
+    """placeholder"""
