@@ -17,7 +17,10 @@ from torch import Tensor
 class Part(Protocol):
     """The gradients of one layer's parameters for the b samples of a batch: [b, p] of one layer."""
 
-    p: int
+    @property
+    def p(self) -> int:
+        """How many parameters."""
+        ...
 
     def squared_norm(self) -> Float[Tensor, " b"]:
         """Sum of squares of each sample's gradient, float64."""

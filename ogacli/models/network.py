@@ -28,8 +28,10 @@ class Outputs:
 class Model(Protocol):
     """What the gradients room sees of a model."""
 
-    reads_inputs: bool
-    """False where the answers are looked up by row, so that inputs need not be read."""
+    @property
+    def reads_inputs(self) -> bool:
+        """False where the answers are looked up by row, so that inputs need not be read."""
+        ...
 
     def to(self, device: torch.device) -> None:
         """Move to a device."""
