@@ -22,6 +22,11 @@ class Part(Protocol):
         """How many parameters."""
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the part keeps alive."""
+        ...
+
     def squared_norm(self) -> Float[Tensor, " b"]:
         """Sum of squares of each sample's gradient, float64."""
         ...
@@ -64,6 +69,12 @@ class GradientBatch:
     def p(self) -> int:
         """How many parameters the gradients are taken with respect to."""
         return sum(part.p for part in self.parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the batch keeps alive."""
+        own = (self.labels, self.logits, self.residual)
+        return sum(tensor.nbytes for tensor in own) + sum(part.nbytes for part in self.parts)
 
     def norm(self, order: int) -> Float[Tensor, " b"]:
         """The exact L1 (``order=1``) or L2 (``order=2``) norm of each sample's gradient, float64."""

@@ -27,6 +27,11 @@ class Outer:
         """Weights and biases."""
         return self.d.shape[1] * (self.a.shape[1] + self.bias)
 
+    @property
+    def nbytes(self) -> int:
+        """Of both factors."""
+        return self.a.nbytes + self.d.nbytes
+
     def squared_norm(self) -> Float[Tensor, " b"]:
         """|d|^2 (|a|^2 + 1), the 1 for the bias."""
         return _sums(self.d.square()) * (_sums(self.a.square()) + self.bias)
@@ -67,6 +72,11 @@ class Plain:
     def p(self) -> int:
         """Columns."""
         return self.values.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Of the values."""
+        return self.values.nbytes
 
     def squared_norm(self) -> Float[Tensor, " b"]:
         """Sum of squares."""

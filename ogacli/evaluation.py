@@ -1,0 +1,47 @@
+"""How good a ranking is where the truth is known.
+
+In: scores (higher = more anomalous) and which samples are truly wrong. Out: the usual figures.
+"""
+
+from jaxtyping import Bool, Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+
+class Evaluation(BaseModel):
+    """Detection figures of one score; each is None where it is not defined (nothing or all is wrong)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    auroc: float | None
+    """Chance that a wrong sample scores higher than a right one."""
+    average_precision: float | None
+    """Precision averaged over the recalls (area under the precision-recall curve)."""
+    precision_at_budget: float | None
+    """Share of the flagged samples that are wrong."""
+    recall_at_budget: float | None
+    """Share of the wrong samples that are flagged."""
+    f1_at_budget: float | None
+    """Harmonic mean of the two."""
+    wrong: int
+    """Samples whose label is not the truth."""
+
+
+def evaluate(
+    score: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], flagged: Bool[Tensor, " n"]
+) -> Evaluation:
+    """Compare scores with the truth; quarantined samples (NaN) are left out."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    known = ~score.isnan()
+    score, wrong, flagged = score[known], wrong[known], flagged[known]
+    count, hits, chosen = int(wrong.sum()), int((wrong & flagged).sum()), int(flagged.sum())
+    two = 0 < count < len(wrong)
+    return Evaluation(
+        auroc=float(roc_auc_score(wrong.numpy(), score.numpy())) if two else None,
+        average_precision=float(average_precision_score(wrong.numpy(), score.numpy())) if two else None,
+        precision_at_budget=hits / chosen if chosen else None,
+        recall_at_budget=hits / count if count else None,
+        f1_at_budget=2 * hits / (chosen + count) if chosen + count else None,
+        wrong=count,
+    )

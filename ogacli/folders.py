@@ -1,0 +1,97 @@
+"""Files and folders that are there whole or not at all.
+
+Everything is written under a temporary name beside the destination and renamed when it is complete; what
+stood there before is removed only after that.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ogacli.errors import RunError
+
+
+def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
+    """Make sure that a folder may be written, before any work is done.
+
+    Args:
+        destination: The folder to be.
+        overwrite: Whether one of ours may be replaced.
+        ours: Tells whether an existing folder is one that we wrote.
+
+    Raises:
+        RunError: Something else stands there, or ours does and ``overwrite`` is off.
+    """
+    if not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir())):
+        return
+    if not destination.is_dir() or not ours(destination):
+        raise RunError(
+            "something else stands there",
+            place=str(destination),
+            expected="a new folder, or one that oga wrote",
+            hint="choose another folder; this one is left alone",
+        )
+    if not overwrite:
+        raise RunError("already exists", place=str(destination), hint="add --overwrite, or choose another folder")
+
+
+@contextmanager
+def new_folder(destination: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A temporary folder that becomes ``destination`` when the block ends without an error.
+
+    Raises:
+        RunError: As :func:`check_free`, or the folder cannot be made.
+    """
+    check_free(destination, overwrite=overwrite, ours=ours)
+    with _writing(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    try:
+        work.chmod(0o755)
+        yield work
+        with _writing(destination):
+            if destination.is_dir():
+                old = Path(tempfile.mkdtemp(prefix=f".{destination.name}-old-", dir=destination.parent))
+                destination.rename(old / "old")
+                work.rename(destination)
+                shutil.rmtree(old)
+            else:
+                work.rename(destination)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def new_file(destination: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
+    """An open binary file that becomes ``destination`` when the block ends without an error.
+
+    Raises:
+        RunError: It exists and ``overwrite`` is off, or it cannot be written.
+    """
+    if destination.is_dir() or (os.path.lexists(destination) and not overwrite):
+        raise RunError(
+            "already exists", place=str(destination), hint="add --overwrite, or choose another name"
+        )
+    with _writing(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{destination.name}-", dir=destination.parent)
+    work = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        work.chmod(0o644)
+        work.replace(destination)
+    finally:
+        work.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError("cannot be written", place=str(destination), found=error.strerror or str(error)) from None

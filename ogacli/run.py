@@ -1,0 +1,145 @@
+"""The run directory: written by ``scan``, read by every later command.
+
+    config.yaml       the config as resolved; ``oga scan`` can run it again
+    provenance.json   versions, seeds, device, precision, fingerprints
+    scores.parquet    a row a sample
+    summary.json      what was found, in a page
+    previews.parquet  how the most anomalous samples look
+    timing.json       when it ran and how long each step took; the only file that differs between reruns
+    report.html       all that for a person
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import yaml
+from pydantic import ValidationError
+
+from ogacli.errors import RunError
+from ogacli.summary import SCHEMA_VERSION, Summary
+
+SCORE_COLUMNS = (
+    "id",
+    "position",
+    "label",
+    "score",
+    "rank",
+    "flagged",
+    "reason",
+    "suggested_label",
+    "confidence",
+    "status",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run directory. Files are read when they are first asked for."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """A run directory that exists and is of a version that we can read.
+
+        Raises:
+            RunError: It is not.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")
+        run = cls(folder)
+        run.summary  # noqa: B018
+        return run
+
+    @cached_property
+    def summary(self) -> Summary:
+        """``summary.json``."""
+        document = self._json("summary.json")
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                "written by another version of oga",
+                place=str(self.path / "summary.json"),
+                found=f"schema version {version}",
+                expected=f"schema version {SCHEMA_VERSION}",
+                hint="scan again with this version",
+            )
+        try:
+            return Summary.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RunError(
+                "not a summary that oga wrote",
+                place=str(self.path / "summary.json"),
+                found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            ) from None
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """``provenance.json``."""
+        return self._json("provenance.json")
+
+    @cached_property
+    def timing(self) -> dict[str, Any]:
+        """``timing.json``."""
+        return self._json("timing.json")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """``config.yaml`` as plain values."""
+        return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+
+    @property
+    def config_file(self) -> Path:
+        """Where the resolved config lies."""
+        return self.path / "config.yaml"
+
+    @cached_property
+    def scores(self) -> pa.Table:
+        """``scores.parquet``: a row a sample."""
+        table = self._table("scores.parquet")
+        missing = [name for name in SCORE_COLUMNS if name not in table.column_names]
+        if missing:
+            raise RunError(
+                f"no column {', '.join(missing)}",
+                place=str(self.path / "scores.parquet"),
+                found=", ".join(table.column_names),
+            )
+        return table
+
+    @cached_property
+    def previews(self) -> pa.Table:
+        """``previews.parquet``: position, kind (``image`` or ``text``) and content of some samples."""
+        return self._table("previews.parquet")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            document = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(
+                f"not a run directory: no {name}", place=str(self.path), hint="`oga scan CONFIG` writes one"
+            ) from None
+        except ValueError as error:
+            raise RunError("not valid JSON", place=str(self.path / name), found=str(error)) from None
+        if not isinstance(document, dict):
+            raise RunError("not a document that oga wrote", place=str(self.path / name))
+        return document
+
+    def _table(self, name: str) -> pa.Table:
+        try:
+            return pa.parquet.read_table(self.path / name)
+        except FileNotFoundError:
+            raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
+        except pa.ArrowInvalid as error:
+            raise RunError("not a parquet file", place=str(self.path / name), found=str(error)) from None
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one that a scan wrote."""
+    return (folder / "summary.json").is_file() and (folder / "scores.parquet").is_file()

@@ -1,0 +1,150 @@
+"""``summary.json``: what a scan found, in a page.
+
+In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON document.
+"""
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, histc
+
+from ogacli.data import Samples
+from ogacli.evaluation import Evaluation, evaluate
+from ogacli.verdict import ATYPICAL, MISLABELLED, Verdict
+
+SCHEMA_VERSION = 1
+MEMORISED_FIT = 0.995
+"""From this share of reproduced labels on, a checkpoint is suspected to know wrong labels by heart."""
+_BINS = 60
+
+
+class Document(BaseModel):
+    """Base of the JSON documents."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ClassSummary(Document):
+    """One given label."""
+
+    name: str
+    samples: int
+    flagged: int
+    quarantined: int
+
+
+class Histogram(Document):
+    """Counts of the scores in equally wide bins from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+class Diagnosis(Document):
+    """How the checkpoint fits the given labels."""
+
+    fit: float | None
+    """Share of the scored samples whose prediction is the given label; None without classes."""
+    mean_agreement: float | None
+    """The model's mean probability of the given label."""
+    warnings: tuple[str, ...]
+
+
+class Summary(Document):
+    """The result of a scan."""
+
+    schema_version: int = SCHEMA_VERSION
+    samples: int
+    scored: int
+    flagged: int
+    quarantined: int
+    budget: float | int | str
+    cut: float | None
+    """The lowest flagged score."""
+    detectors: tuple[str, ...]
+    """Score columns; the first decided."""
+    parameters: int
+    """p, how many parameters the gradients were taken with respect to."""
+    layers: tuple[str, ...]
+    """Their names."""
+    reasons: dict[str, int]
+    classes: tuple[ClassSummary, ...]
+    histogram: Histogram | None
+    diagnosis: Diagnosis
+    evaluation: dict[str, Evaluation] | None
+    """By detector, where the truth is known."""
+
+
+def summarise(verdict: Verdict, samples: Samples, *, parameters: int, layers: tuple[str, ...]) -> Summary:
+    """Count, and compare with the truth where it is known."""
+    findings = verdict.findings
+    quarantined = len(findings.quarantined)
+    mislabelled = int((verdict.flagged & (verdict.suggested >= 0)).sum())
+    flagged = int(verdict.flagged.sum())
+    evaluation = None
+    if samples.truth is not None and samples.categorical:
+        wrong = samples.truth != samples.labels
+        evaluation = {name: _evaluate(verdict, score, wrong) for name, score in findings.scores.items()}
+    return Summary(
+        samples=len(samples),
+        scored=verdict.scored,
+        flagged=flagged,
+        quarantined=quarantined,
+        budget=verdict.budget.value,
+        cut=verdict.cut,
+        detectors=tuple(findings.scores),
+        parameters=parameters,
+        layers=layers,
+        reasons={MISLABELLED: mislabelled, ATYPICAL: flagged - mislabelled},
+        classes=_classes(verdict, samples),
+        histogram=_histogram(verdict.score),
+        diagnosis=_diagnose(verdict, samples),
+        evaluation=evaluation,
+    )
+
+
+def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
+    """Each detector at the same budget: its own highest scores."""
+    order = score.nan_to_num(nan=-float("inf")).argsort(descending=True, stable=True)
+    flagged = verdict.flagged.new_zeros(len(score))
+    flagged[order[: int(verdict.flagged.sum())]] = True
+    return evaluate(score, wrong, flagged)
+
+
+def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
+    if not samples.categorical:
+        return ()
+    k = len(samples.classes)
+    rows = sorted(verdict.findings.quarantined)
+    counts = samples.labels.bincount(minlength=k).tolist()
+    flagged = samples.labels[verdict.flagged].bincount(minlength=k).tolist()
+    quarantined = samples.labels[rows].bincount(minlength=k).tolist()
+    return tuple(
+        ClassSummary(name=name, samples=counts[i], flagged=flagged[i], quarantined=quarantined[i])
+        for i, name in enumerate(samples.classes)
+    )
+
+
+def _histogram(score: Tensor) -> Histogram | None:
+    known = score[~score.isnan()]
+    if not len(known):
+        return None
+    low, high = float(known.min()), float(known.max())
+    counts = histc(known, bins=_BINS, min=low, max=high if high > low else low + 1)
+    return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))
+
+
+def _diagnose(verdict: Verdict, samples: Samples) -> Diagnosis:
+    if not samples.categorical or not verdict.scored:
+        return Diagnosis(fit=None, mean_agreement=None, warnings=())
+    known = ~verdict.score.isnan()
+    fit = 1 - int((verdict.suggested >= 0).sum()) / verdict.scored
+    warnings = []
+    if fit >= MEMORISED_FIT:
+        warnings.append(
+            f"the model reproduces {fit:.1%} of the given labels: it may know wrong ones by heart, and its "
+            "gradients then say little; prefer an earlier checkpoint"
+        )
+    if verdict.findings.quarantined:
+        warnings.append(f"{len(verdict.findings.quarantined)} samples could not be scored (quarantined)")
+    agreement = float(verdict.findings.agreement[known].mean())
+    return Diagnosis(fit=fit, mean_agreement=agreement, warnings=tuple(warnings))
