@@ -3,14 +3,16 @@
 A budget is a fraction of the samples (at most 1), a count (a whole number), or ``auto``.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from ogacli.errors import ConfigError
+
+if TYPE_CHECKING:  # `oga gate` reads budgets and needs no torch
+    from jaxtyping import Bool, Float, Int64
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Budget:
     value: float | int | Literal["auto"]
 
     @classmethod
-    def parse(cls, value: object) -> "Budget":
+    def parse(cls, value: object, place: str | None = None) -> Budget:
         """From YAML or a command-line option: ``0.05``, ``5%``, ``200``, ``auto``.
 
         Raises:
@@ -41,6 +43,7 @@ class Budget:
             return cls(number)
         raise ConfigError(
             "not a budget",
+            place=place,
             found=repr(value),
             expected="a fraction such as 0.05 (or 5%), a count such as 200, or auto",
         )
@@ -61,7 +64,11 @@ class Budget:
 
 def flag(scores: Float[Tensor, " n"], count: int) -> Bool[Tensor, " n"]:
     """The ``count`` highest scores; ties go to the earlier row, NaN is never flagged."""
-    order = torch.argsort(scores.nan_to_num(nan=-torch.inf), descending=True, stable=True)
-    flagged = torch.zeros(len(scores), dtype=torch.bool)
-    flagged[order[:count]] = True
+    flagged = scores.isnan() & False
+    flagged[ranking(scores)[:count]] = True
     return flagged & ~scores.isnan()
+
+
+def ranking(scores: Float[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Rows from the highest score to the lowest; ties keep their order, NaN comes last."""
+    return scores.nan_to_num(nan=-float("inf")).argsort(descending=True, stable=True)

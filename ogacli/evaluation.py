@@ -3,9 +3,15 @@
 In: scores (higher = more anomalous) and which samples are truly wrong. Out: the usual figures.
 """
 
-from jaxtyping import Bool, Float
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+
+if TYPE_CHECKING:  # reading figures needs no torch
+    from jaxtyping import Bool, Float
+    from torch import Tensor
 
 
 class Evaluation(BaseModel):

@@ -3,7 +3,6 @@
 In: logits [b, k] and labels. Out: residual [b, k] or value [b], one loss a sample, never averaged.
 """
 
-from importlib import import_module
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,8 +11,9 @@ from jaxtyping import Float, Shaped
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ogacli.errors import GradientError
-from ogacli.options import Options
+from ogacli.errors import ConfigError, GradientError
+from ogacli.imports import imported
+from ogacli.options import Location, Options
 
 
 class LossOptions(Options):
@@ -27,6 +27,13 @@ class LossOptions(Options):
     factory: str | None = None
     """Of ``python``: ``package.module:function`` with the arguments ``(logits, labels)``, which returns one
     loss a sample, [b]."""
+    folder: Location | None = None
+    """Of ``python``: where modules are looked for first; the config's own folder where left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_config(cls, values: Any) -> Any:
+        return {"folder": ".", **values} if isinstance(values, dict) and "factory" in values else values
 
     @model_validator(mode="after")
     def _fits(self) -> "LossOptions":
@@ -46,51 +53,52 @@ class Loss:
 
     def __init__(self, options: LossOptions) -> None:
         self.options = options
-        self._own = None if options.factory is None else imported(options.factory)
+        self._own = (
+            None if options.factory is None else imported(options.factory, ConfigError, options.folder)
+        )
 
     def value(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
         """The loss of each sample.
 
         Raises:
-            GradientError: A loss of the user's own does not return one value a sample.
+            GradientError: The labels do not fit the loss or the logits, or a loss of the user's own does not
+                return one value a sample.
         """
         match self.options.name:
             case "cross_entropy":
                 smoothing = self.options.label_smoothing
-                return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+                return F.cross_entropy(
+                    logits, self._classes(labels), reduction="none", label_smoothing=smoothing
+                )
             case "bce_with_logits":
-                targets = labels.to(logits.dtype).reshape(logits.shape)
+                targets = self._targets(logits, labels)
                 return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
             case "mse":
-                return (logits - labels.to(logits.dtype).reshape(logits.shape)).square().sum(1)
+                return (logits - self._targets(logits, labels)).square().sum(1)
             case _:
-                assert self._own is not None
-                found = self._own(logits, labels)
-                if not isinstance(found, Tensor) or found.shape != (len(logits),):
-                    shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-                    raise GradientError(
-                        "the loss does not return one value a sample",
-                        place=f"loss.factory {self.options.factory}",
-                        found=shape,
-                        expected=f"[{len(logits)}]",
-                        hint="use reduction='none'",
-                    )
-                return found
+                return self._checked(self._own(logits, labels), len(logits))
 
     def residual(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
         """The gradient of each sample's loss with respect to its logits.
 
         Under cross-entropy this is softmax minus the target distribution. For the given class that
-        difference cancels to zero in confident samples, so it is taken as minus the sum of the others.
+        difference cancels to zero in confident samples, so it is taken as minus the sum of the others; under
+        binary cross-entropy, sigmoid(z) - 1 is likewise taken as -sigmoid(-z).
+
+        Raises:
+            GradientError: As :meth:`value`.
         """
-        if self.options.name != "cross_entropy":
+        if self.options.name not in ("cross_entropy", "bce_with_logits"):
             return self._differentiate(logits, labels)
         with torch.no_grad():
+            if self.options.name == "bce_with_logits":
+                targets = self._targets(logits, labels)
+                return (1 - targets) * logits.sigmoid() - targets * (-logits).sigmoid()
             smoothing, k = self.options.label_smoothing, logits.shape[1]
             residual = torch.softmax(logits, 1)
             if smoothing:
                 residual = residual - smoothing / k
-            index = labels[:, None]
+            index = self._classes(labels)[:, None]
             others = residual.scatter(1, index, 0.0).sum(1, keepdim=True)
             return residual.scatter(1, index, -others)
 
@@ -105,23 +113,33 @@ class Loss:
             (residual,) = torch.autograd.grad(total, own)
         return residual
 
+    def _classes(self, labels: Tensor) -> Tensor:
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise GradientError(
+                "cross-entropy takes one class a sample",
+                place="loss.name",
+                found=f"labels of {str(labels.dtype).removeprefix('torch.')}, {list(labels.shape[1:])} a sample",
+                hint="use `loss: bce_with_logits` for several classes a sample, `loss: mse` for a regression",
+            )
+        return labels
 
-def imported(name: str) -> Any:
-    """The object that ``package.module:attribute`` names.
+    def _targets(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if labels.numel() != logits.numel():
+            raise GradientError(
+                "the loss takes one target a logit",
+                place=f"loss.name {self.options.name}",
+                found=f"{labels.numel() // max(1, len(labels))} targets and {logits.shape[1]} logits a sample",
+                hint="use `loss: cross_entropy` for one class a sample",
+            )
+        return labels.to(logits.dtype).reshape(logits.shape)
 
-    Raises:
-        GradientError: It cannot be imported or does not exist.
-    """
-    module, colon, attribute = name.partition(":")
-    try:
-        if not (module and colon and attribute):
-            raise ImportError("not of the form package.module:function")
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    def _checked(self, found: Any, b: int) -> Tensor:
+        if isinstance(found, Tensor) and found.shape == (b,):
+            return found
         raise GradientError(
-            "cannot be imported",
-            place=name,
-            found=str(error),
-            expected="package.module:function that Python can import",
-            hint="install the package, or run oga in the folder that holds the module",
-        ) from None
+            "the loss does not return one value a sample",
+            place=f"loss.factory {self.options.factory}",
+            found=list(found.shape) if isinstance(found, Tensor) else type(found).__name__,
+            expected=f"[{b}]",
+            hint="use reduction='none'",
+        )

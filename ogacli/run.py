@@ -9,11 +9,13 @@
     report.html       all that for a person
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -22,6 +24,14 @@ from pydantic import ValidationError
 
 from ogacli.errors import RunError
 from ogacli.summary import SCHEMA_VERSION, Summary
+
+if TYPE_CHECKING:  # reading a run needs no torch
+    from ogacli.config import Config
+    from ogacli.data import Samples
+    from ogacli.verdict import Verdict
+
+_PREVIEWS = 100
+"""Samples that the run directory holds a picture or text of."""
 
 SCORE_COLUMNS = (
     "id",
@@ -143,3 +153,40 @@ class Run:
 def is_run(folder: Path) -> bool:
     """Whether a folder is one that a scan wrote."""
     return (folder / "summary.json").is_file() and (folder / "scores.parquet").is_file()
+
+
+def write_run(
+    folder: Path,
+    *,
+    config: Config,
+    samples: Samples,
+    verdict: Verdict,
+    summary: Summary,
+    provenance: dict[str, Any],
+) -> None:
+    """Fill an empty folder with everything of a run but ``timing.json`` and the report."""
+    from ogacli.verdict import scores_table
+
+    text = yaml.safe_dump(dict(config.resolved), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    pa.parquet.write_table(scores_table(verdict, samples), folder / "scores.parquet")
+    pa.parquet.write_table(_previews(verdict, samples), folder / "previews.parquet")
+
+
+def _previews(verdict: Verdict, samples: Samples) -> pa.Table:
+    """How the most anomalous samples look; those that cannot be shown are left out."""
+    from ogacli.data import Unreadable
+
+    found: dict[str, list[Any]] = {"position": [], "kind": [], "content": []}
+    for row in verdict.ranked()[:_PREVIEWS].tolist():
+        position = int(samples.positions[row])
+        try:
+            preview = samples.reader.preview(position)
+        except Unreadable:
+            continue
+        for name, value in (("position", position), ("kind", preview.kind), ("content", preview.content)):
+            found[name].append(value)
+    schema = pa.schema([("position", pa.int64()), ("kind", pa.string()), ("content", pa.binary())])
+    return pa.table(found, schema=schema)

@@ -3,12 +3,21 @@
 In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON document.
 """
 
-from pydantic import BaseModel, ConfigDict
-from torch import Tensor, histc
+from __future__ import annotations
 
-from ogacli.data import Samples
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from ogacli.budget import flag
 from ogacli.evaluation import Evaluation, evaluate
-from ogacli.verdict import ATYPICAL, MISLABELLED, Verdict
+
+if TYPE_CHECKING:  # reading a summary needs no torch
+    from torch import Tensor
+
+    from ogacli.data import Samples
+    from ogacli.verdict import Verdict
 
 SCHEMA_VERSION = 1
 MEMORISED_FIT = 0.995
@@ -74,8 +83,14 @@ class Summary(Document):
     """By detector, where the truth is known."""
 
 
-def summarise(verdict: Verdict, samples: Samples, *, parameters: int, layers: tuple[str, ...]) -> Summary:
-    """Count, and compare with the truth where it is known."""
+def summarise(verdict: Verdict, samples: Samples, parameters: Mapping[str, int]) -> Summary:
+    """Count, and compare with the truth where it is known.
+
+    Args:
+        verdict: The result.
+        samples: What was scanned.
+        parameters: The parameters that the gradients were taken with respect to, and their sizes.
+    """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
     mislabelled = int((verdict.flagged & (verdict.suggested >= 0)).sum())
@@ -92,9 +107,9 @@ def summarise(verdict: Verdict, samples: Samples, *, parameters: int, layers: tu
         budget=verdict.budget.value,
         cut=verdict.cut,
         detectors=tuple(findings.scores),
-        parameters=parameters,
-        layers=layers,
-        reasons={MISLABELLED: mislabelled, ATYPICAL: flagged - mislabelled},
+        parameters=sum(parameters.values()),
+        layers=tuple(parameters),
+        reasons={"mislabelled": mislabelled, "atypical": flagged - mislabelled},
         classes=_classes(verdict, samples),
         histogram=_histogram(verdict.score),
         diagnosis=_diagnose(verdict, samples),
@@ -104,10 +119,7 @@ def summarise(verdict: Verdict, samples: Samples, *, parameters: int, layers: tu
 
 def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
     """Each detector at the same budget: its own highest scores."""
-    order = score.nan_to_num(nan=-float("inf")).argsort(descending=True, stable=True)
-    flagged = verdict.flagged.new_zeros(len(score))
-    flagged[order[: int(verdict.flagged.sum())]] = True
-    return evaluate(score, wrong, flagged)
+    return evaluate(score, wrong, flag(score, int(verdict.flagged.sum())))
 
 
 def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
@@ -129,7 +141,7 @@ def _histogram(score: Tensor) -> Histogram | None:
     if not len(known):
         return None
     low, high = float(known.min()), float(known.max())
-    counts = histc(known, bins=_BINS, min=low, max=high if high > low else low + 1)
+    counts = known.histc(bins=_BINS, min=low, max=high if high > low else low + 1)
     return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))
 
 

@@ -4,7 +4,7 @@ In: a path or URL; the suffix says the format. Out: a ``pyarrow.Table``.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,12 @@ from ogacli.errors import DataError
 FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
-def read_table(path: str | Path) -> pa.Table:
+def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
     """Read a csv, tsv, jsonl or parquet file.
+
+    Args:
+        path: A local path or fsspec URL.
+        text: Columns whose values are taken as text whatever they look like, so that ``007`` stays ``007``.
 
     Raises:
         DataError: The file is missing, of no known format, or does not parse.
@@ -37,16 +41,44 @@ def read_table(path: str | Path) -> pa.Table:
         try:
             match FORMATS[suffix]:
                 case "csv":
-                    options = pa.csv.ParseOptions(
-                        delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True
-                    )
-                    return pa.csv.read_csv(file, parse_options=options)
+                    table = _read_csv(file, "\t" if suffix == ".tsv" else ",", text)
                 case "jsonl":
-                    return pa.Table.from_pylist([json.loads(line) for line in file if line.strip()])
+                    table = _read_jsonl(file, str(path))
                 case _:
-                    return pa.parquet.read_table(file)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, AttributeError) as error:
+                    table = pa.parquet.read_table(file)
+        except (pa.ArrowException, ValueError, AttributeError) as error:
             raise DataError("does not parse", place=str(path), found=str(error).splitlines()[0]) from None
+    for name in set(text) & set(table.column_names):
+        index = table.column_names.index(name)
+        table = table.set_column(index, name, table.column(name).cast(pa.string()))
+    return table
+
+
+def _read_csv(file: Any, delimiter: str, text: Collection[str]) -> pa.Table:
+    return pa.csv.read_csv(
+        file,
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(column_types={name: pa.string() for name in text}),
+    )
+
+
+def _read_jsonl(file: Any, place: str) -> pa.Table:
+    rows: list[dict[str, Any]] = []
+    names: dict[str, None] = {}
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError("not JSON", place=f"{place}:{number}", found=str(error)) from None
+        if not isinstance(row, dict):
+            raise DataError(
+                "not a JSON object", place=f"{place}:{number}", found=type(row).__name__, expected="{..}"
+            )
+        names.update(dict.fromkeys(row))
+        rows.append(row)
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
 
 
 def write_table(table: pa.Table, file: Any, format: str) -> None:

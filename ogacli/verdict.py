@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ogacli.budget import Budget, flag
+from ogacli.budget import Budget, flag, ranking
 from ogacli.data import Samples
 
 OK, QUARANTINED = "ok", "quarantined"
@@ -57,8 +58,7 @@ class Verdict:
 
     def ranked(self) -> Int64[Tensor, " m"]:
         """The rows of the scored samples, most anomalous first."""
-        order = torch.argsort(self.score.nan_to_num(nan=-torch.inf), descending=True, stable=True)
-        return order[: self.scored]
+        return ranking(self.score)[: self.scored]
 
 
 def judge(findings: Findings, samples: Samples, budget: Budget) -> Verdict:
@@ -71,8 +71,7 @@ def judge(findings: Findings, samples: Samples, budget: Budget) -> Verdict:
         differs = torch.zeros(len(score), dtype=torch.bool)
     flagged = flag(score, budget.count(scored, int(differs.sum())))
     rank = torch.zeros(len(score), dtype=torch.int64)
-    order = torch.argsort(score.nan_to_num(nan=-torch.inf), descending=True, stable=True)[:scored]
-    rank[order] = torch.arange(1, scored + 1)
+    rank[ranking(score)[:scored]] = torch.arange(1, scored + 1)
     return Verdict(
         findings=findings,
         score=score,

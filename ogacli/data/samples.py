@@ -76,6 +76,29 @@ class Batch:
     quarantined: Mapping[int, str]
     """``{row: reason}`` of the samples that were asked for but could not be read."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs."""
+        return sum(tensor.nbytes for tensor in _tensors(self.inputs))
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; from pinned memory this does not block."""
+        inputs = self.inputs
+        if isinstance(inputs, dict):
+            inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+        elif inputs is not None:
+            inputs = inputs.to(device, non_blocking=True)
+        return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same in pinned memory; called by ``torch.utils.data.DataLoader``."""
+        inputs = self.inputs
+        if isinstance(inputs, dict):
+            inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
+        elif inputs is not None:
+            inputs = inputs.pin_memory()
+        return replace(self, inputs=inputs, labels=self.labels.pin_memory())
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -194,3 +217,9 @@ class Samples:
 def numbered(n: int) -> pa.StringArray:
     """Ids for samples that have none: ``"0"``, ``"1"``, .."""
     return pa.array(np.arange(n)).cast(pa.string())
+
+
+def _tensors(inputs: Inputs) -> list[Tensor]:
+    if inputs is None:
+        return []
+    return list(inputs.values()) if isinstance(inputs, dict) else [inputs]

@@ -14,6 +14,10 @@ from ogacli.options import Options
 from ogacli.tables import read_table
 
 
+_TEXT = ("id", "fate", "new_label")
+"""Columns of a manifest that are text, whatever they look like."""
+
+
 class Limit(Options):
     """A random part of the samples."""
 
@@ -55,7 +59,7 @@ def kept_ids(samples: Samples, manifest: Path) -> Samples:
     Raises:
         DataError: The manifest cannot be read, or names a label that the data does not have.
     """
-    table = read_table(manifest)
+    table = read_table(manifest, text=_TEXT)
     missing = {"id", "fate"} - set(table.column_names)
     if missing:
         raise DataError(

@@ -4,7 +4,7 @@ A new detector is a new file here with one class under ``@detectors.register``, 
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from jaxtyping import Float, Int64
@@ -35,6 +35,14 @@ class Detector(Protocol):
 
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The final scores, once all samples that could be scored have one."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What fitting found, as named tensors on the CPU: for another process, or to go on later."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be as fitted as the detector whose ``state`` this was."""
         ...
 
 

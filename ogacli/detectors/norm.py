@@ -1,6 +1,6 @@
 """The norm of a sample's gradient as its score, in the loss's units."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -45,6 +45,13 @@ class Norm:
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The norms themselves, or their ranks within each label."""
         return ranks_within(scores, labels) if self.per_class else scores
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing was fitted."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to restore."""
 
 
 def ranks_within(scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -9,7 +9,7 @@ from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch, Part
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.losses import Loss
-from ogacli.models.network import Model
+from ogacli.models.network import Model, Outputs
 
 
 class HeadGradients:
@@ -18,6 +18,7 @@ class HeadGradients:
     def __init__(self, model: Model, loss: Loss) -> None:
         self.model = model
         self.loss = loss
+        self.parameters: dict[str, int] = {}
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> GradientBatch:
@@ -31,6 +32,8 @@ class HeadGradients:
         else:
             features = outputs.features.float()
             part = Outer(features, residual, outputs.bias)
+        if not self.parameters:
+            self.parameters = self._sizes(outputs)
         return GradientBatch(
             rows=batch.rows,
             labels=batch.labels,
@@ -39,3 +42,10 @@ class HeadGradients:
             features=features,
             parts=[part],
         )
+
+    def _sizes(self, outputs: Outputs) -> dict[str, int]:
+        k = outputs.logits.shape[1]
+        if outputs.features is None:
+            return {"logits": k}
+        sizes = {f"{self.model.head_name}.weight": k * outputs.features.shape[1]}
+        return sizes | {f"{self.model.head_name}.bias": k} if outputs.bias else sizes

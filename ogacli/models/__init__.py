@@ -5,14 +5,14 @@ here with one class under ``@sources.register``, named as its module.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 
 from ogacli.data import Samples
-from ogacli.errors import DataError
-from ogacli.models.checkpoints import load_weights
+from ogacli.errors import CheckpointError, DataError
+from ogacli.models.checkpoints import head_outputs, put_weights, read_weights
 from ogacli.models.network import Model, Network
 from ogacli.options import Location, Options
 from ogacli.registry import Registry
@@ -78,17 +78,54 @@ class NetworkSource(ModelSource):
     head: str | None = None
     """The name of the last linear layer, where it is not found by itself."""
 
+    needs_checkpoint: ClassVar[bool] = True
+    """False where what is built may bring its weights along."""
+
     @abstractmethod
     def build(self, fit: Fit) -> torch.nn.Module:
         """A network with fresh weights that fits the samples; global random state decides the weights."""
 
     def load(self, samples: Samples) -> Network:
-        """The network with its checkpoint, in evaluation mode."""
+        """The network with its checkpoint, in evaluation mode.
+
+        Raises:
+            CheckpointError: There is none, or it does not fit the network or the samples.
+        """
+        if self.checkpoint is None and self.needs_checkpoint:
+            raise CheckpointError(
+                "the model has no checkpoint, and gradients at random weights say nothing",
+                place="model.checkpoint",
+                expected="a .safetensors file or a state dict that torch.save wrote",
+                hint="train one with `oga train`",
+            )
         fit = Fit.of(samples)
+        return Network(self.network(fit), head=self.head, outputs=fit.outputs)
+
+    def network(self, fit: Fit) -> torch.nn.Module:
+        """A new network; with the weights of the checkpoint where there is one.
+
+        It has as many outputs as the checkpoint's head, which may be more than the samples have classes.
+
+        Raises:
+            CheckpointError: The checkpoint does not fit the network, or its head has too few outputs.
+        """
         module = self.build(fit)
-        if self.checkpoint is not None:
-            load_weights(module, self.checkpoint)
-        return Network(module, head=self.head, outputs=fit.outputs)
+        if self.checkpoint is None:
+            return module
+        weights = read_weights(self.checkpoint)
+        outputs = head_outputs(module, weights, fit.outputs)
+        if outputs is not None and outputs < fit.outputs:
+            raise CheckpointError(
+                "more classes in the data than the checkpoint's head has outputs",
+                place=self.checkpoint,
+                found=f"{outputs} outputs",
+                expected=f"at least {fit.outputs}, as in the data",
+                hint="load a checkpoint that was trained on these classes, or check the label column",
+            )
+        if outputs is not None:
+            module = self.build(replace(fit, outputs=outputs))
+        put_weights(module, weights, self.checkpoint)
+        return module
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The checkpoint, where there is one."""

@@ -1,4 +1,283 @@
-"""placeholder"""
+"""Checkpoints: a file of weights -> the weights of a module, and back; nothing in the file is executed.
+
+In: a path or fsspec URL of a ``.safetensors`` file or of a state dict that ``torch.save`` wrote. A file is
+told by its first bytes, not by its suffix. Out: a module that holds its weights, or one error that names
+every tensor that does not fit.
+"""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ogacli.errors import CheckpointError
+from ogacli.folders import new_file
+
+CONTAINERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts put the state dict, beside optimizer and epoch."""
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and wrappers put before the name of each tensor."""
+_NAMED = 4
+"""Tensors that an error names before it only counts."""
 
 
-def load_weights(module, path): ...
+def load_weights(module: nn.Module, path: str) -> None:
+    """Load the checkpoint at ``path`` into ``module``.
+
+    Raises:
+        CheckpointError: As :func:`read_weights` and :func:`put_weights`.
+    """
+    put_weights(module, read_weights(path), path)
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, or is not weights; a pickle that would run code is refused.
+    """
+    with _opened(path) as file:
+        start = file.read(9)
+        file.seek(0)
+        # A safetensors file starts with the length of its JSON header, 8 bytes, and the header itself.
+        if start[8:9] == b"{" or path.endswith(".safetensors"):
+            try:
+                return load_file(path) if os.path.isfile(path) else load(file.read())
+            except SafetensorError as error:
+                raise CheckpointError(
+                    "not a whole safetensors file",
+                    place=path,
+                    found=str(error),
+                    hint="copy or save the file again; it may have been cut off",
+                ) from None
+        return _state_dict(_unpickled(file, path), path)
+
+
+def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
+    """Copy ``weights`` into ``module``; names are compared without the prefixes that wrappers add.
+
+    Raises:
+        CheckpointError: Tensors are missing, unexpected or of another shape; each kind is named.
+    """
+    own = module.state_dict()
+    matched = _matched(own, weights)
+    misfits = [
+        f"{name} {_shape(weights[found])}, not {_shape(own[name])}"
+        for name, found in matched.items()
+        if not is_lazy(own[name]) and own[name].shape != weights[found].shape
+    ]
+    taken = set(matched.values())
+    unexpected = [name for name in weights if name not in taken and not _counter(name)]
+    missing = _missing(own, matched)
+    if missing or unexpected or misfits:
+        raise CheckpointError(
+            f"the checkpoint does not fit the model ({type(module).__name__})",
+            place=path,
+            found="; ".join(
+                [
+                    *_listed("of another shape", misfits),
+                    *_listed("missing", missing),
+                    *_listed("unexpected", unexpected),
+                ]
+            ),
+            expected=f"the {len(own)} tensors of the model, such as {next(iter(own), 'none')!r}",
+            hint=_hint(missing, unexpected, misfits),
+        )
+    module.load_state_dict({name: weights[found] for name, found in matched.items()}, strict=False)
+
+
+def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int) -> int | None:
+    """How many outputs the head in ``weights`` has, where that and only that differs from ``module``.
+
+    Args:
+        module: A network with ``outputs`` outputs.
+        weights: The tensors of a checkpoint.
+        outputs: What the head of ``module`` has.
+    """
+    own = module.state_dict()
+    sizes = set()
+    for name, found in _matched(own, weights).items():
+        ours, theirs = own[name], weights[found]
+        if is_lazy(ours) or ours.shape == theirs.shape:
+            continue
+        if not ours.ndim or ours.ndim != theirs.ndim or ours.shape[1:] != theirs.shape[1:]:
+            return None
+        if ours.shape[0] != outputs:
+            return None
+        sizes.add(theirs.shape[0])
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def save_weights(module: nn.Module, path: str | Path) -> None:
+    """Write the weights of ``module`` as safetensors, whole or not at all.
+
+    Tensors that share memory are written once each, so that any reader finds every name.
+    """
+    weights = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in plain(module).state_dict().items()
+        if isinstance(tensor, Tensor)
+    }
+    with new_file(Path(path), overwrite=True) as file:
+        file.write(save(weights, metadata={"format": "pt"}))
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """``module`` without the wrappers of ``torch.compile`` and data parallelism."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def sha256(path: str) -> str:
+    """The SHA-256 of a file's bytes.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with _opened(path) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# --- file -> state dict -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    try:
+        file = fsspec.open(path, "rb").open()
+    except (FileNotFoundError, IsADirectoryError):
+        raise CheckpointError(
+            "no such checkpoint", place=path, hint="check the path; `oga train` writes one an epoch"
+        ) from None
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError("cannot be opened", place=path, found=str(error)) from None
+    with file:
+        yield file
+
+
+def _unpickled(file: Any, path: str) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch explains at length how to switch the check off; that is not what a user should do here.
+        reason = str(error).partition("WeightsUnpickler error: ")[2].partition("\n")[0]
+        raise CheckpointError(
+            "not a plain state dict: it holds Python objects, and loading those would run their code"
+            if reason
+            else "not a checkpoint",
+            place=path,
+            found=reason[:200] or "bytes that are neither safetensors nor a file of torch.save",
+            expected="a .safetensors file, or a file of torch.save(model.state_dict(), ..)",
+            hint="where you trust the file, load it in Python and save model.state_dict() again",
+        ) from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            "not a checkpoint",
+            place=path,
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            expected="a .safetensors file, or a file of torch.save(model.state_dict(), ..)",
+        ) from None
+
+
+def _state_dict(found: Any, path: str) -> dict[str, Tensor]:
+    """The state dict in what ``torch.load`` returned, taken out of the usual containers."""
+    while isinstance(found, Mapping):
+        inner = [found[key] for key in CONTAINERS if isinstance(found.get(key), Mapping)]
+        if not inner:
+            break
+        found = inner[0]
+    weights = (
+        {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+        if isinstance(found, Mapping)
+        else {}
+    )
+    if not weights:
+        keys = ", ".join(map(str, list(found)[:8])) if isinstance(found, Mapping) else type(found).__name__
+        raise CheckpointError(
+            "no state dict in the file",
+            place=path,
+            found=keys or "an empty dict",
+            expected=f"names and tensors, alone or under one of {', '.join(CONTAINERS)}",
+        )
+    return weights
+
+
+# --- names of the file and of the module --------------------------------------------------------------
+
+
+def _matched(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """The name in the file of each of the module's tensors that the file has."""
+    if all(name in weights for name in own):
+        return {name: name for name in own}
+    ours, theirs = _bare_names(own), _bare_names(weights)
+    return {name: theirs[bare] for bare, name in ours.items() if bare in theirs}
+
+
+def _bare_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name without the wrappers' prefixes -> the name; as they are where two would become one."""
+    bare = {_bare(name): name for name in names}
+    names = list(names)
+    return bare if len(bare) == len(names) else {name: name for name in names}
+
+
+def _bare(name: str) -> str:
+    name = name.replace("_orig_mod.", "")
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _missing(own: Mapping[str, Tensor], matched: Mapping[str, str]) -> list[str]:
+    """Names without a tensor in the file, except where the tensor is tied to one that has."""
+    filled = {_memory(own[name]) for name in matched if not is_lazy(own[name])}
+    return [
+        name
+        for name, tensor in own.items()
+        if name not in matched and not _counter(name) and (is_lazy(tensor) or _memory(tensor) not in filled)
+    ]
+
+
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _counter(name: str) -> bool:
+    """BatchNorm's count of batches: no weight, and absent from old files."""
+    return name.endswith("num_batches_tracked")
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
+
+
+def _listed(noun: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [f"{len(names)} {noun}: {', '.join(names[:_NAMED])}{more}"]
+
+
+def _hint(missing: Sequence[str], unexpected: Sequence[str], misfits: Sequence[str]) -> str:
+    if missing and unexpected and not misfits:
+        return (
+            "the names differ: the file belongs to another architecture; check `model.source` and its options"
+        )
+    return "check that `model` describes the network that was saved"

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ogacli.data import Batch
 from ogacli.errors import GradientError
+from ogacli.models.checks import check_answers, check_layers, in_evaluation
+from ogacli.models.head import as_rows, by_name, find_head, name_of, read_by, recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Model(Protocol):
         """False where the answers are looked up by row, so that inputs need not be read."""
         ...
 
+    @property
+    def head_name(self) -> str:
+        """What the head is called; known once a batch has been answered."""
+        ...
+
     def to(self, device: torch.device) -> None:
         """Move to a device."""
         ...
@@ -48,94 +55,112 @@ class Network:
     reads_inputs = True
 
     def __init__(self, module: nn.Module, *, head: str | None, outputs: int) -> None:
+        """Take over ``module``.
+
+        Args:
+            module: The network; it is frozen.
+            head: The name of its last linear layer, where it is not to be found.
+            outputs: How many logits the samples need.
+
+        Raises:
+            GradientError: There is no such layer, or one that ties the samples of a batch together.
+        """
         self.module = module.eval().requires_grad_(False)
         self.classes = outputs
         self._named = head
         self._head: nn.Linear | None = None
         self._read: Tensor | None = None
+        check_layers(self.module)
+        if head is not None:
+            by_name(self.module, head)
 
     def to(self, device: torch.device) -> None:
         """Move the weights to a device."""
         self.module.to(device)
 
     def outputs(self, batch: Batch) -> Outputs:
-        """One forward pass in inference mode.
+        """One forward pass in inference mode; the first batch is used to find the head, and for checks.
 
         Raises:
-            GradientError: The network's outputs do not fit the data, or it has no linear head.
+            GradientError: The network's outputs do not fit the data, it has no linear head, or its answers
+                are not a function of each sample alone.
         """
         with torch.inference_mode():
             if self._head is None:
-                self._head = self._find_head(batch)
-                self._head.register_forward_pre_hook(self._remember)
+                self._head = self._examine(batch)
+                self._head.register_forward_pre_hook(self._remember, with_kwargs=True)
             logits = call(self.module, batch.inputs)
-            features, self._read = self._read, None
-        assert features is not None
-        return Outputs(logits, features, bias=self._head.bias is not None)
+            read, self._read = self._read, None
+        assert read is not None
+        return Outputs(logits, as_rows(read, len(logits)), bias=self._head.bias is not None)
 
     @property
     def head_name(self) -> str:
-        """The dotted name of the head, once it was found."""
-        return next(name for name, module in self.module.named_modules() if module is self._head)
+        """The dotted name of the head, once a batch was answered."""
+        assert self._head is not None
+        return name_of(self.module, self._head)
 
-    def _remember(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._read = args[0]
+    def _remember(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._read = read_by(args, kwargs)
 
-    def _find_head(self, batch: Batch) -> nn.Linear:
-        """The linear layer whose output is what the network returns."""
-        if self._named is not None:
-            return self._head_by_name(self._named)
-        last: dict[str, Any] = {}
+    def _examine(self, batch: Batch) -> nn.Linear:
+        name = type(self.module).__name__
+        with in_evaluation(self.module), recorded(self.module) as calls:
+            logits = first_logits(self.module, batch, self.classes)
+        check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
+        return find_head(self.module, calls, logits, self._named)
 
-        def note(module: nn.Module, args: Any, output: Tensor) -> None:
-            last["module"], last["output"] = module, output
 
-        hooks = [m.register_forward_hook(note) for m in self.module.modules() if isinstance(m, nn.Linear)]
-        try:
-            logits = call(self.module, batch.inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        self._check_logits(logits)
-        if last.get("output") is None or last["output"].data_ptr() != logits.data_ptr():
-            raise GradientError(
-                "the network's last step is not a linear layer, so its head cannot be found",
-                place=type(self.module).__name__,
-                hint="name the linear layer whose output the logits are as `model.head`",
-            )
-        return last["module"]  # type: ignore[no-any-return]
+def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k"]:
+    """The logits of a batch, with words for what may be wrong with a network that is used first.
 
-    def _head_by_name(self, name: str) -> nn.Linear:
-        modules = dict(self.module.named_modules())
-        found = modules.get(name)
-        if not isinstance(found, nn.Linear):
-            linear = [known for known, module in modules.items() if isinstance(module, nn.Linear)]
-            raise GradientError(
-                "not a linear layer of the network" if found else "no such layer in the network",
-                place=f"model.head {name!r}",
-                expected=f"one of {', '.join(linear[-8:])}",
-            )
-        return found
+    Args:
+        module: The network.
+        batch: Samples, on its device.
+        outputs: How many logits they need.
 
-    def _check_logits(self, logits: Any) -> None:
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise GradientError(
-                "the network does not return logits",
-                place=type(self.module).__name__,
-                found=list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__,
-                expected="a tensor [batch, classes]",
-            )
-        if logits.shape[1] < self.classes:
-            raise GradientError(
-                "more classes in the data than the model has outputs",
-                place=type(self.module).__name__,
-                found=f"{logits.shape[1]} outputs",
-                expected=f"at least {self.classes}, as in the data",
-                hint="load the model that was trained on this data, or check the label column",
-            )
+    Raises:
+        GradientError: It cannot take these inputs, or does not return logits that fit the labels.
+    """
+    name = type(module).__name__
+    try:
+        logits = call(module, batch.inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise GradientError(
+            "the network cannot be called with these samples",
+            place=name,
+            found=f"inputs {_described(batch.inputs)}; {str(error).splitlines()[0]}",
+            expected="inputs of the shape and type that it was made for",
+            hint="check `model` and the inputs that `data` makes",
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch.labels):
+        raise GradientError(
+            "the network does not return logits",
+            place=name,
+            found=list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__,
+            expected=f"a tensor [{len(batch.labels)}, classes]",
+        )
+    k = logits.shape[1]
+    if k < outputs:
+        raise GradientError(
+            "more classes in the data than the model has outputs",
+            place=name,
+            found=f"{k} outputs",
+            expected=f"at least {outputs}, as in the data",
+            hint="load the model that was trained on this data, or check the label column",
+        )
+    return logits
 
 
 def call(module: nn.Module, inputs: Any) -> Any:
     """Call a network with a tensor, or with a mapping as keyword arguments."""
     output = module(**inputs) if isinstance(inputs, dict) else module(inputs)
     return getattr(output, "logits", output)
+
+
+def _described(inputs: Any) -> str:
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+    return f"{list(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"

@@ -1,0 +1,239 @@
+"""The commands, their options and exit codes; no maths.
+
+Exit codes: 0 done, 1 a gate that did not pass, 2 a mistake (told) or a bug (traceback), 130 interrupted.
+Heavy imports stay inside the commands, so that ``oga --help`` answers at once.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ogacli
+from ogacli.errors import OgaError
+from ogacli.terminal import Terminal
+
+app = typer.Typer(
+    name="oga",
+    help="Find the training samples that hurt a model: outliers among the per-sample gradients of its loss.",
+    epilog="Start with `oga demo`, then `oga init`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; `oga init` writes one.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory that `oga scan` wrote.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a config key, such as budget=0.1. Repeatable."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what oga wrote there before.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was resolved.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``oga`` and ``python -m ogacli``."""
+    try:
+        app()
+    except OgaError as error:
+        Terminal().error(str(error))
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        print("This is a bug in oga: please report it with the lines above.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(ogacli.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def oga(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Clean training data by Outlier Gradient Analysis."""
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/digits"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train, scan, trim and verify on digits with flipped labels; under a minute."""
+    from ogacli.demo import demo
+    from ogacli.views import demo_view
+
+    terminal = Terminal(json=json, quiet=quiet)
+    result = demo(output, overwrite=overwrite, progress=terminal)
+    terminal.result(result.document(), *demo_view(result))
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a reference model on the config's data: one checkpoint an epoch."""
+    from ogacli.config import load_config
+    from ogacli.train import train
+    from ogacli.views import training_view
+
+    terminal = Terminal(json=json, quiet=quiet)
+    training = train(load_config(config, overrides or ()), overwrite=overwrite, progress=terminal)
+    terminal.result(training.document(), *training_view(training, config))
+
+
+@app.command()
+def scan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory to write; the config's `output`.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted scan.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check config, data and model on one batch; write nothing.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score every sample and write a run directory with a report."""
+    from ogacli.config import load_config
+    from ogacli.scan import plan, scan
+    from ogacli.views import plan_view, scan_view
+
+    terminal = Terminal(json=json, quiet=quiet, verbose=verbose)
+    loaded = load_config(config, overrides or ())
+    if dry_run:
+        found = plan(loaded, output=output, overwrite=overwrite)
+        terminal.result(found.document(), *plan_view(found))
+        return
+    try:
+        run = scan(loaded, output=output, overwrite=overwrite, resume=resume, progress=terminal)
+    except KeyboardInterrupt:
+        terminal.note("interrupted; the same command with --resume goes on from here")
+        raise
+    for warning in run.summary.diagnosis.warnings:
+        terminal.warn(warning)
+    document = run.summary.model_dump(mode="json") | {"run": str(run.path)}
+    terminal.result(document, *scan_view(run, verbose=verbose))
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="html, md or json.")] = "html",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write; html: RUN/report.html; else stdout.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write the report of a run."""
+    from ogacli.reports import render, write_report
+    from ogacli.run import Run
+
+    opened = Run.open(run)
+    if output is None and format == "html":
+        output, overwrite = opened.path / "report.html", True  # it is derived from the run: nothing is lost
+    if output is None:
+        print(render(opened, format), end="")
+        return
+    write_report(opened, format, output, overwrite=overwrite)
+    Terminal(json=json).result({"schema_version": 1, "report": str(output)}, str(output))
+
+
+@app.command()
+def trim(
+    run: RunFolder,
+    to: Annotated[Path, typer.Option("--to", metavar="DEST", help="File or folder to write.")],
+    budget: Annotated[
+        str | None, typer.Option(metavar="B", help="Drop another share: 0.1, 10%, a count, or auto.")
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table of id, decision (keep|drop|relabel), label.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="csv, jsonl, parquet, indices or image_folder; from DEST's suffix.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the cleaned split: a manifest, the kept positions, or the kept images."""
+    from ogacli.budget import Budget
+    from ogacli.run import Run
+    from ogacli.trim import trim
+    from ogacli.views import trim_view
+
+    terminal = Terminal(json=json, quiet=quiet)
+    trimmed = trim(
+        Run.open(run),
+        to,
+        budget=None if budget is None else Budget.parse(budget, "--budget"),
+        decisions=decisions,
+        format=format,
+        overwrite=overwrite,
+        progress=terminal,
+    )
+    document = {
+        "schema_version": 1,
+        "path": str(trimmed.path),
+        "format": trimmed.format,
+        "fates": dict(trimmed.fates),
+    }
+    terminal.result(document, *trim_view(trimmed))
+
+
+@app.command()
+def gate(
+    run: RunFolder,
+    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML policy of limits.")] = None,
+    max_flagged: Annotated[
+        str | None, typer.Option(metavar="B", help="At most this share or count may be flagged.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run to compare with: it must not get worse.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write markdown.")] = None,
+    json: Json = False,
+) -> None:
+    """Hold a run against limits; exit 1 when one is exceeded."""
+    from ogacli.gate import gate, load_policy
+    from ogacli.reports.junit import junit_xml
+    from ogacli.run import Run
+    from ogacli.views import gate_view
+
+    terminal = Terminal(json=json)
+    found = gate(
+        Run.open(run),
+        load_policy(policy, max_flagged=max_flagged),
+        baseline=None if baseline is None else Run.open(baseline),
+    )
+    for file, text in ((junit, junit_xml), (markdown, None)):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(found.markdown() if text is None else text(found), encoding="utf-8")
+    terminal.result(found.document(), *gate_view(found))
+    if not found.passed:
+        raise typer.Exit(1)

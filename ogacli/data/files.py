@@ -1,0 +1,269 @@
+"""Files by name in a folder, a zip archive, or any place that fsspec reaches.
+
+In: a root and names relative to it. Out: their bytes, a batch at a time. Nothing stays open between two
+batches, so a ``Files`` can be pickled and be used by forked processes at the same time.
+"""
+
+import hashlib
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from ogacli.data.samples import Unreadable
+from ogacli.errors import DataError
+
+Content = bytes | Unreadable
+"""What a file holds, or why that cannot be had."""
+
+
+class Files(Protocol):
+    """Named files below one root."""
+
+    def names(self) -> list[str]:
+        """All names below the root, with ``/`` between folders; a folder's own name ends in ``/``."""
+        ...
+
+    def fetch(self, names: Sequence[str]) -> Iterator[Content]:
+        """The content of each file, in order."""
+        ...
+
+    def signature(self, names: pa.StringArray) -> str:
+        """A hash that changes when the files do, as far as can be told without reading them."""
+        ...
+
+    def path(self, name: str) -> Path | None:
+        """The path of a file of its own on this machine; None elsewhere."""
+        ...
+
+
+def open_files(root: str) -> Files:
+    """The files below a folder, in a zip archive (``photos.zip``, or a folder in it: ``photos.zip/train``),
+    or below a URL.
+
+    Raises:
+        DataError: There is no such folder, or the archive cannot be read.
+    """
+    archive, folder = _split_archive(root)
+    if archive is not None:
+        return Archive(archive, folder)
+    if "://" in root:
+        return Bucket(root)
+    if not Path(root).is_dir():
+        what = "not a folder or zip archive" if Path(root).exists() else "no such folder or archive"
+        raise DataError(what, place=root, hint="check the path")
+    return Folder(Path(root))
+
+
+def _split_archive(root: str) -> tuple[str | None, str]:
+    """``a/b.zip/c`` -> the archive and the folder in it."""
+    if "::" in root:
+        return None, ""
+    head, suffix, tail = root.partition(".zip/")
+    if suffix and not ("://" not in root and Path(head + ".zip").is_dir()):
+        return head + ".zip", tail.strip("/")
+    if root.endswith(".zip") and not ("://" not in root and Path(root).is_dir()):
+        return root, ""
+    return None, ""
+
+
+class Folder:
+    """Files in a folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """All files and folders below the root; links are followed."""
+        found = []
+        for place, folders, files in os.walk(self.root, followlinks=True):
+            below = Path(place).relative_to(self.root).as_posix()
+            prefix = "" if below == "." else f"{below}/"
+            found += [prefix + name for name in files]
+            found += [f"{prefix}{name}/" for name in folders]
+        return found
+
+    def fetch(self, names: Sequence[str]) -> Iterator[Content]:
+        """One file after the other."""
+        for name in names:
+            try:
+                yield (self.root / name).read_bytes()
+            except (OSError, ValueError) as error:
+                yield _reason(error)
+
+    def signature(self, names: pa.StringArray) -> str:
+        """Over names and sizes."""
+        sizes = []
+        for name in names.to_pylist():
+            try:
+                sizes.append(os.stat(self.root / name).st_size)
+            except (OSError, ValueError):
+                sizes.append(-1)
+        return _signature(names, sizes)
+
+    def path(self, name: str) -> Path | None:
+        """Below the root."""
+        return self.root / name
+
+
+class Archive:
+    """Files in a zip archive, here or behind a URL.
+
+    The archive's directory is kept as a few flat arrays, sorted by name: a few dozen bytes a file, where
+    ``zipfile`` keeps half a kilobyte in every worker process. One file is one read.
+    """
+
+    def __init__(self, location: str, folder: str = "") -> None:
+        self.location = location
+        self.folder = f"{folder}/" if folder else ""
+        try:
+            with fsspec.open(location, "rb") as file, zipfile.ZipFile(file) as archive:
+                entries = sorted(archive.infolist(), key=lambda entry: entry.filename.encode())
+        except FileNotFoundError:
+            raise DataError("no such archive", place=location, hint="check the path") from None
+        except (zipfile.BadZipFile, OSError, ValueError, ImportError) as error:
+            raise DataError("cannot be read as a zip archive", place=location, found=str(error)) from None
+        self._names = np.array([entry.filename.encode() for entry in entries], dtype="S")
+        if not entries:
+            raise DataError("the archive is empty", place=location)
+        columns = [(e.header_offset, e.compress_size, e.CRC, _method(e)) for e in entries]
+        self._entries = np.array(columns, dtype=np.int64)
+
+    def names(self) -> list[str]:
+        """All members below the folder, without what macOS adds to its archives."""
+        found = (name.decode() for name in self._names.tolist())
+        inside = (name[len(self.folder) :] for name in found if name.startswith(self.folder))
+        return [name for name in inside if name and not name.startswith("__MACOSX/")]
+
+    def fetch(self, names: Sequence[str]) -> Iterator[Content]:
+        """One read a file; behind a URL all of them at once."""
+        places = self._find(names)
+        entries = self._entries[places].tolist()
+        # The local header repeats the name and may add fields of its own, seldom more than 64 bytes.
+        extra = 30 + self._names.itemsize + 64
+        spans = [(e[0], e[0] + e[1] + extra) for e, place in zip(entries, places, strict=True) if place >= 0]
+        chunks = iter(self._ranges(spans))
+        for entry, place in zip(entries, places, strict=True):
+            chunk = next(chunks) if place >= 0 else Unreadable("not in the archive")
+            try:
+                yield chunk if isinstance(chunk, Unreadable) else self._unpack(chunk, *entry)
+            except Unreadable as error:
+                yield error
+            except (struct.error, zlib.error):
+                yield Unreadable("damaged in the archive")
+
+    def signature(self, names: pa.StringArray) -> str:
+        """Over names and the CRC of each file."""
+        places = self._find(names.to_pylist())
+        return _signature(names, np.where(places >= 0, self._entries[places, 2], -1).tolist())
+
+    def path(self, name: str) -> Path | None:
+        """Members of an archive are no files of their own."""
+        return None
+
+    def _find(self, names: Sequence[str]) -> Int64[np.ndarray, " f"]:
+        """Where each name stands in the directory; -1 where it does not."""
+        keys = np.array([(self.folder + name).encode() for name in names], dtype="S")
+        places = np.searchsorted(self._names, keys).clip(max=len(self._names) - 1)
+        return np.where(self._names[places] == keys, places, -1)
+
+    def _ranges(self, spans: Sequence[tuple[int, int]]) -> Iterator[Content]:
+        if "://" in self.location:
+            fs, path = fsspec.core.url_to_fs(self.location)
+            starts, ends = [start for start, _ in spans], [end for _, end in spans]
+            yield from _contents(fs.cat_ranges([path] * len(spans), starts, ends, on_error="return"))
+            return
+        with open(self.location, "rb", buffering=0) as file:
+            for start, end in spans:
+                file.seek(start)
+                yield file.read(end - start)
+
+    def _unpack(self, chunk: bytes, offset: int, size: int, crc: int, method: int) -> bytes:
+        if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Unreadable("encrypted, or packed by a method other than store or deflate")
+        name_length, extra_length = struct.unpack_from("<HH", chunk, 26)
+        start = 30 + name_length + extra_length
+        packed = chunk[start : start + size]
+        if len(packed) < size and len(chunk) >= start:
+            rest = next(self._ranges([(offset + len(chunk), offset + start + size)]))
+            packed += rest if isinstance(rest, bytes) else b""
+        content = packed if method == zipfile.ZIP_STORED else zlib.decompress(packed, wbits=-15)
+        if zlib.crc32(content) != crc:
+            raise Unreadable("damaged in the archive")
+        return content
+
+
+class Bucket:
+    """Files below a URL, through fsspec."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """All files below the root.
+
+        Raises:
+            DataError: The root does not exist or cannot be reached.
+        """
+        fs, path = self._filesystem()
+        try:
+            found = fs.find(path)
+        except (OSError, ValueError) as error:
+            raise DataError("cannot be listed", place=self.root, found=str(error)) from None
+        if not found:
+            raise DataError("no files below this URL", place=self.root, hint="check the URL")
+        return [name.removeprefix(path).lstrip("/") for name in found]
+
+    def fetch(self, names: Sequence[str]) -> Iterator[Content]:
+        """All at once, where the file system can."""
+        fs, path = self._filesystem()
+        paths = [f"{path.rstrip('/')}/{name}" if path else name for name in names]
+        yield from _contents(fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return"))
+
+    def signature(self, names: pa.StringArray) -> str:
+        """Over the names only: asking for each file's size may cost a request a file."""
+        return _signature(names, [])
+
+    def path(self, name: str) -> Path | None:
+        """Files of a bucket are not on this machine."""
+        return None
+
+    def _filesystem(self) -> tuple[Any, str]:
+        try:
+            fs, path = fsspec.core.url_to_fs(self.root)
+        except (OSError, ValueError, ImportError) as error:
+            raise DataError("cannot be opened", place=self.root, found=str(error)) from None
+        return fs, path
+
+
+def _method(entry: zipfile.ZipInfo) -> int:
+    encrypted = entry.flag_bits & 0x1
+    return -1 if encrypted else entry.compress_type
+
+
+def _contents(found: Sequence[Any]) -> Iterator[Content]:
+    for content in found:
+        yield content if isinstance(content, bytes) else _reason(content)
+
+
+def _reason(error: Exception) -> Unreadable:
+    if isinstance(error, FileNotFoundError | KeyError):
+        return Unreadable("no such file")
+    if isinstance(error, OSError) and error.strerror:
+        return Unreadable(error.strerror.lower())
+    return Unreadable(str(error) or type(error).__name__)
+
+
+def _signature(names: pa.StringArray, marks: Sequence[int]) -> str:
+    digest = hashlib.sha256(np.array(marks, dtype=np.int64).tobytes())
+    for start in range(0, len(names), 65536):
+        digest.update("\0".join(names.slice(start, 65536).to_pylist()).encode() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+"""Arrays in npy and npz files.
+
+In: a path or URL, and for an npz the name of an array. Out: something with ``shape``, ``dtype`` and rows to
+index: a ``MappedArray`` where the bytes lie plainly in a local file, an array in memory otherwise.
+"""
+
+import io
+import struct
+import zipfile
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from ogacli.errors import DataError
+from ogacli.tables import opened
+
+
+class Rows(Protocol):
+    """An array [n, ...] of which only rows are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n first."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Shaped[np.ndarray, "..."]:
+        """Some rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MappedArray:
+    """An array in a file, mapped anew for each read.
+
+    A mapping that stays open keeps every page that was ever read in the process's resident memory.
+    """
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    def __getitem__(self, rows: Any, /) -> Shaped[np.ndarray, "..."]:
+        """A copy of some rows."""
+        order: Any = "F" if self.fortran else "C"
+        whole = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
+        return np.array(whole[rows])
+
+
+def open_array(path: str, name: str | None = None) -> Rows:
+    """The array in an npy file, or the one called ``name`` in an npz file.
+
+    Raises:
+        DataError: The file or name does not exist, is not npy or npz, or holds pickled objects.
+    """
+    place = path if name is None else f"{path}: {name}"
+    try:
+        with opened(path) as file:
+            start = 0 if name is None else _member_start(file, path, name)
+            if start is not None and "://" not in path:
+                file.seek(start)
+                return _mapped(file, path)
+            if name is None:
+                return np.asarray(np.load(io.BytesIO(file.read()), allow_pickle=False))
+            with np.load(file, allow_pickle=False) as archive:
+                return np.asarray(archive[name])
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, struct.error) as error:
+        raise DataError(
+            "cannot be read as an array",
+            place=place,
+            found=str(error),
+            expected="an npy file, or a name inside an npz, of numbers or text (no Python objects)",
+        ) from None
+
+
+def _mapped(file: Any, path: str) -> Rows:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which could run code")
+    found = MappedArray(path, file.tell(), shape, dtype, fortran)
+    if not shape or 0 in shape:
+        return np.zeros(shape, dtype)
+    found[:0]  # Says so now if the file is shorter than its header claims.
+    return found
+
+
+def _member_start(file: Any, path: str, name: str) -> int | None:
+    """Where the npy file of an array begins in an npz; None where it is compressed."""
+    with zipfile.ZipFile(file) as archive:
+        known = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        if name not in known:
+            raise DataError(f"no array {name!r}", place=path, found=", ".join(known))
+        entry = archive.infolist()[known.index(name)]
+    if entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    file.seek(entry.header_offset + 26)
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    return int(entry.header_offset + 30 + name_length + extra_length)

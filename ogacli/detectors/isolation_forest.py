@@ -1,0 +1,205 @@
+"""The isolation forest over per-sample gradients, grown and scored without the gradient matrix.
+
+A tree of psi samples has at most psi - 1 inner nodes, and each looks at one coordinate that is drawn without
+looking at the data. So the coordinates are drawn first, and a batch is asked for just those.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor
+
+from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors._forest import Forest
+from ogacli.detectors._growth import Luck, grow
+from ogacli.errors import ConfigError
+from ogacli.gradients import GradientBatch
+
+_HELD = 1 << 22
+"""Gradient entries that are held at a time while the forest is grown: 16 MB in float32."""
+_FEWEST = 32
+"""Coordinates that a tree has at least to choose from, whatever that takes."""
+
+
+@detectors.register
+class IsolationForest(DetectorOptions):
+    """Score = how soon random cuts isolate the sample's gradient, from 0 to 1 (Liu et al., ICDM 2008)."""
+
+    trees: Annotated[int, Field(ge=1)] = 100
+    """How many trees."""
+    subsample: Annotated[int, Field(ge=2)] = 256
+    """How many samples each tree is grown from."""
+    seed: int = 0
+    """Which samples, coordinates and cuts; one seed is one result."""
+    per_class: bool = False
+    """Compare each sample with the samples of its own given label only."""
+
+    def detector(self) -> "Isolation":
+        """A forest that is not grown yet."""
+        return Isolation(self)
+
+
+class Isolation:
+    """An isolation forest, or one a class."""
+
+    def __init__(self, options: IsolationForest) -> None:
+        self.options = options
+        self.forest: Forest | None = None
+        self.classes: dict[int, Forest] = {}
+        self._expected = options.trees * options.subsample
+
+    def fit_size(self, n: int) -> int:
+        """As many as the trees take when no two share a sample; remembered, as ``fit`` plans with it."""
+        self._expected = min(n, self.options.trees * self.options.subsample)
+        return self._expected
+
+    def fit(self, batches: Iterable[GradientBatch]) -> None:
+        """Grow the forest from ``fit_size(n)`` samples in random order."""
+        generator = torch.Generator().manual_seed(self.options.seed)
+        stream = iter(batches)
+        first = next(stream)
+        rest = (batch for part in ([first], stream) for batch in part)
+        if self.options.per_class or first.p * self._expected <= _HELD:
+            self._fit_table(rest, first.p, generator)
+        else:
+            self._fit_trees(rest, first.p, generator)
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """From 0 to 1, about 0.5 for a sample like most; float64."""
+        assert self.forest is not None, "fit or restore first"
+        device = batch.residual.device
+        self.forest = self.forest.to(device)
+        if not self.classes:
+            return self.forest.score(batch)
+        found = torch.empty(len(batch), dtype=torch.float64, device=device)
+        for label in batch.labels.unique().tolist():
+            here = (batch.labels == label).nonzero()[:, 0]
+            if label in self.classes:
+                self.classes[label] = self.classes[label].to(device)
+            found[here] = self.classes.get(label, self.forest).score(batch.select(here))
+        return found
+
+    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The scores as they are."""
+        return scores
+
+    def state(self) -> dict[str, Tensor]:
+        """The grown trees, under ``all.`` and under ``<label>.`` of each class."""
+        assert self.forest is not None, "fit first"
+        forests = {"all": self.forest} | {str(label): forest for label, forest in self.classes.items()}
+        return {
+            f"{name}.{key}": value
+            for name, forest in forests.items()
+            for key, value in forest.state().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take the trees that ``state`` gave."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            name, _, field = key.partition(".")
+            parts.setdefault(name, {})[field] = value
+        self.forest = Forest.of(parts.pop("all"))
+        self.classes = {int(name): Forest.of(part) for name, part in parts.items()}
+
+    def _fit_trees(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
+        """Each tree its own samples and coordinates; grown as soon as the samples have gone by."""
+        trees, size = self.options.trees, min(self.options.subsample, self._expected)
+        if self._expected == trees * size:
+            turns = torch.arange(trees * size).reshape(trees, size)
+            together = max(1, min(trees, _HELD // (size * size)))
+        else:
+            draws = [torch.randperm(self._expected, generator=generator)[:size] for _ in range(trees)]
+            turns, together = torch.stack(draws).sort(1).values, trees
+        width = min(size - 1, max(_FEWEST, _HELD // (together * size)))
+        coords = torch.randint(p, (trees, width), generator=generator)
+        luck = Luck.drawn(trees, size, width, generator)
+        groups = [slice(i, i + together) for i in range(0, trees, together)]
+        grown: list[Forest] = []
+        held = _Held(turns, coords)
+        for batch in batches:
+            held.see(batch)
+            while len(grown) < len(groups) and held.complete(groups[len(grown)]):
+                grown.append(held.grow(groups[len(grown)], luck))
+        # A stream that was shorter than expected leaves the last trees small or empty.
+        grown += [held.grow(group, luck) for group in groups[len(grown) :]]
+        self.forest = Forest.merged(grown)
+
+    def _fit_table(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
+        """All samples at the same coordinates, from which each tree draws its own."""
+        width = max(_FEWEST, _HELD // self._expected)
+        coords = distinct(p, width, generator)
+        tables, labels = [], []
+        for batch in batches:
+            tables.append(batch.entries(coords.to(batch.residual.device)))
+            labels.append(batch.labels)
+        table = torch.cat(tables)
+        everyone = torch.arange(len(table), device=table.device)
+        self.forest = self._grow(table, everyone, coords, generator)
+        if self.options.per_class:
+            given = torch.cat(labels)
+            for label, count in zip(*(x.tolist() for x in given.unique(return_counts=True)), strict=True):
+                if count > 1:
+                    own = everyone[given == label]
+                    self.classes[label] = self._grow(table, own, coords, generator)
+
+    def _grow(self, table: Tensor, own: Tensor, coords: Tensor, generator: torch.Generator) -> Forest:
+        """A forest from some rows of a table."""
+        trees, size, device = self.options.trees, min(self.options.subsample, len(own)), table.device
+        draws = [torch.randperm(len(own), generator=generator)[:size] for _ in range(trees)]
+        luck = Luck.drawn(trees, size, table.shape[1], generator)
+        return grow(
+            table,
+            own[torch.cat(draws).to(device)],
+            torch.arange(trees, device=device).repeat_interleave(size),
+            coords.to(device).expand(trees, -1),
+            luck.part(slice(None), device),
+        )
+
+
+class _Held:
+    """The entries of trees whose samples have not all gone by."""
+
+    def __init__(self, turns: Int64[Tensor, "trees size"], coords: Int64[Tensor, "trees width"]) -> None:
+        self.turns = turns
+        self.coords = coords
+        self.seen = 0
+        self.entries: list[list[Tensor]] = [[] for _ in turns]
+
+    def see(self, batch: GradientBatch) -> None:
+        """Keep what the trees want of a batch."""
+        self.coords = self.coords.to(batch.residual.device)
+        first, last = (
+            torch.searchsorted(self.turns, torch.full((len(self.turns), 1), turn))[:, 0]
+            for turn in (self.seen, self.seen + len(batch))
+        )
+        for tree in (last > first).nonzero()[:, 0].tolist():
+            index = self.turns[tree, first[tree] : last[tree]] - self.seen
+            begin, end = int(index[0]), int(index[-1]) + 1
+            chosen = slice(begin, end) if end - begin == len(index) else index.to(self.coords.device)
+            self.entries[tree].append(batch.select(chosen).entries(self.coords[tree]))
+        self.seen += len(batch)
+
+    def complete(self, trees: slice) -> bool:
+        """Whether these trees have all their samples."""
+        return int(self.turns[trees, -1].max()) < self.seen
+
+    def grow(self, trees: slice, luck: Luck) -> Forest:
+        """Grow some of the trees and let go of their entries."""
+        held, self.entries[trees] = self.entries[trees], [[] for _ in self.entries[trees]]
+        members = torch.tensor([tree for tree, parts in enumerate(held) for part in parts for _ in part])
+        table = torch.cat([part for parts in held for part in parts])
+        rows = torch.arange(len(table), device=table.device)
+        own = luck.part(trees, table.device)
+        return grow(table, rows, members.to(table.device), self.coords[trees], own)
+
+
+def distinct(p: int, count: int, generator: torch.Generator) -> Int64[Tensor, " f"]:
+    """min(p, count) different coordinates, each set with the same chance, in O(count)."""
+    if p <= 4 * count:
+        return torch.randperm(p, generator=generator)[:count]
+    found = torch.randint(p, (2 * count,), generator=generator).unique()
+    return found[torch.randperm(len(found), generator=generator)[:count]]

@@ -1,0 +1,111 @@
+"""What would make per-sample gradients wrong in silence, looked for once, on the first batch.
+
+In: a network in evaluation mode and some samples. Out: nothing, or the ``GradientError`` that names the
+layer: samples that influence one another, layers that train, answers that change from pass to pass.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ogacli.errors import GradientError
+
+_PROBED = 16
+"""Samples that the passes of the check see."""
+_REPEAT, _COUPLING = 1e-3, 1e-2
+"""Differences between two passes, relative to the largest logit, that rounding cannot explain. The second
+compares batches of different size, for which libraries choose different algorithms."""
+
+
+def check_layers(module: nn.Module) -> None:
+    """Look at the layers alone.
+
+    Raises:
+        GradientError: A BatchNorm has no running statistics, so that it normalises by its batch.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) and (layer.running_mean is None or layer.running_var is None):
+            raise GradientError(
+                "batch norm without running statistics: each sample's output depends on its batch",
+                place=name or type(layer).__name__,
+                found="track_running_stats=False",
+                hint="train with running statistics, or use group norm",
+            )
+
+
+@contextmanager
+def in_evaluation(module: nn.Module) -> Iterator[None]:
+    """While it is open, every layer that is called is seen to be in evaluation mode.
+
+    Raises:
+        GradientError: When it closes: a layer was in train mode.
+    """
+    trained: list[str] = []
+
+    def noting(name: str) -> Callable[..., None]:
+        def note(layer: nn.Module, args: Any) -> None:
+            if layer.training:
+                trained.append(name or type(layer).__name__)
+
+        return note
+
+    hooks = [layer.register_forward_pre_hook(noting(name)) for name, layer in module.named_modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    left = [name or type(module).__name__ for name, layer in module.named_modules() if layer.training]
+    if trained or left:
+        raise GradientError(
+            "the network turns itself back to train mode",
+            place=(trained or left)[0],
+            found="training=True in a forward pass, after model.eval()",
+            expected="evaluation mode throughout",
+            hint="drop the calls of .train() from its code",
+        )
+
+
+def check_answers(forward: Callable[[Any], Float[Tensor, "b k"]], inputs: Any, name: str) -> None:
+    """Compare passes over the same few samples, and over half of them.
+
+    Raises:
+        GradientError: The logits of a sample change from pass to pass, or with its neighbours.
+    """
+    logits = forward(_first(inputs, _PROBED))
+    again = forward(_first(inputs, _PROBED))
+    if _differ(logits, again, _REPEAT):
+        raise GradientError(
+            "two passes over the same samples give different logits",
+            place=name,
+            found="randomness in evaluation mode, such as F.dropout(x) without training=self.training",
+            expected="the same answer every time",
+        )
+    half = len(logits) // 2
+    if half and _differ(logits[:half], forward(_first(inputs, half)), _COUPLING):
+        raise GradientError(
+            "the logits of a sample depend on the other samples of its batch",
+            place=name,
+            found="statistics of the batch in evaluation mode, such as F.batch_norm(.., training=True)",
+            expected="one answer a sample, whatever batch it is in",
+        )
+
+
+def _first(inputs: Any, count: int) -> Any:
+    if isinstance(inputs, dict):
+        return {name: tensor[:count] for name, tensor in inputs.items()}
+    return inputs[:count]
+
+
+def _differ(one: Tensor, other: Tensor, share: float) -> bool:
+    finite = one.isfinite() & other.isfinite()
+    if not torch.equal(one.isfinite(), other.isfinite()):
+        return True
+    if not finite.any():
+        return False
+    return bool((one - other)[finite].abs().amax() > share * one[finite].abs().amax().clamp_min(1e-6))

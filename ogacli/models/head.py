@@ -1,0 +1,138 @@
+"""Which linear layer makes the logits: the network's head.
+
+In: a network and a batch of inputs. Out: the layer, after proof that what it makes of what it read is what
+the network returned. A network that goes on to change the head's output has no head in this sense.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from ogacli.errors import GradientError
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a linear layer during a forward pass."""
+
+    module: nn.Linear
+    read: Tensor
+    output_size: int
+
+
+def read_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a linear layer was called with."""
+    found = args[0] if args else kwargs["input"]
+    assert isinstance(found, Tensor)
+    return found
+
+
+@contextmanager
+def recorded(module: nn.Module) -> Iterator[list[Call]]:
+    """Collects every call of a linear layer while it is open."""
+    calls: list[Call] = []
+
+    def note(linear: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        assert isinstance(linear, nn.Linear)
+        calls.append(Call(linear, read_by(args, kwargs), output.numel()))
+
+    linears = [one for one in module.modules() if isinstance(one, nn.Linear)]
+    hooks = [linear.register_forward_hook(note, with_kwargs=True) for linear in linears]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def find_head(
+    module: nn.Module, calls: list[Call], logits: Float[Tensor, "b k"], named: str | None
+) -> nn.Linear:
+    """The linear layer whose output the logits are.
+
+    Args:
+        module: The network.
+        calls: The calls of its linear layers in the pass that gave ``logits``.
+        logits: What the network returned.
+        named: The layer's name, where the user gave it.
+
+    Raises:
+        GradientError: There is none, or it is used more than once, or its weight is another layer's too.
+    """
+    candidates = calls
+    if named is not None:
+        chosen = by_name(module, named)
+        candidates = [call for call in calls if call.module is chosen]
+    found = [call for call in reversed(candidates) if _makes(call, logits)]
+    if not found:
+        raise GradientError(
+            "the logits are not the output of this layer, so its gradient is not known from them"
+            if named
+            else "the network's logits are not the output of one of its linear layers, so it has no head",
+            place=f"model.head {named!r}" if named else type(module).__name__,
+            expected="a torch.nn.Linear whose output is returned as it is, but for its shape",
+            hint="return the logits before any softmax, scaling or pooling",
+        )
+    head = found[0].module
+    _check_used_once(module, head, calls)
+    return head
+
+
+def as_rows(read: Shaped[Tensor, "..."], b: int) -> Shaped[Tensor, "b h"]:
+    """What the head read, one row a sample: dimensions of size 1 are dropped."""
+    return read if read.ndim == 2 else read.reshape(b, -1)
+
+
+def name_of(module: nn.Module, head: nn.Module) -> str:
+    """The dotted name of a layer."""
+    return next(name for name, one in module.named_modules() if one is head) or type(head).__name__
+
+
+def by_name(module: nn.Module, name: str) -> nn.Linear:
+    """The linear layer of that dotted name.
+
+    Raises:
+        GradientError: There is no such layer, or it is not linear.
+    """
+    modules = dict(module.named_modules())
+    found = modules.get(name)
+    if not isinstance(found, nn.Linear):
+        linear = [known for known, one in modules.items() if isinstance(one, nn.Linear)]
+        raise GradientError(
+            "no such layer in the network" if found is None else "not a linear layer of the network",
+            place=f"model.head {name!r}",
+            found=None if found is None else type(found).__name__,
+            expected=f"one of {', '.join(linear[-8:])}" if linear else "a linear layer; the network has none",
+        )
+    return found
+
+
+def _makes(call: Call, logits: Float[Tensor, "b k"]) -> bool:
+    """True where the layer makes these logits of what it read; later changes of either show."""
+    b = len(logits)
+    if call.output_size != logits.numel() or call.read.numel() != b * call.module.in_features:
+        return False
+    made = nn.functional.linear(as_rows(call.read, b), call.module.weight, call.module.bias)
+    tolerance = 1e-4 * float(logits[logits.isfinite()].abs().amax()) if logits.isfinite().any() else 0.0
+    return torch.allclose(made.to(logits.dtype), logits, rtol=1e-4, atol=tolerance, equal_nan=True)
+
+
+def _check_used_once(module: nn.Module, head: nn.Linear, calls: list[Call]) -> None:
+    uses = sum(call.module is head for call in calls)
+    owners = [
+        name
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+        if parameter is head.weight and name != f"{name_of(module, head)}.weight"
+    ]
+    if uses > 1 or owners:
+        raise GradientError(
+            f"the head is called {uses} times in one pass" if uses > 1 else "the head's weight is tied",
+            place=name_of(module, head),
+            found=None if uses > 1 else f"the same parameter as {', '.join(owners)}",
+            expected="a head whose gradient comes from the logits alone",
+        )

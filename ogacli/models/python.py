@@ -1,0 +1,55 @@
+"""A network from a function of the user's own."""
+
+import traceback
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import nn
+
+from ogacli.errors import ConfigError
+from ogacli.imports import importable, imported
+from ogacli.models import Fit, NetworkSource, sources
+from ogacli.options import Location
+
+
+@sources.register
+class Python(NetworkSource):
+    """Calls ``factory(**args)`` for the network; the weights are the factory's, or the checkpoint's."""
+
+    factory: str
+    """``package.module:function``, installed, or a module in ``folder`` or in the current folder."""
+    args: dict[str, Any] = {}
+    """What it is called with."""
+    folder: Location = Field(default=".", validate_default=True)
+    """Where modules are looked for first; the config's own folder where left out."""
+
+    needs_checkpoint: ClassVar[bool] = False
+
+    def build(self, fit: Fit) -> nn.Module:
+        """What the factory returns.
+
+        Raises:
+            ConfigError: It cannot be imported, fails, or returns something else than a module.
+        """
+        factory = imported(self.factory, ConfigError, self.folder)
+        place = f"model.factory {self.factory}"
+        try:
+            with importable(self.folder):
+                module = factory(**self.args)
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                "the factory fails",
+                place=place,
+                found=f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})",
+                expected=f"a call with the arguments {self.args or 'none'} to return a torch.nn.Module",
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise ConfigError(
+                "the factory does not return a network",
+                place=place,
+                found=type(module).__name__,
+                expected="a torch.nn.Module",
+            )
+        return module

@@ -1,0 +1,96 @@
+"""``provenance.json``: what a result came from, enough to make it again."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+import torch
+
+import ogacli
+from ogacli.config import Config
+from ogacli.data import Samples
+from ogacli.errors import ConfigError
+from ogacli.models import ModelSource
+from ogacli.tables import opened
+
+
+def provenance(
+    config: Config,
+    samples: Samples,
+    device: torch.device,
+    checkpoints: Mapping[str, str],
+    parameters: Mapping[str, int],
+) -> dict[str, Any]:
+    """Versions, device, precision, seeds, and the fingerprints of dataset and checkpoints."""
+    return {
+        "schema_version": 1,
+        "versions": {
+            "ogacli": ogacli.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+        },
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "precision": config.gradients.precision,
+        "seeds": [seed for options in config.detectors if (seed := getattr(options, "seed", None)) is not None],
+        "dataset": {
+            "source": config.resolved["data"]["source"],
+            "samples": len(samples),
+            "fingerprint": samples.fingerprint,
+        },
+        "checkpoints": dict(checkpoints),
+        "parameters": dict(parameters),
+    }
+
+
+def checkpoint_sums(source: ModelSource) -> dict[str, str]:
+    """SHA-256 of each file that the model's weights come from."""
+    sums = {}
+    for path in source.checkpoint_files():
+        digest = hashlib.sha256()
+        with opened(path) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        sums[path] = digest.hexdigest()
+    return sums
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device that a config asks for.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(
+            "no such device", place="gradients.device", found=repr(name), expected="auto, cpu, cuda or cuda:N"
+        ) from None
+    if device.type == "mps":
+        raise ConfigError(
+            "norms are summed in float64, which MPS does not have",
+            place="gradients.device",
+            found="'mps'",
+            hint="use cpu",
+        )
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in ("cpu", "cuda") or (device.index or 0) >= count:
+        raise ConfigError(
+            "no such device on this machine",
+            place="gradients.device",
+            found=repr(name),
+            expected=", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]),
+        )
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the GPU's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,143 @@
+"""What the reports show of a ``Run``, in a size that does not grow with n or k.
+
+In: a run. Out: the rows of its most anomalous flagged samples, of its quarantined ones, and its classes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ogacli import wording
+from ogacli.evaluation import Evaluation
+from ogacli.run import Run
+from ogacli.summary import ClassSummary, Summary
+from ogacli.verdict import QUARANTINED
+
+ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
+"""Characters that are shown of an id, of a label, of anything longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row of ``scores.parquet`` as it is shown, texts cut to length; None where there is nothing."""
+
+    id: str
+    position: int
+    label: str
+    suggested_label: str | None
+    confidence: float | None
+    score: float | None
+    rank: int
+    reason: str
+    truth: str | None
+
+
+def flagged_rows(run: Run, limit: int) -> pa.Table:
+    """The flagged samples' rows, most anomalous first."""
+    flagged = run.scores.filter(run.scores["flagged"])
+    return flagged.sort_by("rank").slice(0, limit)
+
+
+def quarantined_rows(run: Run, limit: int) -> pa.Table:
+    """The quarantined samples' rows, in the order of the samples."""
+    return run.scores.filter(pc.equal(run.scores["status"], QUARANTINED)).slice(0, limit)
+
+
+def samples(rows: pa.Table) -> tuple[Sample, ...]:
+    """Rows of ``scores.parquet`` as they are shown."""
+    return tuple(_sample(row) for row in rows.to_pylist())
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    return Sample(
+        id=wording.cut(str(row["id"]), ID_LENGTH),
+        position=row["position"],
+        label=_label(row["label"]) or "none",
+        suggested_label=_label(row["suggested_label"]),
+        confidence=row["confidence"],
+        score=row["score"],
+        rank=row["rank"],
+        reason=wording.cut(row["reason"] or "", TEXT_LENGTH),
+        truth=_label(row.get("truth")),
+    )
+
+
+def _label(value: object) -> str | None:
+    return None if value is None else wording.cut(wording.label(value), LABEL_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassShare:
+    """How much of a given label is flagged."""
+
+    name: str
+    flagged: int
+    scored: int
+    quarantined: int
+
+    @property
+    def share(self) -> float:
+        """Flagged of the scored ones."""
+        return self.flagged / self.scored if self.scored else 0.0
+
+
+def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
+    """The classes, those with the largest flagged share first; classes without samples are left out."""
+    shares = [_share(one) for one in summary.classes if one.samples]
+    return tuple(sorted(shares, key=lambda one: -one.share)[:limit])
+
+
+def _share(one: ClassSummary) -> ClassShare:
+    name = wording.cut(one.name, LABEL_LENGTH)
+    return ClassShare(name, one.flagged, one.samples - one.quarantined, one.quarantined)
+
+
+EVALUATED = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "precision_at_budget": "precision",
+    "recall_at_budget": "recall",
+    "f1_at_budget": "F1",
+}
+"""The figures of an ``Evaluation`` and their headings."""
+
+
+def figures(one: Evaluation) -> list[str]:
+    """The figures in the order of ``EVALUATED``."""
+    values = [getattr(one, name) for name in EVALUATED]
+    return ["–" if value is None else f"{value:.3f}" for value in values]
+
+
+def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Nested plain values as dotted keys and short texts."""
+    if isinstance(values, Mapping) and values:
+        for name, value in values.items():
+            yield from flat(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list) and any(isinstance(value, Mapping | list) for value in values):
+        for i, value in enumerate(values):
+            yield from flat(value, f"{key}[{i}]")
+    else:
+        text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+        yield wording.cut(key, ID_LENGTH), wording.cut(text, TEXT_LENGTH)
+
+
+def what(run: Run) -> dict[str, str]:
+    """What was scanned, and with what, in a few lines."""
+    summary, config = run.summary, run.config
+    return {
+        "Data": _section(config.get("data", {})),
+        "Model": _section(config.get("model", {})),
+        "Gradients of": f"{wording.listed(summary.layers, 6)}, {wording.number(summary.parameters)} parameters",
+        "Detector" + "s" * (len(summary.detectors) > 1): wording.listed(summary.detectors, 12),
+        "Budget": wording.budget(summary.budget),
+    }
+
+
+def _section(section: Mapping[str, Any]) -> str:
+    """``table: labels.csv``: the source and what tells it from others of its kind."""
+    detail = section.get("name") or section.get("path") or section.get("root") or section.get("factory")
+    source = str(section.get("source", "unknown"))
+    return wording.cut(source if detail is None else f"{source}, {detail}", TEXT_LENGTH)

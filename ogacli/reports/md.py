@@ -1,0 +1,124 @@
+"""The report in GitHub-flavoured Markdown, short enough for a comment on a pull request."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ogacli import reports, wording
+from ogacli.reports import content
+from ogacli.run import Run
+from ogacli.summary import Summary
+
+_SAMPLES, _CLASSES, _QUARANTINED = 10, 8, 5
+
+
+@reports.formats.register
+def render(run: Run) -> str:
+    """What was scanned, what was found, and the samples to look at first."""
+    summary = run.summary
+    blocks = [
+        "## Outlier gradient analysis",
+        f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
+        f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
+        *warnings(summary.diagnosis.warnings),
+        "\n".join(f"- {name}: {code(value)}" for name, value in content.what(run).items()),
+        _reasons(summary),
+        *_evaluation(summary),
+        *_classes(summary),
+        *_flagged(run),
+        *_quarantined(run),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def code(text: str) -> str:
+    """``text`` as a code span, in which nothing is markup, a mention or the end of a table's cell."""
+    line = " ".join(text.split())
+    if not line:
+        return ""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
+
+
+def plain(text: str) -> str:
+    """``text`` with its punctuation escaped, so that it reads as it is written."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~@])", r"\\\1", " ".join(text.split()))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: int) -> str:
+    """A table whose last ``numeric`` columns are aligned to the right."""
+    rules = ["---"] * (len(head) - numeric) + ["---:"] * numeric
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
+
+
+def warnings(texts: Sequence[str]) -> list[str]:
+    """The warnings of a diagnosis as one alert; nothing where there are none."""
+    return ["\n".join(["> [!WARNING]", *(f"> - {plain(text)}" for text in texts)])] if texts else []
+
+
+def _reasons(summary: Summary) -> str:
+    found = [f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count]
+    return f"Reasons: {', '.join(found)}." if found else ""
+
+
+def _evaluation(summary: Summary) -> list[str]:
+    if summary.evaluation is None:
+        return []
+    head = ["against the truth", *content.EVALUATED.values()]
+    rows = [[code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
+    return ["### Where the truth is known", table(head, rows, numeric=len(content.EVALUATED))]
+
+
+def _classes(summary: Summary) -> list[str]:
+    shares = content.class_shares(summary, _CLASSES)
+    if not shares:
+        return []
+    rows = [
+        [
+            code(one.name),
+            wording.percent(one.share),
+            wording.number(one.flagged),
+            wording.number(one.scored),
+        ]
+        for one in shares
+    ]
+    rest = sum(one.samples > 0 for one in summary.classes) - len(shares)
+    more = [f"and {wording.number(rest)} more classes"] if rest > 0 else []
+    return [
+        "### Most flagged classes",
+        table(["given label", "share", "flagged", "samples"], rows, numeric=3),
+        *more,
+    ]
+
+
+def _flagged(run: Run) -> list[str]:
+    shown = content.samples(content.flagged_rows(run, _SAMPLES))
+    if not shown:
+        return []
+    truth = any(one.truth is not None for one in shown)
+    head = ["sample", "given label", "suggested", *["truth"] * truth, "reason", "rank", "score"]
+    rows = [
+        [
+            code(one.id),
+            code(one.label),
+            code(one.suggested_label or ""),
+            *[code(one.truth or "")] * truth,
+            plain(one.reason),
+            wording.number(one.rank),
+            "" if one.score is None else wording.decimal(one.score),
+        ]
+        for one in shown
+    ]
+    title = f"### Most anomalous of the {wording.number(run.summary.flagged)} flagged samples"
+    return [title, table(head, rows, numeric=2), "A higher score is more anomalous; rank 1 is the highest."]
+
+
+def _quarantined(run: Run) -> list[str]:
+    shown = content.samples(content.quarantined_rows(run, _QUARANTINED))
+    if not shown:
+        return []
+    lines = [f"- {code(one.id)}: {code(one.reason)}" for one in shown]
+    rest = run.summary.quarantined - len(shown)
+    if rest > 0:
+        lines.append(f"- and {wording.number(rest)} more")
+    return ["### Quarantined: could not be scored", "\n".join(lines)]

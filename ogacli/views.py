@@ -1,0 +1,97 @@
+"""Results as a person reads them on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from ogacli.terminal import figure, table
+from ogacli.wording import part, percent
+
+if TYPE_CHECKING:
+    from ogacli.run import Run
+    from ogacli.scan import Plan
+    from ogacli.trim import Trimmed
+
+_CLASSES = 12
+
+
+def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
+    """What a scan found, and what to do next."""
+    summary = run.summary
+    head = f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]"
+    if summary.quarantined:
+        head += f", {summary.quarantined:,} quarantined"
+    parts: list[Any] = [
+        head,
+        f"  {', '.join(summary.detectors)} on {summary.parameters:,} gradient coordinates",
+    ]
+    if verbose:
+        parts += [f"    {name} ({size:,})" for name, size in run.provenance["parameters"].items()]
+    reasons = ", ".join(f"{count:,} {name}" for name, count in summary.reasons.items() if count)
+    if reasons:
+        parts.append(f"  {reasons}")
+    if summary.diagnosis.fit is not None:
+        parts.append(f"  the model predicts {percent(summary.diagnosis.fit)} of the given labels")
+    if summary.classes:
+        parts += ["", _class_table(run)]
+    if summary.evaluation:
+        parts += ["", evaluation_table(run)]
+    path = shlex.quote(str(_shown(run.path)))
+    parts += [
+        "",
+        f"[bold]report[/]  {escape(str(_shown(run.path / 'report.html')))}",
+        f"[bold]scores[/]  {escape(str(_shown(run.path / 'scores.parquet')))}",
+        f"[bold]next[/]    oga trim {escape(path)} --to clean.csv",
+    ]
+    return parts
+
+
+def _class_table(run: Run) -> Any:
+    """The classes, most flagged first."""
+    ordered = sorted(run.summary.classes, key=lambda one: -one.flagged / max(one.samples, 1))
+    rows = [
+        [one.name, f"{one.samples:,}", f"{one.flagged:,}", percent(one.flagged / max(one.samples, 1))]
+        for one in ordered[:_CLASSES]
+    ]
+    if len(ordered) > _CLASSES:
+        rows.append([f"and {len(ordered) - _CLASSES} more", "", "", ""])
+    return table(["label", "samples", "flagged", "share"], rows)
+
+
+def evaluation_table(run: Run) -> Any:
+    """Detection figures of each detector, where the truth is known."""
+    assert run.summary.evaluation is not None
+    rows = [
+        [name, figure(e.auroc), figure(e.average_precision), figure(e.precision_at_budget), figure(e.f1_at_budget)]
+        for name, e in run.summary.evaluation.items()
+    ]
+    return table(["against the truth", "AUROC", "AP", "precision", "F1"], rows)
+
+
+def plan_view(plan: Plan) -> list[Any]:
+    """What a scan would do."""
+    return [
+        f"[bold]would scan {plan.samples:,} samples[/] of {plan.classes} classes on {plan.device}, "
+        f"{plan.batch_size:,} at a time",
+        f"  {', '.join(plan.detectors)} on {sum(plan.parameters.values()):,} gradient coordinates:",
+        *(f"    {escape(name)} ({size:,})" for name, size in plan.parameters.items()),
+        f"  about {plan.seconds:,.0f} s, into {escape(str(_shown(plan.output)))}",
+    ]
+
+
+def trim_view(trimmed: Trimmed) -> list[Any]:
+    """The fates, and where the split was written."""
+    fates = ", ".join(f"{count:,} {fate}" for fate, count in trimmed.fates.items() if count)
+    return [f"[bold]{fates}[/]", f"[bold]{trimmed.format}[/]  {escape(str(_shown(trimmed.path)))}"]
+
+
+def _shown(path: Path) -> Path:
+    """The path as the user would type it: relative where it lies below the current folder."""
+    try:
+        return path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -1,0 +1,59 @@
+"""Numbers and texts as a person reads them. In: values. Out: short strings."""
+
+from collections.abc import Sequence
+
+
+def number(count: int) -> str:
+    """A count with thousands separators: ``12,345``."""
+    return f"{count:,}"
+
+
+def percent(share: float) -> str:
+    """A share with one decimal; never 0 or 100 % when it is only nearly so."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.1%}"
+
+
+def part(count: int, total: int) -> str:
+    """``90 of 1,797 (5.0%)``."""
+    return f"{number(count)} of {number(total)}" + (f" ({percent(count / total)})" if total else "")
+
+
+def decimal(value: float) -> str:
+    """Four significant digits, enough to tell scores apart."""
+    return f"{value:.4g}"
+
+
+def budget(value: float | int | str) -> str:
+    """A budget as a phrase: ``5% of the samples``."""
+    if value == "auto":
+        return "auto: as many as have another prediction than label"
+    if isinstance(value, float):
+        return f"{100 * value:.4g}% of the samples"
+    return f"{value:,} samples" if isinstance(value, int) else value
+
+
+def label(value: object) -> str:
+    """A label as it stands in ``scores.parquet``: a name, a number, or a list of either."""
+    if isinstance(value, float):
+        return decimal(value)
+    if isinstance(value, list):
+        return ", ".join(label(item) for item in value) or "none"
+    return str(value)
+
+
+def cut(text: str, length: int) -> str:
+    """``text`` in at most ``length`` characters, the middle of a longer one left out."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """Names separated by commas, at most ``limit`` of them."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f", and {number(rest)} more" if rest > 0 else "")
