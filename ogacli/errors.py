@@ -33,6 +33,11 @@ class OgaError(Exception):
         expected: str | None = None,
         hint: str | None = None,
     ) -> None:
+        self.problem = problem
+        self.place = place
+        self.found = found
+        self.expected = expected
+        self.hint = hint
         lines = [f"{place}: {problem}" if place else problem]
         if found is not None:
             lines.append(f"  found: {found}")
@@ -45,6 +50,12 @@ class OgaError(Exception):
 
 class ConfigError(OgaError):
     """The config or an option says something that cannot be done."""
+
+    def at(self, place: str) -> "ConfigError":
+        """The same mistake, at another place."""
+        return ConfigError(
+            self.problem, place=place, found=self.found, expected=self.expected, hint=self.hint
+        )
 
     @classmethod
     def of(cls, problems: Sequence["ConfigError"]) -> "ConfigError":

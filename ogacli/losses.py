@@ -76,6 +76,7 @@ class Loss:
             case "mse":
                 return (logits - self._targets(logits, labels)).square().sum(1)
             case _:
+                assert self._own is not None
                 return self._checked(self._own(logits, labels), len(logits))
 
     def residual(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
@@ -118,7 +119,7 @@ class Loss:
             raise GradientError(
                 "cross-entropy takes one class a sample",
                 place="loss.name",
-                found=f"labels of {str(labels.dtype).removeprefix('torch.')}, {list(labels.shape[1:])} a sample",
+                found=f"labels {list(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}",
                 hint="use `loss: bce_with_logits` for several classes a sample, `loss: mse` for a regression",
             )
         return labels
@@ -128,7 +129,7 @@ class Loss:
             raise GradientError(
                 "the loss takes one target a logit",
                 place=f"loss.name {self.options.name}",
-                found=f"{labels.numel() // max(1, len(labels))} targets and {logits.shape[1]} logits a sample",
+                found=f"labels {list(labels.shape)}, logits {list(logits.shape)}",
                 hint="use `loss: cross_entropy` for one class a sample",
             )
         return labels.to(logits.dtype).reshape(logits.shape)

@@ -11,7 +11,7 @@ import torch
 import ogacli
 from ogacli.config import Config
 from ogacli.data import Samples
-from ogacli.errors import ConfigError
+from ogacli.device import device_name
 from ogacli.models import ModelSource
 from ogacli.tables import opened
 
@@ -57,40 +57,3 @@ def checkpoint_sums(source: ModelSource) -> dict[str, str]:
                 digest.update(block)
         sums[path] = digest.hexdigest()
     return sums
-
-
-def device_of(name: str) -> torch.device:
-    """The torch device that a config asks for.
-
-    Raises:
-        ConfigError: There is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(
-            "no such device", place="gradients.device", found=repr(name), expected="auto, cpu, cuda or cuda:N"
-        ) from None
-    if device.type == "mps":
-        raise ConfigError(
-            "norms are summed in float64, which MPS does not have",
-            place="gradients.device",
-            found="'mps'",
-            hint="use cpu",
-        )
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type not in ("cpu", "cuda") or (device.index or 0) >= count:
-        raise ConfigError(
-            "no such device on this machine",
-            place="gradients.device",
-            found=repr(name),
-            expected=", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]),
-        )
-    return device
-
-
-def device_name(device: torch.device) -> str:
-    """``cpu``, or the GPU's own name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -56,3 +56,8 @@ class Registry(Generic[T]):
             yield f"{self.package}.{module.name}"
         for entry in metadata.entry_points(group=self.package):
             yield entry.value
+
+
+def type_name(thing: object) -> str:
+    """The name under which the class of ``thing`` is registered."""
+    return type(thing).__module__.rpartition(".")[2]

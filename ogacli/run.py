@@ -1,12 +1,12 @@
 """The run directory: written by ``scan``, read by every later command.
 
-    config.yaml       the config as resolved; ``oga scan`` can run it again
-    provenance.json   versions, seeds, device, precision, fingerprints
-    scores.parquet    a row a sample
-    summary.json      what was found, in a page
-    previews.parquet  how the most anomalous samples look
-    timing.json       when it ran and how long each step took; the only file that differs between reruns
-    report.html       all that for a person
+config.yaml       the config as resolved; ``oga scan`` can run it again
+provenance.json   versions, seeds, device, precision, fingerprints
+scores.parquet    a row a sample
+summary.json      what was found, in a page
+previews.parquet  how the most anomalous samples look
+timing.json       when it ran and how long each step took; the only file that differs between reruns
+report.html       all that for a person
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Run:
     path: Path
 
     @classmethod
-    def open(cls, path: str | Path) -> "Run":
+    def open(cls, path: str | Path) -> Run:
         """A run directory that exists and is of a version that we can read.
 
         Raises:

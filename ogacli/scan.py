@@ -20,13 +20,15 @@ from ogacli.config import Config
 from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
 from ogacli.detectors import Detector
+from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, Partial, finite, unseen
 from ogacli.folders import check_free, new_folder
 from ogacli.gradients import GradientBatch, capture
 from ogacli.models import Model
 from ogacli.progress import SILENT, Progress
-from ogacli.provenance import checkpoint_sums, device_name, device_of, provenance
+from ogacli.provenance import checkpoint_sums, provenance
+from ogacli.registry import type_name
 from ogacli.reports import render
 from ogacli.run import Run, is_run, write_run
 from ogacli.summary import summarise
@@ -314,10 +316,10 @@ def column_names(config: Config) -> tuple[str, ...]:
     """A name for each detector's scores: its own, numbered where it occurs more than once."""
     names: list[str] = []
     for options in config.detectors:
-        name = type(options).__module__.rpartition(".")[2]
+        name = type_name(options)
         if getattr(options, "per_class", False):
             name += "_per_class"
-        same = sum(known == name or known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit() for known in names)
+        same = sum(known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names)
         names.append(f"{name}_{same + 1}" if same else name)
     return tuple(names)
 

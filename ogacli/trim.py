@@ -83,7 +83,7 @@ def trim(
                 np.save(file, kept_positions(manifest))
             else:
                 write_table(manifest, file, chosen)
-    fates = {fate: 0 for fate in (KEPT, DROPPED, RELABELLED, QUARANTINED)}
+    fates = dict.fromkeys((KEPT, DROPPED, RELABELLED, QUARANTINED), 0)
     fates |= {row["values"]: row["counts"] for row in pc.value_counts(manifest.column("fate")).to_pylist()}
     return Trimmed(destination, chosen, fates)
 

@@ -6,15 +6,20 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.markup import escape
 
 from ogacli.terminal import figure, table
 from ogacli.wording import part, percent
 
 if TYPE_CHECKING:
+    from ogacli.demo import Demo
+    from ogacli.gate import Gate
     from ogacli.run import Run
     from ogacli.scan import Plan
+    from ogacli.train import Training
     from ogacli.trim import Trimmed
+    from ogacli.verify import Verification
 
 _CLASSES = 12
 
@@ -95,3 +100,65 @@ def _shown(path: Path) -> Path:
         return path.absolute().relative_to(Path.cwd())
     except ValueError:
         return path
+
+
+def training_view(training: Training, config: Path) -> list[Any]:
+    """How the epochs went, and what to do next."""
+    rows = [[str(e.number), f"{e.loss:.4f}", percent(e.accuracy) if e.accuracy is not None else ""] for e in training.epochs]
+    last = training.checkpoints[-1]
+    return [
+        table(["epoch", "loss", "fit to the given labels"], rows),
+        "",
+        f"[bold]trained on {training.samples:,} samples[/]"
+        + (f", {len(training.skipped):,} could not be read" if training.skipped else ""),
+        f"[bold]checkpoints[/]  {escape(str(_shown(training.folder)))}",
+        f"[bold]next[/]         oga scan {escape(shlex.quote(str(config)))} "
+        f"--set model.checkpoint={escape(shlex.quote(str(_shown(last))))}",
+    ]
+
+
+def verification_view(found: Verification) -> list[Any]:
+    """Test accuracy of each arm, and whether trimming helped."""
+    seeds = len(found.arms[0].accuracies)
+    rows = []
+    gaps = {one.against: one for one in found.differences}
+    for arm in found.arms:
+        gap = gaps.get(arm.name)
+        interval = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap else ""
+        spread = f"{percent(arm.mean)} ± {100 * float(np.std(arm.accuracies, ddof=1)):.1f}"
+        rows.append([arm.name, f"{arm.samples:,}", spread, interval])
+    title = f"Retrained, {seeds} seeds, accuracy on {found.test:,} test samples"
+    header = ["trained on", "samples", "accuracy", "trimmed minus this [95 %]"]
+    return [table(header, rows, title=title), "", f"[bold]trimming: {found.verdict}[/]"]
+
+
+def gate_view(found: Gate) -> list[Any]:
+    """Each condition, what was found and what was allowed."""
+    colours = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+    grid = table(["condition", "found", "allowed", ""], [])
+    for one in found.conditions:
+        grid.add_row(
+            escape(one.name), escape(one.found), escape(one.allowed), f"[{colours[one.status]}]{one.status}[/]"
+        )
+    failed = sum(one.status == "failed" for one in found.conditions)
+    verdict = "[bold green]gate passed[/]" if found.passed else f"[bold red]gate failed[/]: {failed} tripped"
+    return [grid, "", verdict]
+
+
+def demo_view(demo: Demo) -> list[Any]:
+    """The whole demo on one screen."""
+    summary = demo.run.summary
+    assert summary.evaluation is not None
+    wrong = next(iter(summary.evaluation.values())).wrong
+    return [
+        f"[bold]{summary.samples:,} digits, {wrong:,} labels flipped; "
+        f"flagged {summary.flagged:,} by {summary.detectors[0]}[/]",
+        "",
+        evaluation_table(demo.run),
+        "",
+        *verification_view(demo.verification),
+        "",
+        f"[bold]config[/]    {escape(str(_shown(demo.config)))}",
+        f"[bold]report[/]    {escape(str(_shown(demo.run.path / 'report.html')))}",
+        f"[bold]manifest[/]  {escape(str(_shown(demo.trimmed.path)))}",
+    ]

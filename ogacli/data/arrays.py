@@ -3,14 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Shaped, UInt8
 from PIL import Image
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from ogacli.data import Source, sources
 from ogacli.data.images import Transform, thumbnail
@@ -35,9 +35,9 @@ class Arrays(Source):
     path: Location | None = None
     """An npz file; ``x``, ``y``, ``truth`` and ``ids`` are then names inside it."""
     x: str | None = None
-    """The inputs [n, ...]. Floats go to the model as they are and integers as integers; ``uint8`` is taken for
-    pixels, [n, h, w], [n, h, w, c] or [n, c, h, w], and goes as floats [c, h, w] from 0 to 1. May be left out
-    where the model is ``precomputed``."""
+    """The inputs [n, ...]. Floats go to the model as they are and integers as integers; ``uint8`` is taken
+    for pixels, [n, h, w], [n, h, w, c] or [n, c, h, w], and goes as floats [c, h, w] from 0 to 1. May be
+    left out where the model is ``precomputed``."""
     y: str
     """The labels: class indices or names [n]; 0 or 1 per class [n, k]; or the targets of a regression."""
     truth: str | None = None
@@ -48,7 +48,7 @@ class Arrays(Source):
     """The class names in the order of the model's outputs, or how many there are."""
     target: Target = "classes"
     """``regression`` where labels are numbers to be predicted."""
-    transform: Annotated[Transform, Field(validate_default=True)] = Transform()
+    transform: Transform = Transform()
     """Of pixels: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
 
     @field_validator("x", "y", "truth", "ids", mode="before")
@@ -66,9 +66,11 @@ class Arrays(Source):
 
     def load(self) -> Samples:
         """All rows."""
-        labels = self._array("y", self.y)[:]
+        labels = self._array("y", self.y)[...]
         if not labels.ndim or not len(labels):
-            raise DataError("no labels", place=self.y, found=f"shape {list(labels.shape)}", expected="[n, ..]")
+            raise DataError(
+                "no labels", place=self.y, found=f"shape {list(labels.shape)}", expected="[n, ..]"
+            )
         ids = numbered(len(labels)) if self.ids is None else self._column("ids", self.ids, len(labels))
         ids = ids.cast(pa.string())
         reader, signature = self._reader(len(labels))
@@ -90,7 +92,7 @@ class Arrays(Source):
         inputs = self._array("x", self.x, n)
         if not np.issubdtype(inputs.dtype, np.number) and inputs.dtype != np.bool_:
             raise DataError("the inputs are not numbers", place=self.x, found=inputs.dtype)
-        image = inputs.dtype == np.uint8 and len(inputs.shape) in (3, 4)
+        image = inputs.dtype == np.uint8 and channel_axis(inputs.shape[1:]) is not None
         return ArrayReader(inputs, image=image, transform=self.transform), digest(inputs)
 
     def _targets(self, labels: Shaped[np.ndarray, "n ..."], ids: pa.StringArray) -> Targets:
@@ -118,7 +120,7 @@ class Arrays(Source):
         return found
 
     def _column(self, key: str, name: str, n: int) -> pa.Array:
-        found = self._array(key, name, n)[:]
+        found = self._array(key, name, n)[...]
         if found.ndim > 1:
             raise DataError("not one value a sample", place=f"data.{key} {name}", found=list(found.shape))
         return _arrow(found)
@@ -229,13 +231,23 @@ class NoInputs:
         return None
 
 
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of a picture holds its channels; -1 too for [h, w], which has none; None: no picture."""
+    if len(shape) == 2:
+        return -1
+    if len(shape) == 3:
+        for channels in ((1, 3), (4,)):
+            for axis in (-1, 0):
+                if shape[axis] in channels:
+                    return axis
+    return None
+
+
 def channels_last(row: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
     """A picture [h, w], [c, h, w] or [h, w, c] as [h, w, c]."""
     if row.ndim == 2:
         return row[..., None]
-    if row.shape[-1] not in (1, 3, 4) and row.shape[0] in (1, 3, 4):
-        return np.moveaxis(row, 0, -1)
-    return row
+    return np.moveaxis(row, 0, -1) if channel_axis(row.shape) == 0 else row
 
 
 def picture(row: Shaped[np.ndarray, "..."]) -> Preview:

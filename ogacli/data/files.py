@@ -46,8 +46,9 @@ class Files(Protocol):
 
 
 def open_files(root: str) -> Files:
-    """The files below a folder, in a zip archive (``photos.zip``, or a folder in it: ``photos.zip/train``),
-    or below a URL.
+    """The files below a folder or URL, or in a zip archive.
+
+    ``photos.zip/train`` is the folder ``train`` in the archive ``photos.zip``.
 
     Raises:
         DataError: There is no such folder, or the archive cannot be read.
@@ -192,8 +193,9 @@ class Archive:
         name_length, extra_length = struct.unpack_from("<HH", chunk, 26)
         start = 30 + name_length + extra_length
         packed = chunk[start : start + size]
-        if len(packed) < size and len(chunk) >= start:
-            rest = next(self._ranges([(offset + len(chunk), offset + start + size)]))
+        if len(packed) < size:
+            begin = offset + start
+            rest = next(self._ranges([(begin + len(packed), begin + size)]))
             packed += rest if isinstance(rest, bytes) else b""
         content = packed if method == zipfile.ZIP_STORED else zlib.decompress(packed, wbits=-15)
         if zlib.crc32(content) != crc:
@@ -226,7 +228,9 @@ class Bucket:
         """All at once, where the file system can."""
         fs, path = self._filesystem()
         paths = [f"{path.rstrip('/')}/{name}" if path else name for name in names]
-        yield from _contents(fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return"))
+        yield from _contents(
+            fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return")
+        )
 
     def signature(self, names: pa.StringArray) -> str:
         """Over the names only: asking for each file's size may cost a request a file."""

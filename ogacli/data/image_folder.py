@@ -1,11 +1,8 @@
 """Image files in one folder a class, as torchvision's ``ImageFolder`` has them: ``root/class/*.png``."""
 
-from typing import Annotated
-
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
 
 from ogacli.data import Source, sources
 from ogacli.data.files import open_files
@@ -21,10 +18,10 @@ class ImageFolder(Source):
     """One folder a class; the classes and the order of the samples are those of torchvision."""
 
     root: Location
-    """The folder; or a zip archive (``photos.zip``, ``photos.zip/train``) or fsspec URL of the same layout."""
+    """The folder, or a zip archive (``photos.zip``, ``photos.zip/train``) or fsspec URL of that layout."""
     classes: Classes | None = None
     """The folders' names in the order of the model's outputs; by default sorted."""
-    transform: Annotated[Transform, Field(validate_default=True)] = Transform()
+    transform: Transform = Transform()
     """``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
 
     def load(self) -> Samples:

@@ -5,7 +5,9 @@ In: names of files in a folder, an archive or a bucket, and the options under ``
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -85,7 +87,7 @@ class Transform(Options):
             image = image.resize(_resized(image.size, self.resize), Image.Resampling.BILINEAR)
         if self.crop is not None:
             height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
-            left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+            left, top = _middle(image.width, width), _middle(image.height, height)
             image = image.crop((left, top, left + width, top + height))
         found = np.asarray(image)
         return found[..., None] if self.grayscale else found
@@ -111,34 +113,75 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class ImageReader:
-    """Reads image files."""
+class PictureReader(ABC):
+    """Reads pictures that must all come out in one shape, whatever they are decoded from."""
 
     in_memory = False
+
+    def __init__(self, n: int, transform: Transform) -> None:
+        self.transform = transform
+        self.shape: tuple[int, ...] | None = None
+        self._settle_shape(n)
+
+    @abstractmethod
+    def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
+        """Each picture, transformed but for its values; or why it cannot be decoded."""
+
+    def read(self, positions: Sequence[int]) -> tuple[Float[Tensor, "b c h w"] | None, Mapping[int, str]]:
+        """The pictures that can be decoded, and why the others cannot."""
+        readable: list[Pixels] = []
+        failures: dict[int, str] = {}
+        for i, found in enumerate(self.decode(positions)):
+            if isinstance(found, Unreadable):
+                failures[i] = str(found)
+            elif found.shape != (self.shape or found.shape):
+                failures[i] = f"{_size(found.shape)} pixels, the others {_size(self.shape or ())}"
+            else:
+                readable.append(found)
+        return (self.transform.tensor(np.stack(readable)) if readable else None), failures
+
+    def _settle_shape(self, n: int) -> None:
+        """Look at a few pictures from all over the dataset.
+
+        Raises:
+            DataError: They differ already. One odd picture that shows up later is quarantined instead.
+        """
+        probes = sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)}) if n else []
+        found: dict[tuple[int, ...], int] = {}
+        for probe, pixels in zip(probes, self.decode(probes), strict=True):
+            if not isinstance(pixels, Unreadable):
+                found.setdefault(pixels.shape, probe)
+        if len(found) > 1:
+            sizes = [f"{_size(shape)} (position {probe})" for shape, probe in found.items()]
+            raise DataError(
+                "the images differ in size",
+                found=", ".join(sizes[:3]),
+                expected="one size",
+                hint="say `transform: {resize: .., crop: ..}` or `transform: imagenet`, as in training",
+            )
+        self.shape = next(iter(found), None)
+
+
+class ImageReader(PictureReader):
+    """Reads image files."""
 
     def __init__(self, files: Files, names: pa.StringArray, transform: Transform) -> None:
         self.files = files
         self.names = names
-        self.transform = transform
-        self.shape = self._common_shape()
+        super().__init__(len(names), transform)
 
-    def read(self, positions: Sequence[int]) -> tuple[Float[Tensor, "b c h w"] | None, Mapping[int, str]]:
-        """The images that can be decoded, and why the others cannot."""
-        readable: list[Pixels] = []
-        failures: dict[int, str] = {}
-        for i, content in enumerate(self._fetch(positions)):
+    def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
+        """Each file in turn."""
+        for content in self._fetch(positions):
             try:
-                readable.append(self._checked(_pixels(content, self.transform)))
+                yield _pixels(content, self.transform)
             except Unreadable as reason:
-                failures[i] = str(reason)
-        if not readable:
-            return None, failures
-        return self.transform.tensor(np.stack(readable)), failures
+                yield reason
 
     def preview(self, position: int) -> Preview:
         """The image as it lies in its file, made small."""
         with _opened(next(self._fetch([position]))) as image:
-            return thumbnail(_coloured(image, "RGB"))
+            return thumbnail(image)
 
     def file(self, position: int) -> Path | bytes | None:
         """The path, or the bytes where there is none."""
@@ -153,43 +196,30 @@ class ImageReader:
     def _fetch(self, positions: Sequence[int]) -> Iterator[Content]:
         return self.files.fetch(self.names.take(pa.array(positions, pa.int64())).to_pylist())
 
-    def _common_shape(self) -> tuple[int, ...] | None:
-        """The shape that all images must come out with; None where not even a few can be read.
-
-        Raises:
-            DataError: The first few looked at differ already.
-        """
-        probes = np.unique(np.linspace(0, len(self.names) - 1, _PROBES).astype(int)) if len(self.names) else []
-        found: dict[tuple[int, ...], str] = {}
-        for probe, content in zip(probes, self._fetch(probes), strict=True):
-            try:
-                found.setdefault(_pixels(content, self.transform).shape, self.names[int(probe)].as_py())
-            except Unreadable:
-                continue
-        if len(found) > 1:
-            sizes = [f"{shape[0]} x {shape[1]} ({name})" for shape, name in found.items()]
-            raise DataError(
-                "the images differ in size",
-                found=", ".join(sizes[:3]),
-                hint="say `transform: {resize: .., crop: ..}`, as in training, or `transform: imagenet`",
-            )
-        return next(iter(found), None)
-
-    def _checked(self, pixels: Pixels) -> Pixels:
-        if self.shape is not None and pixels.shape != self.shape:
-            raise Unreadable(
-                f"{pixels.shape[0]} x {pixels.shape[1]} pixels, the others {self.shape[0]} x {self.shape[1]}"
-            )
-        return pixels
-
 
 def thumbnail(image: Image.Image) -> Preview:
-    """An image as a small PNG."""
-    small = image.copy()
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    """An image as a small PNG.
+
+    Raises:
+        Unreadable: It is damaged.
+    """
+    with decoding():
+        small = _coloured(image, "RGB")
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, format="PNG")
     return Preview("image", buffer.getvalue())
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """What Pillow raises for damaged files, as ``Unreadable``."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise Unreadable("not an image") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise Unreadable(f"cannot be decoded: {error}") from None
 
 
 def _pixels(content: Content, transform: Transform) -> Pixels:
@@ -198,15 +228,8 @@ def _pixels(content: Content, transform: Transform) -> Pixels:
     Raises:
         Unreadable: It is no image, or damaged.
     """
-    if not transform.moves_pixels and isinstance(content, bytes) and content.startswith(b"\xff\xd8"):
-        found = _jpeg(content)
-        if found is not None:
-            return found
-    with _opened(content) as image:
-        try:
-            return transform.pixels(image)
-        except (OSError, SyntaxError, ValueError, MemoryError) as error:
-            raise Unreadable(f"cannot be decoded: {error}") from None
+    with _opened(content) as image, decoding():
+        return transform.pixels(image)
 
 
 def _opened(content: Content) -> Image.Image:
@@ -214,34 +237,28 @@ def _opened(content: Content) -> Image.Image:
         raise content
     if not content:
         raise Unreadable("the file is empty")
-    try:
+    with decoding():
         return Image.open(io.BytesIO(content))
-    except Image.UnidentifiedImageError:
-        raise Unreadable("not an image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"cannot be decoded: {error}") from None
-
-
-def _jpeg(content: bytes) -> Pixels | None:
-    """torchvision's decoder gives the same pixels in a third of the time; PIL judges what it refuses."""
-    from torchvision.io import decode_jpeg
-
-    try:
-        found = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-    except RuntimeError:
-        return None
-    return found.permute(1, 2, 0).numpy() if found.shape[0] == 3 else None
 
 
 def _coloured(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode:
-        return image
+        return image.copy()
     if image.mode.startswith("I"):
         # 16-bit pictures would be cut off at 255.
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert(mode)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape[:2])
+
+
+def _middle(length: int, part: int) -> int:
+    """Where the middle part begins; before the image, which is then padded with zeros, if it is too small."""
+    return round((length - part) / 2) if length >= part else -((part - length) // 2)
 
 
 def _resized(size: tuple[int, int], to: int | tuple[int, int]) -> tuple[int, int]:

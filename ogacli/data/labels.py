@@ -117,9 +117,9 @@ def multi_label_targets(
     owners = pc.list_parent_indices(lists)
     owner_ids = ids.take(owners)
     members = class_targets(pc.list_flatten(lists), owner_ids, classes=classes)
-    matrix = torch.zeros(len(ids), len(members.classes))
-    matrix[torch.from_numpy(owners.to_numpy()), members.labels] = 1.0
-    return Targets(matrix, members.classes)
+    found = torch.zeros(len(ids), len(members.classes))
+    found[torch.tensor(owners.to_numpy(), dtype=torch.int64), members.labels] = 1.0
+    return Targets(found, members.classes)
 
 
 def regression_targets(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> Targets:
@@ -163,7 +163,9 @@ def _found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[
     """The classes that occur: 0 to the highest where all are integers, sorted names otherwise."""
     integers = [column for column in columns.values() if pa.types.is_integer(column.type)]
     if len(integers) < len(columns):
-        names = {name for column in columns.values() for name in column.cast(pa.string()).unique().to_pylist()}
+        names = {
+            name for column in columns.values() for name in column.cast(pa.string()).unique().to_pylist()
+        }
         numeric = all(name.isdecimal() for name in names)
         return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))
     bounds = [pc.min_max(column).as_py() for column in integers]
@@ -220,7 +222,7 @@ def _lists(column: pa.Array, separator: str | None) -> pa.ListArray:
 
 def _numbers(noun: str, column: pa.Array, ids: pa.StringArray) -> Float[np.ndarray, " n"]:
     if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
-        raise DataError(f"{noun} is not a number", place=_sample(ids, 0), found=column[0].as_py())
+        raise DataError(f"{noun} is not a number", place=_sample(ids, 0), found=repr(column[0].as_py()))
     values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     _refuse(pa.array(~np.isfinite(values)), f"{noun} is missing or not finite", ids, column)
     return np.asarray(values)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ogacli.data.samples import Batch, Samples
+from ogacli.errors import OgaError
 
 _AHEAD = 4
 """Batches that each worker may be ahead."""
@@ -32,10 +33,10 @@ def batches(
         workers: Processes that read; ``auto``: none for data in memory, one a core otherwise.
         pin: Put inputs in pinned memory, for transfers to a GPU that do not block.
     """
-    plan = [chunk.tolist() for chunk in rows.split(batch_size)]
+    plan = [rows[start : start + batch_size].tolist() for start in range(0, len(rows), batch_size)]
     count = worker_count(samples, workers) if len(plan) > 1 else 0
     ahead: dict[str, Any] = {"prefetch_factor": _AHEAD} if count else {}
-    yield from DataLoader(
+    for found in DataLoader(
         _Rows(samples),
         sampler=plan,
         batch_size=None,
@@ -44,27 +45,39 @@ def batches(
         pin_memory=pin,
         worker_init_fn=_one_thread,
         **ahead,
-    )
+    ):
+        if isinstance(found, OgaError):
+            raise found
+        yield found
 
 
 def worker_count(samples: Samples, workers: int | Literal["auto"]) -> int:
     """How many worker processes ``workers`` means for these samples."""
     if workers != "auto":
         return workers
-    return 0 if samples.reader.in_memory else len(os.sched_getaffinity(0))
+    if samples.reader.in_memory:
+        return 0
+    # Only Linux can say which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Rows(Dataset[Batch]):
-    """``Samples`` as a map-style dataset whose keys are lists of rows."""
+class _Rows(Dataset[Batch | OgaError]):
+    """``Samples`` as a map-style dataset whose keys are lists of rows.
+
+    A user's mistake is handed over as a value: a ``DataLoader`` would wrap it in the worker's traceback.
+    """
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
 
-    def __getitem__(self, rows: Sequence[int]) -> Batch:
-        return self.samples.read(rows)
+    def __getitem__(self, rows: Sequence[int]) -> Batch | OgaError:
+        try:
+            return self.samples.read(rows)
+        except OgaError as error:
+            return error
 
 
-def _same(batch: Batch) -> Batch:
+def _same(batch: Any) -> Any:
     return batch
 
 

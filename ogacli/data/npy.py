@@ -22,7 +22,7 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """n first."""
+        """Its first is n."""
         ...
 
     @property
@@ -82,6 +82,7 @@ def open_array(path: str, name: str | None = None) -> Rows:
 
 
 def _mapped(file: Any, path: str) -> Rows:
+    start = file.tell()
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
@@ -89,7 +90,9 @@ def _mapped(file: Any, path: str) -> Rows:
         raise ValueError("it holds pickled Python objects, which could run code")
     found = MappedArray(path, file.tell(), shape, dtype, fortran)
     if not shape or 0 in shape:
-        return np.zeros(shape, dtype)
+        # Nothing that could be mapped.
+        file.seek(start)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     found[:0]  # Says so now if the file is shorter than its header claims.
     return found
 

@@ -59,8 +59,13 @@ class Reader(Protocol):
         ...
 
     def file(self, position: int) -> Path | bytes | None:
-        """The file that the sample was read from (its path, or its bytes where it lies in an archive or
-        bucket); None where samples are not files.
+        """The file that the sample was read from; None where samples are not files.
+
+        Returns:
+            Its path, or its bytes where it lies in an archive or bucket.
+
+        Raises:
+            Unreadable: It cannot be had.
         """
         ...
 

@@ -13,7 +13,6 @@ from ogacli.errors import DataError
 from ogacli.options import Options
 from ogacli.tables import read_table
 
-
 _TEXT = ("id", "fate", "new_label")
 """Columns of a manifest that are text, whatever they look like."""
 

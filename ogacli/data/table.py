@@ -1,4 +1,4 @@
-"""A csv, jsonl or parquet file with a row a sample: labels beside the name of an image, or beside features."""
+"""A csv, jsonl or parquet file with a row a sample: its label, and an image's name or features."""
 
 import string
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Table(Source):
     """The column of the image file's name, or a pattern over columns such as ``"{index:05d}.jpg"``."""
     root: Location | None = None
     """The folder, zip archive or fsspec URL that ``image`` is relative to; by default the table's folder."""
-    transform: Annotated[Transform, Field(validate_default=True)] = Transform()
+    transform: Transform = Transform()
     """Of images: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Numeric columns; by default, where there is no ``image``, all but label, truth and id."""
@@ -73,7 +73,9 @@ class Table(Source):
         table = read_table(self.path, text=self._text_columns)
         if not len(table):
             raise DataError("the table has no rows", place=self.path)
-        ids = numbered(len(table)) if self.id is None else _column(table, self.id, self.path).cast(pa.string())
+        ids = (
+            numbered(len(table)) if self.id is None else _column(table, self.id, self.path).cast(pa.string())
+        )
         targets = self._targets(table, ids)
         reader, signature = self._reader(table, ids)
         return Samples(
@@ -160,7 +162,7 @@ def _fields(pattern: str) -> list[tuple[str, str]]:
 
 def _formatted(pattern: str, row: dict[str, Any], ids: pa.StringArray, i: int) -> str:
     try:
-        return string.Formatter().vformat(pattern, (), row)
+        return pattern.format_map(row)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             "the pattern does not fit",

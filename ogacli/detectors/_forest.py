@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients import GradientBatch
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 18
 """Comparisons at a time while scoring, so that they stay in a core's cache."""
 
 
@@ -43,7 +44,10 @@ class Forest:
         number = torch.empty_like(order)
         number[order] = torch.arange(len(order), device=order.device)
         left = torch.cat(
-            [torch.where(group.left > 0, group.left + start, 0) for group, start in zip(groups, starts)]
+            [
+                torch.where(group.left > 0, group.left + start, 0)
+                for group, start in zip(groups, starts[:-1], strict=True)
+            ]
         )
         return cls(
             coordinate=torch.cat([group.coordinate for group in groups])[order],
@@ -82,28 +86,27 @@ class Forest:
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """2 to the power of minus (mean path length / usual path length): near 1 for a sample that is cut off
-        at once, below 0.5 for one that lies deep.
+        """2 to the power of minus (mean path length / usual path length), float64.
+
+        Near 1 for a sample that is cut off at once, below 0.5 for one that lies deep.
         """
         total = self.usual.sum()
         if total == 0:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
-        size = max(16, _CHUNK // max(1, len(self._steps.threshold)) // 16 * 16)
-        length = [self._path_length(batch.select(slice(i, i + size))) for i in range(0, len(batch), size)]
-        return torch.exp2(-torch.cat(length) / total)
+        size = min(4096, max(1, _CHUNK // max(1, len(self._steps.threshold))))
+        parts = (batch.select(slice(i, i + size)) for i in range(0, len(batch), size))
+        return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
 
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The path lengths of each sample, summed over the trees."""
         steps = self._steps
         right = batch.entries(steps.coordinate).t() > steps.threshold
-        for i, (level, origin) in enumerate(steps.levels):
+        arrived = right.new_ones(len(self.usual), len(batch))
+        for level, origin in steps.levels:
+            arrived = arrived.index_select(0, origin)
             went = right[level]
-            if i:
-                arrived = arrived.index_select(0, origin)
-                went &= arrived
-                arrived = torch.cat([arrived ^ went, went])
-            else:
-                arrived = torch.cat([~went, went])
+            went &= arrived
+            arrived = torch.cat([arrived ^ went, went])
         return steps.start + (steps.rise @ right.float()).double().sum(0)
 
     @cached_property
@@ -123,7 +126,7 @@ class _Steps:
     threshold: Float[Tensor, "inner 1"]
     levels: Sequence[tuple[slice, Int64[Tensor, " level"]]]
     """The inner nodes of each level, and for each whose child it is: a left child has the parent's place in
-    the level above, a right child that plus the level's size."""
+    the level above, a right child that plus the level's size; a root the number of its tree."""
     start: Tensor
     """The sum over the roots."""
     rise: Float[Tensor, "2 inner"]
@@ -151,7 +154,7 @@ class _Steps:
 
 
 def _levels(left: Tensor, depths: Tensor, inner: Tensor) -> list[tuple[slice, Tensor]]:
-    origin = torch.zeros_like(left)
+    origin = torch.arange(len(left), device=left.device)
     levels = []
     begin = 0
     for size in depths[inner].bincount().tolist():
@@ -162,3 +165,12 @@ def _levels(left: Tensor, depths: Tensor, inner: Tensor) -> list[tuple[slice, Te
         origin[left[inner[level]] + 1] = place + size
         begin += size
     return levels
+
+
+def _exp2(x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """2 to the power of x, the same whatever stands beside it.
+
+    What is left over when a tensor is cut into SIMD vectors goes another way and rounds otherwise; padded,
+    nothing is left over.
+    """
+    return torch.exp2(F.pad(x, (0, -len(x) % 16)))[: len(x)]

@@ -16,7 +16,7 @@ from ogacli.detectors._forest import Forest
 
 _TRIES = 8
 """Coordinates that a node tries one by one before it looks at all of the table's."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 """Numbers of the table that are looked at together when it comes to that."""
 
 
@@ -25,8 +25,8 @@ class Luck:
     """The random numbers of some trees."""
 
     queue: Int64[Tensor, "trees q"]
-    """Columns of the table, drawn uniformly with replacement, in the order in which the nodes of a tree try
-    them. A column that is constant in a node is passed over: what the node gets is uniform over the others."""
+    """Columns of the table, drawn uniformly with replacement, in the order in which a tree's nodes try them.
+    One that is constant in a node is passed over: what the node gets is uniform over the others."""
     cut: Float[Tensor, "trees places"]
     """Uniform from 0 to 1 for each place in a tree: where between the extremes a node cuts."""
     pick: Float[Tensor, "trees places"]
@@ -97,8 +97,8 @@ def grow(
         place = torch.stack([2 * place[inner] + 1, 2 * place[inner] + 2], 1).flatten()
         if not len(tree):
             break
-    arrays = [torch.cat(arrays) for arrays in zip(*levels, strict=True)]
-    return Forest(*arrays, usual=usual_path(trees.bincount(minlength=count)))
+    coordinate, cut, child, path_length = (torch.cat(arrays) for arrays in zip(*levels, strict=True))
+    return Forest(coordinate, cut, child, path_length, usual_path(trees.bincount(minlength=count)))
 
 
 class _Search:
@@ -161,7 +161,7 @@ class _Search:
         node, order = node[mine].sort()
         rows = rows[mine][order]
         step = max(1, _BLOCK // self.table.shape[1])
-        open_nodes, counts = node.unique_consecutive(return_counts=True)
+        open_nodes, counts = torch.unique_consecutive(node, return_counts=True)
         # A node's members must not be torn apart: pack whole nodes into blocks of about so many rows.
         packed = (counts.cumsum(0) - counts) // step
         for block in packed.unique().tolist():

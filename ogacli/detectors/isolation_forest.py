@@ -5,6 +5,7 @@ looking at the data. So the coordinates are drawn first, and a batch is asked fo
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 from ogacli.detectors import DetectorOptions, detectors
 from ogacli.detectors._forest import Forest
 from ogacli.detectors._growth import Luck, grow
-from ogacli.errors import ConfigError
+from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 
-_HELD = 1 << 22
-"""Gradient entries that are held at a time while the forest is grown: 16 MB in float32."""
+_HELD = 3 << 20
+"""Gradient entries that are held at a time while the forest is grown: 12 MB in float32."""
 _FEWEST = 32
 """Coordinates that a tree has at least to choose from, whatever that takes."""
 
@@ -57,10 +58,27 @@ class Isolation:
         return self._expected
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Grow the forest from ``fit_size(n)`` samples in random order."""
+        """Grow the forest from ``fit_size(n)`` samples in random order.
+
+        Raises:
+            DataError: There is no sample.
+            ConfigError: ``per_class``, but the labels are not classes.
+        """
         generator = torch.Generator().manual_seed(self.options.seed)
         stream = iter(batches)
-        first = next(stream)
+        first = next(stream, None)
+        if first is None:
+            raise DataError(
+                "no sample to grow the isolation forest from", expected="at least one that can be read"
+            )
+        if self.options.per_class and (first.labels.ndim != 1 or first.labels.is_floating_point()):
+            raise ConfigError(
+                "there are no classes to compare within",
+                place="detector.per_class",
+                found=f"labels {list(first.labels.shape[1:])} of {first.labels.dtype}",
+                expected="one class a sample",
+                hint="leave `per_class` out",
+            )
         rest = (batch for part in ([first], stream) for batch in part)
         if self.options.per_class or first.p * self._expected <= _HELD:
             self._fit_table(rest, first.p, generator)
@@ -75,7 +93,7 @@ class Isolation:
         if not self.classes:
             return self.forest.score(batch)
         found = torch.empty(len(batch), dtype=torch.float64, device=device)
-        for label in batch.labels.unique().tolist():
+        for label in torch.unique(batch.labels).tolist():
             here = (batch.labels == label).nonzero()[:, 0]
             if label in self.classes:
                 self.classes[label] = self.classes[label].to(device)
@@ -106,7 +124,7 @@ class Isolation:
         self.classes = {int(name): Forest.of(part) for name, part in parts.items()}
 
     def _fit_trees(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
-        """Each tree its own samples and coordinates; grown as soon as the samples have gone by."""
+        """Each tree its own samples and coordinates, grown once the samples have gone by."""
         trees, size = self.options.trees, min(self.options.subsample, self._expected)
         if self._expected == trees * size:
             turns = torch.arange(trees * size).reshape(trees, size)
@@ -116,34 +134,31 @@ class Isolation:
             turns, together = torch.stack(draws).sort(1).values, trees
         width = min(size - 1, max(_FEWEST, _HELD // (together * size)))
         coords = torch.randint(p, (trees, width), generator=generator)
-        luck = Luck.drawn(trees, size, width, generator)
-        groups = [slice(i, i + together) for i in range(0, trees, together)]
-        grown: list[Forest] = []
-        held = _Held(turns, coords)
+        luck = replace(Luck.drawn(trees, size, width, generator), queue=torch.arange(width).expand(trees, -1))
+        nursery = _Nursery(turns, coords, luck, together)
         for batch in batches:
-            held.see(batch)
-            while len(grown) < len(groups) and held.complete(groups[len(grown)]):
-                grown.append(held.grow(groups[len(grown)], luck))
-        # A stream that was shorter than expected leaves the last trees small or empty.
-        grown += [held.grow(group, luck) for group in groups[len(grown) :]]
-        self.forest = Forest.merged(grown)
+            nursery.see(batch)
+        self.forest = nursery.forest()
 
     def _fit_table(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
         """All samples at the same coordinates, from which each tree draws its own."""
-        width = max(_FEWEST, _HELD // self._expected)
-        coords = distinct(p, width, generator)
-        tables, labels = [], []
+        coords = distinct(p, max(_FEWEST, _HELD // self._expected), generator)
+        table, labels, seen = torch.empty(0), [], 0
         for batch in batches:
-            tables.append(batch.entries(coords.to(batch.residual.device)))
-            labels.append(batch.labels)
-        table = torch.cat(tables)
-        everyone = torch.arange(len(table), device=table.device)
+            if not seen:
+                coords = coords.to(batch.residual.device)
+                table = batch.residual.new_empty(self._expected, len(coords))
+            part = batch.select(slice(0, self._expected - seen))
+            table[seen : seen + len(part)] = part.entries(coords)
+            labels.append(part.labels)
+            seen += len(part)
+        everyone = torch.arange(seen, device=table.device)
         self.forest = self._grow(table, everyone, coords, generator)
         if self.options.per_class:
             given = torch.cat(labels)
-            for label, count in zip(*(x.tolist() for x in given.unique(return_counts=True)), strict=True):
-                if count > 1:
-                    own = everyone[given == label]
+            for label in torch.unique(given).tolist():
+                own = everyone[given == label]
+                if len(own) > 1:
                     self.classes[label] = self._grow(table, own, coords, generator)
 
     def _grow(self, table: Tensor, own: Tensor, coords: Tensor, generator: torch.Generator) -> Forest:
@@ -160,46 +175,77 @@ class Isolation:
         )
 
 
-class _Held:
-    """The entries of trees whose samples have not all gone by."""
+class _Nursery:
+    """Where trees wait for their samples, some trees at a time."""
 
-    def __init__(self, turns: Int64[Tensor, "trees size"], coords: Int64[Tensor, "trees width"]) -> None:
+    def __init__(
+        self,
+        turns: Int64[Tensor, "trees size"],
+        coords: Int64[Tensor, "trees width"],
+        luck: Luck,
+        together: int,
+    ) -> None:
+        """Plan the trees.
+
+        Args:
+            turns: The places in the stream of each tree's samples, ascending.
+            coords: The coordinates of each tree.
+            luck: The random numbers of each tree.
+            together: How many trees wait at a time; no tree may want samples from before the last sample of
+                one that waited earlier.
+        """
         self.turns = turns
         self.coords = coords
+        self.luck = luck
+        self.together = together
         self.seen = 0
-        self.entries: list[list[Tensor]] = [[] for _ in turns]
+        self.grown: list[Forest] = []
+        self.table = torch.empty(0)
+        self.filled = [0] * together
 
     def see(self, batch: GradientBatch) -> None:
-        """Keep what the trees want of a batch."""
-        self.coords = self.coords.to(batch.residual.device)
+        """Keep what the trees want of a batch, and grow those that have all they wanted."""
+        if not self.seen:
+            self.coords = self.coords.to(batch.residual.device)
+            shape = (self.together, self.turns.shape[1], self.coords.shape[1])
+            self.table = batch.residual.new_empty(shape)
         first, last = (
             torch.searchsorted(self.turns, torch.full((len(self.turns), 1), turn))[:, 0]
             for turn in (self.seen, self.seen + len(batch))
         )
         for tree in (last > first).nonzero()[:, 0].tolist():
+            while tree >= (len(self.grown) + 1) * self.together:
+                self._grow()
             index = self.turns[tree, first[tree] : last[tree]] - self.seen
             begin, end = int(index[0]), int(index[-1]) + 1
             chosen = slice(begin, end) if end - begin == len(index) else index.to(self.coords.device)
-            self.entries[tree].append(batch.select(chosen).entries(self.coords[tree]))
+            place = tree % self.together
+            here = slice(self.filled[place], self.filled[place] + len(index))
+            self.table[place, here] = batch.select(chosen).entries(self.coords[tree])
+            self.filled[place] = here.stop
         self.seen += len(batch)
 
-    def complete(self, trees: slice) -> bool:
-        """Whether these trees have all their samples."""
-        return int(self.turns[trees, -1].max()) < self.seen
+    def forest(self) -> Forest:
+        """All trees; where the stream was shorter than expected, the last are small or empty."""
+        while len(self.grown) * self.together < len(self.turns):
+            self._grow()
+        return Forest.merged(self.grown)
 
-    def grow(self, trees: slice, luck: Luck) -> Forest:
-        """Grow some of the trees and let go of their entries."""
-        held, self.entries[trees] = self.entries[trees], [[] for _ in self.entries[trees]]
-        members = torch.tensor([tree for tree, parts in enumerate(held) for part in parts for _ in part])
-        table = torch.cat([part for parts in held for part in parts])
-        rows = torch.arange(len(table), device=table.device)
-        own = luck.part(trees, table.device)
-        return grow(table, rows, members.to(table.device), self.coords[trees], own)
+    def _grow(self) -> None:
+        begin = len(self.grown) * self.together
+        trees = slice(begin, min(begin + self.together, len(self.turns)))
+        count, size, device = trees.stop - begin, self.turns.shape[1], self.coords.device
+        filled = torch.tensor(self.filled[:count], device=device)
+        present = torch.arange(size, device=device) < filled[:, None]
+        rows = present.flatten().nonzero()[:, 0]
+        luck = self.luck.part(trees, device)
+        self.grown.append(grow(self.table.flatten(0, 1), rows, rows // size, self.coords[trees], luck))
+        self.filled = [0] * self.together
 
 
 def distinct(p: int, count: int, generator: torch.Generator) -> Int64[Tensor, " f"]:
     """min(p, count) different coordinates, each set with the same chance, in O(count)."""
     if p <= 4 * count:
         return torch.randperm(p, generator=generator)[:count]
-    found = torch.randint(p, (2 * count,), generator=generator).unique()
+    found: Tensor = torch.unique(torch.randint(p, (2 * count,), generator=generator))
     return found[torch.randperm(len(found), generator=generator)[:count]]

@@ -8,6 +8,8 @@ every tensor that does not fit.
 import hashlib
 import os
 import pickle
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict, beside optimizer and epoch."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and wrappers put before the name of each tensor."""
+_EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
 _NAMED = 4
 """Tensors that an error names before it only counts."""
 
@@ -175,26 +178,31 @@ def _opened(path: str) -> Iterator[Any]:
 
 def _unpickled(file: Any, path: str) -> Any:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickle protocols and old formats: such a file is either loaded whole or refused.
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        file.seek(0)
+        if file.read(2)[:1] not in (b"P", b"\x80"):
+            raise _no_checkpoint(
+                path, "bytes that are neither safetensors nor a file of torch.save"
+            ) from None
         # torch explains at length how to switch the check off; that is not what a user should do here.
-        reason = str(error).partition("WeightsUnpickler error: ")[2].partition("\n")[0]
+        refused = re.search(r"Trying to [^\n]+|Unsupported [^\n]+", str(error))
         raise CheckpointError(
-            "not a plain state dict: it holds Python objects, and loading those would run their code"
-            if reason
-            else "not a checkpoint",
+            "not a plain state dict: it holds Python objects, and loading those would run their code",
             place=path,
-            found=reason[:200] or "bytes that are neither safetensors nor a file of torch.save",
-            expected="a .safetensors file, or a file of torch.save(model.state_dict(), ..)",
+            found=refused[0][:200] if refused else "a pickle",
+            expected=_EXPECTED,
             hint="where you trust the file, load it in Python and save model.state_dict() again",
         ) from None
     except (RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(
-            "not a checkpoint",
-            place=path,
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="a .safetensors file, or a file of torch.save(model.state_dict(), ..)",
-        ) from None
+        raise _no_checkpoint(path, str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def _no_checkpoint(path: str, found: str) -> CheckpointError:
+    return CheckpointError("not a checkpoint", place=path, found=found, expected=_EXPECTED)
 
 
 def _state_dict(found: Any, path: str) -> dict[str, Tensor]:

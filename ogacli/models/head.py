@@ -125,9 +125,10 @@ def _makes(call: Call, logits: Float[Tensor, "b k"]) -> bool:
 def _check_used_once(module: nn.Module, head: nn.Linear, calls: list[Call]) -> None:
     uses = sum(call.module is head for call in calls)
     owners = [
-        name
-        for name, parameter in module.named_parameters(remove_duplicate=False)
-        if parameter is head.weight and name != f"{name_of(module, head)}.weight"
+        f"{owner}.{name}"
+        for owner, layer in module.named_modules()
+        for name, parameter in layer.named_parameters(recurse=False)
+        if layer is not head and parameter is head.weight
     ]
     if uses > 1 or owners:
         raise GradientError(

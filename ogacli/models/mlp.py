@@ -1,7 +1,9 @@
 """A multi-layer perceptron on the flattened input."""
 
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -27,18 +29,20 @@ class Mlp(NetworkSource):
 
     def build(self, fit: Fit) -> nn.Module:
         """A network from the values of a sample, flattened, to the outputs."""
-        between: list[nn.Module] = [_ACTIVATIONS[self.activation]()]
-        if self.dropout:
-            between.append(nn.Dropout(self.dropout))
-        return perceptron((math.prod(fit.shape), *self.hidden, fit.outputs), between)
+        return perceptron((math.prod(fit.shape), *self.hidden, fit.outputs), self._between)
+
+    def _between(self) -> list[nn.Module]:
+        activation: nn.Module = _ACTIVATIONS[self.activation]()
+        return [activation, nn.Dropout(self.dropout)] if self.dropout else [activation]
 
 
-def perceptron(widths: Sequence[int], between: Sequence[nn.Module] = ()) -> nn.Module:
-    """Linear layers from each width to the next on a flattened input, ``between`` after all but the last."""
-    layers: list[nn.Module] = [Flat(), nn.Linear(widths[0], widths[1])]
-    for inputs, outputs in zip(widths[1:-1], widths[2:], strict=True):
-        layers += [*between, nn.Linear(inputs, outputs)]
-    return nn.Sequential(*layers)
+def perceptron(widths: Sequence[int], between: Callable[[], list[nn.Module]] = list) -> nn.Module:
+    """Linear layers from each width to the next on a flattened input; new layers ``between`` them."""
+    layers: dict[str, nn.Module] = {"flat": Flat()}
+    for number, (inputs, outputs) in enumerate(pairwise(widths[:-1]), start=1):
+        layers[f"hidden{number}"] = nn.Sequential(nn.Linear(inputs, outputs), *between())
+    layers["head"] = nn.Linear(widths[-2], widths[-1])
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Flat(nn.Module):

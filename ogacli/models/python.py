@@ -19,7 +19,7 @@ class Python(NetworkSource):
 
     factory: str
     """``package.module:function``, installed, or a module in ``folder`` or in the current folder."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default={})
     """What it is called with."""
     folder: Location = Field(default=".", validate_default=True)
     """Where modules are looked for first; the config's own folder where left out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from ogacli.errors import ConfigError
@@ -18,7 +18,7 @@ class Torchvision(NetworkSource):
 
     name: str
     """Such as ``resnet18``, ``mobilenet_v3_small``, ``vit_b_16``."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default={})
     """Further arguments of torchvision's function of that name."""
 
     @field_validator("args")

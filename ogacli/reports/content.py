@@ -3,7 +3,7 @@
 In: a run. Out: the rows of its most anomalous flagged samples, of its quarantined ones, and its classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +108,12 @@ EVALUATED = {
 def figures(one: Evaluation) -> list[str]:
     """The figures in the order of ``EVALUATED``."""
     values = [getattr(one, name) for name in EVALUATED]
-    return ["–" if value is None else f"{value:.3f}" for value in values]
+    return ["" if value is None else f"{value:.3f}" for value in values]
 
 
 def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
     """Nested plain values as dotted keys and short texts."""
-    if isinstance(values, Mapping) and values:
+    if isinstance(values, Mapping):
         for name, value in values.items():
             yield from flat(value, f"{key}.{name}" if key else str(name))
     elif isinstance(values, list) and any(isinstance(value, Mapping | list) for value in values):
@@ -124,20 +124,31 @@ def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield wording.cut(key, ID_LENGTH), wording.cut(text, TEXT_LENGTH)
 
 
+_DATA_KEYS = ("name", "path", "root", "x", "y", "factory", "text", "label", "split", "flip", "limit")
+_MODEL_KEYS = ("name", "factory", "depth", "hidden", "checkpoint", "probabilities", "logits", "features")
+
+
 def what(run: Run) -> dict[str, str]:
     """What was scanned, and with what, in a few lines."""
-    summary, config = run.summary, run.config
-    return {
-        "Data": _section(config.get("data", {})),
-        "Model": _section(config.get("model", {})),
-        "Gradients of": f"{wording.listed(summary.layers, 6)}, {wording.number(summary.parameters)} parameters",
-        "Detector" + "s" * (len(summary.detectors) > 1): wording.listed(summary.detectors, 12),
+    summary, config, provenance = run.summary, run.config, run.provenance
+    versions = provenance.get("versions", {})
+    used = [f"{name} {versions[name]}" for name in ("ogacli", "torch", "python") if name in versions]
+    used += [str(provenance[name]) for name in ("device", "precision") if name in provenance]
+    lines = {
+        "Data": _section(config.get("data", {}), _DATA_KEYS),
+        "Model": _section(config.get("model", {}), _MODEL_KEYS),
+        "Gradients of": f"{wording.listed(summary.layers, 6)} ({summary.parameters:,} parameters)",
+        "Detectors" if len(summary.detectors) > 1 else "Detector": wording.listed(summary.detectors, 12),
         "Budget": wording.budget(summary.budget),
+        "Seeds": ", ".join(value for _, value in flat(provenance.get("seeds", []))),
+        "Computed with": ", ".join(used),
     }
+    return {name: wording.cut(text, TEXT_LENGTH) for name, text in lines.items() if text}
 
 
-def _section(section: Mapping[str, Any]) -> str:
-    """``table: labels.csv``: the source and what tells it from others of its kind."""
-    detail = section.get("name") or section.get("path") or section.get("root") or section.get("factory")
+def _section(section: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """``table: path labels.csv, label worse``: the source and what tells it from others of its kind."""
     source = str(section.get("source", "unknown"))
-    return wording.cut(source if detail is None else f"{source}, {detail}", TEXT_LENGTH)
+    chosen = {key: section[key] for key in keys if section.get(key) is not None}
+    options = [f"{key} {value}" for key, value in flat(chosen)]
+    return f"{source}: {wording.listed(options, 8)}" if options else source

@@ -1,9 +1,6 @@
 """The report in GitHub-flavoured Markdown, short enough for a comment on a pull request."""
 
-import re
-from collections.abc import Iterable, Sequence
-
-from ogacli import reports, wording
+from ogacli import markdown, reports, wording
 from ogacli.reports import content
 from ogacli.run import Run
 from ogacli.summary import Summary
@@ -19,8 +16,8 @@ def render(run: Run) -> str:
         "## Outlier gradient analysis",
         f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
         f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
-        *warnings(summary.diagnosis.warnings),
-        "\n".join(f"- {name}: {code(value)}" for name, value in content.what(run).items()),
+        *markdown.warnings(summary.diagnosis.warnings),
+        "\n".join(f"- {name}: {markdown.code(value)}" for name, value in content.what(run).items()),
         _reasons(summary),
         *_evaluation(summary),
         *_classes(summary),
@@ -28,32 +25,6 @@ def render(run: Run) -> str:
         *_quarantined(run),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def code(text: str) -> str:
-    """``text`` as a code span, in which nothing is markup, a mention or the end of a table's cell."""
-    line = " ".join(text.split())
-    if not line:
-        return ""
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
-
-
-def plain(text: str) -> str:
-    """``text`` with its punctuation escaped, so that it reads as it is written."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~@])", r"\\\1", " ".join(text.split()))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: int) -> str:
-    """A table whose last ``numeric`` columns are aligned to the right."""
-    rules = ["---"] * (len(head) - numeric) + ["---:"] * numeric
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rules, *rows))
-
-
-def warnings(texts: Sequence[str]) -> list[str]:
-    """The warnings of a diagnosis as one alert; nothing where there are none."""
-    return ["\n".join(["> [!WARNING]", *(f"> - {plain(text)}" for text in texts)])] if texts else []
 
 
 def _reasons(summary: Summary) -> str:
@@ -65,8 +36,8 @@ def _evaluation(summary: Summary) -> list[str]:
     if summary.evaluation is None:
         return []
     head = ["against the truth", *content.EVALUATED.values()]
-    rows = [[code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
-    return ["### Where the truth is known", table(head, rows, numeric=len(content.EVALUATED))]
+    rows = [[markdown.code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
+    return ["### Where the truth is known", markdown.table(head, rows, numeric=len(content.EVALUATED))]
 
 
 def _classes(summary: Summary) -> list[str]:
@@ -75,7 +46,7 @@ def _classes(summary: Summary) -> list[str]:
         return []
     rows = [
         [
-            code(one.name),
+            markdown.code(one.name),
             wording.percent(one.share),
             wording.number(one.flagged),
             wording.number(one.scored),
@@ -86,7 +57,7 @@ def _classes(summary: Summary) -> list[str]:
     more = [f"and {wording.number(rest)} more classes"] if rest > 0 else []
     return [
         "### Most flagged classes",
-        table(["given label", "share", "flagged", "samples"], rows, numeric=3),
+        markdown.table(["given label", "share", "flagged", "samples"], rows, numeric=3),
         *more,
     ]
 
@@ -99,25 +70,29 @@ def _flagged(run: Run) -> list[str]:
     head = ["sample", "given label", "suggested", *["truth"] * truth, "reason", "rank", "score"]
     rows = [
         [
-            code(one.id),
-            code(one.label),
-            code(one.suggested_label or ""),
-            *[code(one.truth or "")] * truth,
-            plain(one.reason),
+            markdown.code(one.id),
+            markdown.code(one.label),
+            markdown.code(one.suggested_label or ""),
+            *[markdown.code(one.truth or "")] * truth,
+            markdown.plain(one.reason),
             wording.number(one.rank),
             "" if one.score is None else wording.decimal(one.score),
         ]
         for one in shown
     ]
     title = f"### Most anomalous of the {wording.number(run.summary.flagged)} flagged samples"
-    return [title, table(head, rows, numeric=2), "A higher score is more anomalous; rank 1 is the highest."]
+    return [
+        title,
+        markdown.table(head, rows, numeric=2),
+        "A higher score is more anomalous; rank 1 is the highest.",
+    ]
 
 
 def _quarantined(run: Run) -> list[str]:
     shown = content.samples(content.quarantined_rows(run, _QUARANTINED))
     if not shown:
         return []
-    lines = [f"- {code(one.id)}: {code(one.reason)}" for one in shown]
+    lines = [f"- {markdown.code(one.id)}: {markdown.code(one.reason)}" for one in shown]
     rest = run.summary.quarantined - len(shown)
     if rest > 0:
         lines.append(f"- and {wording.number(rest)} more")

@@ -77,5 +77,5 @@ def _levels(top: int) -> list[int]:
 
 
 def _below(value: float) -> int:
-    power = 10 ** math.floor(math.log10(value))
+    power = int(10 ** math.floor(math.log10(value)))
     return power * max(factor for factor in (1, 2, 3, 5, 8) if factor * power <= value)

@@ -41,16 +41,17 @@ class Outer:
         return _sums(self.d.abs()) * (_sums(self.a.abs()) + self.bias)
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """One product an entry."""
+        """One product an entry, made column by column: the samples of one coordinate are neighbours."""
         h = self.a.shape[1]
         weights = self.d.shape[1] * h
-        inside = coords < weights
-        row = torch.where(inside, coords // h, coords - weights)
-        found = self.d.index_select(1, row)
-        if self.bias and not inside.all():
-            factor = self.a.index_select(1, torch.where(inside, coords % h, 0))
-            return found.mul_(torch.where(inside, factor, 1.0))
-        return found.mul_(self.a.index_select(1, coords % h))
+        row, column = coords // h, coords % h
+        a = self.a.t().contiguous()
+        if self.bias:
+            # A bias is a weight whose input is always 1.
+            a = torch.cat([a, a.new_ones(1, a.shape[1])])
+            inside = coords < weights
+            row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, h)
+        return self.d.t().contiguous().index_select(0, row).mul_(a.index_select(0, column)).t()
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The outer products, flattened."""
