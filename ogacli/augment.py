@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ogacli.data.samples import Inputs
 from ogacli.errors import ConfigError
 
 _PADDING = 4
@@ -24,7 +25,7 @@ class Augmentation:
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
-    def __call__(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def __call__(self, pictures: Inputs) -> Float[Tensor, "b c h w"]:
         """Other views of the same pictures.
 
         Raises:

@@ -124,8 +124,11 @@ def fit(
         RunError: The loss is no longer finite.
     """
     device = device or torch.device("cpu")
-    # Convolutions are a fifth faster in this layout (CPU and GPU); other layers do not mind.
-    module.to(device, memory_format=torch.channels_last)
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            # Training convolutions is about a fifth faster in this layout.
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     feed = Feed(samples, device, workers, progress)
     epochs = []
     with seeded(options.seed, device):

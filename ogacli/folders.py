@@ -36,7 +36,9 @@ def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
             hint="choose another folder; this one is left alone",
         )
     if not overwrite:
-        raise RunError("already exists", place=str(destination), hint="add --overwrite, or choose another folder")
+        raise RunError(
+            "already exists", place=str(destination), hint="add --overwrite, or choose another folder"
+        )
 
 
 @contextmanager
@@ -94,4 +96,6 @@ def _writing(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError("cannot be written", place=str(destination), found=error.strerror or str(error)) from None
+        raise RunError(
+            "cannot be written", place=str(destination), found=error.strerror or str(error)
+        ) from None

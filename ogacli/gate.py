@@ -103,10 +103,11 @@ def _absolute(summary: Summary, policy: GatePolicy) -> Iterator[Condition]:
     )
     if policy.max_flagged is not None:
         yield _at_most("max_flagged", summary.flagged, summary.scored, policy.max_flagged)
-    if policy.max_flagged_per_class is not None and summary.classes:
+    if policy.max_flagged_per_class is not None:
         limit = policy.max_flagged_per_class
         judged = [_Class.under(one, limit) for one in summary.classes]
-        yield _of_classes("max_flagged_per_class", judged, _limit_text(limit), policy)
+        text = _plain(limit.value) if isinstance(limit.value, float) else "in any one class"
+        yield _of_classes("max_flagged_per_class", judged, text, policy)
     if policy.max_quarantined is not None:
         yield _at_most("max_quarantined", summary.quarantined, summary.samples, policy.max_quarantined)
 
@@ -120,21 +121,15 @@ def _relative(run: Run, baseline: Run, policy: GatePolicy) -> Iterator[Condition
             (before.flagged, before.scored),
             policy.max_flagged_increase,
         )
-    if policy.max_class_increase is not None and now.classes:
+    if policy.max_class_increase is not None:
         yield _class_increase(now, before, policy, policy.max_class_increase)
     if policy.max_above_cut_increase is not None:
         yield _above_cut(run, baseline, policy.max_above_cut_increase)
 
 
 def _at_most(name: str, count: int, total: int, limit: Budget) -> Condition:
-    allowed = _allowed(limit, total)
-    return Condition(
-        name,
-        found=wording.part(count, total),
-        allowed=f"at most {wording.number(allowed)}"
-        + (f" ({_limit_text(limit)})" if isinstance(limit.value, float) else ""),
-        status="passed" if count <= allowed else "failed",
-    )
+    text = _plain(limit.value) if isinstance(limit.value, float) else ""
+    return _counted(name, count, total, limit, text)
 
 
 def _not_above(name: str, now: tuple[int, int], before: tuple[int, int], tolerance: float) -> Condition:
@@ -142,12 +137,21 @@ def _not_above(name: str, now: tuple[int, int], before: tuple[int, int], toleran
     if not before[1]:
         return Condition(name, "", "", "skipped", "the baseline has no scored sample")
     share = before[0] / before[1]
-    allowed = _allowed(_capped(share + tolerance), now[1])
+    text = f"baseline {wording.percent(share)} + {_plain(tolerance)}"
+    return _counted(name, *now, _capped(share + tolerance), text)
+
+
+def _counted(name: str, count: int, total: int, limit: Budget, text: str) -> Condition:
+    """Hold a count against a limit, which ``text`` explains."""
+    allowed = _allowed(limit, total)
+    passed = count <= allowed
+    if passed and isinstance(limit.value, float) and count > limit.value * total:
+        text += ", rounded up"
     return Condition(
         name,
-        found=wording.part(*now),
-        allowed=f"at most {allowed:,} (baseline {wording.percent(share)} + {_plain(tolerance)})",
-        status="passed" if now[0] <= allowed else "failed",
+        found=wording.part(count, total),
+        allowed=f"at most {allowed:,}" + (f" ({text})" if text else ""),
+        status="passed" if passed else "failed",
     )
 
 
@@ -215,6 +219,11 @@ class _Class:
     def passed(self) -> bool:
         return self.summary.flagged <= self.allowed
 
+    @property
+    def rounded_up(self) -> bool:
+        """Whether it passes although its share lies above the limit, by less than a sample."""
+        return self.passed and self.above > 1e-12
+
     def __str__(self) -> str:
         name = wording.cut(self.summary.name, 40)
         return f"{name!r}: {wording.part(self.summary.flagged, self.scored)}"
@@ -243,7 +252,7 @@ def _of_classes(
     few = sum(0 < one.scored for one in judged) - sum(0 < one.scored for one in enough)
     notes = [note] if note else []
     if few:
-        notes.append(f"{few} classes of fewer than {policy.min_class_samples} samples left out")
+        notes.append(f"classes of fewer than {policy.min_class_samples} samples left out: {few}")
     if not enough:
         return Condition(name, "", "", "skipped", "; ".join(["no class to judge", *notes]))
     ordered = sorted(enough, key=lambda one: (one.passed, -one.above))
@@ -254,7 +263,7 @@ def _of_classes(
     return Condition(
         name,
         found=str(worst),
-        allowed=f"at most {wording.number(worst.allowed)} ({text})",
+        allowed=f"at most {worst.allowed:,} ({text}{', rounded up' * worst.rounded_up})",
         status="passed" if worst.passed else "failed",
         detail="; ".join(notes),
     )
@@ -267,10 +276,6 @@ def _allowed(limit: Budget, total: int) -> int:
 
 def _capped(share: float) -> Budget:
     return Budget(min(share, 1.0))
-
-
-def _limit_text(limit: Budget) -> str:
-    return _plain(limit.value) if isinstance(limit.value, float) else "in any one class"
 
 
 def _plain(share: float) -> str:

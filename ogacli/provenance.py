@@ -36,7 +36,9 @@ def provenance(
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "precision": config.gradients.precision,
-        "seeds": [seed for options in config.detectors if (seed := getattr(options, "seed", None)) is not None],
+        "seeds": [
+            seed for options in config.detectors if (seed := getattr(options, "seed", None)) is not None
+        ],
         "dataset": {
             "source": config.resolved["data"]["source"],
             "samples": len(samples),

@@ -319,7 +319,10 @@ def column_names(config: Config) -> tuple[str, ...]:
         name = type_name(options)
         if getattr(options, "per_class", False):
             name += "_per_class"
-        same = sum(known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit()) for known in names)
+        same = sum(
+            known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit())
+            for known in names
+        )
         names.append(f"{name}_{same + 1}" if same else name)
     return tuple(names)
 

@@ -250,9 +250,16 @@ def _reopen(run: Run) -> Samples:
 
 def _image_names(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, str]]:
     """Each kept sample's file, and where it goes: unique names inside a folder a label."""
+    from ogacli.data import Unreadable
+
     taken: set[str] = set()
     for row in stays.to_pylist():
-        source = samples.reader.file(row["position"])
+        try:
+            source = samples.reader.file(row["position"])
+        except Unreadable as error:
+            raise DataError(
+                "cannot be read any more", place=f"sample {row['id']!r}", found=str(error)
+            ) from None
         if source is None:
             raise DataError(
                 "the samples of this dataset are not files",

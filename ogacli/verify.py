@@ -149,7 +149,7 @@ def _choices(
     samples: Samples, run: Run, train: Bool[Tensor, " n"], budget: Budget | None
 ) -> Mapping[str, Int64[Tensor, " m"]]:
     """The rows that each arm trains on."""
-    kept = torch.isin(samples.positions, torch.from_numpy(kept_positions(manifest_table(run, budget=budget))))
+    kept = torch.isin(samples.positions, torch.tensor(kept_positions(manifest_table(run, budget=budget))))
     rows = train.nonzero()[:, 0]
     trimmed = (train & kept).nonzero()[:, 0]
     if not len(trimmed):

@@ -71,7 +71,13 @@ def evaluation_table(run: Run) -> Any:
     """Detection figures of each detector, where the truth is known."""
     assert run.summary.evaluation is not None
     rows = [
-        [name, figure(e.auroc), figure(e.average_precision), figure(e.precision_at_budget), figure(e.f1_at_budget)]
+        [
+            name,
+            figure(e.auroc),
+            figure(e.average_precision),
+            figure(e.precision_at_budget),
+            figure(e.f1_at_budget),
+        ]
         for name, e in run.summary.evaluation.items()
     ]
     return table(["against the truth", "AUROC", "AP", "precision", "F1"], rows)
@@ -104,7 +110,10 @@ def _shown(path: Path) -> Path:
 
 def training_view(training: Training, config: Path) -> list[Any]:
     """How the epochs went, and what to do next."""
-    rows = [[str(e.number), f"{e.loss:.4f}", percent(e.accuracy) if e.accuracy is not None else ""] for e in training.epochs]
+    rows = [
+        [str(e.number), f"{e.loss:.4f}", percent(e.accuracy) if e.accuracy is not None else ""]
+        for e in training.epochs
+    ]
     last = training.checkpoints[-1]
     return [
         table(["epoch", "loss", "fit to the given labels"], rows),
@@ -138,7 +147,10 @@ def gate_view(found: Gate) -> list[Any]:
     grid = table(["condition", "found", "allowed", ""], [])
     for one in found.conditions:
         grid.add_row(
-            escape(one.name), escape(one.found), escape(one.allowed), f"[{colours[one.status]}]{one.status}[/]"
+            escape(one.name),
+            escape(one.found),
+            escape(one.allowed),
+            f"[{colours[one.status]}]{one.status}[/]",
         )
     failed = sum(one.status == "failed" for one in found.conditions)
     verdict = "[bold green]gate passed[/]" if found.passed else f"[bold red]gate failed[/]: {failed} tripped"

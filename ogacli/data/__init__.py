@@ -5,7 +5,6 @@ In: the ``data:`` section. Out: ``Samples``. A new source is a new file here wit
 """
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -52,7 +51,7 @@ class Source(Options):
         if self.flip is not None:
             samples = flip_labels(samples, self.flip, self.flip_seed)
         if self.manifest is not None:
-            samples = kept_ids(samples, Path(self.manifest))
+            samples = kept_ids(samples, self.manifest)
         return samples if self.limit is None else limited(samples, self.limit)
 
 

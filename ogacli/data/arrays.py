@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from jaxtyping import Shaped, UInt8
 from PIL import Image
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from ogacli.data import Source, sources
 from ogacli.data.images import Transform, thumbnail
@@ -53,7 +53,7 @@ class Arrays(Source):
 
     @field_validator("x", "y", "truth", "ids", mode="before")
     @classmethod
-    def _located(cls, value: Any, info: ValidationInfo) -> Any:
+    def _located(cls, value: Any, info: Any) -> Any:
         if isinstance(value, str) and info.data.get("path") is None:
             return locate(value, (info.context or {}).get("base", Path.cwd()))
         return value

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import fsspec
 import numpy as np
@@ -25,6 +25,7 @@ Content = bytes | Unreadable
 """What a file holds, or why that cannot be had."""
 
 
+@runtime_checkable
 class Files(Protocol):
     """Named files below one root."""
 

@@ -105,7 +105,7 @@ def multi_label_targets(
         matrix = np.stack([_numbers(f"label {name!r}", c, ids) for name, c in labels.items()], 1)
         bad = (matrix != 0) & (matrix != 1)
         if bad.any():
-            row, column = np.argwhere(bad)[0]
+            row, column = (int(i) for i in np.argwhere(bad)[0])
             raise DataError(
                 f"label {names[column]!r} is not 0 or 1",
                 place=_sample(ids, row),
@@ -255,4 +255,4 @@ def _refuse(
 
 
 def _sample(ids: pa.StringArray, row: int) -> str:
-    return f"sample {ids[int(row)].as_py()!r}"
+    return f"sample {ids[row].as_py()!r}"

@@ -44,6 +44,8 @@ def batches(
         num_workers=min(count, len(plan)),
         pin_memory=pin,
         worker_init_fn=_one_thread,
+        # Without one of its own, a loader draws the seed of its workers from torch's global generator.
+        generator=torch.Generator().manual_seed(0),
         **ahead,
     ):
         if isinstance(found, OgaError):

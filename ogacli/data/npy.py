@@ -8,7 +8,7 @@ import io
 import struct
 import zipfile
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -17,6 +17,7 @@ from ogacli.errors import DataError
 from ogacli.tables import opened
 
 
+@runtime_checkable
 class Rows(Protocol):
     """An array [n, ...] of which only rows are asked for."""
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,7 @@ class Preview:
     content: bytes
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Reads samples by position. It is sent to worker processes, so it must pickle."""
 

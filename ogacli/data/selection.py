@@ -52,7 +52,7 @@ def flip_labels(samples: Samples, share: float, seed: int) -> Samples:
     return replace(samples, labels=labels, truth=truth)
 
 
-def kept_ids(samples: Samples, manifest: Path) -> Samples:
+def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
     """The samples that a manifest of ``oga trim`` kept or relabelled.
 
     Raises:
@@ -80,6 +80,8 @@ def kept_ids(samples: Samples, manifest: Path) -> Samples:
         )
     labels = samples.labels.clone()
     if "relabelled" in fates.values():
+        if not samples.categorical:
+            raise DataError("relabels samples that do not have one class each", place=str(manifest))
         given = dict(zip(names, table.column("new_label").to_pylist(), strict=True))
         index = {name: i for i, name in enumerate(samples.classes)}
         for row in rows:

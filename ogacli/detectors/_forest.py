@@ -94,7 +94,7 @@ class Forest:
         if total == 0:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
         size = min(4096, max(1, _CHUNK // max(1, len(self._steps.threshold))))
-        parts = (batch.select(slice(i, i + size)) for i in range(0, len(batch), size))
+        parts = (batch.select(slice(i, i + size)) for i in range(0, max(1, len(batch)), size))
         return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
 
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:

@@ -57,7 +57,7 @@ class Norm:
 def ranks_within(scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
     """For each sample the share of its label's samples whose score is no larger."""
     ranks = torch.empty_like(scores)
-    for label in labels.unique().tolist():
+    for label in torch.unique(labels).tolist():
         here = labels == label
         own = scores[here]
         ranks[here] = torch.searchsorted(own.sort().values, own, right=True).to(scores.dtype) / len(own)

@@ -5,13 +5,18 @@ side in the order of the layers; each part knows how to answer for its own colum
 """
 
 import math
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+
+
+Sums = dict[int, Tensor]
+"""``{order: [b]}``, float64: for each sample the sum of |g| (order 1) or of g^2 (order 2)."""
 
 
 class Part(Protocol):
@@ -27,12 +32,11 @@ class Part(Protocol):
         """Bytes that the part keeps alive."""
         ...
 
-    def squared_norm(self) -> Float[Tensor, " b"]:
-        """Sum of squares of each sample's gradient, float64."""
-        ...
+    def sums(self, orders: Sequence[int]) -> Sums:
+        """Sum of absolute values (order 1) and of squares (order 2) of each sample's gradient.
 
-    def absolute_sum(self) -> Float[Tensor, " b"]:
-        """Sum of absolute values of each sample's gradient, float64."""
+        What is asked for together is computed together.
+        """
         ...
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
@@ -61,6 +65,9 @@ class GradientBatch:
     features: Float[Tensor, "b h"] | None
     """What the head read; None where that is not known."""
     parts: Sequence[Part]
+    columns: "Columns | None" = None
+    """Where the parts' columns lie; batches of one computation share it."""
+    _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,23 +85,31 @@ class GradientBatch:
 
     def norm(self, order: int) -> Float[Tensor, " b"]:
         """The exact L1 (``order=1``) or L2 (``order=2``) norm of each sample's gradient, float64."""
-        if order == 1:
-            return torch.stack([part.absolute_sum() for part in self.parts]).sum(0)
-        if order == 2:
-            return torch.stack([part.squared_norm() for part in self.parts]).sum(0).sqrt()
-        raise ValueError(f"order {order}: 1 or 2")
+        return self.norms([order])[order]
+
+    def norms(self, orders: Sequence[int]) -> Sums:
+        """Several norms by their order; computed together they share what they are computed from.
+
+        What was computed is remembered, so that it pays to ask for all that will be needed at once.
+        """
+        for order in orders:
+            if order not in (1, 2):
+                raise ValueError(f"order {order}: 1 or 2")
+        missing = [order for order in orders if order not in self._sums]
+        if missing:
+            found = [part.sums(missing) for part in self.parts]
+            for order in missing:
+                self._sums[order] = torch.stack([sums[order] for sums in found]).sum(0)
+        return {order: self._sums[order].sqrt() if order == 2 else self._sums[order] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """The exact gradient at f of the p coordinates; O(b f), whatever p is."""
         if len(self.parts) == 1:
             return self.parts[0].entries(coords)
+        columns = self.columns or Columns([part.p for part in self.parts])
         found = self.residual.new_empty(len(self), len(coords))
-        start = 0
-        for part in self.parts:
-            here = ((coords >= start) & (coords < start + part.p)).nonzero()[:, 0]
-            if len(here):
-                found[:, here] = part.entries(coords[here] - start)
-            start += part.p
+        for index, here, local in columns.split(coords):
+            found[:, here] = self.parts[index].entries(local).to(found.dtype)
         return found
 
     def dense(self) -> Float[Tensor, "b p"]:
@@ -130,3 +145,32 @@ class GradientBatch:
             features=None if self.features is None else self.features[index],
             parts=[part.select(index) for part in self.parts],
         )
+
+
+class Columns:
+    """Which part each coordinate belongs to."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._ends = torch.tensor(sizes).cumsum(0)
+        self._sizes = torch.tensor(sizes)
+        self._known: tuple[weakref.ref[Tensor], int, list[tuple[int, Tensor, Tensor]]] | None = None
+
+    def split(self, coords: Int64[Tensor, " f"]) -> list[tuple[int, Int64[Tensor, " g"], Int64[Tensor, " g"]]]:
+        """For each part that is asked: its index, which of the coordinates, and where in the part they lie.
+
+        A detector asks for the same coordinates of every batch, so the last answer is kept.
+        """
+        if self._known is not None:
+            last, version, answer = self._known
+            if last() is coords and version == coords._version:
+                return answer
+        ends = self._ends.to(coords.device)
+        owner = torch.bucketize(coords, ends, right=True)
+        local = coords - (ends - self._sizes.to(coords.device))[owner]
+        answer = []
+        for index in owner.unique().tolist():
+            here = (owner == index).nonzero()[:, 0]
+            answer.append((index, here, local[here]))
+        if not coords.is_inference():
+            self._known = weakref.ref(coords), coords._version, answer
+        return answer

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models.checkpoints import head_outputs, put_weights, read_weights
-from ogacli.models.network import Model, Network
+from ogacli.models.network import Model, Network, call
 from ogacli.options import Location, Options
 from ogacli.registry import Registry
 
@@ -109,7 +110,7 @@ class NetworkSource(ModelSource):
         Raises:
             CheckpointError: The checkpoint does not fit the network, or its head has too few outputs.
         """
-        module = self.build(fit)
+        module = self._built(fit)
         if self.checkpoint is None:
             return module
         weights = read_weights(self.checkpoint)
@@ -123,8 +124,16 @@ class NetworkSource(ModelSource):
                 hint="load a checkpoint that was trained on these classes, or check the label column",
             )
         if outputs is not None:
-            module = self.build(replace(fit, outputs=outputs))
+            module = self._built(replace(fit, outputs=outputs))
         put_weights(module, weights, self.checkpoint)
+        return module
+
+    def _built(self, fit: Fit) -> torch.nn.Module:
+        module = self.build(fit)
+        if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+            # Lazy layers take their shapes from the first inputs that they see.
+            with torch.no_grad():
+                call(module.eval(), fit.example)
         return module
 
     def checkpoint_files(self) -> tuple[str, ...]:

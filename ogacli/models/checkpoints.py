@@ -20,7 +20,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from ogacli.errors import CheckpointError
 from ogacli.folders import new_file
@@ -77,7 +76,7 @@ def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str) -> 
     misfits = [
         f"{name} {_shape(weights[found])}, not {_shape(own[name])}"
         for name, found in matched.items()
-        if not is_lazy(own[name]) and own[name].shape != weights[found].shape
+        if own[name].shape != weights[found].shape
     ]
     taken = set(matched.values())
     unexpected = [name for name in weights if name not in taken and not _counter(name)]
@@ -111,7 +110,7 @@ def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int)
     sizes = set()
     for name, found in _matched(own, weights).items():
         ours, theirs = own[name], weights[found]
-        if is_lazy(ours) or ours.shape == theirs.shape:
+        if ours.shape == theirs.shape:
             continue
         if not ours.ndim or ours.ndim != theirs.ndim or ours.shape[1:] != theirs.shape[1:]:
             return None
@@ -255,11 +254,11 @@ def _bare(name: str) -> str:
 
 def _missing(own: Mapping[str, Tensor], matched: Mapping[str, str]) -> list[str]:
     """Names without a tensor in the file, except where the tensor is tied to one that has."""
-    filled = {_memory(own[name]) for name in matched if not is_lazy(own[name])}
+    filled = {_memory(own[name]) for name in matched}
     return [
         name
         for name, tensor in own.items()
-        if name not in matched and not _counter(name) and (is_lazy(tensor) or _memory(tensor) not in filled)
+        if name not in matched and not _counter(name) and _memory(tensor) not in filled
     ]
 
 

@@ -4,8 +4,6 @@ In: one row a sample, in the order of the source. Out: a ``Model`` that looks it
 features the head's gradient is known from them; without, the gradient with respect to the logits.
 """
 
-from typing import Self
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -39,7 +37,7 @@ class PrecomputedSource(ModelSource):
     """Whether that layer has a bias; of ``features``."""
 
     @model_validator(mode="after")
-    def _one_answer(self) -> Self:
+    def _one_answer(self) -> "PrecomputedSource":
         if (self.probabilities is None) == (self.logits is None):
             raise ValueError("give either `probabilities` or `logits`")
         return self

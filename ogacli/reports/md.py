@@ -57,7 +57,7 @@ def _classes(summary: Summary) -> list[str]:
     more = [f"and {wording.number(rest)} more classes"] if rest > 0 else []
     return [
         "### Most flagged classes",
-        markdown.table(["given label", "share", "flagged", "samples"], rows, numeric=3),
+        markdown.table(["given label", "share", "flagged", "scored"], rows, numeric=3),
         *more,
     ]
 

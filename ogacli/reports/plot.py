@@ -60,22 +60,17 @@ def _short(value: float) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to nine round numbers within a range."""
-    step = _step((high - low) / 5)
+    """Some four to ten round numbers within a range."""
+    step = _round_below((high - low) / 4)
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _step(about: float) -> float:
-    power = 10.0 ** math.floor(math.log10(about))
-    return power * next(factor for factor in (1, 2, 5, 10) if factor * power >= about * 0.999)
 
 
 def _levels(top: int) -> list[int]:
     """Round counts at about one, two and three thirds of the height."""
-    near = [top * share for share in (1 / 9, 4 / 9, 1)]
-    return sorted({_below(value) for value in near if value >= 1})
+    return sorted({int(_round_below(share * top)) for share in (1 / 9, 4 / 9, 1) if share * top >= 1})
 
 
-def _below(value: float) -> int:
-    power = int(10 ** math.floor(math.log10(value)))
-    return power * max(factor for factor in (1, 2, 3, 5, 8) if factor * power <= value)
+def _round_below(value: float) -> float:
+    """The largest of 1, 2, 5, 10, 20, 50, .. (and their tenths) that is not above ``value``."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return power * max(factor for factor in (1, 2, 5) if factor * power <= value)

@@ -54,7 +54,7 @@ def test_given_classes_decide_the_order(picture_folder: Path) -> None:
     samples = ImageFolder(root=str(picture_folder), classes=("dog", "cat", "owl")).open()
     assert samples.labels.tolist() == [1, 1, 0, 0]
     assert samples.classes == ("dog", "cat", "owl")
-    with pytest.raises(DataError, match="sample 'cat/a.png': a folder that `classes` does not name"):
+    with pytest.raises(DataError, match=r"sample 'cat/a.png': a folder that `classes` does not name"):
         ImageFolder(root=str(picture_folder), classes=("dog",)).open()
 
 

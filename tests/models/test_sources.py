@@ -147,6 +147,9 @@ def make(width=5):
 def fails():
     raise ValueError("no such size")
 
+def lazy():
+    return nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.LazyLinear(3))
+
 def nothing():
     return "a network"
 """
@@ -179,6 +182,15 @@ def test_python_factories_are_found_beside_the_config(folder, make_samples):
     network = python(folder, "'factory_of_test:make', args: {width: 6}").load(samples)
     assert network.outputs(samples.read(range(8))).features.shape == (8, 6)
     assert sys.path == before
+
+
+def test_lazy_layers_take_their_shapes_from_the_samples(folder, make_samples, tmp_path):
+    samples = make_samples(torch.randn(8, 4))
+    one = python(folder, "'factory_of_test:lazy'").load(samples)
+    assert one.outputs(samples.read(range(8))).features.shape == (8, 5)
+    save_weights(one.module, tmp_path / "w.safetensors")
+    other = python(folder, "'factory_of_test:lazy', checkpoint: w.safetensors").load(samples)
+    assert torch.equal(other.module[0].weight, one.module[0].weight)
 
 
 def test_python_factories_are_found_in_the_current_folder(folder, tmp_path_factory, monkeypatch):

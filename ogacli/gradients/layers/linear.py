@@ -1,19 +1,30 @@
-"""A linear layer read once per sample: the gradient is the outer product of two vectors.
+"""Linear layers: the gradient is a sum of outer products over the positions at which a sample was read.
 
 For ``y = W a + b`` and output gradient d, the gradient of W is d a', that of b is d. Coordinates run over
 W row by row, then over b, as ``torch.nn.utils.parameters_to_vector`` has them.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.gradients.batch import Part, Sums
+from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.plain import Plain, reduced, summed
+from ogacli.gradients.workspace import at_a_time, borrowed
+
+__all__ = ["Outer", "Plain", "Positions"]
+
+WRITTEN = 12
+"""Multiplications that take as long as writing and reducing one number of a formed gradient; measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """Factors of the gradients of one linear layer's weight and bias."""
+    """Factors of the gradients of a linear layer that read each sample once; its bias may be included."""
 
     a: Float[Tensor, "b h"]
     """What the layer read."""
@@ -32,26 +43,30 @@ class Outer:
         """Of both factors."""
         return self.a.nbytes + self.d.nbytes
 
-    def squared_norm(self) -> Float[Tensor, " b"]:
-        """|d|^2 (|a|^2 + 1), the 1 for the bias."""
-        return _sums(self.d.square()) * (_sums(self.a.square()) + self.bias)
-
-    def absolute_sum(self) -> Float[Tensor, " b"]:
-        """|d|_1 (|a|_1 + 1), the 1 for the bias."""
-        return _sums(self.d.abs()) * (_sums(self.a.abs()) + self.bias)
+    def sums(self, orders: Sequence[int]) -> Sums:
+        """|d|_1 (|a|_1 + 1) and |d|^2 (|a|^2 + 1), the 1 for the bias."""
+        found: Sums = {}
+        if 1 in orders:
+            found[1] = summed(self.d.abs()) * (summed(self.a.abs()) + self.bias)
+        if 2 in orders:
+            found[2] = summed(self.d.square()) * (summed(self.a.square()) + self.bias)
+        return found
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """One product an entry, made column by column: the samples of one coordinate are neighbours."""
+        """One product an entry."""
         h = self.a.shape[1]
         weights = self.d.shape[1] * h
-        row, column = coords // h, coords % h
-        a = self.a.t().contiguous()
-        if self.bias:
-            # A bias is a weight whose input is always 1.
-            a = torch.cat([a, a.new_ones(1, a.shape[1])])
-            inside = coords < weights
-            row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, h)
-        return self.d.t().contiguous().index_select(0, row).mul_(a.index_select(0, column)).t()
+        inside = coords < weights
+        row = torch.where(inside, coords // h, coords - weights)
+        found = self.d.index_select(1, row)
+        if self.bias and not inside.all():
+            factor = self.a.index_select(1, torch.where(inside, coords % h, 0))
+            return found.mul_(torch.where(inside, factor, 1.0))
+        return found.mul_(self.a.index_select(1, coords % h))
+
+    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
+        """The gradients of some of the weight's rows; of a part without bias."""
+        return torch.einsum("bk,bh->bkh", self.d[:, start:stop], self.a)
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The outer products, flattened."""
@@ -64,41 +79,127 @@ class Outer:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """Gradients that are known outright, [b, p]: the logits themselves taken as the parameters."""
+class Positions:
+    """Factors of the gradients of a weight that was read at t positions of each sample: sum_t d_t a_t'."""
 
-    values: Float[Tensor, "b p"]
+    a: Float[Tensor, "b t h"]
+    """What was read."""
+    d: Float[Tensor, "b t k"]
+    """Gradient with respect to what was returned."""
 
     @property
     def p(self) -> int:
-        """Columns."""
-        return self.values.shape[1]
+        """Weights."""
+        return self.d.shape[2] * self.a.shape[2]
 
     @property
     def nbytes(self) -> int:
-        """Of the values."""
-        return self.values.nbytes
+        """Of both factors."""
+        return self.a.nbytes + self.d.nbytes
 
-    def squared_norm(self) -> Float[Tensor, " b"]:
-        """Sum of squares."""
-        return _sums(self.values.square())
+    def sums(self, orders: Sequence[int]) -> Sums:
+        """By forming the gradients, or, of squares alone, by the t x t inner products where that is cheaper."""
+        t, h, k = self.a.shape[1], self.a.shape[2], self.d.shape[2]
+        if tuple(orders) == (2,) and t * t * (h + k + WRITTEN) < h * k * (t + WRITTEN):
+            return {2: self._inner_products()}
+        b, rows = len(self.a), min(k, at_a_time(h))
+        found = {order: self.a.new_zeros(b, dtype=torch.float64) for order in orders}
+        samples = at_a_time(rows * h)
+        for first in range(0, b, samples):
+            here = slice(first, first + samples)
+            for start in range(0, k, rows):
+                for order, part in reduced(self._formed(here, slice(start, start + rows)), orders).items():
+                    found[order][here] += part
+        return found
 
-    def absolute_sum(self) -> Float[Tensor, " b"]:
-        """Sum of absolute values."""
-        return _sums(self.values.abs())
+    def _formed(self, samples: slice, rows: slice) -> Float[Tensor, "c r h"]:
+        a, d = self.a[samples], self.d[samples, :, rows]
+        block = borrowed("formed", (len(a), d.shape[2], a.shape[2]), a)
+        return torch.bmm(d.transpose(1, 2), a, out=block)
+
+    def _inner_products(self) -> Float[Tensor, " b"]:
+        """|sum_t d_t a_t'|^2 = sum_st (d_s . d_t) (a_s . a_t)."""
+        b, t = self.a.shape[:2]
+        found = self.a.new_empty(b, dtype=torch.float64)
+        samples = at_a_time(2 * t * t)
+        for first in range(0, b, samples):
+            a, d = self.a[first : first + samples], self.d[first : first + samples]
+            one = torch.bmm(a, a.transpose(1, 2), out=borrowed("inner a", (len(a), t, t), a))
+            other = torch.bmm(d, d.transpose(1, 2), out=borrowed("inner d", (len(a), t, t), a))
+            found[first : first + samples] = one.mul_(other).sum(2).sum(1, dtype=torch.float64)
+        return found.clamp_min_(0)
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """Columns."""
-        return self.values.index_select(1, coords)
+        """t products an entry."""
+        b, t, h = self.a.shape
+        found = self.a.new_empty(b, len(coords))
+        step = at_a_time(2 * b * t)
+        for first in range(0, len(coords), step):
+            some = coords[first : first + step]
+            d = self.d.index_select(2, some // h)
+            found[:, first : first + step] = d.mul_(self.a.index_select(2, some % h)).sum(1)
+        return found
+
+    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
+        """The gradients of some of the weight's rows."""
+        return torch.bmm(self.d[:, :, start:stop].transpose(1, 2), self.a)
 
     def dense(self) -> Float[Tensor, "b p"]:
-        """All columns."""
-        return self.values
+        """All of them, flattened."""
+        return self.rows(0, self.d.shape[2], self.a.shape[2]).flatten(1)
 
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Plain":
-        """Some rows."""
-        return Plain(self.values[index])
+    def select(self, index: Int64[Tensor, " c"] | slice) -> "Positions":
+        """The factors of some samples."""
+        return Positions(self.a[index], self.d[index])
 
 
-def _sums(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-    return values.sum(1, dtype=torch.float64)
+def factors(a: Float[Tensor, "b ... h"], d: Float[Tensor, "b ... k"]) -> Outer | Positions:
+    """The part of a weight that was multiplied with ``a`` and got ``d`` back."""
+    a, d = a.reshape(len(a), -1, a.shape[-1]), d.reshape(len(d), -1, d.shape[-1])
+    return Outer(a[:, 0], d[:, 0], bias=False) if a.shape[1] == 1 else Positions(a, d)
+
+
+def positions_summed(d: Float[Tensor, "b ... k"]) -> Plain:
+    """The part of a bias."""
+    return Plain(d.reshape(len(d), -1, d.shape[-1]).sum(1))
+
+
+@reads(torch.nn.functional.linear)
+def linear(
+    reading: Reading, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Iterator[tuple[Tensor, Part]]:
+    """``y = input W' + bias`` with any number of leading positions."""
+    _check_positions(reading, input)
+    if reading.wants(weight):
+        yield weight, factors(reading.first(input), reading.gradient)
+    if bias is not None and reading.wants(bias):
+        yield bias, positions_summed(reading.gradient)
+
+
+@reads(torch.addmm, Tensor.addmm)
+def addmm(
+    reading: Reading, input: Tensor, mat1: Tensor, mat2: Tensor, **scales: float
+) -> Iterator[tuple[Tensor, Part]]:
+    """``y = mat1 W + bias``, as in the ``Conv1D`` of transformers, whose weight is the transposed one."""
+    if any(scale != 1 for scale in scales.values()) or (reading.wants(input) and input.ndim != 1):
+        raise NotCovered("addmm with a scale or a bias matrix")
+    if reading.wants(input):
+        yield input, positions_summed(reading.gradient)
+    yield from matmul(reading, mat1, mat2)
+
+
+@reads(torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
+def matmul(reading: Reading, input: Tensor, other: Tensor) -> Iterator[tuple[Tensor, Part]]:
+    """``y = input W``."""
+    if reading.wants(input):
+        raise NotCovered("a matrix product with the parameter on the left")
+    if reading.wants(other):
+        if other.ndim != 2:
+            raise NotCovered("a matrix product with a parameter that is not a matrix")
+        _check_positions(reading, input)
+        yield other, factors(reading.gradient, reading.first(input))
+
+
+def _check_positions(reading: Reading, input: Tensor) -> None:
+    if input.ndim < 2 or reading.axis.dim >= input.ndim - 1:
+        raise NotCovered("a linear layer whose features are the samples")

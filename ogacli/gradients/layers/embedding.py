@@ -1,0 +1,103 @@
+"""Embeddings: each row of the table gets the sum of the output gradients of the positions that read it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.gradients.batch import Part, Sums
+from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.plain import summed
+from ogacli.gradients.workspace import at_a_time
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The gradients of a table [rows, h]: at most t rows of it a sample are not zero."""
+
+    keys: Int64[Tensor, "b t"]
+    """The rows; each at most once a sample with a gradient that is not zero."""
+    d: Float[Tensor, "b t h"]
+    """Their gradients."""
+    count: int
+    """Rows of the table."""
+
+    @property
+    def p(self) -> int:
+        """Weights."""
+        return self.count * self.d.shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Of keys and gradients."""
+        return self.keys.nbytes + self.d.nbytes
+
+    def sums(self, orders: Sequence[int]) -> Sums:
+        """Sums over the rows that are not zero."""
+        return {order: summed(self.d.abs() if order == 1 else self.d.square()) for order in orders}
+
+    def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
+        """The gradient at the positions whose key is the entry's row."""
+        b, t, h = self.d.shape
+        found = self.d.new_empty(b, len(coords))
+        for some in torch.arange(len(coords), device=coords.device).split(at_a_time(b * t)):
+            match = self.keys[:, :, None] == coords[some] // h
+            found[:, some] = self.d.index_select(2, coords[some] % h).mul_(match).sum(1)
+        return found
+
+    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
+        """Some rows of the table, zeros included."""
+        b, _, h = self.d.shape
+        found = self.d.new_zeros(b, stop - start + 1, h)
+        inside = (self.keys >= start) & (self.keys < stop)
+        place = torch.where(inside, self.keys - start, stop - start)
+        found.scatter_add_(1, place[:, :, None].expand_as(self.d), self.d)
+        return found[:, :-1].contiguous()
+
+    def dense(self) -> Float[Tensor, "b p"]:
+        """The whole tables, flattened."""
+        return self.rows(0, self.count, self.d.shape[2]).flatten(1)
+
+    def select(self, index: Int64[Tensor, " c"] | slice) -> "Table":
+        """Some samples."""
+        return Table(self.keys[index], self.d[index], self.count)
+
+
+@reads(F.embedding)
+def embedding(
+    reading: Reading,
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Iterator[tuple[Tensor, Part]]:
+    """Rows of a table by their index."""
+    if max_norm is not None or scale_grad_by_freq:
+        raise NotCovered("an embedding that renormalises its rows or scales by frequency")
+    if not reading.wants(weight):
+        return
+    if reading.axis.dim >= input.ndim:
+        raise NotCovered("an embedding whose features are the samples")
+    count = len(weight)
+    keys = reading.first(input).reshape(reading.b, -1)
+    d = reading.gradient.reshape(reading.b, -1, weight.shape[1])
+    if padding_idx is not None:
+        d = d.masked_fill((keys == padding_idx % count)[:, :, None], 0)
+    yield weight, merged(keys, d, count)
+
+
+def merged(keys: Int64[Tensor, "b t"], d: Float[Tensor, "b t h"], count: int) -> Table:
+    """Positions of a sample that read the same row become one."""
+    order = keys.argsort(1, stable=True)
+    keys = keys.gather(1, order)
+    fresh = torch.ones_like(keys, dtype=torch.bool)
+    fresh[:, 1:] = keys[:, 1:] != keys[:, :-1]
+    place = (fresh.cumsum(1) - 1)[:, :, None].expand_as(d)
+    total = torch.zeros_like(d).scatter_add_(1, place, d.gather(1, order[:, :, None].expand_as(d)))
+    return Table(torch.zeros_like(keys).scatter_(1, place[:, :, 0], keys), total, count)

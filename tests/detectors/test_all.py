@@ -1,0 +1,118 @@
+"""What every detector must do, whichever are registered."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ogacli.config import parse_config
+from ogacli.detectors import Detector, DetectorOptions, detectors
+from ogacli.gradients import GradientBatch
+from tests.gradient_batches import dense_batch, head_batch
+
+N = 400
+
+
+@pytest.fixture(params=detectors.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[{}, {"per_class": True}], ids=["all", "per class"])
+def options(request: pytest.FixtureRequest, name: str) -> DetectorOptions:
+    cls = detectors.get(name)
+    if not set(request.param) <= set(cls.model_fields):
+        pytest.skip("no such option")
+    return cls.model_validate(request.param)
+
+
+def fitted(options: DetectorOptions, batch: GradientBatch, size: int = 64) -> Detector:
+    detector = options.detector()
+    wanted = detector.fit_size(len(batch))
+    assert 0 <= wanted <= len(batch)
+    if wanted:
+        rows = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))[:wanted]
+        detector.fit(batch.select(part) for part in rows.split(size))
+    return detector
+
+
+def scores(detector: Detector, batch: GradientBatch, size: int = 64) -> Tensor:
+    parts = [detector.score(batch.select(slice(i, i + size))) for i in range(0, len(batch), size)]
+    return detector.finish(torch.cat(parts), batch.labels)
+
+
+def planted() -> tuple[GradientBatch, int]:
+    """Gradients of which one stands out, within its class too."""
+    values = torch.randn(N, 12, generator=torch.Generator().manual_seed(3))
+    labels = torch.arange(N) % 3
+    values[137] = 30 * values[137].sign()
+    return dense_batch(values, labels), 137
+
+
+def test_scores_are_one_finite_number_a_sample(options: DetectorOptions) -> None:
+    batch = head_batch(N)
+    found = scores(fitted(options, batch), batch)
+    assert found.shape == (N,)
+    assert found.is_floating_point()
+    assert not found.requires_grad
+    assert torch.isfinite(found).all()
+    assert len(torch.unique(found)) > N / 4
+
+
+def test_the_planted_outlier_is_on_top(options: DetectorOptions) -> None:
+    batch, outlier = planted()
+    found = scores(fitted(options, batch), batch)
+    own = batch.labels == batch.labels[outlier]
+    assert found[outlier] == found.max()
+    assert (found[own] == found[outlier]).sum() == 1
+
+
+def test_the_same_again_is_the_same(options: DetectorOptions) -> None:
+    batch = head_batch(N)
+    assert torch.equal(scores(fitted(options, batch), batch), scores(fitted(options, batch), batch))
+
+
+@pytest.mark.parametrize("size", [1, 7, N])
+def test_the_batch_size_does_not_matter(options: DetectorOptions, size: int) -> None:
+    batch = head_batch(N)
+    expected = scores(fitted(options, batch), batch)
+    assert torch.equal(scores(fitted(options, batch, size), batch, size), expected)
+
+
+def test_global_random_state_is_left_alone(options: DetectorOptions) -> None:
+    before = torch.random.get_rng_state()
+    scores(fitted(options, head_batch(50)), head_batch(50))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_state_makes_another_detector_the_same(options: DetectorOptions) -> None:
+    batch = head_batch(N)
+    detector, other = fitted(options, batch), options.detector()
+    state = detector.state()
+    assert all(tensor.device.type == "cpu" for tensor in state.values())
+    other.restore(state)
+    assert torch.equal(scores(other, batch), scores(detector, batch))
+
+
+def test_no_samples_no_scores(options: DetectorOptions) -> None:
+    batch = head_batch(20)
+    detector = fitted(options, batch)
+    assert detector.score(batch.select(slice(0, 0))).shape == (0,)
+
+
+def test_options_survive_the_config(name: str) -> None:
+    """Every option, given another value than its default, comes back from the resolved config."""
+    cls = detectors.get(name)
+    given: dict[str, Any] = {}
+    for key, field in cls.model_fields.items():
+        default = field.default
+        if isinstance(default, bool):
+            given[key] = not default
+        elif isinstance(default, int | float):
+            given[key] = default + 1
+    text = "data: {source: digits}\nmodel: {source: logistic}\ndetector: {name: %s%s}\n"
+    config = parse_config(text % (name, "".join(f", {key}: {value}" for key, value in given.items())))
+    assert config.detectors == (cls.model_validate(given),)
+    (resolved,) = config.resolved["detector"]
+    assert resolved == {"name": name} | cls.model_validate(given).model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,35 @@
+"""Gradients of several shapes, as batches that were never near a network."""
+
+import torch
+from torch import Tensor
+
+from ogacli.gradients import GradientBatch
+from ogacli.gradients.layers.linear import Outer, Plain
+
+
+def dense_batch(values: Tensor, labels: Tensor | None = None) -> GradientBatch:
+    """Gradients that are known outright."""
+    n = len(values)
+    given = torch.zeros(n, dtype=torch.int64) if labels is None else labels
+    return GradientBatch(torch.arange(n), given, values, values, None, [Plain(values)])
+
+
+def head_batch(n: int, k: int = 10, h: int = 64, seed: int = 0) -> GradientBatch:
+    """Gradients as a trained head has them.
+
+    Features behind a ReLU with some dead units, most residuals small, those of 4 % of the samples, whose
+    label is wrong, large.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(k, h, generator=generator)
+    true = torch.randint(k, (n,), generator=generator)
+    features = torch.relu(torch.randn(n, h, generator=generator) + 0.5 * centres[true] - 0.3)
+    features[:, torch.rand(h, generator=generator) < 0.1] = 0
+    logits = torch.randn(n, k, generator=generator)
+    logits[torch.arange(n), true] += 6
+    wrong = torch.rand(n, generator=generator) < 0.04
+    labels = torch.where(wrong, torch.randint(k, (n,), generator=generator), true)
+    residual = logits.softmax(1)
+    residual[torch.arange(n), labels] -= 1
+    parts = [Outer(features, residual, bias=True)]
+    return GradientBatch(torch.arange(n), labels, logits, residual, features, parts)
