@@ -96,8 +96,9 @@ def train(
     from ogacli.views import training_view
 
     terminal = Terminal(json=json, quiet=quiet)
-    training = train(load_config(config, overrides or ()), overwrite=overwrite, progress=terminal)
-    terminal.result(training.document(), *training_view(training, config))
+    loaded = load_config(config, overrides or ())
+    training = train(loaded, overwrite=overwrite, progress=terminal)
+    terminal.result(training.document(), *training_view(training, config, loaded.model.checkpoint_files()))
 
 
 @app.command()
@@ -205,6 +206,38 @@ def trim(
 
 
 @app.command()
+def verify(
+    config: ConfigFile,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="The scan to try; the config's `output`.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="B", help="Trim another share than the scan flagged.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Retrain on all, on trimmed and on randomly trimmed samples; say whether trimming helped."""
+    from ogacli.budget import Budget
+    from ogacli.config import load_config
+    from ogacli.run import Run
+    from ogacli.scan import output_folder
+    from ogacli.verify import verify
+    from ogacli.views import verification_view
+
+    terminal = Terminal(json=json, quiet=quiet)
+    loaded = load_config(config, overrides or ())
+    found = verify(
+        loaded,
+        Run.open(output_folder(loaded, run)),
+        budget=None if budget is None else Budget.parse(budget, "--budget"),
+        progress=terminal,
+    )
+    terminal.result(found.document(), *verification_view(found))
+
+
+@app.command()
 def gate(
     run: RunFolder,
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML policy of limits.")] = None,
@@ -216,9 +249,11 @@ def gate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write markdown.")] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Hold a run against limits; exit 1 when one is exceeded."""
+    from ogacli.folders import new_file
     from ogacli.gate import gate, load_policy
     from ogacli.reports.junit import junit_xml
     from ogacli.run import Run
@@ -230,10 +265,10 @@ def gate(
         load_policy(policy, max_flagged=max_flagged),
         baseline=None if baseline is None else Run.open(baseline),
     )
-    for file, text in ((junit, junit_xml), (markdown, None)):
+    for file, text in ((junit, junit_xml(found)), (markdown, found.markdown())):
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(found.markdown() if text is None else text(found), encoding="utf-8")
+            with new_file(file, overwrite=overwrite) as opened:
+                opened.write(text.encode())
     terminal.result(found.document(), *gate_view(found))
     if not found.passed:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ogacli.config import load_config
-from ogacli.folders import check_free, new_folder
+from ogacli.folders import check_free
 from ogacli.progress import SILENT, Progress
 from ogacli.run import Run
 from ogacli.scan import scan
@@ -39,6 +39,7 @@ verify:
 output: run
 """
 _CONFIG_FILE = "config.yaml"
+_FIRST_LINE = CONFIG.splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +78,15 @@ def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SI
     """
     destination = Path(folder).absolute()
     check_free(destination, overwrite=overwrite, ours=_is_demo)
-    with new_folder(destination, overwrite=overwrite, ours=_is_demo) as work, one_thread():
-        (work / _CONFIG_FILE).write_text(CONFIG, encoding="utf-8")
-        config = load_config(work / _CONFIG_FILE)
-        untrained = load_config(work / _CONFIG_FILE, ["model.checkpoint=null"])
-        train(untrained, progress=progress)
-        run = scan(config, progress=progress)
-        trimmed = trim(run, work / "clean.csv")
-        verification = verify(untrained, run, progress=progress)
-    return Demo(
-        destination,
-        Run.open(destination / "run"),
-        Trimmed(destination / "clean.csv", trimmed.format, trimmed.fates),
-        verification,
-    )
+    destination.mkdir(parents=True, exist_ok=True)
+    (destination / _CONFIG_FILE).write_text(CONFIG, encoding="utf-8")
+    config = load_config(destination / _CONFIG_FILE)
+    with one_thread():
+        train(config, overwrite=overwrite, progress=progress)
+        run = scan(config, overwrite=overwrite, progress=progress)
+        trimmed = trim(run, destination / "clean.csv", overwrite=overwrite)
+        verification = verify(config, run, progress=progress)
+    return Demo(destination, run, trimmed, verification)
 
 
 @contextmanager
@@ -107,4 +103,5 @@ def one_thread() -> Iterator[None]:
 
 
 def _is_demo(folder: Path) -> bool:
-    return (folder / _CONFIG_FILE).is_file() and (folder / "run").is_dir() and (folder / "clean.csv").is_file()
+    config = folder / _CONFIG_FILE
+    return config.is_file() and config.read_text(encoding="utf-8").startswith(_FIRST_LINE)

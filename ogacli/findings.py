@@ -135,9 +135,7 @@ class Partial:
             getattr(collector, name).copy_(tensor)
         document = json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
         collector.quarantined.update(dict(document["quarantined"]))
-        return [
-            load_file(self.folder / f"detector-{i}.safetensors") for i in range(len(collector.detectors))
-        ]
+        return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(len(collector.detectors))]
 
     def remove(self) -> None:
         """Forget it."""

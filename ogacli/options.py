@@ -4,6 +4,7 @@ An option class stands in the file of the thing that it configures; the docstrin
 documentation.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def locate(path: str, base: Path) -> str:
     if "://" in path:
         return path
     start = Path.cwd() if isinstance(path, ShellText) else base
-    return str((start / Path(path).expanduser()).absolute())
+    return os.path.normpath(start / Path(path).expanduser())
 
 
 def _located(value: Any, info: ValidationInfo) -> Any:

@@ -157,6 +157,8 @@ def _diagnose(verdict: Verdict, samples: Samples) -> Diagnosis:
             "gradients then say little; prefer an earlier checkpoint"
         )
     if verdict.findings.quarantined:
-        warnings.append(f"{len(verdict.findings.quarantined)} samples could not be scored (quarantined)")
+        count = len(verdict.findings.quarantined)
+        noun = "sample" if count == 1 else "samples"
+        warnings.append(f"{count:,} {noun} could not be scored (quarantined)")
     agreement = float(verdict.findings.agreement[known].mean())
     return Diagnosis(fit=fit, mean_agreement=agreement, warnings=tuple(warnings))

@@ -96,4 +96,4 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | 
 
 def figure(value: float | None) -> str:
     """A score from 0 to 1 with three digits."""
-    return "–" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"

@@ -35,6 +35,9 @@ class TrainOptions(FitOptions):
 
     output: Location | None = None
     """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
+    start: Location | None = None
+    """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned, and
+    plays no part here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,6 @@ class Training:
 def train(config: "Config", *, overwrite: bool = False, progress: Progress = SILENT) -> Training:
     """Train the config's model on the config's samples.
 
-    Where the model names a checkpoint, that is where the training starts from.
-
     Args:
         config: What to train, on what.
         overwrite: Replace an earlier training in the same folder.
@@ -89,7 +90,7 @@ def train(config: "Config", *, overwrite: bool = False, progress: Progress = SIL
     device = device_of(options.device)
     samples = config.data.open()
     with seeded(options.seed, device):
-        module = source.network(Fit.of(samples))
+        module = source.model_copy(update={"checkpoint": options.start}).network(Fit.of(samples))
     with new_folder(folder, overwrite=overwrite, ours=is_training) as work:
         history = fit(
             module,

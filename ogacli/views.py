@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,21 +109,28 @@ def _shown(path: Path) -> Path:
         return path
 
 
-def training_view(training: Training, config: Path) -> list[Any]:
-    """How the epochs went, and what to do next."""
+def training_view(training: Training, config: Path, checkpoints: Sequence[str]) -> list[Any]:
+    """How the epochs went, and what to do next.
+
+    Args:
+        training: What was trained.
+        config: The config file.
+        checkpoints: What the config's model loads.
+    """
     rows = [
-        [str(e.number), f"{e.loss:.4f}", percent(e.accuracy) if e.accuracy is not None else ""]
+        [str(e.number), f"{e.loss:.4f}", "" if e.accuracy is None else percent(e.accuracy)]
         for e in training.epochs
     ]
-    last = training.checkpoints[-1]
+    command = ["oga", "scan", str(config)]
+    if not set(checkpoints) & {str(path) for path in training.checkpoints}:
+        command += ["--set", f"model.checkpoint={_shown(training.checkpoints[-1])}"]
     return [
         table(["epoch", "loss", "fit to the given labels"], rows),
         "",
         f"[bold]trained on {training.samples:,} samples[/]"
         + (f", {len(training.skipped):,} could not be read" if training.skipped else ""),
         f"[bold]checkpoints[/]  {escape(str(_shown(training.folder)))}",
-        f"[bold]next[/]         oga scan {escape(shlex.quote(str(config)))} "
-        f"--set model.checkpoint={escape(shlex.quote(str(_shown(last))))}",
+        f"[bold]next[/]         {escape(shlex.join(command))}",
     ]
 
 
@@ -142,19 +150,17 @@ def verification_view(found: Verification) -> list[Any]:
 
 
 def gate_view(found: Gate) -> list[Any]:
-    """Each condition, what was found and what was allowed."""
+    """Each condition, what was found and what was allowed; then what else there is to say."""
     colours = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
     grid = table(["condition", "found", "allowed", ""], [])
     for one in found.conditions:
-        grid.add_row(
-            escape(one.name),
-            escape(one.found),
-            escape(one.allowed),
-            f"[{colours[one.status]}]{one.status}[/]",
-        )
+        status = f"[{colours[one.status]}]{one.status}[/]"
+        grid.add_row(escape(one.name), escape(one.found), escape(one.allowed), status)
+    details = [f"  {escape(one.name)}: {escape(one.detail)}" for one in found.conditions if one.detail]
+    warnings = [f"[yellow]warning:[/] {escape(warning)}" for warning in found.warnings]
     failed = sum(one.status == "failed" for one in found.conditions)
     verdict = "[bold green]gate passed[/]" if found.passed else f"[bold red]gate failed[/]: {failed} tripped"
-    return [grid, "", verdict]
+    return [grid, *details, *warnings, "", verdict]
 
 
 def demo_view(demo: Demo) -> list[Any]:

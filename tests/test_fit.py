@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ogacli import fit as room
+from ogacli import feed
 from ogacli.data import Preview, Samples
 from ogacli.data.arrays import ArrayReader
 from ogacli.data.samples import numbered
@@ -151,7 +151,7 @@ def test_a_picture_is_decoded_once_where_all_fit(monkeypatch):
     reader = Breaks(samples, [])
     fit(net(), replace(samples, reader=reader), LOSS, FitOptions(epochs=5))
     assert reader.read_count == N
-    monkeypatch.setattr(room, "HELD_BYTES", 100)
+    monkeypatch.setattr(feed, "HELD_BYTES", 100)
     reader = Breaks(samples, [])
     fit(net(), replace(samples, reader=reader), LOSS, FitOptions(epochs=5))
     assert reader.read_count == 6 * N
@@ -160,7 +160,7 @@ def test_a_picture_is_decoded_once_where_all_fit(monkeypatch):
 @pytest.mark.parametrize("held", [True, False])
 def test_samples_that_cannot_be_read_are_skipped_and_counted(monkeypatch, held):
     if not held:
-        monkeypatch.setattr(room, "HELD_BYTES", 100)
+        monkeypatch.setattr(feed, "HELD_BYTES", 100)
     samples = blobs()
     broken = replace(samples, reader=Breaks(samples, [5, 77]))
     module = net()
@@ -173,7 +173,7 @@ def test_samples_that_cannot_be_read_are_skipped_and_counted(monkeypatch, held):
 def test_held_and_streamed_samples_give_the_same_network(monkeypatch):
     found = []
     for held in (1 << 30, 100):
-        monkeypatch.setattr(room, "HELD_BYTES", held)
+        monkeypatch.setattr(feed, "HELD_BYTES", held)
         module = net()
         fit(module, blobs(), LOSS, FitOptions(epochs=2, batch_size=32))
         found.append(weights(module))

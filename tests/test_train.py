@@ -69,11 +69,17 @@ def test_one_seed_gives_the_same_bytes(tmp_path):
     assert found[0] == found[1] != found[2]
 
 
-def test_the_model_s_checkpoint_is_where_it_starts(tmp_path):
+def test_it_starts_from_the_checkpoint_that_is_named_for_it(tmp_path):
     first = train(config(tmp_path, "train.epochs=10")).checkpoints[-1]
-    again = train(config(tmp_path, f"model.checkpoint={first}", f"train.output={tmp_path}/more"))
+    again = train(config(tmp_path, f"train.start={first}", f"train.output={tmp_path}/more"))
     fresh = train(config(tmp_path, f"train.output={tmp_path}/fresh"))
     assert again.epochs[0].loss < fresh.epochs[0].loss / 2
+
+
+def test_the_checkpoint_that_will_be_scanned_need_not_exist_yet(tmp_path):
+    named = train(config(tmp_path, "model.checkpoint=runs/digits-checkpoints/epoch-003.safetensors"))
+    plain = train(config(tmp_path, f"train.output={tmp_path}/plain"))
+    assert named.checkpoints[-1].read_bytes() == plain.checkpoints[-1].read_bytes()
 
 
 def test_random_state_is_left_as_it_was(tmp_path):

@@ -100,14 +100,15 @@ class Forest:
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The path lengths of each sample, summed over the trees."""
         steps = self._steps
-        right = batch.entries(steps.coordinate).t() > steps.threshold
+        values = batch.entries(steps.coordinate).t()
+        # 0 and 1 as floats: torch compares into, and converts from, booleans six times slower.
+        right = torch.gt(values, steps.threshold, out=torch.empty_like(values))
         arrived = right.new_ones(len(self.usual), len(batch))
         for level, origin in steps.levels:
             arrived = arrived.index_select(0, origin)
-            went = right[level]
-            went &= arrived
-            arrived = torch.cat([arrived ^ went, went])
-        return steps.start + (steps.rise @ right.float()).double().sum(0)
+            went = right[level].mul_(arrived)
+            arrived = torch.cat([arrived.sub_(went), went])
+        return steps.start + (steps.rise @ right).double().sum(0)
 
     @cached_property
     def _steps(self) -> "_Steps":

@@ -6,10 +6,13 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from ogacli.data import Batch
+from ogacli.errors import GradientError
 from ogacli.gradients.batch import GradientBatch
+from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
+from ogacli.gradients.selection import selected
 from ogacli.losses import Loss
-from ogacli.models.network import Model
+from ogacli.models.network import Model, Network
 from ogacli.options import Options
 
 __all__ = ["GradientBatch", "GradientOptions", "Gradients", "capture"]
@@ -34,8 +37,9 @@ class Gradients(Protocol):
 class GradientOptions(Options):
     """The ``gradients:`` section: which gradient, and how it is computed."""
 
-    layers: Literal["head"] = "head"
-    """Which parameters: ``head``, the last linear layer."""
+    layers: str | list[str] = "head"
+    """Which parameters: ``head``, the last linear layer; ``all``; or patterns of their names, such as
+    ``layer4.*`` or ``["*.lora_A.*", "*.lora_B.*"]``."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Samples a batch; results do not depend on it."""
     device: str = "auto"
@@ -45,5 +49,18 @@ class GradientOptions(Options):
 
 
 def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
-    """What computes the gradients that the options ask for."""
-    return HeadGradients(model, loss)
+    """What computes the gradients that the options ask for.
+
+    Raises:
+        GradientError: The model is a table of answers, which has no layers, or has none of such a name.
+    """
+    if options.layers == "head":
+        return HeadGradients(model, loss)
+    if not isinstance(model, Network):
+        raise GradientError(
+            "this model has no layers, only answers",
+            place=f"gradients.layers {options.layers!r}",
+            expected="head",
+            hint="give the network and its checkpoint as `model` to look at other layers",
+        )
+    return LayerGradients(model, loss, selected(model.module, options.layers))

@@ -73,4 +73,4 @@ def _levels(top: int) -> list[int]:
 def _round_below(value: float) -> float:
     """The largest of 1, 2, 5, 10, 20, 50, .. (and their tenths) that is not above ``value``."""
     power = 10.0 ** math.floor(math.log10(value))
-    return power * max(factor for factor in (1, 2, 5) if factor * power <= value)
+    return power * max((factor for factor in (1, 2, 5) if factor * power <= value), default=1)

@@ -16,6 +16,7 @@ group ``ogacli.gradients.layers``.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jaxtyping import Float, Shaped
@@ -74,6 +75,10 @@ def reads(*functions: Any) -> Callable[[Rule], Rule]:
 
 def rule_of(function: Any) -> Rule | None:
     """The rule of a function; None where there is none."""
-    if not _rules:
-        _families.names()
+    _load()
     return _rules.get(function)
+
+
+@cache
+def _load() -> None:
+    _families.names()

@@ -1,0 +1,264 @@
+"""Per-sample gradients of any parameters of a network: one forward and one backward pass a batch.
+
+In: a network, a loss, the selected parameters. Out: a function from batches to ``GradientBatch``es.
+
+On the first batch the engine finds out where the samples are in each tensor, and checks itself: the
+gradient of a few samples, parameter by parameter, against one backward pass each. A parameter whose
+gradient no rule gets right is left to the fallback; one that the fallback cannot do is an error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ogacli.data import Batch
+from ogacli.errors import GradientError
+from ogacli.gradients.axis import SampleAxis, candidates
+from ogacli.gradients.batch import Columns, GradientBatch, Part
+from ogacli.gradients.fallback import Fallback
+from ogacli.gradients.layers.combined import Zero, through, together
+from ogacli.gradients.reference import mismatches
+from ogacli.gradients.watch import Known, Tapped, Watch
+from ogacli.losses import Loss
+from ogacli.models.checks import check_answers, in_evaluation
+from ogacli.models.head import as_rows, find_head, read_by, recorded
+from ogacli.models.network import Network, call, first_logits
+
+PROBED = 3
+"""Samples that the engine checks itself on."""
+
+Residual = Callable[[Batch, Tensor, Tensor | None], Tensor]
+"""From a batch, its logits and its features to the residual [b, k] that is sent back through the network."""
+
+
+class LayerGradients:
+    """Computes ``GradientBatch``es with respect to any parameters of a network."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        selection: Mapping[str, nn.Parameter],
+        *,
+        residual: Residual | None = None,
+    ) -> None:
+        """Take a network.
+
+        Args:
+            network: In evaluation mode, its parameters frozen.
+            loss: Whose gradients.
+            selection: The parameters, by name, in the order of ``named_parameters()``.
+            residual: What to send back in place of the loss's own residual.
+        """
+        self.network = network
+        self.loss = loss
+        self.selection = dict(selection)
+        self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
+        self.notes: list[str] = []
+        """What the user should know about how some of the parameters are treated."""
+        self._residual = residual or (lambda batch, logits, features: loss.residual(logits, batch.labels))
+        self._known: Known | None = None
+        self._columns = Columns(list(self.parameters.values()))
+        self._fallback = Fallback(network.module)
+        self._head: nn.Linear | None = None
+        self._format = torch.preserve_format
+
+    def __call__(self, batch: Batch) -> GradientBatch:
+        """The gradients of the samples of one batch, which lies on the network's device.
+
+        Raises:
+            GradientError: Per-sample gradients cannot be had; found out on the first batch.
+        """
+        with torch.inference_mode(False):
+            if self._known is None:
+                self._examine(batch)
+            found = self._compute(batch)
+            if found is None:  # the network went another way this time
+                self._learn(batch)
+                found = self._compute(batch)
+            assert found is not None
+            return found
+
+    # --- one batch ------------------------------------------------------------------------------------
+
+    def _compute(self, batch: Batch) -> GradientBatch | None:
+        assert self._known is not None
+        for _ in range(2):
+            changed = len(self._known.changed)
+            passed = self._forward(batch)
+            if [tapped.key for tapped in passed.watch.calls] != self._known.calls:
+                return None
+            passed.backward(passed.residual)
+            if len(self._known.changed) == changed:
+                break
+        return self._gather(batch, passed)
+
+    def _forward(self, batch: Batch) -> "Pass":
+        assert self._known is not None
+        watch = Watch(self.network.module, self.selection, self._known, len(batch.labels))
+        with torch.enable_grad(), watch, Reads(self._head) as read:
+            output = call(self.network.module, self._laid_out(batch.inputs))
+        logits = output.detach().float()
+        features = as_rows(read[-1].detach().float(), len(logits)) if read else None
+        with torch.no_grad():
+            residual = self._residual(batch, logits, features)
+        return Pass(watch, output, logits, features, residual)
+
+    def _laid_out(self, inputs: Any) -> Any:
+        pictures = isinstance(inputs, Tensor) and inputs.ndim == 4
+        return inputs.contiguous(memory_format=self._format) if pictures and self._format is torch.channels_last else inputs
+
+    def _gather(self, batch: Batch, passed: "Pass") -> GradientBatch:
+        assert self._known is not None
+        watch = passed.watch
+        parts: list[Part] = []
+        lost = [name for name in self.selection if name in self._known.lost]
+        instead = self._fallback(lost, batch.inputs, passed.residual)
+        for name, parameter in self.selection.items():
+            if name in instead:
+                parts.append(instead[name])
+                continue
+            own = list(watch.parts.get(id(parameter), []))
+            for key, made in watch.made.items():
+                if key in watch.parts and id(parameter) in watch.origins(made):
+                    live = watch.live[id(parameter)]
+                    own += [through(part, made, live) for part in watch.parts[key]]
+            width = parameter.numel() // max(1, len(parameter)) if parameter.ndim else 1
+            parts.append(together(own, width) if own else Zero(passed.residual, parameter.numel()))
+        return GradientBatch(
+            rows=batch.rows,
+            labels=batch.labels,
+            logits=passed.logits,
+            residual=passed.residual,
+            features=passed.features,
+            parts=parts,
+            columns=self._columns,
+        )
+
+    # --- the first batch ------------------------------------------------------------------------------
+
+    def _examine(self, batch: Batch) -> None:
+        """Look for what would make the gradients wrong in silence."""
+        module = self.network.module
+        with torch.no_grad():
+            with in_evaluation(module), recorded(module) as calls:
+                logits = first_logits(module, batch, self.network.classes)
+            check_answers(lambda inputs: call(module, inputs), batch.inputs, type(module).__name__)
+            self._arrange()
+            try:
+                self._head = find_head(module, calls, logits, None)
+            except GradientError:
+                self._head = None
+        self._learn(batch)
+
+    def _arrange(self) -> None:
+        """Channels last on the CPU, where convolutions and the windows of their inputs are faster so."""
+        kernels = [p for p in self.network.module.parameters() if p.ndim == 4]
+        if kernels and kernels[0].device.type == "cpu":
+            self.network.module.to(memory_format=torch.channels_last)
+            self._format = torch.channels_last
+
+    def _learn(self, batch: Batch) -> None:
+        """Find out where the samples are, and which parameters the rules get right."""
+        few = _few(batch)
+        lost = dict(self._known.lost) if self._known else {}
+        while True:
+            self._known = Known(lost=lost)
+            before = len(lost)
+            self._probe(few)
+            if len(lost) == before:
+                found = self._compute(few)
+                assert found is not None
+                if len(lost) == before:
+                    wrong = mismatches(self.network.module, self.selection, few.inputs, found)
+                    self._judge(wrong, lost)
+            if len(lost) == before:
+                break
+        self.notes = [f"{name} {reason}; its gradient is computed sample by sample" for name, reason in lost.items()]
+
+    def _judge(self, wrong: Mapping[str, str], lost: dict[str, str]) -> None:
+        for name, how in wrong.items():
+            if name in lost:
+                raise GradientError(
+                    "the per-sample gradient of this parameter cannot be had",
+                    place=name,
+                    found=how,
+                    expected="the same gradient as from a backward pass of one sample",
+                    hint="leave it out of `gradients.layers`",
+                )
+            lost[name] = "is read in a way that is not seen"
+
+    def _probe(self, batch: Batch) -> None:
+        """Send back one sample's residual at a time, and see where it arrives."""
+        assert self._known is not None
+        b = len(batch.labels)
+        passed = self._forward(batch)
+        watch = passed.watch
+        possible: dict[int, list[SampleAxis]] = {}
+        for sample in range(b):
+
+            def note(tapped: Tapped, gradient: Tensor, sample: int = sample) -> None:
+                axes = possible.setdefault(tapped.index, list(candidates(tapped.shape, b)))
+                possible[tapped.index] = [axis for axis in axes if axis.holds(gradient, b, sample)]
+
+            watch.arrived = note
+            alone = torch.zeros_like(passed.residual)
+            alone[sample] = passed.residual[sample]
+            passed.backward(alone, keep=sample < b - 1)
+        self._known.calls = [tapped.key for tapped in watch.calls]
+        self._known.axes = {index: axes[0] for index, axes in possible.items() if axes}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A forward pass, and what it needs for the way back."""
+
+    watch: Watch
+    output: Tensor
+    logits: Float[Tensor, "b k"]
+    features: Float[Tensor, "b h"] | None
+    residual: Float[Tensor, "b k"]
+
+    def backward(self, residual: Float[Tensor, "b k"], *, keep: bool = False) -> None:
+        """Send a residual back as far as the selected parameters lie."""
+        if self.output.requires_grad:
+            roots = self.watch.roots
+            torch.autograd.grad(
+                self.output, roots, residual.to(self.output.dtype), retain_graph=keep, allow_unused=True
+            )
+
+
+class Reads:
+    """While it is open, collects what a layer reads."""
+
+    def __init__(self, layer: nn.Linear | None) -> None:
+        self.layer = layer
+
+    def __enter__(self) -> list[Tensor]:
+        read: list[Tensor] = []
+        self._hook: Any = None
+        if self.layer is not None:
+
+            def note(module: nn.Module, args: Any, kwargs: Any) -> None:
+                read.append(read_by(args, kwargs))
+
+            self._hook = self.layer.register_forward_pre_hook(note, with_kwargs=True)
+        return read
+
+    def __exit__(self, *error: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+
+def _few(batch: Batch) -> Batch:
+    """The first samples of a batch; a single one twice, as the samples must be told apart."""
+    index = torch.arange(min(PROBED, len(batch.labels))) if len(batch.labels) > 1 else torch.tensor([0, 0])
+
+    def some(value: Any) -> Any:
+        return {name: item[index] for name, item in value.items()} if isinstance(value, dict) else value[index]
+
+    return replace(batch, rows=batch.rows[index], inputs=some(batch.inputs), labels=batch.labels[index], quarantined={})

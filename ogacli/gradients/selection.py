@@ -1,0 +1,54 @@
+"""Which parameters: ``head``, ``all``, or patterns of names. In: a network. Out: its selected parameters."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from ogacli.errors import GradientError
+
+
+def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Parameter]:
+    """The parameters that ``layers`` means, by name, in the order of ``named_parameters()``.
+
+    A parameter that goes by several names is matched by each of them and listed once, under its first.
+
+    Args:
+        module: The network.
+        layers: ``all``, or a pattern, or several: ``layer4.*``, ``*.lora_A.*``.
+
+    Raises:
+        GradientError: A pattern matches nothing, or the network has no parameters.
+    """
+    every: dict[str, nn.Parameter] = {}
+    aliases: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if parameter.is_floating_point():
+            if id(parameter) not in aliases:
+                every[name] = parameter
+            aliases.setdefault(id(parameter), []).append(name)
+    if not every:
+        raise GradientError("the network has no parameters", place=type(module).__name__)
+    if layers == "all":
+        return every
+    patterns = [layers] if isinstance(layers, str) else layers
+    known = [name for names in aliases.values() for name in names]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            near = get_close_matches(pattern, [*known, *_layers(known)], n=3, cutoff=0.5)
+            raise GradientError(
+                "no parameter of the network has such a name",
+                place=f"gradients.layers {pattern!r}",
+                expected="head, all, or patterns such as " + ", ".join(near or _layers(known)[-3:] or known[-3:]),
+            )
+    return {
+        name: parameter
+        for name, parameter in every.items()
+        if any(fnmatchcase(alias, pattern) for alias in aliases[id(parameter)] for pattern in patterns)
+    }
+
+
+def _layers(names: Sequence[str]) -> list[str]:
+    """``layer4.*`` and the like, for the layers that the parameters are in."""
+    return list(dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in names if "." in name))
