@@ -83,6 +83,52 @@ def demo(
 
 
 @app.command()
+def init(
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="A table, a folder or archive of pictures, an npz.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="What it is, where the name does not tell.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("oga.yaml"),
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write a commented starter config."""
+    from ogacli.folders import new_file
+    from ogacli.init import starter
+
+    found = starter(data, kind)
+    with new_file(output, overwrite=overwrite) as file:
+        file.write(found.text.encode())
+    label = f", label column {found.label!r}" if found.label else ""
+    Terminal(json=json).result(
+        {"schema_version": 1, "config": str(output), "kind": found.kind, "label": found.label},
+        f"{output}: a starter config for {found.kind}{label}; read it through, then `oga scan {output}`",
+    )
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Also plan its scan.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Tell what this machine can do and, with a config, what its scan would cost."""
+    from ogacli.doctor import examine
+    from ogacli.views import doctor_view, plan_view
+
+    checkup = examine()
+    document, parts = checkup.document(), doctor_view(checkup)
+    if config is not None:
+        from ogacli.config import load_config
+        from ogacli.scan import plan
+
+        planned = plan(load_config(config, overrides or ()), overwrite=True)
+        document["plan"] = planned.document()
+        parts += ["", *plan_view(planned)]
+    Terminal(json=json).result(document, *parts)
+
+
+@app.command()
 def train(
     config: ConfigFile,
     overrides: Overrides = None,

@@ -15,6 +15,7 @@ from ogacli.wording import part, percent
 
 if TYPE_CHECKING:
     from ogacli.demo import Demo
+    from ogacli.doctor import Checkup
     from ogacli.gate import Gate
     from ogacli.run import Run
     from ogacli.scan import Plan
@@ -93,6 +94,14 @@ def plan_view(plan: Plan) -> list[Any]:
         *(f"    {escape(name)} ({size:,})" for name, size in plan.parameters.items()),
         f"  about {plan.seconds:,.0f} s, into {escape(str(_shown(plan.output)))}",
     ]
+
+
+def doctor_view(checkup: Checkup) -> list[Any]:
+    """Versions, devices and problems."""
+    rows = [*checkup.versions.items(), *(("device", device) for device in checkup.devices)]
+    width = max(len(name) for name, _ in rows)
+    lines: list[Any] = [f"[bold]{name.ljust(width)}[/]  {escape(text)}" for name, text in rows]
+    return lines + [f"[bold red]problem:[/] {escape(problem)}" for problem in checkup.problems]
 
 
 def trim_view(trimmed: Trimmed) -> list[Any]:

@@ -1,7 +1,6 @@
 """Growing isolation trees, all of them level by level.
 
-In: gradient entries of some samples at some coordinates (a table), which of its rows each tree is grown
-from, and every random number that will be needed. Out: a ``Forest``. The random numbers are drawn
+In: a table of gradient entries, which of its samples each tree is grown from, and every random number that will be needed. Out: a ``Forest``. The random numbers are drawn
 beforehand, each for its own tree and node, so that a tree does not depend on what it is grown together with.
 """
 
@@ -60,8 +59,8 @@ def usual_path(size: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
 
 
 def grow(
-    table: Float[Tensor, "rows columns"],
-    rows: Int64[Tensor, " members"],
+    table: Float[Tensor, "blocks columns size"],
+    samples: Int64[Tensor, " members"],
     trees: Int64[Tensor, " members"],
     coords: Int64[Tensor, "trees columns"],
     luck: Luck,
@@ -69,30 +68,32 @@ def grow(
     """Grow the trees.
 
     Args:
-        table: Gradient entries.
-        rows: The row of each member of a tree.
+        table: Gradient entries, in blocks of samples; a column at a time, as that is how they are read.
+        samples: The sample that each member of a tree is, counted through all blocks.
         trees: The tree of each member.
-        coords: Which coordinate each column of the table holds in the rows of each tree.
+        coords: Which coordinate each column of the table holds for the samples of each tree.
         luck: The random numbers.
     """
     count, places = luck.cut.shape
     search = _Search(table, luck)
+    block = samples // table.shape[2]
+    member = samples + block * (table.shape[1] - 1) * table.shape[2]
     tree = torch.arange(count, device=table.device)
     place = torch.zeros_like(tree)
     node, levels, begin = trees, [], 0
     for depth in range(places.bit_length() + 1):
         size = node.bincount(minlength=len(tree))
-        column, threshold = search.cuts(rows, node, tree, place, size)
+        column, threshold = search.cuts(member, node, tree, place, size)
         inner = column >= 0
         begin += len(tree)
         rank = inner.cumsum(0) - 1
         path = torch.where(inner, 0.0, depth + usual_path(size))
         left = torch.where(inner, begin + 2 * rank, 0)
         levels.append((torch.where(inner, coords[tree, column], 0), threshold, left, path))
-        stays = inner[node]
-        rows, node = rows[stays], node[stays]
-        right = table[rows, column[node]] > threshold[node]
-        node = 2 * rank[node] + right
+        stays = inner.index_select(0, node).nonzero()[:, 0]
+        member, node = member.index_select(0, stays), node.index_select(0, stays)
+        right = search.values(member, column.index_select(0, node)) > threshold.index_select(0, node)
+        node = 2 * rank.index_select(0, node) + right
         tree = tree[inner].repeat_interleave(2)
         place = torch.stack([2 * place[inner] + 1, 2 * place[inner] + 2], 1).flatten()
         if not len(tree):
@@ -105,30 +106,37 @@ class _Search:
     """Finds for each node of a level a coordinate that is not constant in it, and where to cut."""
 
     def __init__(self, table: Tensor, luck: Luck) -> None:
-        self.table = table
+        self.flat = table.flatten()
+        self.columns, self.stride = table.shape[1:]
         self.luck = luck
         self.tried = torch.zeros(len(luck.queue), dtype=torch.int64, device=table.device)
 
+    def values(self, member: Int64[Tensor, " m"], column: Int64[Tensor, " #m *c"]) -> Float[Tensor, " m *c"]:
+        """Entries of members, each given by the place of its first column's entry, at some columns."""
+        index = member.reshape(-1, *[1] * (column.ndim - 1)) + column * self.stride
+        return self.flat.index_select(0, index.flatten()).reshape(index.shape)
+
     def cuts(
-        self, rows: Tensor, node: Tensor, tree: Tensor, place: Tensor, size: Tensor
+        self, member: Tensor, node: Tensor, tree: Tensor, place: Tensor, size: Tensor
     ) -> tuple[Int64[Tensor, " nodes"], Float[Tensor, " nodes"]]:
         """Column (-1: a leaf) and threshold of each node."""
         column = torch.full_like(tree, -1)
-        low, high = self.table.new_zeros(2, len(tree))
+        low, high = self.flat.new_zeros(2, len(tree))
         seeks = (size > 1) & (place < self.luck.cut.shape[1])
         for _ in range(_TRIES):
             trial = self._next(seeks, tree)
-            here = trial[node] >= 0
-            if not here.any():
+            here = (trial >= 0).index_select(0, node).nonzero()[:, 0]
+            if not len(here):
                 break
-            where = node[here]
-            least, most = _extremes(self.table[rows[here], trial[where]], where, len(tree))
+            where = node.index_select(0, here)
+            values = self.values(member.index_select(0, here), trial.index_select(0, where))
+            least, most = _extremes(values, where, len(tree))
             found = (trial >= 0) & _varies(least, most)
             column = torch.where(found, trial, column)
             low, high = torch.where(found, least, low), torch.where(found, most, high)
             seeks &= ~found
         if seeks.any():
-            self._look_everywhere(seeks, rows, node, tree, place, column, low, high)
+            self._look_everywhere(seeks, member, node, tree, place, column, low, high)
         inner = column >= 0
         cut = self.luck.cut[tree, torch.where(inner, place, 0)]
         threshold = low + cut * (high - low)
@@ -148,7 +156,7 @@ class _Search:
     def _look_everywhere(
         self,
         seeks: Tensor,
-        rows: Tensor,
+        member: Tensor,
         node: Tensor,
         tree: Tensor,
         place: Tensor,
@@ -159,15 +167,16 @@ class _Search:
         """One of all columns that vary in the node, each with the same chance."""
         mine = seeks[node]
         node, order = node[mine].sort()
-        rows = rows[mine][order]
-        step = max(1, _BLOCK // self.table.shape[1])
+        member = member[mine][order]
+        step = max(1, _BLOCK // self.columns)
+        every = torch.arange(self.columns, device=node.device)[None]
         open_nodes, counts = torch.unique_consecutive(node, return_counts=True)
-        # A node's members must not be torn apart: pack whole nodes into blocks of about so many rows.
+        # A node's members must not be torn apart: pack whole nodes into blocks of about so many members.
         packed = (counts.cumsum(0) - counts) // step
-        for block in packed.unique().tolist():
+        for block in torch.unique(packed).tolist():
             nodes, here = open_nodes[packed == block], (packed == block).repeat_interleave(counts)
             where = torch.searchsorted(nodes, node[here])
-            least, most = _extremes(self.table[rows[here]], where, len(nodes))
+            least, most = _extremes(self.values(member[here], every), where, len(nodes))
             varies = _varies(least, most)
             total = varies.sum(1)
             pick = (self.luck.pick[tree[nodes], place[nodes]] * total).long().clamp(max=total - 1)
@@ -180,11 +189,11 @@ class _Search:
 def _extremes(
     values: Float[Tensor, "m ..."], node: Int64[Tensor, " m"], nodes: int
 ) -> tuple[Float[Tensor, "nodes ..."], Float[Tensor, "nodes ..."]]:
-    """The least and the greatest value in each node; 0 where it has none."""
+    """The least and the greatest value in each node; infinity and its negative where it has none."""
     index = node.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
-    empty = values.new_zeros(nodes, *values.shape[1:])
-    least = empty.scatter_reduce(0, index, values, "amin", include_self=False)
-    return least, empty.scatter_reduce(0, index, values, "amax", include_self=False)
+    shape = (nodes, *values.shape[1:])
+    least = values.new_full(shape, torch.inf).scatter_reduce_(0, index, values, "amin")
+    return least, values.new_full(shape, -torch.inf).scatter_reduce_(0, index, values, "amax")
 
 
 def _varies(low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:

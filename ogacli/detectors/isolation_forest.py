@@ -147,9 +147,9 @@ class Isolation:
         for batch in batches:
             if not seen:
                 coords = coords.to(batch.residual.device)
-                table = batch.residual.new_empty(self._expected, len(coords))
+                table = batch.residual.new_empty(1, len(coords), self._expected)
             part = batch.select(slice(0, self._expected - seen))
-            table[seen : seen + len(part)] = part.entries(coords)
+            table[0, :, seen : seen + len(part)] = part.entries(coords).t()
             labels.append(part.labels)
             seen += len(part)
         everyone = torch.arange(seen, device=table.device)
@@ -165,7 +165,7 @@ class Isolation:
         """A forest from some rows of a table."""
         trees, size, device = self.options.trees, min(self.options.subsample, len(own)), table.device
         draws = [torch.randperm(len(own), generator=generator)[:size] for _ in range(trees)]
-        luck = Luck.drawn(trees, size, table.shape[1], generator)
+        luck = Luck.drawn(trees, size, len(coords), generator)
         return grow(
             table,
             own[torch.cat(draws).to(device)],
@@ -207,7 +207,7 @@ class _Nursery:
         """Keep what the trees want of a batch, and grow those that have all they wanted."""
         if not self.seen:
             self.coords = self.coords.to(batch.residual.device)
-            shape = (self.together, self.turns.shape[1], self.coords.shape[1])
+            shape = (self.together, self.coords.shape[1], self.turns.shape[1])
             self.table = batch.residual.new_empty(shape)
         first, last = (
             torch.searchsorted(self.turns, torch.full((len(self.turns), 1), turn))[:, 0]
@@ -221,7 +221,7 @@ class _Nursery:
             chosen = slice(begin, end) if end - begin == len(index) else index.to(self.coords.device)
             place = tree % self.together
             here = slice(self.filled[place], self.filled[place] + len(index))
-            self.table[place, here] = batch.select(chosen).entries(self.coords[tree])
+            self.table[place, :, here] = batch.select(chosen).entries(self.coords[tree]).t()
             self.filled[place] = here.stop
         self.seen += len(batch)
 
@@ -237,9 +237,9 @@ class _Nursery:
         count, size, device = trees.stop - begin, self.turns.shape[1], self.coords.device
         filled = torch.tensor(self.filled[:count], device=device)
         present = torch.arange(size, device=device) < filled[:, None]
-        rows = present.flatten().nonzero()[:, 0]
+        samples = present.flatten().nonzero()[:, 0]
         luck = self.luck.part(trees, device)
-        self.grown.append(grow(self.table.flatten(0, 1), rows, rows // size, self.coords[trees], luck))
+        self.grown.append(grow(self.table, samples, samples // size, self.coords[trees], luck))
         self.filled = [0] * self.together
 
 
