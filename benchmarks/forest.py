@@ -168,7 +168,7 @@ def main() -> None:
         return
     print(
         f"{result['samples']:,} x {result['parameters']:,}, {result['rounds']} rounds, "
-        f"{result['cores']} cores, {result['torch_threads']} torch threads, load {result['load']:.1f}; medians"
+        f"{result['cores']} cores, {result['torch_threads']} threads, load {result['load']:.1f}; medians"
     )
     print(f"{'':20}{'seconds':>10}{'x ours':>10}{'MB beyond the factors':>24}")
     for name, row in result["results"].items():

@@ -9,7 +9,9 @@ What the commands do, these functions do, under the same names:
 Each name is imported when it is first used, so that ``import ogacli`` does not import torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ogacli.train import train as train
     from ogacli.trim import load_kept as load_kept
     from ogacli.trim import trim as trim
+    from ogacli.verify import verify as verify
 
 _HOMES = {
     "Config": "config",
@@ -33,6 +36,7 @@ _HOMES = {
     "scan": "scan",
     "train": "train",
     "trim": "trim",
+    "verify": "verify",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -42,3 +46,14 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ogacli' has no attribute {name!r}")
     return getattr(import_module(f"ogacli.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Keeps ``ogacli.scan`` the function: importing the module of that name would put itself in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -69,8 +69,14 @@ def parse_config(
 
 
 def _resolve(document: Document, overrides: Sequence[str]) -> Config:
+    problems = []
     for override in overrides:
-        _override(document, override)
+        try:
+            _override(document, override)
+        except ConfigError as problem:
+            problems.append(problem)
+    if problems:
+        raise ConfigError.of(problems)
     return _check(document)
 
 
@@ -84,16 +90,14 @@ def _override(document: Document, override: str) -> None:
         )
     try:
         value = _from_shell(yaml.safe_load(text))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError("the value is not valid YAML", place=place, found=text) from None
     key: list[str | int] = []
     target: Any = document.values
     parts = dotted.split(".")
     for part in parts[:-1]:
         key.append(_step(target, part, place))
-        if isinstance(target, dict) and target.get(part) is None:
-            target[part] = {}
-        target = target[key[-1]]
+        target = _opened(target, key)
     key.append(_step(target, parts[-1], place))
     target[key[-1]] = value
     document.replaced(tuple(key), "--set")
@@ -105,9 +109,21 @@ def _step(target: Any, part: str, place: str) -> str | int:
         return part
     if not isinstance(target, list):
         raise ConfigError("the key above it holds a value, not keys", place=place, found=repr(target))
-    if not part.isdigit() or int(part) >= len(target):
+    if not part.isdecimal() or int(part) >= len(target):
         raise ConfigError("no such entry", place=place, found=part, expected=f"0 to {len(target) - 1}")
     return int(part)
+
+
+def _opened(above: Any, key: Sequence[str | int]) -> Any:
+    """The section at ``key``, the last of which is in ``above``; a missing one is made, a word spelt out."""
+    found = above.get(key[-1]) if isinstance(above, dict) else above[key[-1]]
+    if found is None:
+        found = {}
+    by = _WORDS.get(tuple(part for part in key if isinstance(part, str)))
+    if by is not None and isinstance(found, str):
+        found = {by: found}
+    above[key[-1]] = found
+    return found
 
 
 def _from_shell(value: Any) -> Any:
@@ -127,6 +143,14 @@ _PLAIN: Mapping[str, type[Options]] = {
     "verify": VerifyOptions,
 }
 """Sections of one option class each."""
+_WORDS = {
+    ("data",): "source",
+    ("model",): "source",
+    ("detector",): "name",
+    ("loss",): "name",
+    ("verify", "test"): "source",
+}
+"""Sections that may be a single word, and the key that it stands for."""
 _SECTIONS = ("data", "model", "detector", "budget", "output", *_PLAIN)
 
 
@@ -145,8 +169,8 @@ def _check(document: Document) -> Config:
         values["loss"] = {"name": values["loss"]}
     found["test"] = _test_split(checker, values)
     for name, cls in _PLAIN.items():
-        found[name] = checker.options(cls, values.get(name) or {}, (name,))
-    found["detectors"] = _detectors(checker, values.get("detector") or {"name": detectors.DEFAULT})
+        found[name] = checker.options(cls, {} if values.get(name) is None else values[name], (name,))
+    found["detectors"] = _detectors(checker, values.get("detector"))
     found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
     found["output"] = output = values.get("output")
     if isinstance(output, str):
@@ -164,6 +188,8 @@ def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
     if not isinstance(section, dict) or "test" not in section:
         return None
     values["verify"] = {name: value for name, value in section.items() if name != "test"}
+    if section["test"] is None:
+        return None
     return checker.named(data.sources, section["test"], ("verify", "test"), by="source")
 
 
@@ -182,6 +208,8 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _detectors(checker: Checker, values: Any) -> tuple[DetectorOptions, ...]:
     """One detector or a list of them; the first decides what is flagged."""
+    if values is None:
+        values = detectors.DEFAULT
     several = values if isinstance(values, list) else [values]
     if not several:
         checker.add("empty", ("detector",), expected="at least one detector")

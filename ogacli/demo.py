@@ -104,4 +104,4 @@ def one_thread() -> Iterator[None]:
 
 def _is_demo(folder: Path) -> bool:
     config = folder / _CONFIG_FILE
-    return config.is_file() and config.read_text(encoding="utf-8").startswith(_FIRST_LINE)
+    return config.is_file() and config.read_bytes().startswith(_FIRST_LINE.encode())

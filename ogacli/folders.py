@@ -55,16 +55,29 @@ def new_folder(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
     try:
         work.chmod(0o755)
         yield work
+        check_free(destination, overwrite=overwrite, ours=ours)  # the block may have taken hours
         with _writing(destination):
-            if destination.is_dir():
-                old = Path(tempfile.mkdtemp(prefix=f".{destination.name}-old-", dir=destination.parent))
-                destination.rename(old / "old")
-                work.rename(destination)
-                shutil.rmtree(old)
-            else:
-                work.rename(destination)
+            _put(work, destination)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put(work: Path, destination: Path) -> None:
+    """Rename ``work`` to ``destination``; where that fails, what stood there stands there again."""
+    if not destination.is_dir():
+        work.rename(destination)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}-old-", dir=destination.parent))
+    try:
+        destination.rename(aside / "old")
+        work.rename(destination)
+    except BaseException:
+        if not os.path.lexists(destination):
+            (aside / "old").rename(destination)
+        raise
+    finally:
+        if os.path.lexists(destination):
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
@@ -74,7 +87,9 @@ def new_file(destination: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     Raises:
         RunError: It exists and ``overwrite`` is off, or it cannot be written.
     """
-    if destination.is_dir() or (os.path.lexists(destination) and not overwrite):
+    if destination.is_dir():
+        raise RunError("a folder stands there", place=str(destination), hint="choose another name")
+    if os.path.lexists(destination) and not overwrite:
         raise RunError(
             "already exists", place=str(destination), hint="add --overwrite, or choose another name"
         )
@@ -83,10 +98,11 @@ def new_file(destination: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
         handle, name = tempfile.mkstemp(prefix=f".{destination.name}-", dir=destination.parent)
     work = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        work.chmod(0o644)
-        work.replace(destination)
+        with _writing(destination):
+            with os.fdopen(handle, "wb") as file:
+                yield file
+            work.chmod(0o644)
+            work.replace(destination)
     finally:
         work.unlink(missing_ok=True)
 

@@ -103,7 +103,12 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.yaml`` as plain values."""
-        return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+        try:
+            return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunError("no config.yaml in the run directory", place=str(self.path)) from None
+        except (ValueError, TypeError, yaml.YAMLError) as error:
+            raise RunError("not a config", place=str(self.config_file), found=str(error)) from None
 
     @property
     def config_file(self) -> Path:

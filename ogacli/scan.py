@@ -161,7 +161,12 @@ def output_folder(config: Config, output: str | Path | None) -> Path:
     """
     if output is None and config.output is None:
         raise ConfigError("no output given", hint="add `output: runs/NAME` to the config, or --output DIR")
-    return Path(output or config.output or "").absolute()
+    folder = str(output or config.output)
+    if "://" in folder:
+        raise ConfigError(
+            "a run directory is a local folder", place="output", found=folder, expected="a path"
+        )
+    return Path(folder).absolute()
 
 
 @dataclass
@@ -228,29 +233,33 @@ class Stream:
         held: list[GradientBatch] = []
         if not any(sizes):
             return held
-        seed = next((o.seed for o in self.config.detectors if hasattr(o, "seed")), 0)
-        rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        for size, detector in zip(sizes, self.detectors, strict=True):
-            if size:
-                with progress.bar("fitting", size) as advance:
-                    detector.fit(self._fit_batches(rows, size, held, collector, advance))
+        first: int | None = None
+        for size, detector, options in zip(sizes, self.detectors, self.config.detectors, strict=True):
+            if not size:
+                continue
+            # Each sees the order that its own seed gives, so that it finds what it would find alone.
+            seed = getattr(options, "seed", 0)
+            first = seed if first is None else first
+            rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            with progress.bar("fitting", size) as advance:
+                own = held if seed == first else None
+                detector.fit(self._fit_batches(rows, size, own, collector, advance))
         return held
 
     def _fit_batches(
         self,
         rows: Int64[Tensor, " n"],
         size: int,
-        held: list[GradientBatch],
+        held: list[GradientBatch] | None,
         collector: Collector,
         advance: Callable[[int], None],
     ) -> Iterator[GradientBatch]:
         """The first ``size`` samples of ``rows`` whose gradients are finite.
 
-        What fits in memory is kept in ``held`` for the next detector and for the scoring.
+        What fits in memory is kept in ``held`` for the next detector of the same order and for the scoring.
         """
-        given, taken = 0, 0
-        for batch in held:
-            taken += len(batch)
+        given = 0
+        for batch in held or ():
             if given < size:
                 usable = batch.select(slice(0, size - given))
                 given += len(usable)
@@ -259,15 +268,15 @@ class Stream:
         if given >= size:
             return
         seen = torch.zeros(len(self.samples), dtype=torch.bool)
-        for batch in held:
+        for batch in held or ():
             seen[batch.rows] = True
         seen[list(collector.quarantined)] = True
-        full = sum(batch.nbytes for batch in held) >= _HELD_BYTES
+        room = _HELD_BYTES - sum(batch.nbytes for batch in held or ())
         for batch in self.gradients_of(rows[~seen[rows]], collector):
             good = finite(batch)
             usable = batch if good.all() else batch.select(good.nonzero()[:, 0])
-            full = full or sum(one.nbytes for one in (*held, usable)) > _HELD_BYTES
-            if not full:
+            room -= usable.nbytes
+            if held is not None and room >= 0:
                 held.append(usable)
             usable = usable.select(slice(0, size - given))
             given += len(usable)
@@ -302,14 +311,22 @@ class Stream:
             return size
         if not self.model.reads_inputs:
             return 4096
-        probe = self.samples.read(list(range(min(8, len(self.samples)))))
-        each = max(1, probe.nbytes // max(1, len(probe.rows)))
+        each = _bytes_of_one(self.samples)
         budget = _BATCH_BYTES * (16 if self.device.type == "cuda" else 1)
         return max(16, min(2048, budget // each))
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         scores = [detector.score(batch) for detector in self.detectors]
         collector.add(batch, scores, self.samples.categorical)
+
+
+def _bytes_of_one(samples: Samples) -> int:
+    """Bytes of a sample's inputs: the mean of the first eight that can be read, if those come early."""
+    for start in range(0, min(128, len(samples)), 8):
+        probe = samples.read(range(start, min(start + 8, len(samples))))
+        if len(probe.rows):
+            return max(1, probe.nbytes // len(probe.rows))
+    return 1
 
 
 def column_names(config: Config) -> tuple[str, ...]:

@@ -146,19 +146,20 @@ def _histogram(score: Tensor) -> Histogram | None:
 
 
 def _diagnose(verdict: Verdict, samples: Samples) -> Diagnosis:
-    if not samples.categorical or not verdict.scored:
-        return Diagnosis(fit=None, mean_agreement=None, warnings=())
-    known = ~verdict.score.isnan()
-    fit = 1 - int((verdict.suggested >= 0).sum()) / verdict.scored
+    fit = agreement = None
     warnings = []
-    if fit >= MEMORISED_FIT:
-        warnings.append(
-            f"the model reproduces {fit:.1%} of the given labels: it may know wrong ones by heart, and its "
-            "gradients then say little; prefer an earlier checkpoint"
-        )
+    predicted = verdict.findings.predictions >= 0
+    known = predicted & ~verdict.score.isnan()
+    if samples.categorical and known.any():
+        fit = 1 - int((verdict.suggested >= 0).sum()) / int(known.sum())
+        agreement = float(verdict.findings.agreement[known].mean())
+        if fit >= MEMORISED_FIT:
+            warnings.append(
+                f"the model reproduces {fit:.1%} of the given labels: it may know wrong ones by heart, and "
+                "its gradients then say little; prefer an earlier checkpoint"
+            )
     if verdict.findings.quarantined:
         count = len(verdict.findings.quarantined)
         noun = "sample" if count == 1 else "samples"
         warnings.append(f"{count:,} {noun} could not be scored (quarantined)")
-    agreement = float(verdict.findings.agreement[known].mean())
     return Diagnosis(fit=fit, mean_agreement=agreement, warnings=tuple(warnings))

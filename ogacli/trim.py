@@ -6,11 +6,9 @@ the images without the dropped ones. The dataset itself is never touched.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -19,22 +17,22 @@ import pyarrow.compute as pc
 
 from ogacli.budget import Budget
 from ogacli.errors import ConfigError, DataError
-from ogacli.folders import new_file, new_folder
+from ogacli.folders import new_file
+from ogacli.kept_images import write_images
 from ogacli.progress import SILENT, Progress
 from ogacli.run import Run
 from ogacli.tables import read_table, write_table
+from ogacli.wording import listed
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
-
-    from ogacli.data import Samples
 
 Format = Literal["csv", "jsonl", "parquet", "indices", "image_folder"]
 FORMATS: tuple[str, ...] = get_args(Format)
 KEPT, DROPPED, RELABELLED, QUARANTINED = "kept", "dropped", "relabelled", "quarantined"
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".npy": "indices"}
 _DECISIONS = {"keep": KEPT, "drop": DROPPED, "relabel": RELABELLED}
-_MANIFEST = "manifest.csv"
+_TEXTS = pa.list_(pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def trim(
     chosen = _format(destination, format)
     manifest = manifest_table(run, budget=budget, decisions=decisions)
     if chosen == "image_folder":
-        _write_images(run, manifest, destination, overwrite, progress)
+        write_images(run, manifest, _staying(manifest), destination, overwrite=overwrite, progress=progress)
     else:
         with new_file(destination, overwrite=overwrite) as file:
             if chosen == "indices":
@@ -113,11 +111,11 @@ def manifest_table(
     fate = np.where(lost, QUARANTINED, np.where(flagged, DROPPED, KEPT)).astype(object)
     new_label: list[Any] = [None] * len(fate)
     if decisions is not None:
-        _apply(decisions, scores, fate, new_label)
+        _apply(decisions, run, fate, new_label)
     label = scores.column("label")
     columns: dict[str, Any] = {name: scores.column(name) for name in ("id", "position")}
     columns |= {
-        "label": pc.binary_join(label, "|") if pa.types.is_list(label.type) else label,
+        "label": pc.binary_join(label.cast(_TEXTS), "|") if pa.types.is_list(label.type) else label,
         "fate": pa.array(fate, pa.string()),
         "new_label": pa.array(new_label, pa.string()),
         "score": scores.column("score"),
@@ -131,8 +129,11 @@ def manifest_table(
 
 def kept_positions(manifest: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The positions, in the source, of the samples that stay."""
-    stays = pc.is_in(manifest.column("fate"), pa.array([KEPT, RELABELLED]))
-    return np.asarray(manifest.filter(stays).column("position"), dtype=np.int64)
+    return np.asarray(_staying(manifest).column("position"), dtype=np.int64)
+
+
+def _staying(manifest: pa.Table) -> pa.Table:
+    return manifest.filter(pc.is_in(manifest.column("fate"), pa.array([KEPT, RELABELLED])))
 
 
 def load_kept(dataset: Dataset[Any], kept: Run | str | Path, *, budget: Budget | None = None) -> Subset[Any]:
@@ -149,7 +150,7 @@ def load_kept(dataset: Dataset[Any], kept: Run | str | Path, *, budget: Budget |
     from torch.utils.data import Subset
 
     if isinstance(kept, str | Path) and Path(kept).suffix == ".npy":
-        positions = np.load(kept, allow_pickle=False)
+        positions = _load_positions(Path(kept))
     else:
         run = kept if isinstance(kept, Run) else Run.open(kept)
         positions = kept_positions(manifest_table(run, budget=budget))
@@ -161,6 +162,22 @@ def load_kept(dataset: Dataset[Any], kept: Run | str | Path, *, budget: Budget |
             expected=f"at least {positions.max() + 1}",
         )
     return Subset(dataset, positions.tolist())
+
+
+def _load_positions(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    try:
+        with path.open("rb") as file:
+            found: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError("cannot be read as positions", place=str(path), found=str(error)) from None
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        raise DataError(
+            "not positions",
+            place=str(path),
+            found=f"{found.dtype} {list(found.shape)}",
+            expected="what `oga trim --format indices` wrote",
+        )
+    return found
 
 
 def _format(destination: Path, format: str | None) -> str:
@@ -178,9 +195,10 @@ def _format(destination: Path, format: str | None) -> str:
     return found
 
 
-def _apply(path: str | Path, scores: pa.Table, fate: Any, new_label: list[Any]) -> None:
+def _apply(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
     """Overrule fates by a table of decisions."""
-    table = read_table(path)
+    scores, classes = run.scores, [one.name for one in run.summary.classes]
+    table = read_table(path, text=("id", "decision", "label"))
     missing = {"id", "decision"} - set(table.column_names)
     if missing:
         raise DataError(
@@ -190,9 +208,8 @@ def _apply(path: str | Path, scores: pa.Table, fate: Any, new_label: list[Any]) 
             expected="id, decision and, where a decision is relabel, label",
         )
     row_of = {name: row for row, name in enumerate(scores.column("id").to_pylist())}
-    table = table.set_column(table.column_names.index("id"), "id", table.column("id").cast(pa.string()))
-    for line, decision in enumerate(table.to_pylist(), 2):
-        place = f"{path}: row {line}: sample {decision['id']!r}"
+    for number, decision in enumerate(table.to_pylist(), 1):
+        place = f"{path}: row {number}: sample {decision['id']!r}"
         if decision["id"] not in row_of:
             raise DataError("not a sample of the run", place=place)
         if decision["decision"] not in _DECISIONS:
@@ -206,87 +223,15 @@ def _apply(path: str | Path, scores: pa.Table, fate: Any, new_label: list[Any]) 
         fate[row] = _DECISIONS[decision["decision"]]
         new_label[row] = None
         if fate[row] == RELABELLED:
-            label = decision.get("label")
-            if label is None:
-                label = scores.column("suggested_label")[row].as_py()
-            if label is None:
-                raise DataError("no new label", place=place, expected="a class name in the column label")
-            new_label[row] = str(label)
+            new_label[row] = _new_label(decision.get("label"), scores.slice(row, 1), classes, place)
 
 
-# --- image_folder -------------------------------------------------------------------------------------
-
-
-def _write_images(
-    run: Run, manifest: pa.Table, destination: Path, overwrite: bool, progress: Progress
-) -> None:
-    """``destination/<label>/<file>`` for every sample that stays, and the manifest beside them."""
-    samples = _reopen(run)
-    stays = manifest.filter(pc.is_in(manifest.column("fate"), pa.array([KEPT, RELABELLED])))
-    with (
-        new_folder(destination, overwrite=overwrite, ours=lambda f: (f / _MANIFEST).is_file()) as work,
-        progress.bar("writing images", stays.num_rows) as advance,
-    ):
-        for source, name in _image_names(samples, stays):
-            target = work / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _place(source, target)
-            advance(1)
-        with (work / _MANIFEST).open("wb") as file:
-            write_table(manifest, file, "csv")
-
-
-def _reopen(run: Run) -> Samples:
-    """The dataset of a run, unchanged since the scan."""
-    from ogacli.config import load_config
-
-    samples = load_config(run.config_file).data.open()
-    if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
-        raise DataError(
-            "the dataset has changed since the scan", place=str(run.path), hint="scan it again, then trim"
-        )
-    return samples
-
-
-def _image_names(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, str]]:
-    """Each kept sample's file, and where it goes: unique names inside a folder a label."""
-    from ogacli.data import Unreadable
-
-    taken: set[str] = set()
-    for row in stays.to_pylist():
-        try:
-            source = samples.reader.file(row["position"])
-        except Unreadable as error:
-            raise DataError(
-                "cannot be read any more", place=f"sample {row['id']!r}", found=str(error)
-            ) from None
-        if source is None:
-            raise DataError(
-                "the samples of this dataset are not files",
-                place=f"sample {row['id']!r}",
-                hint="use --format csv, jsonl, parquet or indices",
-            )
-        label = _safe(str(row["new_label"] or row["label"]))
-        name = PurePosixPath(row["id"].replace("\\", "/")).name
-        if isinstance(source, Path):
-            name = PurePosixPath(name).stem + source.suffix
-        if f"{label}/{name}".lower() in taken:
-            name = row["id"].replace("\\", "/").replace("/", "-")
-        taken.add(f"{label}/{name}".lower())
-        yield source, f"{label}/{_safe(name)}"
-
-
-def _safe(name: str) -> str:
-    """A name that stays inside its folder."""
-    return name.replace("/", "-").replace("\\", "-").replace("\0", "-").lstrip(".") or "_"
-
-
-def _place(source: Path | bytes, target: Path) -> None:
-    """Hard link where the file system allows, a copy otherwise."""
-    if isinstance(source, bytes):
-        target.write_bytes(source)
-        return
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+def _new_label(given: str | None, sample: pa.Table, classes: Sequence[str], place: str) -> str:
+    """The label that a decision names, or else the suggested one."""
+    label = given or sample.column("suggested_label")[0].as_py()
+    if label is None:
+        raise DataError("no new label", place=place, expected="a class name in the column label")
+    if label not in classes:
+        shown = listed(classes, 12) or "no classes: samples of this run cannot be relabelled"
+        raise DataError("unknown class", place=place, found=repr(label), expected=f"one of {shown}")
+    return str(label)

@@ -113,15 +113,19 @@ def label_column(samples: Samples, labels: Tensor) -> pa.Array:
     """Labels as a person writes them: class names, lists of class names, or numbers."""
     if samples.categorical:
         return _names(samples, labels)
-    if labels.ndim == 1:
-        return pa.array(labels.numpy())
+    if labels.ndim == 1 or (not samples.classes and labels.shape[1] == 1):
+        return pa.array(labels.flatten().numpy())
     if not samples.classes:
         return pa.array(labels.tolist())
-    return pa.array([[samples.classes[i] for i in row.nonzero()[:, 0].tolist()] for row in labels])
+    lists = [[samples.classes[i] for i in row.nonzero()[:, 0].tolist()] for row in labels]
+    return pa.array(lists, pa.list_(pa.string()))
 
 
 def _names(samples: Samples, labels: Tensor) -> pa.Array:
-    return pa.array(samples.classes).take(pa.array(labels.numpy(), mask=(labels < 0).numpy()))
+    """Class names, null for -1; an output of the model that is no class of the data has a number."""
+    k, highest = len(samples.classes), int(labels.max()) if len(labels) else -1
+    names = (*samples.classes, *(f"output {i}" for i in range(k, highest + 1)))
+    return pa.array(names, pa.string()).take(pa.array(labels.numpy(), mask=(labels < 0).numpy()))
 
 
 def _reasons(verdict: Verdict) -> pa.Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -87,6 +87,8 @@ def parse(text: str, place: str, base: Path, noun: str = "config") -> Document:
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError("not valid YAML", place=place, found=str(error)) from None
+    except RecursionError:
+        raise ConfigError("nested too deeply, or within itself", place=place) from None
     if not isinstance(values, dict):
         raise ConfigError(
             f"not a {noun}", place=place, found=type(values).__name__, expected="a mapping of keys"
@@ -113,10 +115,13 @@ def _build(node: yaml.Node, key: Key, place: str, lines: dict[Key, str], problem
             lines[(*key, i)] = f"{place}:{item.start_mark.line + 1}"
             items.append(_build(item, (*key, i), place, lines, problems))
         return items
-    value = yaml.SafeLoader("").construct_object(node)
-    if isinstance(value, str):
-        return _expand(value, f"{place}:{node.start_mark.line + 1}", problems)
-    return value
+    here = f"{place}:{node.start_mark.line + 1}"
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except ValueError as error:  # such as the 30th of February
+        problems.append(ConfigError("not a value", place=here, found=node.value, expected=str(error)))
+        return None
+    return _expand(value, here, problems) if isinstance(value, str) else value
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -195,14 +200,15 @@ class Checker:
     ) -> None:
         """Pydantic's complaints in our words; one a place, though a value may fit none of several types."""
         mistyped: dict[Key, tuple[str, list[str]]] = {}
+        places: list[Key] = []
         for details in error.errors():
             absent = details["type"] == "missing"
             inner = _written(details["loc"], values, absent=absent)
             place = (*key, *inner)
+            places.append(place)
             match details["type"]:
                 case "extra_forbidden":
-                    known = list(cls.model_fields) if len(inner) == 1 else []
-                    self.unknown(str(inner[-1]), place, known)
+                    self.unknown(str(inner[-1]), place, _keys(cls, inner[:-1]))
                 case "missing":
                     self.add("missing", place)
                 case "value_error":
@@ -213,6 +219,8 @@ class Checker:
                     expected = str(details["msg"]).removeprefix("Input should be ").partition(", unable")[0]
                     mistyped.setdefault(place, (repr(details["input"]), []))[1].append(expected)
         for place, (found, expected_ones) in mistyped.items():
+            if any(len(other) > len(place) and other[: len(place)] == place for other in places):
+                continue  # one of the types has keys, and what is wrong is one of them
             self.add("not a valid value", place, found=found, expected=" or ".join(expected_ones))
 
     def unknown(self, name: str, key: Key, known: Sequence[str]) -> None:
@@ -223,6 +231,26 @@ class Checker:
             key,
             expected=f"one of {', '.join(sorted(known))}" if known and not near else None,
         )
+
+
+def _keys(options: type[Options], path: Sequence[str | int]) -> list[str]:
+    """The keys that ``options`` know at a place within them; empty where any key will do."""
+    levels = [options]
+    for part in path:
+        fields = [
+            level.model_fields[part]
+            for level in levels
+            if isinstance(part, str) and part in level.model_fields
+        ]
+        levels = [inner for field in fields for inner in _option_classes(field.annotation)]
+    return sorted({name for level in levels for name in level.model_fields})
+
+
+def _option_classes(annotation: Any) -> list[type[Options]]:
+    """The option classes in an annotation such as ``int | Limit | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _option_classes(part)]
 
 
 def _written(location: Sequence[str | int], values: Any, *, absent: bool) -> Key:

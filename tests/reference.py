@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -53,6 +54,22 @@ def path_length(tree: Node, sample: list[float], depth: int = 0) -> float:
         return depth + average_path(tree)
     coordinate, threshold, left, right = tree
     return path_length(left if sample[coordinate] <= threshold else right, sample, depth + 1)
+
+
+def nested(forest: Any, node: int) -> Node:
+    """One tree of a forest held in arrays, from the node on; a leaf's size is found from its path length."""
+
+    def build(node: int, depth: int) -> Node:
+        left = int(forest.left[node])
+        if left == 0:
+            rest = float(forest.path[node]) - depth
+            return next(
+                size for size in range(1, 1000) if math.isclose(average_path(size), rest, abs_tol=1e-9)
+            )
+        threshold = float(forest.threshold[node])
+        return int(forest.coordinate[node]), threshold, build(left, depth + 1), build(left + 1, depth + 1)
+
+    return build(node, 0)
 
 
 def isolation_score(trees: list[Node], sizes: list[int], sample: list[float]) -> float:

@@ -10,7 +10,7 @@ from ogacli.errors import ConfigError
 from ogacli.gate import Condition, Gate, gate, load_policy
 from ogacli.policy import GatePolicy
 from ogacli.reports.junit import junit_xml
-from tests.synthetic_runs import Recipe, check_golden, example
+from synthetic_runs import Recipe, check_golden, example
 
 
 def found(gate: Gate, name: str) -> Condition:

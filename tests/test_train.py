@@ -1,4 +1,5 @@
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
 
     first = train(config(tmp_path))
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
-    monkeypatch.setattr("ogacli.train.save_weights", fails)
+    monkeypatch.setattr(import_module("ogacli.train"), "save_weights", fails)
     with pytest.raises(error):
         train(config(tmp_path), overwrite=True)
     assert names(tmp_path / "runs") == ["digits-checkpoints"]

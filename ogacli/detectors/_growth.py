@@ -1,7 +1,8 @@
 """Growing isolation trees, all of them level by level.
 
-In: a table of gradient entries, which of its samples each tree is grown from, and every random number that will be needed. Out: a ``Forest``. The random numbers are drawn
-beforehand, each for its own tree and node, so that a tree does not depend on what it is grown together with.
+In: a table of gradient entries, which of its samples each tree is grown from, and every random number that
+will be needed. Out: a ``Forest``. The random numbers are drawn beforehand, each for its own tree and node, so
+that a tree does not depend on what it is grown together with.
 """
 
 import math

@@ -44,8 +44,14 @@ class GradientOptions(Options):
     """Samples a batch; results do not depend on it."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one."""
-    precision: Literal["float32"] = "float32"
-    """Of the forward pass."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward and backward pass. ``bfloat16`` is quicker on a GPU; the flagged samples and those near
+    the cut are then scored once more in ``float32``."""
+    fold: bool = True
+    """For the head: merge batch norms into convolutions and use channels last, where the logits of the first
+    batch stay the same up to rounding."""
+    compile: bool = False
+    """For the head: run the network under ``torch.compile``; pays on large datasets."""
 
 
 def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
@@ -55,6 +61,8 @@ def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
         GradientError: The model is a table of answers, which has no layers, or has none of such a name.
     """
     if options.layers == "head":
+        if isinstance(model, Network):
+            model.quicken(fold=options.fold, compile=options.compile)
         return HeadGradients(model, loss)
     if not isinstance(model, Network):
         raise GradientError(

@@ -4,7 +4,6 @@ The gradient of a batch is a [b, p] matrix that is never formed. It is held as p
 side in the order of the layers; each part knows how to answer for its own columns.
 """
 
-import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from ogacli.gradients.projection import projected
 
 Sums = dict[int, Tensor]
 """``{order: [b]}``, float64: for each sample the sum of |g| (order 1) or of g^2 (order 2)."""
@@ -117,21 +117,8 @@ class GradientBatch:
         return torch.cat([part.dense() for part in self.parts], 1)
 
     def project(self, dim: int, seed: int) -> Float[Tensor, "b dim"]:
-        """A seeded random projection that keeps inner products in expectation.
-
-        The p coordinates are multiplied by a p x dim matrix of +-1/sqrt(dim), made a block of
-        coordinates at a time and never held whole.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        total = self.residual.new_zeros(len(self), dim)
-        block = max(1, (1 << 20) // dim)
-        for start in range(0, self.p, block):
-            size = min(block, self.p - start)
-            signs = torch.randint(0, 2, (size, dim), generator=generator, dtype=torch.int8)
-            matrix = signs.to(total.device, total.dtype) * 2 - 1
-            coords = torch.arange(start, start + size, device=total.device)
-            total += self.entries(coords) @ matrix
-        return total / math.sqrt(dim)
+        """A seeded random projection that keeps inner products in expectation; O(b p)."""
+        return projected(self.parts, self.residual, dim, seed)
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "GradientBatch":
         """The gradients of some of the samples; a slice copies nothing."""

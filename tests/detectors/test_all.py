@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gradient_batches import dense_batch, head_batch
 from ogacli.config import parse_config
 from ogacli.detectors import Detector, DetectorOptions, detectors
 from ogacli.gradients import GradientBatch
-from tests.gradient_batches import dense_batch, head_batch
 
 N = 400
 

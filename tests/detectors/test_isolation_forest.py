@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gradient_batches import dense_batch, head_batch
 from ogacli.detectors._forest import Forest
 from ogacli.detectors._growth import usual_path
 from ogacli.detectors.isolation_forest import Isolation, IsolationForest, distinct
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
-from tests.gradient_batches import dense_batch, head_batch
-from tests.reference import Node, average_path, isolation_score
+from reference import Node, average_path, isolation_score, nested
 
 sklearn_ensemble = pytest.importorskip("sklearn.ensemble")
 
@@ -68,22 +68,6 @@ def ours(theirs: Any) -> Forest:
         torch.tensor(path, dtype=torch.float64),
         torch.tensor(usual, dtype=torch.float64),
     )
-
-
-def nested(forest: Forest, node: int) -> Node:
-    """One tree of a forest for the recursive reference; a leaf's size is found from its path length."""
-
-    def build(node: int, depth: int) -> Node:
-        left = int(forest.left[node])
-        if left == 0:
-            rest = float(forest.path[node]) - depth
-            return next(
-                size for size in range(1, 1000) if math.isclose(average_path(size), rest, abs_tol=1e-9)
-            )
-        threshold = float(forest.threshold[node])
-        return int(forest.coordinate[node]), threshold, build(left, depth + 1), build(left + 1, depth + 1)
-
-    return build(node, 0)
 
 
 # --- against plain definitions and scikit-learn -----------------------------------------------------------

@@ -13,7 +13,7 @@ from ogacli.gradients.head import HeadGradients
 from ogacli.losses import Loss, LossOptions
 from ogacli.models import Network
 from ogacli.models.network import Outputs
-from tests.reference import head_gradients, norm
+from reference import head_gradients, norm
 
 K, H = 4, 7
 

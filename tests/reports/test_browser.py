@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ogacli.reports import write_report
-from tests.reports.test_html import png
-from tests.synthetic_runs import Recipe, example
+from reports.test_html import png
+from synthetic_runs import Recipe, example
 
 pytestmark = pytest.mark.browser
 

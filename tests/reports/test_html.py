@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ogacli.reports import pictures, render
-from tests.synthetic_runs import PIXEL, Recipe, example
+from synthetic_runs import PIXEL, Recipe, example
 
 VOID = {"meta", "link", "img", "br", "input"}
 

@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from ogacli import markdown
 from ogacli.reports import render
-from tests.synthetic_runs import Recipe
+from synthetic_runs import Recipe
 
 PARSER = MarkdownIt("commonmark").enable("table")
 EVIL = [

@@ -3,7 +3,7 @@ import pytest
 from ogacli.errors import ConfigError, RunError
 from ogacli.reports import formats, render, write_report
 from ogacli.run import Run
-from tests.synthetic_runs import Recipe, check_golden, example
+from synthetic_runs import Recipe, check_golden, example
 
 
 @pytest.mark.parametrize("format", formats.names())

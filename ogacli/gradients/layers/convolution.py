@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.combined import together
 from ogacli.gradients.layers.linear import WRITTEN, positions_summed
 from ogacli.gradients.layers.plain import reduced
-from ogacli.gradients.layers.combined import together
 from ogacli.gradients.workspace import at_a_time, borrowed
 
 _SHIFTED = 16

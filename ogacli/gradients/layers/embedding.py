@@ -94,7 +94,7 @@ def embedding(
 
 def merged(keys: Int64[Tensor, "b t"], d: Float[Tensor, "b t h"], count: int) -> Table:
     """Positions of a sample that read the same row become one."""
-    order = keys.argsort(1, stable=True)
+    order = keys.argsort(dim=1, stable=True)
     keys = keys.gather(1, order)
     fresh = torch.ones_like(keys, dtype=torch.bool)
     fresh[:, 1:] = keys[:, 1:] != keys[:, :-1]

@@ -130,7 +130,7 @@ class Positions:
         return found.clamp_min_(0)
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """t products an entry."""
+        """T products an entry."""
         b, t, h = self.a.shape
         found = self.a.new_empty(b, len(coords))
         step = at_a_time(2 * b * t)

@@ -1,0 +1,193 @@
+"""The images of the samples that stay: ``<label>/<file>``, and the manifest beside them.
+
+In: a run and its manifest. Out: a folder of hard links where the file system allows, of copies otherwise. The
+dataset itself is never touched.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ogacli.errors import DataError, RunError
+from ogacli.folders import new_folder
+from ogacli.progress import Progress
+from ogacli.run import Run
+from ogacli.tables import write_table
+
+if TYPE_CHECKING:
+    from ogacli.data import Samples
+
+_MANIFEST = "manifest.csv"
+_LONGEST = 200
+"""Bytes of a name without its suffix; file systems allow 255 in all."""
+
+
+def write_images(
+    run: Run, manifest: pa.Table, stays: pa.Table, destination: Path, *, overwrite: bool, progress: Progress
+) -> None:
+    """Write the images of the samples that stay.
+
+    Args:
+        run: The run of the manifest.
+        manifest: Every sample and its fate; written beside the images.
+        stays: The rows of it that are kept or relabelled.
+        destination: The folder to be.
+        overwrite: Replace an earlier one.
+        progress: Told how far it is.
+
+    Raises:
+        OgaError: The dataset has changed or lies in the destination, or its samples are not files.
+    """
+    _check_apart(run, destination)
+    samples = _reopen(run)
+
+    def ours(folder: Path) -> bool:
+        return _header(folder / _MANIFEST) == list(manifest.column_names)
+
+    with (
+        new_folder(destination, overwrite=overwrite, ours=ours) as work,
+        progress.bar("writing images", stays.num_rows) as advance,
+    ):
+        for source, name in _placed(samples, stays):
+            target = work / name
+            target.parent.mkdir(exist_ok=True)
+            _place(source, target)
+            advance(1)
+        with (work / _MANIFEST).open("wb") as file:
+            write_table(manifest, file, "csv")
+
+
+def _check_apart(run: Run, destination: Path) -> None:
+    """Refuse a folder that holds the data, which would be replaced, or that would become a class of it."""
+    data, there = run.config.get("data", {}), destination.resolve()
+    for key, value in data.items():
+        if not (isinstance(value, str) and os.path.isabs(value)):
+            continue
+        place = Path(value).resolve()
+        becomes_class = data.get("source") == "image_folder" and key == "root"
+        if place.is_relative_to(there) or (becomes_class and there.is_relative_to(place)):
+            raise RunError(
+                "the dataset itself lies there",
+                place=str(destination),
+                found=f"data.{key} is {value}",
+                hint="choose another folder; the dataset is left as it is",
+            )
+
+
+def _reopen(run: Run) -> Samples:
+    """The dataset of a run, unchanged since the scan."""
+    from ogacli.config import load_config
+
+    samples = load_config(run.config_file).data.open()
+    if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
+        raise DataError(
+            "the dataset has changed since the scan", place=str(run.path), hint="scan it again, then trim"
+        )
+    return samples
+
+
+def _header(table: Path) -> list[str]:
+    """The first line of a csv file; empty where there is none."""
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def _placed(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, PurePosixPath]]:
+    """The file of each sample, and where it goes."""
+    folders: dict[str, tuple[str, _Names]] = {}
+    taken = _Names([_MANIFEST])
+    for row in stays.to_pylist():
+        source = _file(samples, row)
+        label = str(row["label"] if row["new_label"] is None else row["new_label"])
+        if label not in folders:
+            folders[label] = taken.new([label]), _Names()
+        folder, files = folders[label]
+        name, suffix = row["id"].replace("\\", "/"), _suffix(source, row["id"])
+        stems = (PurePosixPath(name).name.removesuffix(suffix), name.removesuffix(suffix))
+        yield source, PurePosixPath(folder, files.new(stems, suffix))
+
+
+def _file(samples: Samples, row: dict[str, Any]) -> Path | bytes:
+    from ogacli.data import Unreadable
+
+    place = f"sample {row['id']!r}"
+    try:
+        source = samples.reader.file(row["position"])
+    except Unreadable as error:
+        raise DataError("cannot be read any more", place=place, found=str(error)) from None
+    if source is None:
+        raise DataError(
+            "the samples of this dataset are not files",
+            place=place,
+            hint="use --format csv, jsonl, parquet or indices",
+        )
+    return source
+
+
+def _suffix(source: Path | bytes, name: str) -> str:
+    """Of a file; where it comes out of an archive, of its name or else of what it holds."""
+    from PIL import Image
+
+    from ogacli.data.images import SUFFIXES
+
+    if isinstance(source, Path):
+        return source.suffix
+    suffix = PurePosixPath(name).suffix
+    if suffix.lower() in SUFFIXES:
+        return suffix
+    try:
+        found = f".{Image.open(io.BytesIO(source)).format}".lower()
+    except OSError:
+        return ""
+    return found if found in SUFFIXES else ""
+
+
+class _Names:
+    """Names in one folder: they stay inside it, and differ even where upper and lower case do not count."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {name.casefold() for name in taken}
+
+    def new(self, wanted: Iterable[str], suffix: str = "") -> str:
+        """The first of the wanted ones that is free, or else the last one with a number."""
+        stems = [_safe(stem) for stem in wanted]
+        for stem in chain(stems, (f"{stems[-1]}-{number}" for number in count(2))):
+            name = stem + suffix
+            if name.casefold() not in self._taken:
+                self._taken.add(name.casefold())
+                return name
+        raise AssertionError("numbers do not end")
+
+
+def _safe(name: str) -> str:
+    """A name that stays inside its folder and is not hidden there."""
+    plain = "".join("-" if letter in "/\\" or not letter.isprintable() else letter for letter in name)
+    return plain.lstrip(".").encode()[:_LONGEST].decode(errors="ignore") or "_"
+
+
+def _place(source: Path | bytes, target: Path) -> None:
+    """Hard link where the file system allows, a copy otherwise; never through a link that is there."""
+    try:
+        if isinstance(source, bytes):
+            target.write_bytes(source)
+            return
+        try:
+            os.link(source.resolve(), target)
+        except OSError:
+            with source.open("rb") as file, target.open("xb") as copy:
+                shutil.copyfileobj(file, copy)
+    except OSError as error:
+        name = target.name if isinstance(source, bytes) else str(source)
+        raise RunError("cannot be copied", place=name, found=error.strerror or str(error)) from None

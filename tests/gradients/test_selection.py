@@ -1,0 +1,65 @@
+import pytest
+from torch import nn
+
+from ogacli.errors import GradientError
+from ogacli.gradients.selection import selected
+
+
+def network() -> nn.Module:
+    module = nn.ModuleDict(
+        {
+            "stem": nn.Linear(2, 3),
+            "layer4": nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)),
+            "head": nn.Linear(3, 2, bias=False),
+            "again": nn.Linear(3, 2, bias=False),
+        }
+    )
+    module["again"].weight = module["head"].weight
+    return module
+
+
+ALL = [
+    "stem.weight",
+    "stem.bias",
+    "layer4.0.weight",
+    "layer4.0.bias",
+    "layer4.1.weight",
+    "layer4.1.bias",
+    "head.weight",
+]
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("all", ALL),
+        ("*", ALL),
+        ("layer4.*", ALL[2:6]),
+        (["layer4.1.*", "stem.bias"], [ALL[1], *ALL[4:6]]),
+        (["*.bias"], ALL[1:6:2]),
+        ("again.*", ["head.weight"]),
+        (["head.weight", "again.weight"], ["head.weight"]),
+    ],
+)
+def test_patterns_select_in_the_order_of_the_network(layers: str | list[str], expected: list[str]) -> None:
+    module = network()
+    found = selected(module, layers)
+    assert list(found) == expected
+    assert all(found[name] is module.get_parameter(name) for name in found)
+
+
+def test_a_pattern_without_a_parameter_names_near_ones() -> None:
+    with pytest.raises(GradientError) as error:
+        selected(network(), ["stem.*", "layr4.*"])
+    assert "gradients.layers 'layr4.*'" in str(error.value)
+    assert "layer4." in str(error.value)
+
+
+def test_a_pattern_like_nothing_is_answered_with_examples() -> None:
+    with pytest.raises(GradientError, match=r"expected: head, all, or patterns such as .*head\.\*"):
+        selected(network(), "zzzzzz")
+
+
+def test_a_network_without_parameters() -> None:
+    with pytest.raises(GradientError, match="no parameters"):
+        selected(nn.Flatten(), "all")
