@@ -23,6 +23,7 @@ from ogacli.detectors import Detector
 from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, Partial, finite, unseen
+from ogacli.fit import seeded
 from ogacli.folders import check_free, new_folder
 from ogacli.gradients import GradientBatch, capture
 from ogacli.models import Model
@@ -66,8 +67,7 @@ def scan(
     clock = Clock()
     samples = config.data.open()
     device = device_of(config.gradients.device)
-    model = config.model.load(samples)
-    model.to(device)
+    model = _load_model(config, samples, device)
     checkpoints = checkpoint_sums(config.model)
     clock.lap("load")
     with new_folder(folder, overwrite=overwrite, ours=is_run) as work:
@@ -130,8 +130,7 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
     check_free(folder, overwrite=overwrite, ours=is_run)
     samples = config.data.open()
     device = device_of(config.gradients.device)
-    model = config.model.load(samples)
-    model.to(device)
+    model = _load_model(config, samples, device)
     stream = Stream(config, samples, model, device)
     size = stream.batch_size()
     rows = torch.arange(min(size, len(samples)))
@@ -151,6 +150,14 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
         detectors=column_names(config),
         seconds=round(pace * len(samples), 1),
     )
+
+
+def _load_model(config: Config, samples: Samples, device: torch.device) -> Model:
+    """The model on its device; what building it draws at random is nobody else's and always the same."""
+    with seeded(0, device):
+        model = config.model.load(samples)
+    model.to(device)
+    return model
 
 
 def output_folder(config: Config, output: str | Path | None) -> Path:

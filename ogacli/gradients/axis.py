@@ -28,9 +28,8 @@ class SampleAxis:
         positions = tensor.shape[self.dim] // b
         if positions == 1:
             return tensor.movedim(self.dim, 0)
-        if self.minor:
-            return tensor.unflatten(self.dim, (positions, b)).movedim(self.dim + 1, 0)
-        return tensor.unflatten(self.dim, (b, positions)).movedim(self.dim, 0)
+        split: Tensor = tensor.unflatten(self.dim, (positions, b) if self.minor else (b, positions))
+        return split.movedim(self.dim + self.minor, 0)
 
     def fits(self, shape: torch.Size, b: int) -> bool:
         """Whether a tensor of that shape can have its samples there."""

@@ -43,6 +43,13 @@ class Part(Protocol):
         """The gradient at these of the layer's coordinates (0 to p - 1)."""
         ...
 
+    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
+        """Coordinates ``start * width`` to ``stop * width``, in rows.
+
+        ``width`` is the parameter's own: a row is a slice of its first dimension.
+        """
+        ...
+
     def dense(self) -> Float[Tensor, "b p"]:
         """All of it."""
         ...
@@ -67,6 +74,8 @@ class GradientBatch:
     parts: Sequence[Part]
     columns: "Columns | None" = None
     """Where the parts' columns lie; batches of one computation share it."""
+    losses: Float[Tensor, " b"] | None = None
+    """The loss of each sample; None for gradients that came from no model."""
     _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -130,6 +139,7 @@ class GradientBatch:
             logits=self.logits[index],
             residual=self.residual[index],
             features=None if self.features is None else self.features[index],
+            losses=None if self.losses is None else self.losses[index],
             parts=[part.select(index) for part in self.parts],
         )
 
@@ -142,7 +152,9 @@ class Columns:
         self._sizes = torch.tensor(sizes)
         self._known: tuple[weakref.ref[Tensor], int, list[tuple[int, Tensor, Tensor]]] | None = None
 
-    def split(self, coords: Int64[Tensor, " f"]) -> list[tuple[int, Int64[Tensor, " g"], Int64[Tensor, " g"]]]:
+    def split(
+        self, coords: Int64[Tensor, " f"]
+    ) -> list[tuple[int, Int64[Tensor, " g"], Int64[Tensor, " g"]]]:
         """For each part that is asked: its index, which of the coordinates, and where in the part they lie.
 
         A detector asks for the same coordinates of every batch, so the last answer is kept.

@@ -110,7 +110,11 @@ class LayerGradients:
 
     def _laid_out(self, inputs: Any) -> Any:
         pictures = isinstance(inputs, Tensor) and inputs.ndim == 4
-        return inputs.contiguous(memory_format=self._format) if pictures and self._format is torch.channels_last else inputs
+        return (
+            inputs.contiguous(memory_format=self._format)
+            if pictures and self._format is torch.channels_last
+            else inputs
+        )
 
     def _gather(self, batch: Batch, passed: "Pass") -> GradientBatch:
         assert self._known is not None
@@ -137,6 +141,7 @@ class LayerGradients:
             features=passed.features,
             parts=parts,
             columns=self._columns,
+            losses=self.loss.value(passed.logits, batch.labels),
         )
 
     # --- the first batch ------------------------------------------------------------------------------
@@ -178,7 +183,9 @@ class LayerGradients:
                     self._judge(wrong, lost)
             if len(lost) == before:
                 break
-        self.notes = [f"{name} {reason}; its gradient is computed sample by sample" for name, reason in lost.items()]
+        self.notes = [
+            f"{name} {reason}; its gradient is computed sample by sample" for name, reason in lost.items()
+        ]
 
     def _judge(self, wrong: Mapping[str, str], lost: dict[str, str]) -> None:
         for name, how in wrong.items():
@@ -259,6 +266,10 @@ def _few(batch: Batch) -> Batch:
     index = torch.arange(min(PROBED, len(batch.labels))) if len(batch.labels) > 1 else torch.tensor([0, 0])
 
     def some(value: Any) -> Any:
-        return {name: item[index] for name, item in value.items()} if isinstance(value, dict) else value[index]
+        return (
+            {name: item[index] for name, item in value.items()} if isinstance(value, dict) else value[index]
+        )
 
-    return replace(batch, rows=batch.rows[index], inputs=some(batch.inputs), labels=batch.labels[index], quarantined={})
+    return replace(
+        batch, rows=batch.rows[index], inputs=some(batch.inputs), labels=batch.labels[index], quarantined={}
+    )

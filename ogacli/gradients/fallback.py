@@ -24,9 +24,7 @@ class Fallback:
         self.module = module
         self._vectorises = True
 
-    def __call__(
-        self, names: Sequence[str], inputs: Any, residual: Float[Tensor, "b k"]
-    ) -> dict[str, Plain]:
+    def __call__(self, names: Sequence[str], inputs: Any, residual: Float[Tensor, "b k"]) -> dict[str, Plain]:
         """The gradients of these parameters, each as a matrix [b, p]."""
         if not names:
             return {}
@@ -45,7 +43,8 @@ class Fallback:
             one = _with_batch(sample)
             args, kwargs = ((), one) if isinstance(one, dict) else ((one,), {})
             output = functional_call(self.module, values, args, kwargs)
-            return (getattr(output, "logits", output)[0] * weights).sum()
+            logits: Tensor = getattr(output, "logits", output)
+            return (logits[0] * weights).sum()
 
         values = {name: parameter.detach() for name, parameter in parameters.items()}
         with warnings.catch_warnings():

@@ -41,6 +41,7 @@ class HeadGradients:
             residual=residual,
             features=features,
             parts=[part],
+            losses=self.loss.value(logits, batch.labels),
         )
 
     def _sizes(self, outputs: Outputs) -> dict[str, int]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 
 
-def projected(parts: Sequence["Part"], like: Float[Tensor, "b k"], dim: int, seed: int) -> Float[Tensor, "b dim"]:
+def projected(
+    parts: Sequence["Part"], like: Float[Tensor, "b k"], dim: int, seed: int
+) -> Float[Tensor, "b dim"]:
     """The projection of the gradients that the parts hold; O(p) a sample."""
     b, p = len(like), sum(part.p for part in parts)
     size = -(-_BLOCK // dim) * dim

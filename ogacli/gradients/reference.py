@@ -30,7 +30,9 @@ def mismatches(
     wrong: dict[str, str] = {}
     sums = [part.sums((2,))[2].sqrt() for part in found.parts]
     scale = torch.stack(sums).square().sum(0).sqrt()
-    entries = [part.entries(at.to(found.residual.device)) for part, at in zip(found.parts, coords, strict=True)]
+    entries = [
+        part.entries(at.to(found.residual.device)) for part, at in zip(found.parts, coords, strict=True)
+    ]
     for i in range(len(found)):
         norms, values = _alone(module, selection, _one(inputs, i), found.residual[i : i + 1], coords)
         for j, name in enumerate(selection):
@@ -44,7 +46,11 @@ def mismatches(
 
 
 def _alone(
-    module: nn.Module, selection: Mapping[str, nn.Parameter], inputs: Any, residual: Tensor, coords: list[Tensor]
+    module: nn.Module,
+    selection: Mapping[str, nn.Parameter],
+    inputs: Any,
+    residual: Tensor,
+    coords: list[Tensor],
 ) -> tuple[list[float], list[Tensor]]:
     norms = [0.0] * len(selection)
     values = [torch.zeros(len(at), dtype=torch.float64) for at in coords]

@@ -40,7 +40,8 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
             raise GradientError(
                 "no parameter of the network has such a name",
                 place=f"gradients.layers {pattern!r}",
-                expected="head, all, or patterns such as " + ", ".join(near or _layers(known)[-3:] or known[-3:]),
+                expected="head, all, or patterns such as "
+                + ", ".join(near or _layers(known)[-3:] or known[-3:]),
             )
     return {
         name: parameter

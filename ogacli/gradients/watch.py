@@ -54,7 +54,9 @@ class Tapped:
     @property
     def key(self) -> tuple[Any, ...]:
         """Tells whether a later pass made the same call."""
-        return self.function, *(id(tensor) for tensor in tensors_in((self.args, self.kwargs)) if isinstance(tensor, nn.Parameter))
+        return self.function, *(
+            id(tensor) for tensor in tensors_in((self.args, self.kwargs)) if isinstance(tensor, nn.Parameter)
+        )
 
 
 class Watch(TorchFunctionMode):
@@ -189,10 +191,14 @@ class Watch(TorchFunctionMode):
             return
         axis = self.known.axes.get(tapped.index)
         if axis is None or not axis.fits(tapped.shape, self.b):
-            self._lose(tapped.args, tapped.kwargs, f"is read by {name_of(tapped.function)} for all samples at once")
+            self._lose(
+                tapped.args, tapped.kwargs, f"is read by {name_of(tapped.function)} for all samples at once"
+            )
             return
         wanted = frozenset(
-            id(t) for t in tensors_in((tapped.args, tapped.kwargs)) if id(t) in self._wanted or id(t) in self.made
+            id(t)
+            for t in tensors_in((tapped.args, tapped.kwargs))
+            if id(t) in self._wanted or id(t) in self.made
         )
         reading = Reading(axis.first(gradient, self.b), self.b, len(tapped.shape), axis, wanted)
         rule = rule_of(tapped.function)

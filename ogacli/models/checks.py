@@ -54,7 +54,11 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
 
         return note
 
-    hooks = [layer.register_forward_pre_hook(noting(name)) for name, layer in module.named_modules()]
+    hooks = [
+        layer.register_forward_pre_hook(noting(name))
+        for name, layer in module.named_modules()
+        if not isinstance(layer, torch.jit.ScriptModule)  # which takes no hooks
+    ]
     try:
         yield
     finally:

@@ -88,6 +88,7 @@ def _folded(module: nn.Module) -> nn.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return fuse(copy.deepcopy(module))
+            # The containers that tracing makes anew are in train mode.
+            return fuse(copy.deepcopy(module)).eval()
     except Exception:  # tracing runs the network's own code on proxies, which may raise anything
         return None

@@ -82,7 +82,7 @@ def check(
     rtol: float = 1e-5,
     project: bool = True,
 ) -> GradientBatch:
-    """Everything that a batch answers, against the reference; ``rtol`` is relative to each sample's largest."""
+    """Everything that a batch answers, against the reference; values relative to the sample's largest."""
     first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
     labels = labels_of(len(first)) if labels is None else labels
     batch, engine = computed(module, inputs, labels, layers)

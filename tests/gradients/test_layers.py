@@ -119,7 +119,9 @@ def test_frames_of_a_sample_share_the_first_dimension() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.tanh(self.norm(self.conv(x.flatten(0, 1)))).mean((2, 3)).unflatten(0, x.shape[:2])
 
-    check(made(Classifier, Frames(), 4), inputs(3, 5, 2, 6, 6), fallback=["body.norm.weight", "body.norm.bias"])
+    check(
+        made(Classifier, Frames(), 4), inputs(3, 5, 2, 6, 6), fallback=["body.norm.weight", "body.norm.bias"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,9 @@ def test_normalisations(norm: nn.Module) -> None:
 
 
 def test_batch_norm_of_vectors() -> None:
-    body = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    body = nn.Sequential(
+        nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Linear(4, 4), nn.BatchNorm1d(4)
+    )
     check(made(Classifier, body, 4), inputs(6, 5))
 
 
@@ -245,7 +249,10 @@ def test_transformer_decoder() -> None:
         (lambda x, w, v: torch.tanh(x * w + v), [(4,), (4,)]),
         (lambda x, w: torch.tanh(x @ w), [(4, 4)]),
         (lambda x, w: torch.tanh(x @ w.T), [(4, 4)]),
-        (lambda x, w, v: torch.tanh(torch.addmm(v, x.flatten(0, 1), w)).unflatten(0, (-1, 3)), [(4, 4), (4,)]),
+        (
+            lambda x, w, v: torch.tanh(torch.addmm(v, x.flatten(0, 1), w)).unflatten(0, (-1, 3)),
+            [(4, 4), (4,)],
+        ),
         (lambda x, w: torch.cat([w.expand(len(x), -1, -1), torch.tanh(x)], 1), [(1, 2, 4)]),
         (lambda x, w: torch.cat([w.repeat(len(x), 1, 1), torch.tanh(x)], dim=1).tanh(), [(1, 2, 4)]),
         (lambda x, w: torch.tanh(x + w.exp()), [(4,)]),

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,19 +16,11 @@ from ogacli.gradients.layers.plain import reduced
 from ogacli.gradients.workspace import at_a_time
 
 
-class Rows(Part, Protocol):
-    """A part that can be formed a few rows at a time; a row is a slice of the parameter's first dimension."""
-
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Rows ``start`` to ``stop``, each ``width`` numbers long."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Summed:
     """The sum of several gradients of the same parameter; norms need it formed, for the cross terms."""
 
-    parts: Sequence[Rows]
+    parts: Sequence[Part]
     width: int
     """Numbers in a row of the parameter."""
 
@@ -125,7 +116,8 @@ class Pieces:
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """Some rows of the parameter."""
-        return self.dense()[:, start * width : stop * width].unflatten(1, (-1, width))
+        found: Tensor = self.dense()[:, start * width : stop * width].unflatten(1, (-1, width))
+        return found
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The pieces in their places."""
@@ -183,7 +175,8 @@ class Made:
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """Some rows of the parameter."""
         rows = [row[:, start * width : stop * width] for row in self._each()]
-        return torch.cat(rows).unflatten(1, (-1, width))
+        found: Tensor = torch.cat(rows).unflatten(1, (-1, width))
+        return found
 
     def dense(self) -> Float[Tensor, "b p"]:
         """All of it."""
@@ -232,33 +225,37 @@ class Zero:
 def through(part: Part, tensor: Tensor, parameter: Tensor) -> Pieces | Made:
     """The part of a parameter, given that of a tensor made of it."""
     if tensor._base is parameter and parameter.is_contiguous() and tensor.numel():
-        order = sorted((step, length) for length, step in zip(tensor.shape, tensor.stride(), strict=True) if length > 1)
+        order = sorted(
+            (step, length) for length, step in zip(tensor.shape, tensor.stride(), strict=True) if length > 1
+        )
         ahead = 1
         for step, length in order:
             if step != ahead:
                 break
             ahead *= length
         else:
-            offset = tensor.storage_offset() - parameter.storage_offset()
+            offset = int(tensor.storage_offset()) - int(parameter.storage_offset())
             size = tuple(tensor.shape)
-            stride = tuple(1 if length == 1 else step for length, step in zip(size, tensor.stride(), strict=True))
+            stride = tuple(
+                1 if length == 1 else step for length, step in zip(size, tensor.stride(), strict=True)
+            )
             return Pieces([Piece(part, offset, size, stride)], parameter.numel())
     return Made(part, tensor, parameter)
 
 
-def together(parts: Sequence[Rows], width: int) -> Rows:
+def together(parts: Sequence[Part], width: int) -> Part:
     """The part of a parameter that was read in several ways.
 
     Outer products of the same kind only gain positions, so that their norms stay as cheap as they were.
     """
     if len(parts) == 1:
         return parts[0]
-    if all(isinstance(part, Outer | Positions) for part in parts):
-        a = [part.a if isinstance(part, Positions) else part.a[:, None] for part in parts]
-        d = [part.d if isinstance(part, Positions) else part.d[:, None] for part in parts]
-        return Positions(torch.cat(a, 1), torch.cat(d, 1))
-    if all(isinstance(part, Pieces) for part in parts):
-        pieces = sorted((piece for part in parts for piece in part.pieces), key=lambda piece: piece.offset)
+    outer = [part.positions() for part in parts if isinstance(part, Outer | Positions)]
+    if len(outer) == len(parts):
+        return Positions(torch.cat([part.a for part in outer], 1), torch.cat([part.d for part in outer], 1))
+    split = [part for part in parts if isinstance(part, Pieces)]
+    if len(split) == len(parts):
+        pieces = sorted((piece for part in split for piece in part.pieces), key=lambda piece: piece.offset)
         if all(one.stop <= other.offset for one, other in pairwise(pieces)):
             return Pieces(pieces, parts[0].p)
     return Summed(parts, width)

@@ -41,9 +41,7 @@ class Windows:
             for q, s, k, g in zip(outputs, self.stride, self.kernel, self.dilation, strict=True)
         )
 
-    def padded(
-        self, a: Float[Tensor, "b ... i"], size: Sequence[int], name: str
-    ) -> Float[Tensor, "b ... i"]:
+    def padded(self, a: Float[Tensor, "b ... i"], size: Sequence[int], name: str) -> Float[Tensor, "b ... i"]:
         """The input with its zeros around it, in a borrowed buffer; cut where nothing is seen."""
         inside = a.shape[1:-1]
         if tuple(size) == tuple(inside) and not any(self.padding):
@@ -65,7 +63,9 @@ class Windows:
             low = max(0, -(shift // s))
             high = max(low, min(q, (n - 1 - shift) // s + 1))
             there.append(slice(low, high))
-            here.append(slice(low * s + shift, (high - 1) * s + shift + 1 if high > low else low * s + shift, s))
+            here.append(
+                slice(low * s + shift, (high - 1) * s + shift + 1 if high > low else low * s + shift, s)
+            )
         return (slice(None), *there), (slice(None), *here)
 
 
@@ -171,11 +171,15 @@ class Convolved:
             for offset in product(*map(range, self.windows.kernel)):
                 at = tuple(
                     slice(u * g, u * g + (n - 1) * s + 1, s)
-                    for u, g, n, s in zip(offset, self.windows.dilation, outputs, self.windows.stride, strict=True)
+                    for u, g, n, s in zip(
+                        offset, self.windows.dilation, outputs, self.windows.stride, strict=True
+                    )
                 )
                 total += near[(slice(None), *at, *at)]
             other = torch.bmm(d, d.transpose(1, 2), out=borrowed("inner d", (c, q, q), a))
-            found[first : first + samples] = other.mul_(total.view(c, q, q)).sum(2).sum(1, dtype=torch.float64)
+            found[first : first + samples] = (
+                other.mul_(total.view(c, q, q)).sum(2).sum(1, dtype=torch.float64)
+            )
         return found.clamp_min_(0)
 
     # --- values ---------------------------------------------------------------------------------------
@@ -200,7 +204,8 @@ class Convolved:
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the output channels."""
-        return self.dense().unflatten(1, (-1, width))[:, start:stop]
+        found: Tensor = self.dense().unflatten(1, (-1, width))
+        return found[:, start:stop]
 
     def dense(self) -> Float[Tensor, "b p"]:
         """All of them, in the kernel's own order."""

@@ -45,9 +45,7 @@ def multiply(
 
 
 @reads(torch.cat, torch.concat)
-def concatenate(
-    reading: Reading, tensors: Sequence[Tensor], dim: int = 0
-) -> Iterator[tuple[Tensor, Part]]:
+def concatenate(reading: Reading, tensors: Sequence[Tensor], dim: int = 0) -> Iterator[tuple[Tensor, Part]]:
     """Tensors one after the other, such as a class token before the patches."""
     dim = dim % reading.rank
     if dim == reading.axis.dim or reading.gradient.ndim != reading.rank:

@@ -65,8 +65,14 @@ class Outer:
         return found.mul_(self.a.index_select(1, coords % h))
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """The gradients of some of the weight's rows; of a part without bias."""
+        """The gradients of some of the weight's rows."""
+        assert not self.bias, "a part of one parameter"
         return torch.einsum("bk,bh->bkh", self.d[:, start:stop], self.a)
+
+    def positions(self) -> "Positions":
+        """The same as the only one of a sample's positions."""
+        assert not self.bias, "a part of one parameter"
+        return Positions(self.a[:, None], self.d[:, None])
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The outer products, flattened."""
@@ -98,7 +104,7 @@ class Positions:
         return self.a.nbytes + self.d.nbytes
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """By forming the gradients, or, of squares alone, by the t x t inner products where that is cheaper."""
+        """By forming the gradients, or, of squares alone, by inner products of positions where cheaper."""
         t, h, k = self.a.shape[1], self.a.shape[2], self.d.shape[2]
         if tuple(orders) == (2,) and t * t * (h + k + WRITTEN) < h * k * (t + WRITTEN):
             return {2: self._inner_products()}
@@ -143,6 +149,10 @@ class Positions:
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the weight's rows."""
         return torch.bmm(self.d[:, :, start:stop].transpose(1, 2), self.a)
+
+    def positions(self) -> "Positions":
+        """Itself."""
+        return self
 
     def dense(self) -> Float[Tensor, "b p"]:
         """All of them, flattened."""

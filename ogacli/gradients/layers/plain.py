@@ -36,7 +36,8 @@ class Plain:
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """Columns ``start * width`` to ``stop * width``, in rows of ``width``."""
-        return self.values[:, start * width : stop * width].unflatten(1, (-1, width))
+        found: Tensor = self.values[:, start * width : stop * width].unflatten(1, (-1, width))
+        return found
 
     def dense(self) -> Float[Tensor, "b p"]:
         """All columns."""

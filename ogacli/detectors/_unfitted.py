@@ -1,0 +1,88 @@
+"""Detectors whose score is a function of each sample alone, so that nothing need be fitted."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.detectors import DetectorOptions
+from ogacli.errors import GradientError
+from ogacli.gradients import GradientBatch
+from ogacli.registry import type_name
+
+
+class UnfittedOptions(DetectorOptions):
+    """A detector that is its own score."""
+
+    @abstractmethod
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The score of each sample; higher = more anomalous."""
+
+    def detector(self) -> "Unfitted":
+        """A detector that needs no fitting."""
+        return Unfitted(self)
+
+
+class Unfitted:
+    """Scores as its options say."""
+
+    def __init__(self, options: UnfittedOptions) -> None:
+        self.options = options
+
+    def fit_size(self, n: int) -> int:
+        """None."""
+        return 0
+
+    def fit(self, batches: Iterable[GradientBatch]) -> None:
+        """Nothing to fit."""
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The scores."""
+        return self.options.score(batch)
+
+    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The scores as they are."""
+        return scores
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing was fitted."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to restore."""
+
+
+class LabelQualityOptions(UnfittedOptions):
+    """A score from the model's probabilities and the given label."""
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """1 minus the quality of the label.
+
+        Raises:
+            GradientError: Samples do not have one class each, of several.
+        """
+        if batch.labels.ndim != 1 or batch.labels.is_floating_point() or batch.logits.shape[1] < 2:
+            raise GradientError(
+                "label quality takes one class a sample, of two or more",
+                place=f"detector.name {type_name(self)}",
+                found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
+                hint="take `loss`, or a detector of gradients",
+            )
+        logs = torch.log_softmax(batch.logits.double(), 1)
+        index = batch.labels[:, None]
+        others = logs.scatter(1, index, -torch.inf)
+        return self.suspicion(logs, logs.gather(1, index)[:, 0], others)
+
+    @abstractmethod
+    def suspicion(
+        self, logs: Float[Tensor, "b k"], given: Float[Tensor, " b"], others: Float[Tensor, "b k"]
+    ) -> Float[Tensor, " b"]:
+        """The score.
+
+        Args:
+            logs: Logarithms of the probabilities.
+            given: Those of the given labels.
+            others: ``logs`` with -inf at the given labels.
+        """

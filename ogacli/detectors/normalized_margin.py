@@ -1,0 +1,19 @@
+"""How far another label is ahead of the given one."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ogacli.detectors import detectors
+from ogacli.detectors._unfitted import LabelQualityOptions
+
+
+@detectors.register
+class NormalizedMargin(LabelQualityOptions):
+    """Score = (1 + highest probability of another label - that of the given one) / 2 (Northcutt et al., 2021)."""
+
+    def suspicion(
+        self, logs: Float[Tensor, "b k"], given: Float[Tensor, " b"], others: Float[Tensor, "b k"]
+    ) -> Float[Tensor, " b"]:
+        """From 0 to 1; 1 - p is the sum of the others, which does not cancel."""
+        found = others.exp()
+        return (found.sum(1) + found.max(1).values) / 2
