@@ -17,13 +17,12 @@ from ogacli.budget import Budget
 from ogacli.data import Source
 from ogacli.detectors import DetectorOptions
 from ogacli.errors import ConfigError
+from ogacli.fit import TrainOptions, VerifyOptions
 from ogacli.gradients import GradientOptions
 from ogacli.losses import LossOptions
 from ogacli.models import ModelSource
 from ogacli.options import Options, ShellText, locate
 from ogacli.registry import type_name
-from ogacli.train import TrainOptions
-from ogacli.verify import VerifyOptions
 from ogacli.yamlfile import Checker, Document, Key, parse, read
 
 
@@ -41,6 +40,8 @@ class Config:
     verify: VerifyOptions
     test: Source | None
     """The test split, ``verify.test``."""
+    validation: Source | None
+    """Samples whose labels are right, for detectors that hold others against them."""
     output: str | None
     resolved: Mapping[str, Any]
     """The same as plain YAML values, paths absolute, without ``output``: what a run directory keeps."""
@@ -149,9 +150,10 @@ _WORDS = {
     ("detector",): "name",
     ("loss",): "name",
     ("verify", "test"): "source",
+    ("validation",): "source",
 }
 """Sections that may be a single word, and the key that it stands for."""
-_SECTIONS = ("data", "model", "detector", "budget", "output", *_PLAIN)
+_SECTIONS = ("data", "model", "detector", "validation", "budget", "output", *_PLAIN)
 
 
 def _check(document: Document) -> Config:
@@ -168,6 +170,9 @@ def _check(document: Document) -> Config:
     if isinstance(values.get("loss"), str):
         values["loss"] = {"name": values["loss"]}
     found["test"] = _test_split(checker, values)
+    found["validation"] = None
+    if values.get("validation") is not None:
+        found["validation"] = checker.named(data.sources, values["validation"], ("validation",), by="source")
     for name, cls in _PLAIN.items():
         found[name] = checker.options(cls, {} if values.get(name) is None else values[name], (name,))
     found["detectors"] = _detectors(checker, values.get("detector"))
@@ -201,6 +206,8 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
     plain["detector"] = [{"name": type_name(options)} | _plain(options) for options in found["detectors"]]
     plain["budget"] = found["budget"].value
     plain |= {name: _plain(found[name]) for name in _PLAIN}
+    if found["validation"] is not None:
+        plain["validation"] = {"source": type_name(found["validation"])} | _plain(found["validation"])
     if found["test"] is not None:
         plain["verify"]["test"] = {"source": type_name(found["test"])} | _plain(found["test"])
     return plain

@@ -21,8 +21,8 @@ from ogacli.data.loader import batches
 from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.feed import Feed
 from ogacli.losses import Loss
-from ogacli.models.network import call, first_logits
-from ogacli.options import Options
+from ogacli.models.answers import call, first_logits
+from ogacli.options import Location, Options
 from ogacli.progress import SILENT, Progress
 
 _READ = 512
@@ -69,6 +69,26 @@ class FitOptions(Options):
                 return self.peak * (1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
             case _:
                 return self.peak
+
+
+class TrainOptions(FitOptions):
+    """The ``train:`` section."""
+
+    output: Location | None = None
+    """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
+    start: Location | None = None
+    """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned, and
+    plays no part here."""
+
+
+class VerifyOptions(Options):
+    """The ``verify:`` section; ``test:`` in it is a data section, the test split."""
+
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trainings of each arm."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Without ``test``: the share of the samples that is kept from all trainings as the test split. Their
+    true labels are used where known; otherwise the given ones, wrong ones among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +257,7 @@ class _Trainer:
             logits = call(self.module, inputs)
         values = self.loss.value(logits, batch.labels)
         self.optimizer.zero_grad()
-        values.mean().backward()  # type: ignore[no-untyped-call]
+        values.mean().backward()
         self.optimizer.step()
         self.step += 1
         return logits.detach(), values.detach()

@@ -60,7 +60,9 @@ def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
 
 def kinds() -> list[str]:
     """The kinds of data that there is a starter config for."""
-    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+    return sorted(
+        file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")
+    )
 
 
 def _folder() -> Path:

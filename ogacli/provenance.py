@@ -22,8 +22,9 @@ def provenance(
     device: torch.device,
     checkpoints: Mapping[str, str],
     parameters: Mapping[str, int],
+    validation: Samples | None = None,
 ) -> dict[str, Any]:
-    """Versions, device, precision, seeds, and the fingerprints of dataset and checkpoints."""
+    """Versions, device, precision, seeds, and the fingerprints of datasets and checkpoints."""
     return {
         "schema_version": 1,
         "versions": {
@@ -44,6 +45,9 @@ def provenance(
             "samples": len(samples),
             "fingerprint": samples.fingerprint,
         },
+        "validation": None
+        if validation is None
+        else {"samples": len(validation), "fingerprint": validation.fingerprint},
         "checkpoints": dict(checkpoints),
         "parameters": dict(parameters),
     }

@@ -4,6 +4,7 @@ One pass over the data where the samples that the detectors must see first can b
 are then scored from memory, and the others as they stream by.
 """
 
+import functools
 import hashlib
 import json
 import time
@@ -19,7 +20,7 @@ from torch import Tensor
 from ogacli.config import Config
 from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
-from ogacli.detectors import Detector
+from ogacli.detectors import Comparing, Detector
 from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, Partial, finite, unseen
@@ -32,7 +33,9 @@ from ogacli.provenance import checkpoint_sums, provenance
 from ogacli.registry import type_name
 from ogacli.reports import render
 from ogacli.run import Run, is_run, write_run
+from ogacli.stopwatch import Stopwatch
 from ogacli.summary import summarise
+from ogacli.validation import mean_validation_gradient, open_validation
 from ogacli.verdict import judge
 
 _HELD_BYTES = 256 << 20
@@ -91,11 +94,16 @@ def scan(
             samples=samples,
             verdict=verdict,
             summary=summarise(verdict, samples, parameters),
-            provenance=provenance(config, samples, device, checkpoints, parameters),
+            provenance=provenance(config, samples, device, checkpoints, parameters, stream.validation),
         )
         (work / "report.html").write_text(render(Run(work), "html"), encoding="utf-8")
         clock.lap("write")
-        timing = {"started": started, "seconds": clock.laps, "samples": len(samples)}
+        timing = {
+            "started": started,
+            "seconds": clock.laps,
+            "detectors": stream.seconds(),
+            "samples": len(samples),
+        }
         (work / "timing.json").write_text(json.dumps(timing, indent=2) + "\n", encoding="utf-8")
     partial.remove()
     return Run.open(folder)
@@ -190,6 +198,18 @@ class Clock:
         self._last = now
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Batches that may be gone through several times; what is not in memory is computed again."""
+
+    begin: Callable[[], Iterator[GradientBatch]]
+    watch: Stopwatch
+    """Of the detector that goes through them."""
+
+    def __iter__(self) -> Iterator[GradientBatch]:
+        return self.watch.without(self.begin())
+
+
 class Stream:
     """The passes over the data that fit the detectors and score the samples."""
 
@@ -200,6 +220,12 @@ class Stream:
         self.device = device
         self.gradients = capture(model, config.loss.loss(), config.gradients)
         self.detectors: list[Detector] = [options.detector() for options in config.detectors]
+        self.validation = (
+            open_validation(config.validation, samples, model)
+            if config.validation is not None and self._comparing()
+            else None
+        )
+        self._watches = [Stopwatch() for _ in self.detectors]
 
     def run(self, partial: Partial, *, resume: bool, progress: Progress) -> Collector:
         """Fit and score; an interruption leaves what was done in ``partial``."""
@@ -225,10 +251,18 @@ class Stream:
                 partial.save(collector, self._states(), now=True)
                 raise
         labels = self.samples.labels.to(self.device)
-        for i, detector in enumerate(self.detectors):
+        for i, (detector, watch) in enumerate(zip(self.detectors, self._watches, strict=True)):
             known = torch.isfinite(collector.scores[i])
-            collector.scores[i, known] = detector.finish(collector.scores[i, known], labels[known])
+            with watch:
+                collector.scores[i, known] = detector.finish(collector.scores[i, known], labels[known])
         return collector
+
+    def seconds(self) -> dict[str, float] | None:
+        """What each detector took beyond the gradients; None on a GPU, which does not wait to be timed."""
+        if self.device.type != "cpu":
+            return None
+        names = column_names(self.config)
+        return {name: round(watch.total, 4) for name, watch in zip(names, self._watches, strict=True)}
 
     def _states(self) -> list[dict[str, Tensor]]:
         return [detector.state() for detector in self.detectors]
@@ -236,22 +270,43 @@ class Stream:
     def _fit(self, collector: Collector, progress: Progress) -> list[GradientBatch]:
         """Show each detector the samples that it must see; returns those that were held in memory."""
         n = len(self.samples)
+        self._show_validation(progress)
         sizes = [detector.fit_size(n) for detector in self.detectors]
         held: list[GradientBatch] = []
         if not any(sizes):
             return held
         first: int | None = None
-        for size, detector, options in zip(sizes, self.detectors, self.config.detectors, strict=True):
+        for i, (size, options) in enumerate(zip(sizes, self.config.detectors, strict=True)):
             if not size:
                 continue
             # Each sees the order that its own seed gives, so that it finds what it would find alone.
             seed = getattr(options, "seed", 0)
             first = seed if first is None else first
             rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-            with progress.bar("fitting", size) as advance:
-                own = held if seed == first else None
-                detector.fit(self._fit_batches(rows, size, own, collector, advance))
+            own = held if seed == first else None
+            watch = self._watches[i]
+            again = functools.partial(self._fit_batches, rows, size, own, collector, progress)
+            with watch:
+                self.detectors[i].fit(Passes(again, watch))
         return held
+
+    def _comparing(self) -> list[Comparing]:
+        return [one for one in self.detectors if isinstance(one, Comparing) and one.wants_validation]
+
+    def _show_validation(self, progress: Progress) -> None:
+        """The mean validation gradient is computed once for all detectors that want it."""
+        if self.validation is None:
+            return
+        mean = mean_validation_gradient(
+            self.validation,
+            self.gradients,
+            batch_size=self.batch_size(),
+            device=self.device,
+            workers=self.config.data.workers,
+            progress=progress,
+        )
+        for detector in self._comparing():
+            detector.see_validation(mean)
 
     def _fit_batches(
         self,
@@ -259,18 +314,30 @@ class Stream:
         size: int,
         held: list[GradientBatch] | None,
         collector: Collector,
-        advance: Callable[[int], None],
+        progress: Progress,
     ) -> Iterator[GradientBatch]:
         """The first ``size`` samples of ``rows`` whose gradients are finite.
 
-        What fits in memory is kept in ``held`` for the next detector of the same order and for the scoring.
+        What fits in memory is kept in ``held`` for the next pass or detector of the same order and for the
+        scoring.
         """
+        with progress.bar("fitting", size) as advance:
+            for batch in self._usable(rows, size, held, collector):
+                advance(len(batch))
+                yield batch
+
+    def _usable(
+        self,
+        rows: Int64[Tensor, " n"],
+        size: int,
+        held: list[GradientBatch] | None,
+        collector: Collector,
+    ) -> Iterator[GradientBatch]:
         given = 0
         for batch in held or ():
             if given < size:
                 usable = batch.select(slice(0, size - given))
                 given += len(usable)
-                advance(len(usable))
                 yield usable
         if given >= size:
             return
@@ -287,7 +354,6 @@ class Stream:
                 held.append(usable)
             usable = usable.select(slice(0, size - given))
             given += len(usable)
-            advance(len(usable))
             yield usable
             if given >= size:
                 return
@@ -323,7 +389,10 @@ class Stream:
         return max(16, min(2048, budget // each))
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
-        scores = [detector.score(batch) for detector in self.detectors]
+        scores = []
+        for detector, watch in zip(self.detectors, self._watches, strict=True):
+            with watch:
+                scores.append(detector.score(batch))
         collector.add(batch, scores, self.samples.categorical)
 
 

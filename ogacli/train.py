@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ogacli.errors import ConfigError
-from ogacli.fit import Epoch, FitOptions, fit, seeded
+from ogacli.fit import Epoch, fit, seeded
 from ogacli.folders import check_free, new_folder
 from ogacli.models import Fit, NetworkSource
 from ogacli.models.checkpoints import save_weights
-from ogacli.options import Location
 from ogacli.progress import SILENT, Progress
 from ogacli.registry import type_name
 
@@ -28,16 +27,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _HISTORY = "history.json"
 _KIND = "oga training"
-
-
-class TrainOptions(FitOptions):
-    """The ``train:`` section."""
-
-    output: Location | None = None
-    """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
-    start: Location | None = None
-    """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned, and
-    plays no part here."""
 
 
 @dataclass(frozen=True, slots=True)

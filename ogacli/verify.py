@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
-from pydantic import Field
 from torch import Tensor
 
 from ogacli.device import device_of
 from ogacli.errors import ConfigError, RunError
 from ogacli.fit import accuracy, fit, seeded
 from ogacli.models import Fit, NetworkSource
-from ogacli.options import Options
 from ogacli.progress import SILENT, Progress
 from ogacli.trim import kept_positions, manifest_table
 
@@ -32,16 +30,6 @@ if TYPE_CHECKING:
     from ogacli.run import Run
 
 ALL, TRIMMED, RANDOM, ORACLE = "all", "trimmed", "random", "oracle"
-
-
-class VerifyOptions(Options):
-    """The ``verify:`` section; ``test:`` in it is a data section, the test split."""
-
-    seeds: Annotated[int, Field(ge=2)] = 5
-    """Trainings of each arm."""
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Without ``test``: the share of the samples that is kept from all trainings as the test split. Their
-    true labels are used where known; otherwise the given ones, wrong ones among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ A new detector is a new file here with one class under ``@detectors.register``, 
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -26,7 +26,7 @@ class Detector(Protocol):
         ...
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """See ``fit_size(n)`` samples, in random order."""
+        """See ``fit_size(n)`` samples, in random order; the batches may be gone through several times."""
         ...
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
@@ -43,6 +43,20 @@ class Detector(Protocol):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as fitted as the detector whose ``state`` this was."""
+        ...
+
+
+@runtime_checkable
+class Comparing(Detector, Protocol):
+    """A detector that can hold samples against those of the ``validation:`` section."""
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether it would, as its options are."""
+        ...
+
+    def see_validation(self, mean: Float[Tensor, " p"]) -> None:
+        """Take the mean validation gradient; before ``fit_size`` and ``fit``, and only where there is one."""
         ...
 
 

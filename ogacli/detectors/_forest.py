@@ -5,7 +5,8 @@ two children of a node are neighbours. Scoring asks the batch for the coordinate
 memory does not depend on p, and goes through a level of all trees at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -18,6 +19,21 @@ from ogacli.gradients import GradientBatch
 
 _CHUNK = 1 << 18
 """Comparisons at a time while scoring, so that they stay in a core's cache."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let this thread's torch operations run on one core.
+
+    Those of a forest are many and small: sharing them out gains a little on an idle machine, and costs ten
+    times the work where other processes want the cores, or a container may use fewer than it sees.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,8 @@ class Forest:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
         size = min(4096, max(1, _CHUNK // max(1, len(self._steps.threshold))))
         parts = (batch.select(slice(i, i + size)) for i in range(0, max(1, len(batch)), size))
-        return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
+        with one_thread():
+            return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
 
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The path lengths of each sample, summed over the trees."""

@@ -57,7 +57,9 @@ class Form:
     def state(self) -> dict[str, Tensor]:
         """As named tensors."""
         alpha = torch.tensor(self.alpha, dtype=torch.float64)
-        factors = {"a": self.held.a, "d": self.held.d} if isinstance(self.held, Outer) else {"x": self.held.values}
+        factors = (
+            {"a": self.held.a, "d": self.held.d} if isinstance(self.held, Outer) else {"x": self.held.values}
+        )
         return {"alpha": alpha, "matrix": self.matrix} | factors
 
     @classmethod

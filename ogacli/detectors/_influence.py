@@ -55,9 +55,7 @@ class Inverse(Protocol):
     fitted: ClassVar[bool]
     """False for the identity, which no sample need be seen for."""
 
-    def direction(
-        self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
+    def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """A v; goes through the batches as often as it must."""
         ...
 

@@ -39,9 +39,7 @@ class MeanOfInverses:
     def __init__(self, damping: float) -> None:
         self.damping = damping
 
-    def direction(
-        self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
+    def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """A v in two passes over the batches: one for lambda, one for the sum."""
         curvature = Curvature.measured(batches, self.damping)
         total = torch.zeros_like(vector)

@@ -31,9 +31,7 @@ class Identity:
 
     fitted: ClassVar[bool] = False
 
-    def direction(
-        self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
+    def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """The vector."""
         return vector
 

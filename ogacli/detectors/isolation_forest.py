@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, detectors
-from ogacli.detectors._forest import Forest
+from ogacli.detectors._forest import Forest, one_thread
 from ogacli.detectors._growth import Luck, grow
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
@@ -137,8 +137,10 @@ class Isolation:
         luck = replace(Luck.drawn(trees, size, width, generator), queue=torch.arange(width).expand(trees, -1))
         nursery = _Nursery(turns, coords, luck, together)
         for batch in batches:
-            nursery.see(batch)
-        self.forest = nursery.forest()
+            with one_thread():
+                nursery.see(batch)
+        with one_thread():
+            self.forest = nursery.forest()
 
     def _fit_table(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
         """All samples at the same coordinates, from which each tree draws its own."""

@@ -46,9 +46,7 @@ class Neumann:
     def __init__(self, options: LiSSA) -> None:
         self.options = options
 
-    def direction(
-        self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
+    def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """A v in one pass over the batches a step, and one before them.
 
         Raises:

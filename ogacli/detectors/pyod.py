@@ -156,7 +156,9 @@ def _class(name: str) -> Any:
             "PyOD has no such detector",
             place="detector.model",
             found=name,
-            expected=f"such as {', '.join(word.upper() for word in near)}" if near else "such as ECOD, KNN, LOF",
+            expected=f"such as {', '.join(word.upper() for word in near)}"
+            if near
+            else "such as ECOD, KNN, LOF",
         )
     try:
         found = getattr(import_module(f"pyod.models.{module}"), name, None)

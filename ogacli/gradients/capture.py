@@ -24,9 +24,10 @@ from ogacli.gradients.layers.combined import Zero, through, together
 from ogacli.gradients.reference import mismatches
 from ogacli.gradients.watch import Known, Tapped, Watch
 from ogacli.losses import Loss
+from ogacli.models.answers import call, first_logits
 from ogacli.models.checks import check_answers, in_evaluation
 from ogacli.models.head import as_rows, find_head, read_by, recorded
-from ogacli.models.network import Network, call, first_logits
+from ogacli.models.network import Network
 
 PROBED = 3
 """Samples that the engine checks itself on."""
@@ -80,7 +81,12 @@ class LayerGradients:
             if found is None:  # the network went another way this time
                 self._learn(batch)
                 found = self._compute(batch)
-            assert found is not None
+            if found is None:
+                raise GradientError(
+                    f"the network takes one way for {PROBED} samples and another for {len(batch.labels)}",
+                    place=type(self.network.module).__name__,
+                    expected="the same steps for any number of samples",
+                )
             return found
 
     # --- one batch ------------------------------------------------------------------------------------
@@ -175,19 +181,37 @@ class LayerGradients:
             self._known = Known(lost=lost)
             before = len(lost)
             self._probe(few)
-            if len(lost) == before:
-                found = self._compute(few)
-                assert found is not None
+            found = self._compute(few) if len(lost) == before else None
+            if found is not None and len(lost) == before:
+                self._judge(few, found, lost)
                 if len(lost) == before:
-                    wrong = mismatches(self.network.module, self.selection, few.inputs, found)
-                    self._judge(wrong, lost)
-            if len(lost) == before:
-                break
-        self.notes = [
-            f"{name} {reason}; its gradient is computed sample by sample" for name, reason in lost.items()
+                    break
+        unused = [
+            name for name, part in zip(self.selection, found.parts, strict=True) if isinstance(part, Zero)
         ]
+        if len(unused) == len(self.selection):
+            raise GradientError(
+                "no sample's loss depends on any of the selected parameters",
+                place=unused[0],
+                hint="select layers that the network uses, in `gradients.layers`",
+            )
+        self.notes = [
+            f"{name} {why}; its gradient is computed sample by sample" for name, why in lost.items()
+        ]
+        self.notes += [f"{name}: no sample's loss depends on it; its gradient is zero" for name in unused]
 
-    def _judge(self, wrong: Mapping[str, str], lost: dict[str, str]) -> None:
+    def _judge(self, few: Batch, found: GradientBatch, lost: dict[str, str]) -> None:
+        """Compare with one backward pass a sample; parameters that differ are lost to the rules."""
+        self._check_loss(found)
+        for name, part in reversed(list(zip(self.selection, found.parts, strict=True))):
+            if found.residual.isfinite().all() and not part.sums((2,))[2].isfinite().any():
+                raise GradientError(
+                    "the gradients of all samples overflow",
+                    place=name,
+                    found=f"no finite gradient among {len(found)} samples, in {str(found.logits.dtype)[6:]}",
+                    hint="check the checkpoint, or load the weights in float32",
+                )
+        wrong = mismatches(self.network.module, self.selection, few.inputs, found)
         for name, how in wrong.items():
             if name in lost:
                 raise GradientError(
@@ -198,6 +222,18 @@ class LayerGradients:
                     hint="leave it out of `gradients.layers`",
                 )
             lost[name] = "is read in a way that is not seen"
+
+    def _check_loss(self, found: GradientBatch) -> None:
+        logits, labels = found.logits, found.labels
+        together = self.loss.residual(logits, labels)
+        alone = [self.loss.residual(logits[i : i + 1], labels[i : i + 1]) for i in range(len(found))]
+        if not torch.allclose(torch.cat(alone), together, rtol=1e-3, atol=1e-5, equal_nan=True):
+            options = self.loss.options
+            raise GradientError(
+                "the loss of a sample depends on the other samples of its batch",
+                place=f"loss.factory {options.factory}" if options.factory else f"loss {options.name}",
+                expected="one loss a sample, from that sample's logits and label alone",
+            )
 
     def _probe(self, batch: Batch) -> None:
         """Send back one sample's residual at a time, and see where it arrives."""

@@ -53,7 +53,7 @@ def mean_gradient(batches: Iterable[GradientBatch]) -> Float[Tensor, " p"] | Non
         found = combined(batch, ones)
         total = found if total is None else total.add_(found)
         count += len(batch)
-    return None if total is None else total / max(1, count)
+    return None if total is None or not count else total / count
 
 
 def spread(values: Float[Tensor, " l"], sizes: Sequence[int]) -> Float[Tensor, " p"]:

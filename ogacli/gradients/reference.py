@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ogacli.gradients.batch import GradientBatch
-from ogacli.models.network import call
+from ogacli.models.answers import call
 
 _APART = 1e-2
 """Relative difference of a parameter's gradient norm that rounding cannot explain."""

@@ -13,8 +13,9 @@ from torch.nn.parameter import is_lazy
 
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
+from ogacli.models.answers import call
 from ogacli.models.checkpoints import head_outputs, put_weights, read_weights
-from ogacli.models.network import Model, Network, call
+from ogacli.models.network import Model, Network
 from ogacli.options import Location, Options
 from ogacli.registry import Registry
 

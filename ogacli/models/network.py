@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ogacli.data import Batch
-from ogacli.errors import GradientError
+from ogacli.models.answers import call, first_logits
 from ogacli.models.checks import check_answers, check_layers, in_evaluation
 from ogacli.models.head import as_rows, by_name, find_head, name_of, read_by, recorded
 from ogacli.models.quick import compile_network, quickened
@@ -133,58 +133,3 @@ class Network:
             logits = first_logits(self.module, batch, self.classes)
         check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
         return find_head(self.module, calls, logits, self._named)
-
-
-def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k"]:
-    """The logits of a batch, with words for what may be wrong with a network that is used first.
-
-    Args:
-        module: The network.
-        batch: Samples, on its device.
-        outputs: How many logits they need.
-
-    Raises:
-        GradientError: It cannot take these inputs, or does not return logits that fit the labels.
-    """
-    name = type(module).__name__
-    try:
-        logits = call(module, batch.inputs)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise GradientError(
-            "the network cannot be called with these samples",
-            place=name,
-            found=f"inputs {_described(batch.inputs)}; {str(error).splitlines()[0]}",
-            expected="inputs of the shape and type that it was made for",
-            hint="check `model` and the inputs that `data` makes",
-        ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch.labels):
-        raise GradientError(
-            "the network does not return logits",
-            place=name,
-            found=list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__,
-            expected=f"a tensor [{len(batch.labels)}, classes]",
-        )
-    k = logits.shape[1]
-    if k < outputs:
-        raise GradientError(
-            "more classes in the data than the model has outputs",
-            place=name,
-            found=f"{k} outputs",
-            expected=f"at least {outputs}, as in the data",
-            hint="load the model that was trained on this data, or check the label column",
-        )
-    return logits
-
-
-def call(module: nn.Module, inputs: Any) -> Any:
-    """Call a network with a tensor, or with a mapping as keyword arguments."""
-    output = module(**inputs) if isinstance(inputs, dict) else module(inputs)
-    return getattr(output, "logits", output)
-
-
-def _described(inputs: Any) -> str:
-    if isinstance(inputs, dict):
-        return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
-    return f"{list(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ogacli.errors import GradientError
+from ogacli.models.answers import call
 
 _TOLERANCE = 1e-5
 """Largest difference of the logits, as a share of the largest logit."""
@@ -35,9 +36,9 @@ def quickened(module: nn.Module, inputs: Any) -> nn.Module:
         if candidate is None:
             continue
         try:
-            last = copy.deepcopy(candidate).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            last = copy.deepcopy(candidate).to(memory_format=torch.channels_last)
             if agree(_logits(last, inputs), expected):
-                return last  # type: ignore[no-any-return]
+                return last
         except (RuntimeError, TypeError):
             continue
     return module
@@ -51,7 +52,7 @@ def compile_network(module: nn.Module, inputs: Any) -> Callable[..., Any]:
     """
     expected = _logits(module, inputs)
     try:
-        found: nn.Module = torch.compile(module)
+        found: Callable[..., Any] = torch.compile(module)
         same = agree(_logits(found, inputs), expected)
     except Exception as error:
         raise GradientError(
@@ -73,9 +74,7 @@ def agree(found: Tensor, expected: Tensor) -> bool:
     return bool(((found - expected).abs().max() <= _TOLERANCE * scale).item())
 
 
-def _logits(module: nn.Module, inputs: Any) -> Tensor:
-    from ogacli.models.network import call
-
+def _logits(module: Callable[..., Any], inputs: Any) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = call(module, inputs)
         return logits.float()

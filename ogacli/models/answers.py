@@ -1,0 +1,69 @@
+"""A network's answer to a batch: how it is called, and what may be wrong with it the first time.
+
+In: a module and inputs. Out: logits [b, k].
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ogacli.data import Batch
+from ogacli.errors import GradientError
+
+
+def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k"]:
+    """The logits of a batch, with words for what may be wrong with a network that is used first.
+
+    Args:
+        module: The network.
+        batch: Samples, on its device.
+        outputs: How many logits they need.
+
+    Raises:
+        GradientError: It cannot take these inputs, or does not return logits that fit the labels.
+    """
+    name = type(module).__name__
+    try:
+        logits = call(module, batch.inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise GradientError(
+            "the network cannot be called with these samples",
+            place=name,
+            found=f"inputs {_described(batch.inputs)}; {str(error).splitlines()[0]}",
+            expected="inputs of the shape and type that it was made for",
+            hint="check `model` and the inputs that `data` makes",
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch.labels):
+        raise GradientError(
+            "the network does not return logits",
+            place=name,
+            found=list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__,
+            expected=f"a tensor [{len(batch.labels)}, classes]",
+        )
+    k = logits.shape[1]
+    if k < outputs:
+        raise GradientError(
+            "more classes in the data than the model has outputs",
+            place=name,
+            found=f"{k} outputs",
+            expected=f"at least {outputs}, as in the data",
+            hint="load the model that was trained on this data, or check the label column",
+        )
+    return logits
+
+
+def call(module: Callable[..., Any], inputs: Any) -> Any:
+    """Call a network with a tensor, or with a mapping as keyword arguments."""
+    output = module(**inputs) if isinstance(inputs, dict) else module(inputs)
+    return getattr(output, "logits", output)
+
+
+def _described(inputs: Any) -> str:
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+    return f"{list(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"

@@ -1,0 +1,34 @@
+"""Seconds that a piece of work takes by itself, without what it waits for."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Runs while the ``with`` block does, as often as it is entered."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        """Seconds so far."""
+        self._began = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.total += time.perf_counter() - self._began
+
+    def without(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items; the time that each takes to come is not counted."""
+        coming = iter(items)
+        while True:
+            began = time.perf_counter()
+            item = next(coming, None)
+            self.total -= time.perf_counter() - began
+            if item is None:
+                return
+            yield item
