@@ -101,6 +101,8 @@ def _override(document: Document, override: str) -> None:
         target = _opened(target, key)
     key.append(_step(target, parts[-1], place))
     target[key[-1]] = value
+    for depth in range(1, len(key)):
+        document.lines.setdefault(tuple(key[:depth]), "--set")  # sections that only this makes
     document.replaced(tuple(key), "--set")
 
 

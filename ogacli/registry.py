@@ -6,7 +6,6 @@ join in by an entry point: group ``ogacli.detectors`` (the package's name), entr
 """
 
 import pkgutil
-from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module, metadata
 from typing import Generic, TypeVar
@@ -31,8 +30,10 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All names, sorted; imports every module of the package."""
-        for name in self._modules():
-            import_module(name)
+        for module in pkgutil.iter_modules(import_module(self.package).__path__):
+            import_module(f"{self.package}.{module.name}")
+        for entry in metadata.entry_points(group=self.package):
+            _import_entry(entry)
         return sorted(self._found)
 
     def get(self, name: str) -> T:
@@ -51,11 +52,18 @@ class Registry(Generic[T]):
                 )
         return self._found[name]
 
-    def _modules(self) -> Iterator[str]:
-        for module in pkgutil.iter_modules(import_module(self.package).__path__):
-            yield f"{self.package}.{module.name}"
-        for entry in metadata.entry_points(group=self.package):
-            yield entry.value
+
+def _import_entry(entry: metadata.EntryPoint) -> None:
+    try:
+        import_module(entry.value)
+    except Exception as error:  # the code is not ours: anything may be wrong with it
+        name = entry.dist.name if entry.dist else entry.value
+        raise ConfigError(
+            "the plug-in cannot be imported",
+            place=entry.value,
+            found=f"{type(error).__name__}: {error}",
+            hint=f"mend or uninstall the distribution {name}",
+        ) from error
 
 
 def type_name(thing: object) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # reading a run needs no torch
 
 _PREVIEWS = 100
 """Samples that the run directory holds a picture or text of."""
+_REPEATED = ("label", "reason", "suggested_label", "status", "truth")
+"""Columns of few values. A dictionary of the others would take longer, and memory that grows with n."""
 
 SCORE_COLUMNS = (
     "id",
@@ -176,7 +178,9 @@ def write_run(
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    pa.parquet.write_table(scores_table(verdict, samples), folder / "scores.parquet")
+    table = scores_table(verdict, samples)
+    repeated = [name for name in _REPEATED if name in table.column_names]
+    pa.parquet.write_table(table, folder / "scores.parquet", use_dictionary=repeated)
     pa.parquet.write_table(_previews(verdict, samples), folder / "previews.parquet")
 
 

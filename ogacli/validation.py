@@ -5,7 +5,7 @@ In: the section, the model, and what computes gradients. Out: the mean validatio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -60,7 +60,7 @@ def mean_validation_gradient(
     *,
     batch_size: int,
     device: torch.device,
-    workers: int | str,
+    workers: int | Literal["auto"],
     progress: Progress,
 ) -> Float[Tensor, " p"]:
     """The mean gradient of the samples that can be read and whose gradient is finite.

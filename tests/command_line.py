@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["ogacli.cli", "ogacli.scan", "ogacli.train", "ogacli.verify", "ogacli.gate"])
+_PROCESSES.set_forkserver_preload(
+    ["ogacli.cli", "ogacli.scan", "ogacli.train", "ogacli.verify", "ogacli.gate"]
+)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
 """Gradients of several shapes, as batches that were never near a network."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain
 
 
-def dense_batch(values: Tensor, labels: Tensor | None = None) -> GradientBatch:
+def dense_batch(
+    values: Tensor, labels: Tensor | None = None, logits: Tensor | None = None
+) -> GradientBatch:
     """Gradients that are known outright."""
     n = len(values)
     given = torch.zeros(n, dtype=torch.int64) if labels is None else labels
-    return GradientBatch(torch.arange(n), given, values, values, None, [Plain(values)])
+    said = values if logits is None else logits
+    losses = F.cross_entropy(said, given, reduction="none")
+    return GradientBatch(torch.arange(n), given, said, values, None, [Plain(values)], losses=losses)
 
 
 def head_batch(n: int, k: int = 10, h: int = 64, seed: int = 0) -> GradientBatch:
@@ -32,4 +37,5 @@ def head_batch(n: int, k: int = 10, h: int = 64, seed: int = 0) -> GradientBatch
     residual = logits.softmax(1)
     residual[torch.arange(n), labels] -= 1
     parts = [Outer(features, residual, bias=True)]
-    return GradientBatch(torch.arange(n), labels, logits, residual, features, parts)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return GradientBatch(torch.arange(n), labels, logits, residual, features, parts, losses=losses)

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from ogacli import data, detectors, models
 from ogacli.budget import Budget
-from ogacli.config import Config, load_config, parse_config
+from ogacli.config import _PLAIN, Config, load_config, parse_config
 from ogacli.errors import ConfigError
-from ogacli.gradients import GradientOptions
-from ogacli.losses import LossOptions
 from ogacli.options import Options
-from ogacli.train import TrainOptions
-from ogacli.verify import VerifyOptions
 
 PLAIN = """\
 data: {source: digits}
@@ -69,7 +65,10 @@ def test_words_stand_for_sections():
 
 
 def test_an_empty_section_is_a_missing_one():
-    assert parse_config(PLAIN + "gradients:\nloss:\ntrain:\ndetector:\n").resolved == parse_config(PLAIN).resolved
+    assert (
+        parse_config(PLAIN + "gradients:\nloss:\ntrain:\ndetector:\n").resolved
+        == parse_config(PLAIN).resolved
+    )
 
 
 @pytest.mark.parametrize("section", ["gradients", "loss", "train", "verify"])
@@ -95,7 +94,7 @@ gradients:
   batch_size: 0
 detector:
   - {name: isolation_forest, trees: many}
-  - {name: l3}
+  - {name: isolated_forest}
 budget: 150%
 lost: mse
 train: {epochs: 0, schedule: linear}
@@ -103,23 +102,25 @@ verify:
   test: {sauce: digits}
 output: [a]
 """
-    assert told(text) == [
-        "c.yaml:14: lost: unknown key; did you mean 'loss'?",
-        "c.yaml:3: data.splt: unknown key; did you mean 'split'?",
-        "c.yaml:4: data.limit.count: missing",
-        "c.yaml:4: data.limit.cout: unknown key; did you mean 'count'?",
-        "c.yaml:5: data.flip: not a valid value",
-        "c.yaml:6: model.source: unknown model source 'mlpp'; did you mean 'mlp'?",
-        "c.yaml:17: verify.test.source: missing",
-        "c.yaml:8: gradients.layrs: unknown key; did you mean 'layers'?",
-        "c.yaml:9: gradients.batch_size: not a valid value",
-        "c.yaml:15: train.epochs: not a valid value",
-        "c.yaml:15: train.schedule: not a valid value",
-        "c.yaml:11: detector[0].trees: not a valid value",
-        "c.yaml:12: detector[1].name: unknown detector 'l3'; did you mean 'l1'?",
-        "c.yaml:13: budget: not a budget",
-        "c.yaml:18: output: not a path",
-    ] or sorted(told(text)) == sorted(set(told(text)))
+    assert sorted(told(text)) == sorted(
+        [
+            "c.yaml:14: lost: unknown key; did you mean 'loss'?",
+            "c.yaml:3: data.splt: unknown key; did you mean 'split'?",
+            "c.yaml:4: data.limit.count: missing",
+            "c.yaml:4: data.limit.cout: unknown key; did you mean 'count'?",
+            "c.yaml:5: data.flip: not a valid value",
+            "c.yaml:6: model.source: unknown model source 'mlpp'; did you mean 'mlp'?",
+            "c.yaml:17: verify.test.source: missing",
+            "c.yaml:8: gradients.layrs: unknown key; did you mean 'layers'?",
+            "c.yaml:9: gradients.batch_size: not a valid value",
+            "c.yaml:15: train.epochs: not a valid value",
+            "c.yaml:15: train.schedule: not a valid value",
+            "c.yaml:11: detector[0].trees: not a valid value",
+            "c.yaml:12: detector[1].name: unknown detector 'isolated_forest'; did you mean 'isolation_forest'?",
+            "c.yaml:13: budget: not a budget",
+            "c.yaml:18: output: not a path",
+        ]
+    )
 
 
 def test_what_was_found_and_expected_is_told():
@@ -132,7 +133,10 @@ def test_what_was_found_and_expected_is_told():
 
 def test_missing_sections():
     assert told("budget: 3") == ["c.yaml: data: missing", "c.yaml: model: missing"]
-    assert told("data: {}\nmodel: {}") == ["c.yaml:1: data.source: missing", "c.yaml:2: model.source: missing"]
+    assert told("data: {}\nmodel: {}") == [
+        "c.yaml:1: data.source: missing",
+        "c.yaml:2: model.source: missing",
+    ]
     assert "one of arrays, digits," in message("data: {}\nmodel: mlp")
     assert told("data: {source: table}\nmodel: mlp") == [
         "c.yaml:1: data.path: missing",
@@ -209,7 +213,11 @@ def test_a_file_that_is_not_there(tmp_path):
         ("loss=mse", ("loss", "name"), "mse"),
         ("loss.label_smoothing=0.1", ("loss", "label_smoothing"), 0.1),
         ("model={source: logistic}", ("model", "source"), "logistic"),
-        ("model.checkpoint=null", ("model",), {"source": "mlp", "hidden": [8], "activation": "relu", "dropout": 0.0}),
+        (
+            "model.checkpoint=null",
+            ("model",),
+            {"source": "mlp", "hidden": [8], "activation": "relu", "dropout": 0.0},
+        ),
     ],
 )
 def test_set(override, path, expected):
@@ -224,7 +232,13 @@ def test_set_reaches_into_lists_and_words():
     text = "data: digits\nmodel: mlp\ndetector: [l2, isolation_forest]\nverify: {test: digits}\n"
     config = parse_config(
         text,
-        ["data.split=train", "model.hidden=[3]", "detector.1.trees=7", "verify.test.split=test", "detector.0=l1"],
+        [
+            "data.split=train",
+            "model.hidden=[3]",
+            "detector.1.trees=7",
+            "verify.test.split=test",
+            "detector.0=l1",
+        ],
     )
     assert config.data.split == "train"
     assert config.model.hidden == (3,)
@@ -259,7 +273,7 @@ def test_a_section_can_be_taken_out():
     ],
 )
 def test_wrong_overrides(override, expected):
-    assert message(PLAIN, override).startswith(expected) or expected in message(PLAIN, override)
+    assert message(PLAIN, override).startswith(expected)
 
 
 def test_problems_of_several_overrides_are_told_together():
@@ -351,7 +365,8 @@ ROUND_TRIPS = [
     PLAIN + "budget: 1.0\n",
     PLAIN + "budget: 1\n",
     PLAIN + "budget: 1e-05\n",
-    PLAIN + "detector: [l1, {name: isolation_forest, seed: 3}]\nloss: {name: cross_entropy, label_smoothing: .1}\n",
+    PLAIN
+    + "detector: [l1, {name: isolation_forest, seed: 3}]\nloss: {name: cross_entropy, label_smoothing: .1}\n",
     "data: {source: digits, limit: 5, flip: 0.1, manifest: m.csv, workers: 2}\nmodel: logistic\n",
     "data: {source: digits, limit: {count: 5}}\nmodel: {source: mlp, checkpoint: w.pt, head: head}\n",
     "data: {source: table, path: t.csv, label: [a, b], id: i, features: [x]}\nmodel: {source: mlp}\n"
@@ -368,7 +383,7 @@ ROUND_TRIPS = [
 def test_the_resolved_config_reads_as_itself(text, tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     config = load_config(tmp_path / "c.yaml")
-    found = again(config, tmp_path / "elsewhere" if False else tmp_path / "run")
+    found = again(config, tmp_path / "run")
     assert found.resolved == config.resolved
     for name in ("data", "model", "gradients", "loss", "detectors", "budget", "train", "verify", "test"):
         assert getattr(found, name) == getattr(config, name), name
@@ -398,7 +413,7 @@ def test_any_value_survives(tmp_path_factory, budget, rate, seed, text):
 
 
 def option_classes() -> list[type[Options]]:
-    found: list[type[Options]] = [GradientOptions, LossOptions, TrainOptions, VerifyOptions]
+    found = list(_PLAIN.values())
     for registry in (data.sources, models.sources, detectors.detectors):
         found += [registry.get(name) for name in registry.names()]
     return found
@@ -429,5 +444,7 @@ def test_options_cannot_be_changed():
 
 def test_messages_name_no_python_types():
     """A user writes YAML and need not know how it is checked."""
-    found = message(PLAIN + "train: {epochs: x}\ngradients: {device: 3}\ndetector: {name: l2, per_class: 7}\n")
+    found = message(
+        PLAIN + "train: {epochs: x}\ngradients: {device: 3}\ndetector: {name: l2, per_class: 7}\n"
+    )
     assert not re.search(r"pydantic|str_type|int_parsing|BaseModel|https?://", found)

@@ -21,7 +21,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.run import Run
 from ogacli.scan import plan, scan
 from reference import head_gradients, isolation_score, nested, norm
-from small_scans import H, K, N, WIDTH, Place, contents, make_place
+from small_scans import WIDTH, H, K, N, Place, contents, make_place
 
 FOREST = {"name": "isolation_forest", "trees": 12, "subsample": 32, "seed": 0}
 SAME = ("config.yaml", "provenance.json", "scores.parquet", "summary.json", "report.html", "previews.parquet")
@@ -67,7 +67,9 @@ def test_the_isolation_forest_is_a_walk_of_the_dense_gradients(place, monkeypatc
     run = scanned(place, "out", f"detector={json.dumps(FOREST)}")
     forest = made[0].forest
     trees = [nested(forest, root) for root in range(FOREST["trees"])]
-    expected = [isolation_score(trees, [FOREST["subsample"]] * len(trees), g) for g in gradients(place).tolist()]
+    expected = [
+        isolation_score(trees, [FOREST["subsample"]] * len(trees), g) for g in gradients(place).tolist()
+    ]
     np.testing.assert_allclose(scores(run), expected, rtol=0, atol=1e-6)
     assert run.summary.parameters == (WIDTH + 1) * K
 
@@ -91,7 +93,9 @@ def test_several_classes_a_sample(place):
     y = np.random.default_rng(3).integers(0, 2, (N, K))
     y[0] = 0
     place.write(y=y)
-    place.write_config(loss="bce_with_logits", data={"source": "arrays", "path": "data.npz", "x": "x", "y": "y"})
+    place.write_config(
+        loss="bce_with_logits", data={"source": "arrays", "path": "data.npz", "x": "x", "y": "y"}
+    )
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum")
@@ -141,7 +145,8 @@ def test_precomputed_without_features_is_the_residual(place):
     logits = np.random.default_rng(1).normal(size=(N, K)).astype(np.float32)
     np.save(place.folder / "z.npy", logits)
     place.write_config(
-        model={"source": "precomputed", "logits": "z.npy"}, data={"source": "arrays", "path": "data.npz", "y": "y"}
+        model={"source": "precomputed", "logits": "z.npy"},
+        data={"source": "arrays", "path": "data.npz", "y": "y"},
     )
     run = scanned(place, "out")
     residual = torch.tensor(logits).softmax(1) - F.one_hot(torch.tensor(place.arrays["y"]), K)

@@ -111,7 +111,9 @@ def test_positions_are_those_of_the_source(place, tmp_path):
     assert kept.max() > 40
 
 
-@pytest.mark.parametrize(("budget", "dropped"), [("0.25", 30), ("7", 7), ("0", 0), ("50%", 59), ("auto", None)])
+@pytest.mark.parametrize(
+    ("budget", "dropped"), [("0.25", 30), ("7", 7), ("0", 0), ("50%", 59), ("auto", None)]
+)
 def test_another_budget(run, budget, dropped):
     table = manifest_table(run, budget=Budget.parse(budget))
     rows = run.scores.to_pylist()

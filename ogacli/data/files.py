@@ -19,6 +19,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from ogacli.data.samples import Unreadable
+from ogacli.data.zip_directory import read_directory
 from ogacli.errors import DataError
 
 Content = bytes | Unreadable
@@ -119,25 +120,23 @@ class Folder:
 class Archive:
     """Files in a zip archive, here or behind a URL.
 
-    The archive's directory is kept as a few flat arrays, sorted by name: a few dozen bytes a file, where
-    ``zipfile`` keeps half a kilobyte in every worker process. One file is one read.
+    The archive's directory is kept as flat arrays, sorted by name: a few dozen bytes a file, where ``zipfile``
+    keeps half a kilobyte in every worker process. One file is one read.
     """
 
     def __init__(self, location: str, folder: str = "") -> None:
         self.location = location
         self.folder = f"{folder}/" if folder else ""
         try:
-            with fsspec.open(location, "rb") as file, zipfile.ZipFile(file) as archive:
-                entries = sorted(archive.infolist(), key=lambda entry: entry.filename.encode())
+            with fsspec.open(location, "rb") as file:
+                directory = read_directory(file)
         except FileNotFoundError:
             raise DataError("no such archive", place=location, hint="check the path") from None
         except (zipfile.BadZipFile, OSError, ValueError, ImportError) as error:
             raise DataError("cannot be read as a zip archive", place=location, found=str(error)) from None
-        self._names = np.array([entry.filename.encode() for entry in entries], dtype="S")
-        if not entries:
+        if not len(directory.names):
             raise DataError("the archive is empty", place=location)
-        columns = [(e.header_offset, e.compress_size, e.CRC, _method(e)) for e in entries]
-        self._entries = np.array(columns, dtype=np.int64)
+        self._names, self._entries = directory.names, directory.entries
 
     def names(self) -> list[str]:
         """All members below the folder, without what macOS adds to its archives."""
@@ -164,8 +163,9 @@ class Archive:
 
     def signature(self, names: pa.StringArray) -> str:
         """Over names and the CRC of each file."""
-        places = self._find(names.to_pylist())
-        return _signature(names, np.where(places >= 0, self._entries[places, 2], -1).tolist())
+        parts = (names.slice(start, 65536).to_pylist() for start in range(0, len(names), 65536))
+        places = np.concatenate([self._find(part) for part in parts])
+        return _signature(names, np.where(places >= 0, self._entries[places, 2], -1))
 
     def path(self, name: str) -> Path | None:
         """Members of an archive are no files of their own."""
@@ -249,11 +249,6 @@ class Bucket:
         return fs, path
 
 
-def _method(entry: zipfile.ZipInfo) -> int:
-    encrypted = entry.flag_bits & 0x1
-    return -1 if encrypted else entry.compress_type
-
-
 def _contents(found: Sequence[Any]) -> Iterator[Content]:
     for content in found:
         yield content if isinstance(content, bytes) else _reason(content)
@@ -267,8 +262,8 @@ def _reason(error: Exception) -> Unreadable:
     return Unreadable(str(error) or type(error).__name__)
 
 
-def _signature(names: pa.StringArray, marks: Sequence[int]) -> str:
-    digest = hashlib.sha256(np.array(marks, dtype=np.int64).tobytes())
+def _signature(names: pa.StringArray, marks: Sequence[int] | Int64[np.ndarray, " n"]) -> str:
+    digest = hashlib.sha256(np.asarray(marks, dtype=np.int64).tobytes())
     for start in range(0, len(names), 65536):
         digest.update("\0".join(names.slice(start, 65536).to_pylist()).encode() + b"\0")
     return digest.hexdigest()

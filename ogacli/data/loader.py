@@ -33,7 +33,7 @@ def batches(
         workers: Processes that read; ``auto``: none for data in memory, one a core otherwise.
         pin: Put inputs in pinned memory, for transfers to a GPU that do not block.
     """
-    plan = [rows[start : start + batch_size].tolist() for start in range(0, len(rows), batch_size)]
+    plan = _Plan(rows, batch_size)
     count = worker_count(samples, workers) if len(plan) > 1 else 0
     ahead: dict[str, Any] = {"prefetch_factor": _AHEAD} if count else {}
     for found in DataLoader(
@@ -61,6 +61,21 @@ def worker_count(samples: Samples, workers: int | Literal["auto"]) -> int:
         return 0
     # Only Linux can say which cores this process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Plan:
+    """The rows of each batch, as lists that are made when their turn comes."""
+
+    def __init__(self, rows: Int64[Tensor, " m"], batch_size: int) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.rows[start : start + self.batch_size].tolist()
 
 
 class _Rows(Dataset[Batch | OgaError]):

@@ -16,6 +16,9 @@ from jaxtyping import Shaped
 from ogacli.errors import DataError
 from ogacli.tables import opened
 
+_TOGETHER = 128
+"""Rows that are read from one mapping: each may bring 64 kilobytes of its surroundings into memory."""
+
 
 @runtime_checkable
 class Rows(Protocol):
@@ -51,9 +54,16 @@ class MappedArray:
 
     def __getitem__(self, rows: Any, /) -> Shaped[np.ndarray, "..."]:
         """A copy of some rows."""
-        order: Any = "F" if self.fortran else "C"
-        whole = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)
-        return np.array(whole[rows])
+        if not isinstance(rows, np.ndarray):
+            return np.array(self._mapped()[rows])
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for start in range(0, len(rows), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            found[part] = self._mapped()[rows[part]]
+        return found
+
+    def _mapped(self) -> Shaped[np.ndarray, "..."]:
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F" if self.fortran else "C")
 
 
 def open_array(path: str, name: str | None = None) -> Rows:

@@ -109,80 +109,88 @@ class Forest:
         total = self.usual.sum()
         if total == 0:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
-        size = min(4096, max(1, _CHUNK // max(1, len(self._steps.threshold))))
+        size = max(1, _CHUNK // max(1, len(self._coordinate)))
         parts = (batch.select(slice(i, i + size)) for i in range(0, max(1, len(batch)), size))
         with one_thread():
             return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
 
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The path lengths of each sample, summed over the trees."""
-        steps = self._steps
-        values = batch.entries(steps.coordinate).t()
-        # As int8: torch compares into booleans, and converts from them, several times slower.
-        right = torch.gt(values, steps.threshold, out=values.new_empty(values.shape, dtype=torch.int8))
-        arrived = right.new_ones(len(self.usual), len(batch))
-        for level, origin in steps.levels:
-            arrived = arrived.index_select(0, origin)
-            went = right[level].mul_(arrived)
-            arrived = torch.cat([arrived.sub_(went), went])
-        return steps.start + (steps.rise @ right.float()).double().sum(0)
+        values = batch.entries(self._coordinate).t()
+        arrived = values.new_ones(len(self.usual), len(batch))
+        longer = values.new_zeros(2, len(batch))
+        for level in self._levels:
+            arrived = arrived.index_select(0, level.origin)
+            # 0 or 1, but as floats: torch is several times slower where booleans meet floats.
+            right = torch.gt(values[level.here], level.threshold, out=torch.empty_like(arrived)).mul_(arrived)
+            longer.addmm_(level.rise, right)
+            arrived = torch.cat([arrived.sub_(right), right])
+        return self._leftmost.sum() + longer.double().sum(0)
 
     @cached_property
-    def _steps(self) -> "_Steps":
-        return _Steps.of(self)
+    def _coordinate(self) -> Int64[Tensor, " inner"]:
+        return self.coordinate[self.left > 0]
+
+    @cached_property
+    def _leftmost(self) -> Float[Tensor, " trees"]:
+        """The path length of the leaf at the end of each tree's left children."""
+        return _left_ends(self)[: len(self.usual)]
+
+    @cached_property
+    def _levels(self) -> Sequence["_Level"]:
+        return _levels(self)
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
-    """A forest as scoring wants it: inner nodes only, and path lengths as sums over steps to the right.
+class _Level:
+    """The inner nodes of all trees at one depth, as scoring wants them.
 
-    Give an inner node the path length of the leaf at the end of its left children; a step to the left then
-    changes nothing, and a step to the right adds what this node's right child differs by.
+    Give an inner node the path length of the leaf at the end of its left children: a step to the left then
+    changes nothing, and a step to the right adds what the node's right child differs by.
     """
 
-    coordinate: Int64[Tensor, " inner"]
+    here: slice
+    """Which of all inner nodes these are."""
     threshold: Float[Tensor, "inner 1"]
-    levels: Sequence[tuple[slice, Int64[Tensor, " level"]]]
-    """The inner nodes of each level, and for each whose child it is: a left child has the parent's place in
-    the level above, a right child that plus the level's size; a root the number of its tree."""
-    start: Tensor
-    """The sum over the roots."""
+    origin: Int64[Tensor, " inner"]
+    """Whose child each is: a left child has its parent's place in the level above, a right child that plus
+    the size of the level above; a root has the number of its tree."""
     rise: Float[Tensor, "2 inner"]
     """What a step to the right adds, in coarse multiples and the rest in fine ones: float32 sums of either
     are exact in whatever order they are taken, so that scores do not depend on the batch size."""
 
-    @classmethod
-    def of(cls, forest: Forest) -> "_Steps":
-        left, depths = forest.left, forest.depths()
-        inner = (left > 0).nonzero()[:, 0]
-        last = torch.arange(len(left), device=left.device)
-        for _ in range(int(depths.max())):
-            last = torch.where(left[last] > 0, left[last], last)
-        path = forest.path[last]
-        rise = path[left[inner] + 1] - path[left[inner]]
+
+def _levels(forest: Forest) -> list[_Level]:
+    left, depths, path = forest.left, forest.depths(), _left_ends(forest)
+    origin = torch.arange(len(left), device=left.device)
+    levels: list[_Level] = []
+    begin = 0
+    for depth in range(int(depths.max())):
+        inner = ((left > 0) & (depths == depth)).nonzero()[:, 0]
+        children = left[inner]
+        rise = path[children + 1] - path[children]
         coarse = (rise * 2**6).round() / 2**6
         fine = ((rise - coarse) * 2**18).round() / 2**18
-        return cls(
-            coordinate=forest.coordinate[inner],
-            threshold=forest.threshold[inner, None],
-            levels=_levels(left, depths, inner),
-            start=path[: len(forest.usual)].sum(),
-            rise=torch.stack([coarse, fine]).float(),
+        levels.append(
+            _Level(
+                here=slice(begin, begin + len(inner)),
+                threshold=forest.threshold[inner, None],
+                origin=origin[inner],
+                rise=torch.stack([coarse, fine]).float(),
+            )
         )
-
-
-def _levels(left: Tensor, depths: Tensor, inner: Tensor) -> list[tuple[slice, Tensor]]:
-    origin = torch.arange(len(left), device=left.device)
-    levels = []
-    begin = 0
-    for size in depths[inner].bincount().tolist():
-        level = slice(begin, begin + size)
-        levels.append((level, origin[inner[level]]))
-        place = torch.arange(size, device=left.device)
-        origin[left[inner[level]]] = place
-        origin[left[inner[level]] + 1] = place + size
-        begin += size
+        place = torch.arange(len(inner), device=left.device)
+        begin += len(inner)
+        origin[children], origin[children + 1] = place, place + len(inner)
     return levels
+
+
+def _left_ends(forest: Forest) -> Float[Tensor, " nodes"]:
+    """For each node the path length of the leaf at the end of its left children."""
+    end = torch.arange(len(forest.left), device=forest.left.device)
+    for _ in range(int(forest.depths().max())):
+        end = torch.where(forest.left[end] > 0, forest.left[end], end)
+    return forest.path[end]
 
 
 def _exp2(x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

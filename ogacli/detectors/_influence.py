@@ -3,8 +3,8 @@
 In: gradients of training samples, and either the mean gradient v of samples that are known to be good, or
 nothing (self-influence, v = g). Out: a score; **higher = more harmful**, so against a mean gradient it is
 minus the inner product. The curvature is the empirical Fisher matrix of the samples that are fitted, one
-block a parameter: G = 1/m sum_i g_i g_i', with damping as in Kwon et al. (ICLR 2024, arXiv 2310.00902),
-section 3: lambda = damping * mean_i |g_i|^2 / p of the block.
+block a parameter: G = 1/m sum_i g_i g_i', with damping as in Kwon et al. (ICLR 2024, arXiv 2310.00902):
+lambda = damping * mean_i |g_i|^2 / p of the block.
 """
 
 from abc import abstractmethod
@@ -84,7 +84,8 @@ class Curvature:
         Raises:
             DataError: There is no sample.
         """
-        total, count, sizes = torch.zeros(1), 0, ()
+        total, count = torch.zeros(1), 0
+        sizes: tuple[int, ...] = ()
         for batch in batches:
             found = squares(batch).sum(0)
             total, count = found + (total if count else 0), count + len(batch)

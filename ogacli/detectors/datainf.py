@@ -1,7 +1,7 @@
 """DataInf: influence with an inverse curvature in closed form (Kwon et al., ICLR 2024, arXiv 2310.00902).
 
-The inverse of the mean of the matrices ``g_i g_i' + lambda`` is taken as the mean of their inverses, equation
-5 of the paper: A = 1/m sum_i (I - g_i g_i' / (lambda + |g_i|^2)) / lambda, block by block.
+The inverse of the mean of the matrices ``g_i g_i' + lambda`` is taken as the mean of their inverses, block by
+block: A = 1/m sum_i (I - g_i g_i' / (lambda + |g_i|^2)) / lambda.
 """
 
 from collections.abc import Iterable

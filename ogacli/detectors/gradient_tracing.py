@@ -1,6 +1,6 @@
 """Gradient tracing: how far a step on the sample would raise the loss elsewhere (TracIn with one checkpoint).
 
-Pruthi et al., NeurIPS 2020, arXiv 2002.08484, equation 1, without the learning rate: minus the inner product
+Pruthi et al., NeurIPS 2020, arXiv 2002.08484, without the learning rate: minus the inner product
 of the sample's gradient and the mean gradient that it is held against.
 """
 

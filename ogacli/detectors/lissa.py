@@ -1,7 +1,8 @@
-"""LiSSA: influence with an inverse curvature summed up step by step (Agarwal et al., JMLR 2017, arXiv 1602.03943).
+"""LiSSA: influence with an inverse curvature summed up step by step.
 
-The curvature is that of ``_influence``, with every fitted sample in every step, as in Kwon et al. (arXiv
-2310.00902); steps r <- v + (I - scale (G + lambda)) r, from r = v, and A v = scale * r.
+Agarwal et al., JMLR 2017, arXiv 1602.03943. The curvature is that of ``_influence``, with every fitted sample
+in every step, as in Kwon et al. (arXiv 2310.00902): r <- v + (I - scale (G + lambda)) r, from r = v, and then
+A v = scale * r.
 """
 
 from collections.abc import Iterable

@@ -9,7 +9,10 @@ from ogacli.detectors._unfitted import LabelQualityOptions
 
 @detectors.register
 class NormalizedMargin(LabelQualityOptions):
-    """Score = (1 + highest probability of another label - that of the given one) / 2 (Northcutt et al., 2021)."""
+    """Score = (1 + highest probability of another label - that of the given one) / 2.
+
+    Northcutt et al., JAIR 2021, arXiv 1911.00068.
+    """
 
     def suspicion(
         self, logs: Float[Tensor, "b k"], given: Float[Tensor, " b"], others: Float[Tensor, "b k"]

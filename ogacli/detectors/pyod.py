@@ -31,14 +31,15 @@ class PyOD(DetectorOptions):
 
     model: str = "ECOD"
     """The detector's class in ``pyod.models``: ECOD, COPOD, HBOS, KNN, LOF, OCSVM, .. ECOD and COPOD rank the
-    samples of a batch among one another too: beyond ``fit_samples`` their scores vary a little with the batch."""
+    samples of a batch among one another too: beyond ``fit_samples`` their scores vary a little with the
+    batch size."""
     projection: Annotated[int, Field(ge=1)] = 512
     """Dimensions that the gradients are projected to; gradients with no more coordinates are taken whole."""
     fit_samples: Annotated[int, Field(ge=2)] = 10_000
     """How many samples it is fitted to, at most."""
     seed: int = 0
     """Of the projection, the choice of samples, and the detector's own ``random_state``."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the class, such as ``{n_neighbors: 20}``."""
 
     def detector(self) -> "Projected":

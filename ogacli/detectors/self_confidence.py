@@ -9,7 +9,7 @@ from ogacli.detectors._unfitted import LabelQualityOptions
 
 @detectors.register
 class SelfConfidence(LabelQualityOptions):
-    """Score = 1 - the model's probability of the given label (Northcutt et al., JAIR 2021)."""
+    """Score = 1 - the model's probability of the given label (arXiv 1911.00068)."""
 
     def suspicion(
         self, logs: Float[Tensor, "b k"], given: Float[Tensor, " b"], others: Float[Tensor, "b k"]

@@ -183,9 +183,16 @@ class LayerGradients:
             self._probe(few)
             found = self._compute(few) if len(lost) == before else None
             if found is not None and len(lost) == before:
+                unused = self._unused(found)
                 self._judge(few, found, lost)
                 if len(lost) == before:
                     break
+        self.notes = [
+            f"{name} {why}; its gradient is computed sample by sample" for name, why in lost.items()
+        ]
+        self.notes += [f"{name}: no sample's loss depends on it; its gradient is zero" for name in unused]
+
+    def _unused(self, found: GradientBatch) -> list[str]:
         unused = [
             name for name, part in zip(self.selection, found.parts, strict=True) if isinstance(part, Zero)
         ]
@@ -195,10 +202,7 @@ class LayerGradients:
                 place=unused[0],
                 hint="select layers that the network uses, in `gradients.layers`",
             )
-        self.notes = [
-            f"{name} {why}; its gradient is computed sample by sample" for name, why in lost.items()
-        ]
-        self.notes += [f"{name}: no sample's loss depends on it; its gradient is zero" for name in unused]
+        return unused
 
     def _judge(self, few: Batch, found: GradientBatch, lost: dict[str, str]) -> None:
         """Compare with one backward pass a sample; parameters that differ are lost to the rules."""
@@ -211,7 +215,20 @@ class LayerGradients:
                     found=f"no finite gradient among {len(found)} samples, in {str(found.logits.dtype)[6:]}",
                     hint="check the checkpoint, or load the weights in float32",
                 )
-        wrong = mismatches(self.network.module, self.selection, few.inputs, found)
+        assert self._known is not None
+        try:
+            wrong = mismatches(self.network.module, self.selection, few.inputs, found)
+        except RuntimeError as error:
+            changed = [self._known.calls[index] for index in self._known.changed]
+            if not changed:
+                raise
+            read = {key for call in changed for key in call[1:]}
+            raise GradientError(
+                "a layer's input is changed in place after the layer has read it",
+                place=next((name for name, p in self.selection.items() if id(p) in read), "gradients.layers"),
+                found=str(error).splitlines()[0],
+                hint="write `x = x + y` for `x += y` in the network's code, as training would ask for too",
+            ) from None
         for name, how in wrong.items():
             if name in lost:
                 raise GradientError(

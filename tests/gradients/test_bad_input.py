@@ -14,7 +14,7 @@ from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
 from ogacli.losses import LossOptions
 from ogacli.models import Network
-from tests.gradients.one_by_one import K, Classifier, check, computed, labels_of, seeded
+from tests.gradients.one_by_one import Classifier, K, check, computed, labels_of, seeded
 
 
 def inputs(*shape: int) -> Tensor:
@@ -58,14 +58,27 @@ def test_samples_that_see_each_other_are_refused() -> None:
         computed(Classifier(body, 4), inputs(4, 4), labels_of(4))
 
 
-def test_an_input_that_is_changed_after_it_was_read_is_copied() -> None:
+def test_an_input_that_is_changed_after_it_was_read_is_refused() -> None:
     def function(self: Applies, x: Tensor) -> Tensor:
         x = x * 2
         found = self.linear(x)
         x += 1
         return torch.tanh(found + x)
 
-    check(Classifier(Applies(function), 4), inputs(4, 3, 4), layers=["*.linear.*", "head.*"])
+    with pytest.raises(GradientError, match=r"body\.linear\.weight: a layer's input is changed in place"):
+        computed(Classifier(Applies(function), 4), inputs(4, 3, 4), labels_of(4), ["*.linear.*", "head.*"])
+
+
+def test_a_change_that_does_not_matter_is_none() -> None:
+    """Autograd does not need the input of a sum, or of a layer whose bias alone is selected."""
+
+    def function(self: Applies, x: Tensor) -> Tensor:
+        x = x * 2
+        found = self.linear(x)
+        x += 1
+        return torch.tanh(found + x)
+
+    check(Classifier(Applies(function), 4), inputs(4, 3, 4), layers=["*.linear.bias", "head.*"])
 
 
 def test_parameters_that_no_loss_depends_on_are_zero_and_told() -> None:
@@ -115,7 +128,7 @@ def test_gradients_that_overflow_name_the_layer() -> None:
             return d * torch.inf
 
     body = Applies(lambda self, x: Steep.apply(self.linear(x)))
-    with pytest.raises(GradientError, match=r"body\.linear\.weight: the gradients of all samples overflow"):
+    with pytest.raises(GradientError, match=r"body\.linear\.bias: the gradients of all samples overflow"):
         computed(Classifier(body, 4), inputs(4, 4), labels_of(4), ["body.linear.*", "head.*"])
 
 
@@ -136,7 +149,11 @@ def test_a_network_that_takes_another_way_is_learnt_anew() -> None:
 
 
 def test_a_network_whose_way_depends_on_the_number_of_samples_is_refused() -> None:
-    body = Applies(lambda self, x: torch.tanh(self.unused(x) if len(x) > 5 else self.linear(x)))
+    def function(self: Applies, x: Tensor) -> Tensor:
+        found = self.linear(x) if len(x) > 5 else x @ self.linear.weight.T + self.linear.bias
+        return torch.tanh(found)
+
+    body = Applies(function)
     with pytest.raises(GradientError, match="takes one way for 3 samples and another for 7"):
         computed(Classifier(body, 4), inputs(7, 4), labels_of(7))
 

@@ -53,16 +53,18 @@ class Outer:
         return found
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """One product an entry."""
+        """One product an entry, made column by column: the samples of one coordinate are neighbours."""
         h = self.a.shape[1]
-        weights = self.d.shape[1] * h
-        inside = coords < weights
-        row = torch.where(inside, coords // h, coords - weights)
-        found = self.d.index_select(1, row)
-        if self.bias and not inside.all():
-            factor = self.a.index_select(1, torch.where(inside, coords % h, 0))
-            return found.mul_(torch.where(inside, factor, 1.0))
-        return found.mul_(self.a.index_select(1, coords % h))
+        row, column = coords // h, coords % h
+        if self.bias:
+            # A bias is a weight whose input is always 1.
+            weights = self.d.shape[1] * h
+            inside = coords < weights
+            row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, 0)
+        found = _columns(self.a, column)
+        if self.bias:
+            found.index_fill_(0, (~inside).nonzero()[:, 0], 1.0)
+        return found.mul_(_columns(self.d, row)).t()
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the weight's rows."""
@@ -161,6 +163,13 @@ class Positions:
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Positions":
         """The factors of some samples."""
         return Positions(self.a[index], self.d[index])
+
+
+def _columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[Tensor, "f b"]:
+    """Some columns, one after the other in memory: copied as wholes where many are asked for."""
+    if 4 * len(index) < values.shape[1]:
+        return values.index_select(1, index).t().contiguous()
+    return values.t().contiguous().index_select(0, index)
 
 
 def factors(a: Float[Tensor, "b ... h"], d: Float[Tensor, "b ... k"]) -> Outer | Positions:

@@ -1,0 +1,108 @@
+"""The directory of a zip archive, without an object for each of its files.
+
+In: an open archive. Out: the names, and where and how each file is stored, as flat arrays. The record layouts
+are those of PKWARE's APPNOTE 6.3, section 4.3, with the 64-bit ones.
+"""
+
+import os
+import struct
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+_END = struct.Struct("<4s4H2LH")
+"""Signature, two disks, two counts of files, size and offset of the directory, length of a comment."""
+_LOCATOR = struct.Struct("<4sLQL")
+"""Where the 64-bit end lies, which comes right before it."""
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+"""Signature, own size, two versions, two disks, two counts of files, size and offset of the directory."""
+_FILE = struct.Struct("<4s6H3L5H2L")
+"""Signature, two versions, flags, method, time, date; CRC, sizes packed and not; lengths of name, extra
+fields and comment, disk, two kinds of attributes, offset. Name, extra fields and comment follow."""
+_LONGEST_COMMENT = 1 << 16
+_UTF8, _ENCRYPTED = 0x800, 0x1
+_ELSEWHERE = 0xFFFFFFFF
+"""Stands where a number is too big and lies among the extra fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The files of an archive, sorted by name."""
+
+    names: Shaped[np.ndarray, " n"]
+    """In UTF-8, as bytes of one width."""
+    entries: Int64[np.ndarray, "n 4"]
+    """Offset of the local header, packed size, CRC, and method: -1 where the file is encrypted."""
+
+
+def read_directory(file: Any) -> Directory:
+    """Read it.
+
+    Args:
+        file: The archive, open for reading bytes, seekable.
+
+    Raises:
+        zipfile.BadZipFile: This is no zip archive, or its directory is damaged.
+    """
+    block, count, shift = _find(file)
+    names, entries, place = [], np.empty((count, 4), np.int64), 0
+    for i in range(count):
+        try:
+            found = _FILE.unpack_from(block, place)
+        except struct.error:
+            raise zipfile.BadZipFile("its directory is cut short") from None
+        signature, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, offset = found
+        if signature != b"PK\1\2":
+            raise zipfile.BadZipFile("its directory is damaged")
+        place += _FILE.size
+        name = block[place : place + lengths[0]]
+        names.append(name if flags & _UTF8 else name.decode("cp437").encode())
+        if _ELSEWHERE in (packed, offset):
+            extra = block[place + lengths[0] : place + lengths[0] + lengths[1]]
+            packed, offset = _long_numbers(extra, size, packed, offset)
+        entries[i] = offset + shift, packed, crc, -1 if flags & _ENCRYPTED else method
+        place += sum(lengths)
+    flat = np.array(names, dtype="S")
+    order = np.argsort(flat, kind="stable")
+    return Directory(flat[order], entries[order])
+
+
+def _find(file: Any) -> tuple[bytes, int, int]:
+    """The directory's bytes, how many files it has, and by how much its offsets must be shifted."""
+    length = file.seek(0, os.SEEK_END)
+    start = max(0, length - _END.size - _LONGEST_COMMENT - _LOCATOR.size - _END_64.size)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + _END.size:
+        raise zipfile.BadZipFile("File is not a zip file")
+    _, _, _, _, count, size, offset, _ = _END.unpack_from(tail, end)
+    long_end = end - _LOCATOR.size - _END_64.size
+    if long_end >= 0 and tail[long_end:].startswith(b"PK\6\6"):
+        *_, count, size, offset = _END_64.unpack_from(tail, long_end)
+        end = long_end
+    begin = start + end - size
+    if begin < 0:
+        raise zipfile.BadZipFile("its directory is damaged")
+    file.seek(begin)
+    # Something may stand before the archive, such as a program that unpacks it.
+    return file.read(size), count, begin - offset
+
+
+def _long_numbers(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int]:
+    """Packed size and offset, of which one at least lies in the extra field of the 64-bit numbers."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            numbers = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
+            present = (next(numbers) if short == _ELSEWHERE else short for short in (size, packed, offset))
+            try:
+                _, packed, offset = present
+            except (RuntimeError, ValueError):
+                break
+            return packed, offset
+        extra = extra[4 + length :]
+    raise zipfile.BadZipFile("its directory is damaged")

@@ -1,0 +1,136 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ogacli.budget import Budget
+from ogacli.run import SCORE_COLUMNS
+from ogacli.verdict import judge, scores_table
+from scored_samples import NAN, findings, samples
+
+
+def test_by_hand():
+    verdict = judge(
+        findings([1.0, 5.0, NAN, 3.0, 5.0], [0, 2, 1, 0, 2]), samples([0, 1, 1, 0, 2]), Budget(0.5)
+    )
+    assert verdict.scored == 4
+    assert verdict.flagged.tolist() == [False, True, False, False, True]
+    assert verdict.rank.tolist() == [4, 1, 0, 3, 2]
+    assert verdict.suggested.tolist() == [-1, 2, -1, -1, -1]
+    assert verdict.cut == 5.0
+    assert verdict.ranked().tolist() == [1, 4, 3, 0]
+
+
+def test_the_first_detector_decides():
+    found = findings([1.0, 2.0], [0, 0], second=[2.0, 1.0])
+    verdict = judge(found, samples([0, 0]), Budget(1))
+    assert verdict.flagged.tolist() == [False, True]
+
+
+def test_auto_flags_as_many_as_disagree():
+    found = findings([1.0, 2.0, 3.0, NAN, 5.0], [1, 0, 0, 1, 2])
+    verdict = judge(found, samples([0, 0, 1, 0, 2]), Budget("auto"))
+    assert verdict.flagged.tolist() == [False, False, True, False, True], "two of the four that have a score"
+
+
+def test_nothing_is_flagged():
+    verdict = judge(findings([1.0, 2.0], [0, 0]), samples([0, 0]), Budget(0))
+    assert verdict.cut is None
+    assert not verdict.flagged.any()
+
+
+SCORES = st.lists(st.one_of(st.floats(-9, 9), st.just(NAN)), min_size=1, max_size=20)
+
+
+@given(score=SCORES, budget=st.one_of(st.floats(0, 1), st.integers(0, 25)))
+def test_ranks_flags_and_cut_agree(score, budget):
+    n = len(score)
+    verdict = judge(findings(score, [0] * n), samples([0] * n), Budget(budget))
+    known = [row for row in range(n) if not math.isnan(score[row])]
+    assert sorted(verdict.rank[known].tolist()) == list(range(1, len(known) + 1))
+    assert all(verdict.rank[row] == 0 for row in range(n) if row not in known)
+    flagged = verdict.flagged.nonzero()[:, 0].tolist()
+    assert sorted(verdict.rank[flagged].tolist()) == list(range(1, len(flagged) + 1))
+    assert len(flagged) == Budget(budget).count(len(known), 0)
+    if flagged:
+        assert verdict.cut == min(score[row] for row in flagged)
+        assert all(score[row] <= verdict.cut for row in known if row not in flagged)
+
+
+# --- the table ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_row_by_row():
+    found = findings([1.0, 5.0, NAN, 6.0], [0, 2, 1, 1], l2=[0.1, 0.2, NAN, 0.4])
+    given = samples([0, 1, 0, 1], truth=[0, 2, 0, 1])
+    table = scores_table(judge(found, given, Budget(2)), given)
+    assert table.column_names == [*SCORE_COLUMNS, "score_l2", "truth"]
+    assert table.slice(1, 2).to_pylist() == [
+        {
+            "id": "1",
+            "position": 10,
+            "label": "b",
+            "score": 5.0,
+            "rank": 2,
+            "flagged": True,
+            "reason": "mislabelled",
+            "suggested_label": "c",
+            "confidence": pytest.approx(2 / 3),
+            "status": "ok",
+            "score_l2": 0.2,
+            "truth": "c",
+        },
+        {
+            "id": "2",
+            "position": 20,
+            "label": "a",
+            "score": None,
+            "rank": None,
+            "flagged": False,
+            "reason": "why 2",
+            "suggested_label": None,
+            "confidence": None,
+            "status": "quarantined",
+            "score_l2": None,
+            "truth": "a",
+        },
+    ]
+    assert table["reason"].to_pylist() == [None, "mislabelled", "why 2", "atypical"]
+    assert table["confidence"].null_count == 3, "only where another label is suggested"
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        ([[1.0, 0.0], [0.0, 0.0]], ("x", "y"), [["x"], []]),
+        ([[0.0, 0.0], [0.0, 0.0]], ("x", "y"), [[], []]),
+        ([0.5, -1.0], (), [0.5, -1.0]),
+        ([[0.5], [-1.0]], (), [0.5, -1.0]),
+        ([[0.5, 2.0], [-1.0, 0.0]], (), [[0.5, 2.0], [-1.0, 0.0]]),
+    ],
+)
+def test_labels_that_are_not_one_class(labels, classes, expected):
+    given = samples(labels, classes)
+    table = scores_table(judge(findings([1.0, 2.0], [-1, -1]), given, Budget(1)), given)
+    assert table["label"].to_pylist() == expected
+    assert table["suggested_label"].to_pylist() == [None, None]
+    assert table["suggested_label"].type == pa.string()
+    assert table["reason"].to_pylist() == [None, "atypical"]
+
+
+def test_a_prediction_that_is_no_class_of_the_data():
+    given = samples([0, 1], ("x", "y"))
+    table = scores_table(judge(findings([1.0, 2.0], [4, 1]), given, Budget(1)), given)
+    assert table["suggested_label"].to_pylist() == ["output 4", None]
+
+
+def test_columns_do_not_depend_on_what_is_found():
+    """A quiet run and an eventful one can be concatenated."""
+    given = samples([0, 1])
+    quiet = scores_table(judge(findings([1.0, 2.0], [0, 1]), given, Budget(0)), given)
+    loud = scores_table(judge(findings([NAN, 2.0], [0, 0]), given, Budget(1)), given)
+    assert quiet.schema == loud.schema
+    assert np.asarray(pa.concat_tables([quiet, loud])["position"]).tolist() == [0, 10, 0, 10]
