@@ -70,7 +70,7 @@ class LabelQualityOptions(UnfittedOptions):
                 found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
                 hint="take `loss`, or a detector of gradients",
             )
-        logs = torch.log_softmax(batch.logits.double(), 1)
+        logs = _log_softmax(batch.logits.double())
         index = batch.labels[:, None]
         others = logs.scatter(1, index, -torch.inf)
         return self.suspicion(logs, logs.gather(1, index)[:, 0], others)
@@ -86,3 +86,11 @@ class LabelQualityOptions(UnfittedOptions):
             given: Those of the given labels.
             others: ``logs`` with -inf at the given labels.
         """
+
+
+def _log_softmax(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """Exact also where a probability is so near 1 that its logarithm would be rounded to 0."""
+    highest, index = logits.max(1, keepdim=True)
+    above = logits - highest
+    others = above.exp().scatter(1, index, 0.0).sum(1, keepdim=True)
+    return above - others.log1p()

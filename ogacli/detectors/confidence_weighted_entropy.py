@@ -9,7 +9,7 @@ from torch import Tensor
 from ogacli.detectors import detectors
 from ogacli.detectors._unfitted import LabelQualityOptions
 
-_LEAST = 1e-6
+_LEAST = 1e-300
 """The least probability of the given label that is divided by."""
 
 
@@ -17,8 +17,8 @@ _LEAST = 1e-6
 class ConfidenceWeightedEntropy(LabelQualityOptions):
     """Score = 1 - log(1 + x) / x, where x = entropy / log k / probability of the given label.
 
-    As in cleanlab, but for samples so confident that its x is clipped: there the quality of a label falls to
-    0 again, as if it were the worst; here it stays at its limit of 1.
+    As in cleanlab, but that nothing is clipped: where the model is so sure that cleanlab clips (at 1e-6), the
+    order turns over there, and a label that is certainly right gets the worst quality.
     """
 
     def suspicion(

@@ -60,7 +60,7 @@ def test_less_belief_is_more_suspicion(margin: float, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_must_be_classes(name: str) -> None:
-    with pytest.raises(GradientError, match=rf"one class a sample[\s\S]*|detector.name {name}"):
+    with pytest.raises(GradientError, match=rf"detector.name {name}: label quality takes one class"):
         scored(name, torch.zeros(4, 3), torch.zeros(4, 3))
 
 
