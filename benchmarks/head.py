@@ -82,7 +82,7 @@ def _pace(
     from ogacli.data.arrays import ArrayReader
     from ogacli.findings import Partial
     from ogacli.progress import SILENT
-    from ogacli.scan import Stream
+    from ogacli.stream import Stream
 
     config = parse_config(dataset(folder, model, shape, n) + "\ndetector: l2", base=folder)
     import numpy as np
@@ -91,7 +91,7 @@ def _pace(
     samples = replace(config.data.open(), reader=ArrayReader(inputs))
     network = config.model.load(samples)
     stream = Stream(config, samples, network, torch.device("cpu"))
-    size, module, tensor = stream.batch_size(), network.module, torch.from_numpy(inputs)
+    size, module, tensor = stream.feed.batch_size(), network.module, torch.from_numpy(inputs)
 
     def plain() -> None:
         with torch.inference_mode():

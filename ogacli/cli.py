@@ -203,7 +203,11 @@ def report(
     if output is None and format == "html":
         output, overwrite = opened.path / "report.html", True  # it is derived from the run: nothing is lost
     if output is None:
-        print(render(opened, format), end="")
+        text = render(opened, format)
+        if json and format != "json":
+            Terminal(json=True).result({"schema_version": 1, "format": format, "text": text})
+        else:
+            print(text, end="")
         return
     write_report(opened, format, output, overwrite=overwrite)
     Terminal(json=json).result({"schema_version": 1, "report": str(output)}, str(output))
@@ -281,6 +285,22 @@ def verify(
         progress=terminal,
     )
     terminal.result(found.document(), *verification_view(found))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN [RUN ...]", help="Run directories of one dataset.")
+    ],
+    json: Json = False,
+) -> None:
+    """Put detectors and runs side by side: agreement, time, and how good they are where the truth is known."""
+    from ogacli.compare import compare
+    from ogacli.run import Run
+    from ogacli.views import comparison_view
+
+    found = compare([Run.open(run) for run in runs])
+    Terminal(json=json).result(found.document(), *comparison_view(found))
 
 
 @app.command()

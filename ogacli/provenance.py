@@ -12,6 +12,7 @@ import ogacli
 from ogacli.config import Config
 from ogacli.data import Samples
 from ogacli.device import device_name
+from ogacli.gradient_feed import GradientFeed
 from ogacli.models import ModelSource
 from ogacli.tables import opened
 
@@ -21,8 +22,8 @@ def provenance(
     samples: Samples,
     device: torch.device,
     checkpoints: Mapping[str, str],
-    parameters: Mapping[str, int],
-    validation: Samples | None = None,
+    feed: GradientFeed,
+    validation: Samples | None,
 ) -> dict[str, Any]:
     """Versions, device, precision, seeds, and the fingerprints of datasets and checkpoints."""
     return {
@@ -49,7 +50,9 @@ def provenance(
         if validation is None
         else {"samples": len(validation), "fingerprint": validation.fingerprint},
         "checkpoints": dict(checkpoints),
-        "parameters": dict(parameters),
+        "parameters": dict(feed.gradients.parameters),
+        "batch_size": feed.batch_size(),
+        "notes": list(feed.notes),
     }
 
 

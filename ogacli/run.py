@@ -182,6 +182,7 @@ def write_run(
     repeated = [name for name in _REPEATED if name in table.column_names]
     pa.parquet.write_table(table, folder / "scores.parquet", use_dictionary=repeated)
     pa.parquet.write_table(_previews(verdict, samples), folder / "previews.parquet")
+    pa.default_memory_pool().release_unused()
 
 
 def _previews(verdict: Verdict, samples: Samples) -> pa.Table:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
 
     from ogacli.data import Samples
+    from ogacli.stream import Rescored
     from ogacli.verdict import Verdict
 
 SCHEMA_VERSION = 1
@@ -58,6 +59,15 @@ class Diagnosis(Document):
     warnings: tuple[str, ...]
 
 
+class RescoredSummary(Document):
+    """Samples scored once more in float32."""
+
+    samples: int
+    """Flagged ones and those near the cut."""
+    changed: int
+    """How many of them changed sides."""
+
+
 class Summary(Document):
     """The result of a scan."""
 
@@ -79,17 +89,22 @@ class Summary(Document):
     classes: tuple[ClassSummary, ...]
     histogram: Histogram | None
     diagnosis: Diagnosis
+    rescored: RescoredSummary | None = None
+    """After a pass in lower precision: what scoring once more in float32 changed."""
     evaluation: dict[str, Evaluation] | None
     """By detector, where the truth is known."""
 
 
-def summarise(verdict: Verdict, samples: Samples, parameters: Mapping[str, int]) -> Summary:
+def summarise(
+    verdict: Verdict, samples: Samples, parameters: Mapping[str, int], rescored: Rescored | None = None
+) -> Summary:
     """Count, and compare with the truth where it is known.
 
     Args:
         verdict: The result.
         samples: What was scanned.
         parameters: The parameters that the gradients were taken with respect to, and their sizes.
+        rescored: What scoring once more in float32 changed, after a pass in lower precision.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
@@ -113,6 +128,9 @@ def summarise(verdict: Verdict, samples: Samples, parameters: Mapping[str, int])
         classes=_classes(verdict, samples),
         histogram=_histogram(verdict.score),
         diagnosis=_diagnose(verdict, samples),
+        rescored=None
+        if rescored is None
+        else RescoredSummary(samples=rescored.samples, changed=rescored.changed),
         evaluation=evaluation,
     )
 

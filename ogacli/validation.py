@@ -1,20 +1,19 @@
 """The ``validation:`` section: samples whose labels are right, for detectors that hold others against them.
 
-In: the section, the model, and what computes gradients. Out: the mean validation gradient, [p].
+In: the section and the model. Out: its samples, and their mean gradient, [p].
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.data.loader import batches
 from ogacli.errors import ConfigError, DataError
-from ogacli.findings import finite
-from ogacli.gradients import GradientBatch, Gradients
+from ogacli.findings import Collector, finite
+from ogacli.gradients import GradientBatch
 from ogacli.gradients.products import mean_gradient
 from ogacli.progress import Progress
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ogacli.data import Samples, Source
+    from ogacli.gradient_feed import GradientFeed
     from ogacli.models import Model
 
 
@@ -54,37 +54,30 @@ def open_validation(source: Source, training: Samples, model: Model) -> Samples:
     return found
 
 
-def mean_validation_gradient(
-    samples: Samples,
-    gradients: Gradients,
-    *,
-    batch_size: int,
-    device: torch.device,
-    workers: int | Literal["auto"],
-    progress: Progress,
-) -> Float[Tensor, " p"]:
+def mean_validation_gradient(feed: GradientFeed, progress: Progress) -> Float[Tensor, " p"]:
     """The mean gradient of the samples that can be read and whose gradient is finite.
+
+    Args:
+        feed: The gradients of the validation samples.
+        progress: Told how far it is.
 
     Raises:
         DataError: There is none.
     """
-    reasons: dict[int, str] = {}
+    n = len(feed.samples)
+    collector = Collector(n, (), feed.device)
 
     def usable() -> Iterator[GradientBatch]:
-        rows = torch.arange(len(samples))
-        with progress.bar("validation", len(samples)) as advance:
-            for batch in batches(samples, rows, batch_size, workers=workers, pin=device.type == "cuda"):
-                reasons.update(batch.quarantined)
-                advance(len(batch.rows) + len(batch.quarantined))
-                if len(batch.rows):
-                    found = gradients(batch.to(device))
-                    yield found.select(finite(found).nonzero()[:, 0])
+        with progress.bar("validation", n) as advance:
+            for batch in feed(torch.arange(n), collector):
+                advance(len(batch))
+                yield batch.select(finite(batch).nonzero()[:, 0])
 
     mean = mean_gradient(usable())
     if mean is None:
         raise DataError(
             "none of the validation samples has a gradient",
             place="validation",
-            found=next(iter(reasons.values()), "non-finite gradients"),
+            found=next(iter(collector.quarantined.values()), "non-finite gradients"),
         )
     return mean

@@ -14,6 +14,7 @@ from ogacli.terminal import figure, table
 from ogacli.wording import part, percent
 
 if TYPE_CHECKING:
+    from ogacli.compare import Comparison
     from ogacli.demo import Demo
     from ogacli.doctor import Checkup
     from ogacli.gate import Gate
@@ -43,6 +44,13 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         parts.append(f"  {reasons}")
     if summary.diagnosis.fit is not None:
         parts.append(f"  the model predicts {percent(summary.diagnosis.fit)} of the given labels")
+    if summary.rescored is not None:
+        again = summary.rescored
+        parts.append(
+            f"  {again.samples:,} flagged or near the cut scored once more in float32: "
+            f"{again.changed:,} changed sides"
+        )
+    parts += [f"  note: {escape(note)}" for note in run.provenance.get("notes", ())]
     if summary.classes:
         parts += ["", _class_table(run)]
     if summary.evaluation:
@@ -156,6 +164,35 @@ def verification_view(found: Verification) -> list[Any]:
     title = f"Retrained, {seeds} seeds, accuracy on {found.test:,} test samples"
     header = ["trained on", "samples", "accuracy", "trimmed minus this [95 %]"]
     return [table(header, rows, title=title), "", f"[bold]trimming: {found.verdict}[/]"]
+
+
+def comparison_view(found: Comparison) -> list[Any]:
+    """Each score column in a row, compared with the first."""
+    first = found.columns[0]
+    truth = any(column.evaluation is not None for column in found.columns)
+    several = len({column.run for column in found.columns}) > 1
+    rows = []
+    for column in found.columns:
+        name = f"{column.run}: {column.detector}" if several else column.detector
+        cells = [name, figure(column.correlation), "–" if column.overlap is None else percent(column.overlap)]
+        cells.append("–" if column.seconds is None else f"{column.seconds:,.2f}")
+        if truth:
+            e = column.evaluation
+            values = (
+                (None,) * 4
+                if e is None
+                else (e.auroc, e.average_precision, e.precision_at_budget, e.f1_at_budget)
+            )
+            cells += [figure(value) for value in values]
+        rows.append(cells)
+    header = ["", "rank corr", "overlap", "seconds"]
+    against = f"{first.run}: {first.detector}" if several else first.detector
+    return [
+        f"[bold]{found.samples:,} samples, {found.flagged:,} flagged by each[/]; "
+        f"rank correlation and overlap are with {escape(against)}",
+        "",
+        table(header + ["AUROC", "AP", "precision", "F1"] * truth, rows),
+    ]
 
 
 def gate_view(found: Gate) -> list[Any]:

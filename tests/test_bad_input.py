@@ -44,7 +44,7 @@ def refused(place: Place, *expected: str, command: tuple[object, ...] = ("scan",
 def test_yaml_that_does_not_parse(place):
     with place.config_file.open("a") as file:
         file.write("train: {epochs: 3\n")
-    refused(place, "config.yaml:18: not valid YAML" if False else "not valid YAML", "config.yaml:")
+    refused(place, "config.yaml:18: not valid YAML")
 
 
 def test_wrong_keys_are_told_all_at_once(place):
@@ -62,7 +62,7 @@ def test_wrong_keys_are_told_all_at_once(place):
 
 
 def test_a_wrong_override(place):
-    refused(place, "--set: detector: ", "unknown", command=("scan", "config.yaml", "--set", "detector.name=l9"))
+    refused(place, "--set: detector.name: unknown detector", command=("scan", "config.yaml", "--set", "detector.name=l9"))
     refused(place, "--set: not an override", command=("scan", "config.yaml", "--set", "budget"))
 
 

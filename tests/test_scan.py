@@ -1,5 +1,5 @@
+import importlib
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +26,7 @@ from small_scans import WIDTH, H, K, N, Place, contents, make_place
 FOREST = {"name": "isolation_forest", "trees": 12, "subsample": 32, "seed": 0}
 SAME = ("config.yaml", "provenance.json", "scores.parquet", "summary.json", "report.html", "previews.parquet")
 """Files that are equal in two runs of the same config."""
-room = sys.modules["ogacli.scan"]
+room = importlib.import_module("ogacli.stream")
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_many_unreadable_pictures_ahead_do_not_make_batches_huge(place, monkeypa
     x = place.arrays["x"]
     x[:16] = np.nan
     place.write(x=x)
-    monkeypatch.setattr(room, "_BATCH_BYTES", 17 * H * 4)
+    monkeypatch.setattr("ogacli.gradient_feed._INPUT_BYTES", 17 * H * 4)
     assert plan(place.config()).batch_size == 17
 
 
@@ -470,7 +470,7 @@ def test_a_failure_leaves_the_old_run_whole(place, monkeypatch, step):
     def fails(*args: Any, **options: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(room, step, fails)
+    monkeypatch.setattr(importlib.import_module("ogacli.scan"), step, fails)
     for name, overwrite in (("out", True), ("new", False)):
         with pytest.raises(MemoryError):
             scanned(place, name, overwrite=overwrite)

@@ -87,6 +87,22 @@ class Batch:
         """Bytes of the inputs."""
         return sum(tensor.nbytes for tensor in _tensors(self.inputs))
 
+    def split(self, size: int) -> "list[Batch]":
+        """The same in batches of at most ``size``; the quarantined ones stay with the first."""
+        if len(self.rows) <= size:
+            return [self]
+        parts = []
+        for start in range(0, len(self.rows), size):
+            here = slice(start, start + size)
+            inputs = self.inputs
+            if isinstance(inputs, dict):
+                inputs = {name: tensor[here] for name, tensor in inputs.items()}
+            elif inputs is not None:
+                inputs = inputs[here]
+            lost = self.quarantined if start == 0 else {}
+            parts.append(Batch(self.rows[here], inputs, self.labels[here], lost))
+        return parts
+
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; from pinned memory this does not block."""
         inputs = self.inputs

@@ -1,0 +1,145 @@
+"""Batches of gradients from a dataset: read, moved to the device, captured.
+
+In: rows of the samples. Out: their ``GradientBatch``es, in order. A batch that does not fit in memory is
+halved, and so are those after it; nothing is lost.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from ogacli.config import Config
+from ogacli.data import Batch, Samples
+from ogacli.data.loader import batches
+from ogacli.errors import GradientError
+from ogacli.findings import Collector
+from ogacli.gradients import GradientBatch, GradientOptions, capture
+from ogacli.models import Model
+
+_INPUT_BYTES = 4 << 20
+"""Inputs of a batch where its size is left to us; on a GPU sixteen times as much."""
+_FACTOR_BYTES = 96 << 20
+"""Gradient factors of a batch where its size is left to us; on a GPU sixteen times as much."""
+_GPU = 16
+_MOST = 2048
+_PROBE = 4
+"""Samples whose gradients are captured to see how much memory one takes."""
+
+
+class GradientFeed:
+    """Computes the gradients of a model on a dataset.
+
+    Args:
+        config: For the loss, the gradients and how to read.
+        samples: Where the rows are.
+        model: On the device.
+        device: Where to compute.
+        options: The config's own ``gradients`` where left out.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        samples: Samples,
+        model: Model,
+        device: torch.device,
+        options: GradientOptions | None = None,
+    ) -> None:
+        self.samples = samples
+        self.model = model
+        self.device = device
+        self.workers = config.data.workers
+        self.options = options or config.gradients
+        self.gradients = capture(model, config.loss.loss(), self.options)
+        self._size: int | None = None if self.options.batch_size == "auto" else self.options.batch_size
+        self.halved = 0
+        """How often a batch did not fit in memory."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the capture has to say."""
+        return tuple(getattr(self.gradients, "notes", ()))
+
+    def __call__(self, rows: Int64[Tensor, " m"], collector: Collector) -> Iterator[GradientBatch]:
+        """The gradients of these rows, in their order; unreadable ones are noted in the collector."""
+        for batch in self.read(rows):
+            if batch.quarantined:
+                collector.quarantine(batch.quarantined)
+            if len(batch.rows):
+                yield from self._captured(batch)
+
+    def read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
+        """The rows, read and on the device."""
+        size = self.batch_size()
+        if self.model.reads_inputs:
+            pin = self.device.type == "cuda"
+            for batch in batches(self.samples, rows, size, workers=self.workers, pin=pin):
+                yield batch.to(self.device)
+        else:
+            for chunk in rows.split(size):
+                yield Batch(chunk, None, self.samples.labels[chunk].to(self.device), {})
+
+    def batch_size(self) -> int:
+        """As configured; otherwise so many that inputs and gradient factors take some megabytes.
+
+        It is told by the data and the model alone and never by the clock, so that reruns are bit-equal.
+        """
+        if self._size is None:
+            self._size = self._chosen_size()
+        return self._size
+
+    def _chosen_size(self) -> int:
+        more = _GPU if self.device.type == "cuda" else 1
+        if not self.model.reads_inputs:
+            return 2 * _MOST
+        probe = _readable(self.samples)
+        if probe is None:
+            return _PROBE
+        size = more * _INPUT_BYTES // max(1, probe.nbytes // len(probe.rows))
+        if self.options.layers != "head":
+            taken = self.gradients(probe.to(self.device)).nbytes // len(probe.rows)
+            size = min(size, more * _FACTOR_BYTES // max(1, taken))
+        return max(1, min(_MOST, size)) if self.options.layers != "head" else max(16, min(_MOST, size))
+
+    def _captured(self, batch: Batch) -> Iterator[GradientBatch]:
+        limit = len(batch.rows) if self._size is None else min(self._size, len(batch.rows))
+        for part in batch.split(limit):
+            try:
+                found = self.gradients(part)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error):
+                    raise
+                found = None
+            if found is not None:
+                yield found
+            else:
+                self._halve(len(part.rows))
+                yield from self._captured(part)
+
+    def _halve(self, size: int) -> None:
+        if size == 1:
+            raise GradientError(
+                "the gradient of a single sample does not fit in memory",
+                place=str(self.device),
+                hint="select fewer layers, or use a device with more memory",
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._size = size // 2
+        self.halved += 1
+
+
+def _readable(samples: Samples) -> Batch | None:
+    """The first few samples that can be read, where some come early."""
+    for start in range(0, min(128, len(samples)), _PROBE):
+        probe = samples.read(range(start, min(start + _PROBE, len(samples))))
+        if len(probe.rows):
+            return probe
+    return None
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory; on the CPU it says so by words only."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

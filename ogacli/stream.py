@@ -1,0 +1,260 @@
+"""The passes over the data that fit the detectors and score the samples.
+
+One pass where the samples that the detectors must see first can be held as factors; those are then scored
+from memory, and the others as they stream by. Two passes otherwise.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.budget import flag, ranking
+from ogacli.config import Config
+from ogacli.data import Samples
+from ogacli.detectors import Comparing, Detector
+from ogacli.detectors.norm import Norm
+from ogacli.findings import Collector, Partial, finite, unseen
+from ogacli.gradient_feed import GradientFeed
+from ogacli.gradients import GradientBatch
+from ogacli.models import Model
+from ogacli.progress import Progress
+from ogacli.registry import type_name
+from ogacli.stopwatch import Stopwatch
+from ogacli.validation import mean_validation_gradient, open_validation
+
+_NEAR_THE_CUT = 32
+"""At least so many samples below the cut are scored once more after a pass in lower precision."""
+_HELD_BYTES = 256 << 20
+"""Gradient factors that may be held in memory between fitting and scoring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Batches that may be gone through several times; what is not in memory is computed again."""
+
+    begin: Callable[[], Iterator[GradientBatch]]
+    watch: Stopwatch
+    """Of the detector that goes through them."""
+
+    def __iter__(self) -> Iterator[GradientBatch]:
+        return self.watch.without(self.begin())
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """What scoring once more in float32 changed, after a pass in lower precision."""
+
+    samples: int
+    """Flagged ones and those near the cut."""
+    changed: int
+    """How many of them changed sides."""
+
+
+class Stream:
+    """The passes over the data that fit the detectors and score the samples."""
+
+    def __init__(self, config: Config, samples: Samples, model: Model, device: torch.device) -> None:
+        self.config = config
+        self.samples = samples
+        self.model = model
+        self.device = device
+        self.feed = GradientFeed(config, samples, model, device)
+        self.detectors: list[Detector] = [options.detector() for options in config.detectors]
+        self.validation = (
+            open_validation(config.validation, samples, model)
+            if config.validation is not None and self._comparing()
+            else None
+        )
+        self.rescored: Rescored | None = None
+        self._orders = sorted({one.order for one in self.detectors if isinstance(one, Norm)})
+        self._watches = [Stopwatch() for _ in self.detectors]
+        self._norms = Stopwatch()
+
+    def run(self, partial: Partial, *, resume: bool, progress: Progress) -> Collector:
+        """Fit and score; an interruption leaves what was done in ``partial``."""
+        collector = Collector(len(self.samples), column_names(self.config), self.device)
+        held: list[GradientBatch] = []
+        if resume and partial.exists:
+            partial.check()
+            for detector, state in zip(self.detectors, partial.load(collector), strict=True):
+                detector.restore(state)
+        else:
+            held = self._fit(collector, progress)
+        with progress.bar("scanning", len(self.samples)) as advance:
+            for batch in held:
+                self._score(batch, collector)
+            advance(int(collector.done.sum()))
+            held.clear()
+            try:
+                for batch in self.feed(unseen(collector), collector):
+                    self._score(batch, collector)
+                    advance(len(batch))
+                    partial.save(collector, self._states())
+            except KeyboardInterrupt:
+                partial.save(collector, self._states(), now=True)
+                raise
+        if self.config.gradients.precision != "float32":
+            self._score_once_more(collector, progress)
+        collector.scores.copy_(self._finished(collector))
+        return collector
+
+    def _finished(self, collector: Collector) -> Float[Tensor, "detectors n"]:
+        """The scores after each detector's last step, which may need all of them."""
+        scores, labels = collector.scores.clone(), self.samples.labels.to(self.device)
+        for own, detector, watch in zip(scores, self.detectors, self._watches, strict=True):
+            known = torch.isfinite(own)
+            with watch:
+                own[known] = detector.finish(own[known], labels[known])
+        return scores
+
+    def _score_once_more(self, collector: Collector, progress: Progress) -> None:
+        """Score what is flagged or near the cut in float32."""
+        before = self._finished(collector)[0].cpu()
+        scored = int(torch.isfinite(before).sum())
+        predictions = collector.predictions.cpu()
+        disagreements = (
+            int(((predictions != self.samples.labels) & (predictions >= 0)).sum())
+            if (self.samples.categorical)
+            else 0
+        )
+        count = self.config.budget.count(scored, disagreements)
+        near = min(scored, count + max(_NEAR_THE_CUT, count // 4))
+        rows = ranking(before)[:near].sort().values
+        options = self.config.gradients.model_copy(update={"precision": "float32"})
+        exact = GradientFeed(self.config, self.samples, self.model, self.device, options)
+        with progress.bar("scoring near the cut in float32", near) as advance:
+            for batch in exact(rows, collector):
+                self._score(batch, collector)
+                advance(len(batch))
+        after = self._finished(collector)[0].cpu()
+        changed = int((flag(before, count) != flag(after, count)).sum())
+        self.rescored = Rescored(near, changed)
+
+    def seconds(self) -> dict[str, float] | None:
+        """What each detector took beyond the gradients; None on a GPU, which does not wait to be timed."""
+        if self.device.type != "cpu":
+            return None
+        names = column_names(self.config)
+        norms = [isinstance(detector, Norm) for detector in self.detectors]
+        shared = self._norms.total / max(1, sum(norms))
+        return {
+            name: round(watch.total + shared * norm, 4)
+            for name, watch, norm in zip(names, self._watches, norms, strict=True)
+        }
+
+    def _states(self) -> list[dict[str, Tensor]]:
+        return [detector.state() for detector in self.detectors]
+
+    def _fit(self, collector: Collector, progress: Progress) -> list[GradientBatch]:
+        """Show each detector the samples that it must see; returns those that were held in memory."""
+        n = len(self.samples)
+        self._show_validation(progress)
+        sizes = [detector.fit_size(n) for detector in self.detectors]
+        held: list[GradientBatch] = []
+        if not any(sizes):
+            return held
+        first: int | None = None
+        for i, (size, options) in enumerate(zip(sizes, self.config.detectors, strict=True)):
+            if not size:
+                continue
+            # Each sees the order that its own seed gives, so that it finds what it would find alone.
+            seed = getattr(options, "seed", 0)
+            first = seed if first is None else first
+            rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            own = held if seed == first else None
+            watch = self._watches[i]
+            again = functools.partial(self._fit_batches, rows, size, own, collector, progress)
+            with watch:
+                self.detectors[i].fit(Passes(again, watch))
+        return held
+
+    def _comparing(self) -> list[Comparing]:
+        return [one for one in self.detectors if isinstance(one, Comparing) and one.wants_validation]
+
+    def _show_validation(self, progress: Progress) -> None:
+        """The mean validation gradient is computed once for all detectors that want it."""
+        if self.validation is None:
+            return
+        feed = GradientFeed(self.config, self.validation, self.model, self.device)
+        mean = mean_validation_gradient(feed, progress)
+        for detector in self._comparing():
+            detector.see_validation(mean)
+
+    def _fit_batches(
+        self,
+        rows: Int64[Tensor, " n"],
+        size: int,
+        held: list[GradientBatch] | None,
+        collector: Collector,
+        progress: Progress,
+    ) -> Iterator[GradientBatch]:
+        """The first ``size`` samples of ``rows`` whose gradients are finite.
+
+        What fits in memory is kept in ``held`` for the next pass or detector of the same order and for the
+        scoring.
+        """
+        with progress.bar("fitting", size) as advance:
+            for batch in self._usable(rows, size, held, collector):
+                advance(len(batch))
+                yield batch
+
+    def _usable(
+        self,
+        rows: Int64[Tensor, " n"],
+        size: int,
+        held: list[GradientBatch] | None,
+        collector: Collector,
+    ) -> Iterator[GradientBatch]:
+        given = 0
+        for batch in held or ():
+            if given < size:
+                usable = batch.select(slice(0, size - given))
+                given += len(usable)
+                yield usable
+        if given >= size:
+            return
+        seen = torch.zeros(len(self.samples), dtype=torch.bool)
+        for batch in held or ():
+            seen[batch.rows] = True
+        seen[list(collector.quarantined)] = True
+        room = _HELD_BYTES - sum(batch.nbytes for batch in held or ())
+        for batch in self.feed(rows[~seen[rows]], collector):
+            good = finite(batch)
+            usable = batch if good.all() else batch.select(good.nonzero()[:, 0])
+            room -= usable.nbytes
+            if held is not None and room >= 0:
+                held.append(usable)
+            usable = usable.select(slice(0, size - given))
+            given += len(usable)
+            yield usable
+            if given >= size:
+                return
+
+    def _score(self, batch: GradientBatch, collector: Collector) -> None:
+        if len(self._orders) > 1:
+            with self._norms:
+                batch.norms(self._orders)  # together they share what they are computed from
+        scores = []
+        for detector, watch in zip(self.detectors, self._watches, strict=True):
+            with watch:
+                scores.append(detector.score(batch))
+        collector.add(batch, scores, self.samples.categorical)
+
+
+def column_names(config: Config) -> tuple[str, ...]:
+    """A name for each detector's scores: its own, numbered where it occurs more than once."""
+    names: list[str] = []
+    for options in config.detectors:
+        name = type_name(options)
+        if getattr(options, "per_class", False):
+            name += "_per_class"
+        same = sum(
+            known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit())
+            for known in names
+        )
+        names.append(f"{name}_{same + 1}" if same else name)
+    return tuple(names)
