@@ -294,7 +294,7 @@ def compare(
     ],
     json: Json = False,
 ) -> None:
-    """Put detectors and runs side by side: agreement, time, and how good they are where the truth is known."""
+    """Put detectors and runs side by side: agreement, time, and how good they are if the truth is known."""
     from ogacli.compare import compare
     from ogacli.run import Run
     from ogacli.views import comparison_view

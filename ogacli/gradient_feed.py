@@ -109,16 +109,21 @@ class GradientFeed:
             try:
                 found = self.gradients(part)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 found = None
             if found is not None:
                 yield found
             else:
-                self._halve(len(part.rows))
+                self.halve(len(part.rows))
                 yield from self._captured(part)
 
-    def _halve(self, size: int) -> None:
+    def halve(self, size: int) -> None:
+        """From now on at most half of ``size`` samples at a time, which did not fit in memory.
+
+        Raises:
+            GradientError: It was one sample only.
+        """
         if size == 1:
             raise GradientError(
                 "the gradient of a single sample does not fit in memory",
@@ -140,6 +145,6 @@ def _readable(samples: Samples) -> Batch | None:
     return None
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory; on the CPU it says so by words only."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

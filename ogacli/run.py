@@ -12,12 +12,15 @@ report.html       all that for a person
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import yaml
 from pydantic import ValidationError
@@ -34,6 +37,8 @@ _PREVIEWS = 100
 """Samples that the run directory holds a picture or text of."""
 _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 """Columns of few values. A dictionary of the others would take longer, and memory that grows with n."""
+_TOGETHER = 1 << 15
+"""Rows of ``scores.parquet`` that can be read without the others."""
 
 SCORE_COLUMNS = (
     "id",
@@ -120,20 +125,20 @@ class Run:
     @cached_property
     def scores(self) -> pa.Table:
         """``scores.parquet``: a row a sample."""
-        table = self._table("scores.parquet")
-        missing = [name for name in SCORE_COLUMNS if name not in table.column_names]
-        if missing:
-            raise RunError(
-                f"no column {', '.join(missing)}",
-                place=str(self.path / "scores.parquet"),
-                found=", ".join(table.column_names),
-            )
-        return table
+        with self._parquet("scores.parquet") as file:
+            return file.read()
+
+    def rows(self, where: pc.Expression) -> pa.Table:
+        """The rows of ``scores.parquet`` that meet a condition; only a part of the others is in memory."""
+        with self._parquet("scores.parquet") as file:
+            parts = [file.read_row_group(i).filter(where) for i in range(file.num_row_groups)]
+            return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
 
     @cached_property
     def previews(self) -> pa.Table:
         """``previews.parquet``: position, kind (``image`` or ``text``) and content of some samples."""
-        return self._table("previews.parquet")
+        with self._parquet("previews.parquet", ()) as file:
+            return file.read()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -148,9 +153,18 @@ class Run:
             raise RunError("not a document that oga wrote", place=str(self.path / name))
         return document
 
-    def _table(self, name: str) -> pa.Table:
+    @contextmanager
+    def _parquet(self, name: str, columns: Sequence[str] = SCORE_COLUMNS) -> Iterator[pa.parquet.ParquetFile]:
         try:
-            return pa.parquet.read_table(self.path / name)
+            with pa.parquet.ParquetFile(self.path / name) as file:
+                found = file.schema_arrow.names
+                if missing := [column for column in columns if column not in found]:
+                    raise RunError(
+                        f"no column {', '.join(missing)}",
+                        place=str(self.path / name),
+                        found=", ".join(found),
+                    )
+                yield file
         except FileNotFoundError:
             raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
         except pa.ArrowInvalid as error:
@@ -180,7 +194,9 @@ def write_run(
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     table = scores_table(verdict, samples)
     repeated = [name for name in _REPEATED if name in table.column_names]
-    pa.parquet.write_table(table, folder / "scores.parquet", use_dictionary=repeated)
+    pa.parquet.write_table(
+        table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
+    )
     pa.parquet.write_table(_previews(verdict, samples), folder / "previews.parquet")
     pa.default_memory_pool().release_unused()
 

@@ -15,14 +15,14 @@ from torch import Tensor
 from ogacli.budget import flag, ranking
 from ogacli.config import Config
 from ogacli.data import Samples
-from ogacli.detectors import Comparing, Detector
+from ogacli.detectors import Comparing, Detector, Frugal
 from ogacli.detectors.norm import Norm
 from ogacli.findings import Collector, Partial, finite, unseen
-from ogacli.gradient_feed import GradientFeed
+from ogacli.gradient_feed import GradientFeed, out_of_memory
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.kept import kept
 from ogacli.models import Model
 from ogacli.progress import Progress
-from ogacli.registry import type_name
 from ogacli.stopwatch import Stopwatch
 from ogacli.validation import mean_validation_gradient, open_validation
 
@@ -30,6 +30,8 @@ _NEAR_THE_CUT = 32
 """At least so many samples below the cut are scored once more after a pass in lower precision."""
 _HELD_BYTES = 256 << 20
 """Gradient factors that may be held in memory between fitting and scoring."""
+_KEPT_BYTES = 64 << 20
+"""The same for single coordinates, where the factors would be too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,11 @@ class Stream:
         else:
             held = self._fit(collector, progress)
         with progress.bar("scanning", len(self.samples)) as advance:
-            for batch in held:
-                self._score(batch, collector)
-            advance(int(collector.done.sum()))
-            held.clear()
             try:
+                for batch in held:
+                    self._score(batch, collector)
+                held.clear()
+                advance(int(collector.done.sum()))
                 for batch in self.feed(unseen(collector), collector):
                     self._score(batch, collector)
                     advance(len(batch))
@@ -221,12 +223,12 @@ class Stream:
         for batch in held or ():
             seen[batch.rows] = True
         seen[list(collector.quarantined)] = True
-        room = _HELD_BYTES - sum(batch.nbytes for batch in held or ())
+        keep = None if held is None else self._keeper(size - given)
         for batch in self.feed(rows[~seen[rows]], collector):
             good = finite(batch)
             usable = batch if good.all() else batch.select(good.nonzero()[:, 0])
-            room -= usable.nbytes
-            if held is not None and room >= 0:
+            if held is not None and keep is not None and (short := keep(usable)) is not None:
+                usable = short
                 held.append(usable)
             usable = usable.select(slice(0, size - given))
             given += len(usable)
@@ -234,24 +236,67 @@ class Stream:
             if given >= size:
                 return
 
+    def _keeper(self, size: int) -> Callable[[GradientBatch], GradientBatch | None]:
+        """What keeps ``size`` samples in memory: as factors, as norms and some coordinates, or not at all.
+
+        Which of them the first batch decides.
+        """
+        ways: list[Callable[[GradientBatch], GradientBatch | None]] = []
+
+        def keep(batch: GradientBatch) -> GradientBatch | None:
+            if not len(batch):
+                return batch
+            if not ways:
+                ways.append(self._way(batch, size))
+            return ways[0](batch)
+
+        return keep
+
+    def _way(self, batch: GradientBatch, size: int) -> Callable[[GradientBatch], GradientBatch | None]:
+        if batch.nbytes / len(batch) * size <= _HELD_BYTES:
+            return lambda batch: batch
+        asked = []
+        for detector in self.detectors:
+            if isinstance(detector, Norm):
+                continue
+            coords = detector.coordinates(batch.p) if isinstance(detector, Frugal) else None
+            if coords is None:
+                return lambda batch: None
+            asked.append(coords)
+        together: Tensor = torch.unique(torch.cat(asked)).to(self.device)
+        if 4 * len(together) * size > _KEPT_BYTES:
+            return lambda batch: None
+        return lambda batch: kept(batch, self._orders, together)
+
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
+        """Score a batch, in halves where that takes more memory than there is."""
+        try:
+            scores = self._scores(batch)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            self.feed.halve(len(batch))
+            middle = len(batch) // 2
+            for half in (slice(0, middle), slice(middle, None)):
+                self._score(batch.select(half), collector)
+        else:
+            collector.add(batch, scores, self.samples.categorical)
+
+    def _scores(self, batch: GradientBatch) -> list[Float[Tensor, " b"]]:
         if len(self._orders) > 1:
-            with self._norms:
-                batch.norms(self._orders)  # together they share what they are computed from
+            batch.norms(self._orders)  # together they share what they are computed from
         scores = []
         for detector, watch in zip(self.detectors, self._watches, strict=True):
             with watch:
                 scores.append(detector.score(batch))
-        collector.add(batch, scores, self.samples.categorical)
+        return scores
 
 
 def column_names(config: Config) -> tuple[str, ...]:
     """A name for each detector's scores: its own, numbered where it occurs more than once."""
     names: list[str] = []
     for options in config.detectors:
-        name = type_name(options)
-        if getattr(options, "per_class", False):
-            name += "_per_class"
+        name = options.column
         same = sum(
             known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit())
             for known in names

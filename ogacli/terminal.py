@@ -37,8 +37,8 @@ class Terminal:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.out = Console(highlight=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, emoji=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
     def result(self, document: Any, *parts: Any) -> None:
         """Print the result: as one JSON document, or as rich renderables."""

@@ -174,8 +174,12 @@ def comparison_view(found: Comparison) -> list[Any]:
     rows = []
     for column in found.columns:
         name = f"{column.run}: {column.detector}" if several else column.detector
-        cells = [name, figure(column.correlation), "–" if column.overlap is None else percent(column.overlap)]
-        cells.append("–" if column.seconds is None else f"{column.seconds:,.2f}")
+        cells = [
+            name,
+            figure(column.correlation),
+            figure(None) if column.overlap is None else percent(column.overlap),
+        ]
+        cells.append(figure(None) if column.seconds is None else f"{column.seconds:,.2f}")
         if truth:
             e = column.evaluation
             values = (
@@ -185,13 +189,13 @@ def comparison_view(found: Comparison) -> list[Any]:
             )
             cells += [figure(value) for value in values]
         rows.append(cells)
-    header = ["", "rank corr", "overlap", "seconds"]
+    header = ["", "corr", "overlap", "seconds"]
     against = f"{first.run}: {first.detector}" if several else first.detector
     return [
         f"[bold]{found.samples:,} samples, {found.flagged:,} flagged by each[/]; "
         f"rank correlation and overlap are with {escape(against)}",
         "",
-        table(header + ["AUROC", "AP", "precision", "F1"] * truth, rows),
+        table(header + ["AUROC", "AP", "prec", "F1"] * truth, rows),
     ]
 
 

@@ -15,7 +15,9 @@ HEAVY = ["torch", "pyarrow", "sklearn", "torchvision", "numpy", "pydantic", "typ
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -74,11 +76,20 @@ def test_the_package_is_typed():
 def test_errors_form_one_tree():
     from ogacli import errors
 
-    kinds = [errors.ConfigError, errors.DataError, errors.CheckpointError, errors.GradientError, errors.RunError]
+    kinds = [
+        errors.ConfigError,
+        errors.DataError,
+        errors.CheckpointError,
+        errors.GradientError,
+        errors.RunError,
+    ]
     assert all(issubclass(kind, errors.OgaError) for kind in kinds)
     for kind in kinds:
         assert kind.__name__ in errors.__doc__
     told = errors.DataError("wrong", place="file:3", found=7, expected="8", hint="count again")
     assert str(told) == "file:3: wrong\n  found: 7\n  expected: 8\n  next: count again"
     assert str(errors.RunError("wrong")) == "wrong"
-    assert json.dumps(str(errors.ConfigError.of([errors.ConfigError("a"), errors.ConfigError("b")]))) == '"a\\nb"'
+    assert (
+        json.dumps(str(errors.ConfigError.of([errors.ConfigError("a"), errors.ConfigError("b")])))
+        == '"a\\nb"'
+    )

@@ -62,7 +62,11 @@ def test_wrong_keys_are_told_all_at_once(place):
 
 
 def test_a_wrong_override(place):
-    refused(place, "--set: detector.name: unknown detector", command=("scan", "config.yaml", "--set", "detector.name=l9"))
+    refused(
+        place,
+        "--set: detector.name: unknown detector",
+        command=("scan", "config.yaml", "--set", "detector.name=l9"),
+    )
     refused(place, "--set: not an override", command=("scan", "config.yaml", "--set", "budget"))
 
 
@@ -80,9 +84,7 @@ def weights(place: Place) -> dict[str, torch.Tensor]:
 
 def with_checkpoint(place: Place, state: object, **options: object) -> None:
     torch.save(state, place.folder / "other.pt")
-    place.write_config(
-        model={"source": "mlp", "hidden": [WIDTH], "checkpoint": "other.pt"}, **options
-    )
+    place.write_config(model={"source": "mlp", "hidden": [WIDTH], "checkpoint": "other.pt"}, **options)
 
 
 def test_no_checkpoint_at_all(place):

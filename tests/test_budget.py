@@ -41,7 +41,25 @@ def test_what_is_a_budget(given, value):
 
 @pytest.mark.parametrize(
     "given",
-    [-1, "-1", -0.1, 1.5, "150%", "-5%", "many", "", "%", "nan", math.nan, math.inf, True, None, [], "²", "1,000"],
+    [
+        -1,
+        "-1",
+        -0.1,
+        1.5,
+        "150%",
+        "-5%",
+        "many",
+        "",
+        "%",
+        "nan",
+        math.nan,
+        math.inf,
+        True,
+        None,
+        [],
+        "²",
+        "1,000",
+    ],
 )
 def test_what_is_none(given):
     with pytest.raises(ConfigError) as caught:

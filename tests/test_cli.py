@@ -61,7 +61,9 @@ def test_help_and_version_import_nothing_heavy():
             "try:\n    runpy.run_module('ogacli', run_name='__main__')\n"
             "finally:\n    print('modules:', *sys.modules, file=sys.stderr)\n"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
         modules = done.stderr.partition("modules:")[2].split()
         assert "typer" in modules
         assert not HEAVY & set(modules), arguments
@@ -261,7 +263,10 @@ def test_every_command_has_json():
 def test_reports(scanned, tmp_path):
     done = oga("report", "run", "--format", "md", cwd=scanned.folder)
     assert done.out.startswith("#")
-    assert oga("report", "run", "--output", tmp_path / "r.html", cwd=scanned.folder).out == f"{tmp_path}/r.html\n"
+    assert (
+        oga("report", "run", "--output", tmp_path / "r.html", cwd=scanned.folder).out
+        == f"{tmp_path}/r.html\n"
+    )
     assert (tmp_path / "r.html").read_text() == (scanned.folder / "run/report.html").read_text()
 
 

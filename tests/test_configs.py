@@ -63,7 +63,9 @@ def test_it_runs_small(path, tmp_path, monkeypatch):
     values = yaml.safe_load(re.sub(r"\$\{[^}]*\}", "x", path.read_text()))
     if "train" in values:
         checkpoints = tmp_path / "checkpoints"
-        training = train(load_config(path, [*overrides, "model.checkpoint=null", f"train.output={checkpoints}"]))
+        training = train(
+            load_config(path, [*overrides, "model.checkpoint=null", f"train.output={checkpoints}"])
+        )
         overrides.append(f"model.checkpoint={training.checkpoints[-1]}")
     run = scan(load_config(path, overrides), output=tmp_path / "run")
     assert run.summary.samples == 80

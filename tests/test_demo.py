@@ -47,7 +47,9 @@ def test_the_whole_way(tmp_path):
     # What it wrote can be gone on with.
     assert run("scan", "runs/digits/config.yaml", "--output", "again", cwd=tmp_path).returncode == 0
     assert run("scan", "runs/digits/run/config.yaml", "--output", "resolved", cwd=tmp_path).returncode == 0
-    scores = [(tmp_path / name / "scores.parquet").read_bytes() for name in ("runs/digits/run", "again", "resolved")]
+    scores = [
+        (tmp_path / name / "scores.parquet").read_bytes() for name in ("runs/digits/run", "again", "resolved")
+    ]
     assert scores[0] == scores[1] == scores[2]
     for name, path in found.config["model"].items():
         assert name != "checkpoint" or Path(path).is_file()

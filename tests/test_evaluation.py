@@ -52,7 +52,11 @@ def test_auroc_is_the_chance_that_a_wrong_one_is_higher():
 
 def test_quarantined_samples_are_left_out():
     with_lost = evaluate(
-        *tensors([4.0, math.nan, 3.0, 2.0, math.nan], [True, True, False, True, False], [True, True, True, False, True])
+        *tensors(
+            [4.0, math.nan, 3.0, 2.0, math.nan],
+            [True, True, False, True, False],
+            [True, True, True, False, True],
+        )
     )
     assert with_lost == evaluate(*tensors([4.0, 3.0, 2.0], [True, False, True], [True, True, False]))
 

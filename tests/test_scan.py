@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ogacli import gradient_feed, stream
 from ogacli.config import load_config
 from ogacli.data import Samples
 from ogacli.detectors import isolation_forest
@@ -210,7 +211,8 @@ def test_one_pass_or_two(place, monkeypatch, held):
     reads = []
     read = Samples.read
     monkeypatch.setattr(Samples, "read", lambda self, rows: reads.extend(rows) or read(self, rows))
-    monkeypatch.setattr(room, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
     found = scanned(place, "two", "gradients.batch_size=16")
     for column in ("score", "score_l2", "score_isolation_forest_2"):
         np.testing.assert_allclose(scores(found, column), scores(expected, column), rtol=1e-6, atol=1e-6)
@@ -251,7 +253,8 @@ def test_global_random_state_is_left_alone(place):
 @pytest.mark.parametrize("detector", ["l2", FOREST, FOREST | {"trees": 3, "subsample": 100}], ids=str)
 def test_inputs_that_are_not_finite(place, monkeypatch, detector, held):
     """They get no score and change nobody else's; the forest is grown without them."""
-    monkeypatch.setattr(room, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
     x = place.arrays["x"]
     broken = [0, 5, 77, N - 1]
     x[broken, 1] = np.nan
@@ -356,7 +359,8 @@ class Interrupts:
 @pytest.mark.parametrize("held", [0, 3000])
 @pytest.mark.parametrize("after", [40, 100])
 def test_a_resumed_scan_is_bit_equal(place, monkeypatch, after, held):
-    monkeypatch.setattr(room, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_HELD_BYTES", held)
+    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
     place.write_config(detector=[FOREST, "l2", FOREST | {"per_class": True}])
     x = place.arrays["x"]
     x[[1, 30, 99]] = np.inf

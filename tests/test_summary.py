@@ -13,7 +13,9 @@ from scored_samples import NAN, findings, samples
 
 
 def summary(found: Findings, given, budget=0.5, parameters=None) -> Summary:
-    return summarise(judge(found, given, Budget(budget)), given, parameters or {"head.weight": 6, "head.bias": 2})
+    return summarise(
+        judge(found, given, Budget(budget)), given, parameters or {"head.weight": 6, "head.bias": 2}
+    )
 
 
 def test_by_hand():

@@ -94,6 +94,6 @@ def test_a_table_with_long_cells_is_folded_and_not_cut(capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.98765, "0.988"), (1.0, "1.000"), (None, "–")])
+@pytest.mark.parametrize(("value", "shown"), [(0.98765, "0.988"), (1.0, "1.000"), (None, "-")])
 def test_figures(value, shown):
     assert figure(value) == shown

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ogacli.gradients import GradientBatch
 from ogacli.options import Options
-from ogacli.registry import Registry
+from ogacli.registry import Registry, type_name
 
 DEFAULT = "isolation_forest"
 """The detector of a config that names none."""
@@ -47,6 +47,18 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class Frugal(Detector, Protocol):
+    """A detector that asks for few coordinates, and can say which before it sees a sample."""
+
+    def coordinates(self, p: int) -> Int64[Tensor, " f"] | None:
+        """All coordinates that ``fit`` and ``score`` will ask for, ascending; after ``fit_size``.
+
+        None where they are too many to keep.
+        """
+        ...
+
+
+@runtime_checkable
 class Comparing(Detector, Protocol):
     """A detector that can hold samples against those of the ``validation:`` section."""
 
@@ -62,6 +74,11 @@ class Comparing(Detector, Protocol):
 
 class DetectorOptions(Options):
     """What every ``detector:`` section must be able to do."""
+
+    @property
+    def column(self) -> str:
+        """What its scores are called: the detector's name, and what tells its variants apart."""
+        return type_name(self)
 
     @abstractmethod
     def detector(self) -> Detector:

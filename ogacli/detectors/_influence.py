@@ -40,6 +40,11 @@ class InfluenceOptions(DetectorOptions):
     seed: int = 0
     """Which samples those are."""
 
+    @property
+    def column(self) -> str:
+        """With what it is held against, where that is said."""
+        return super().column + ("" if self.against == "auto" else f"_{self.against}")
+
     @abstractmethod
     def inverse(self) -> "Inverse":
         """The approximation of the inverse curvature."""

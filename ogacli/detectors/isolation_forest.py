@@ -24,6 +24,12 @@ _HELD = 3 << 20
 _HELD_PER_CLASS = 4
 """So many times more where there is a forest a class, as they all choose from the same coordinates: with a
 quarter of that, rank correlation with a forest that chooses from all falls by 0.02 to 0.03."""
+_SHARED = 2500
+"""Coordinates that all trees share where there are far more than can be drawn and few samples."""
+_SHARED_HELD = 12 << 20
+"""Gradient entries that may then be held: 48 MB in float32."""
+_MANY = 40
+"""How many times as many coordinates there must be for that."""
 _FEWEST = 32
 """Coordinates that a tree has at least to choose from, whatever that takes."""
 
@@ -40,6 +46,11 @@ class IsolationForest(DetectorOptions):
     """Which samples, coordinates and cuts; one seed is one result."""
     per_class: bool = False
     """Compare each sample with the samples of its own given label only."""
+
+    @property
+    def column(self) -> str:
+        """Apart from the one that compares all samples."""
+        return super().column + ("_per_class" if self.per_class else "")
 
     def detector(self) -> "Isolation":
         """A forest that is not grown yet."""
@@ -59,6 +70,19 @@ class Isolation:
         """As many as the trees take when no two share a sample; remembered, as ``fit`` plans with it."""
         self._expected = min(n, self.options.trees * self.options.subsample)
         return self._expected
+
+    def coordinates(self, p: int) -> Int64[Tensor, " f"] | None:
+        """All coordinates that will be asked for, ascending, where trees share them; None where not."""
+        table = self._table(p, torch.Generator().manual_seed(self.options.seed))
+        return None if table is None else table.sort().values
+
+    def _table(self, p: int, generator: torch.Generator) -> Int64[Tensor, " f"] | None:
+        if self.options.per_class or p * self._expected <= _HELD:
+            held = _HELD * (_HELD_PER_CLASS if self.options.per_class else 1)
+            return distinct(p, max(_FEWEST, held // self._expected), generator)
+        if p >= _SHARED * _MANY and _SHARED * self._expected <= _SHARED_HELD:
+            return distinct(p, _SHARED, generator)
+        return None
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
         """Grow the forest from ``fit_size(n)`` samples in random order.
@@ -83,7 +107,7 @@ class Isolation:
                 hint="leave `per_class` out",
             )
         rest = (batch for part in ([first], stream) for batch in part)
-        if self.options.per_class or first.p * self._expected <= _HELD:
+        if self.coordinates(first.p) is not None:
             self._fit_table(rest, first.p, generator)
         else:
             self._fit_trees(rest, first.p, generator)
@@ -147,8 +171,8 @@ class Isolation:
 
     def _fit_table(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
         """All samples at the same coordinates, from which each tree draws its own."""
-        held = _HELD * (_HELD_PER_CLASS if self.options.per_class else 1)
-        coords = distinct(p, max(_FEWEST, held // self._expected), generator)
+        coords = self._table(p, generator)
+        assert coords is not None
         table, labels, seen = torch.empty(0), [], 0
         for batch in batches:
             if not seen:

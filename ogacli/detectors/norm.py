@@ -19,6 +19,11 @@ class NormOptions(DetectorOptions):
     """Rank within each given label: the score is then the share of that label's samples whose norm is no
     larger, from 0 to 1."""
 
+    @property
+    def column(self) -> str:
+        """Apart from the one that compares all samples."""
+        return super().column + ("_per_class" if self.per_class else "")
+
     def detector(self) -> "Norm":
         """A detector that needs no fitting."""
         return Norm(self.order, self.per_class)

@@ -42,6 +42,11 @@ class PyOD(DetectorOptions):
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the class, such as ``{n_neighbors: 20}``."""
 
+    @property
+    def column(self) -> str:
+        """With the model's name."""
+        return f"{super().column}_{self.model.lower()}"
+
     def detector(self) -> "Projected":
         """The PyOD detector, not fitted yet.
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 BLOCK = 1 << 20
@@ -28,6 +28,17 @@ def borrowed(name: str, shape: Sequence[int], like: Tensor) -> Shaped[Tensor, ".
         with torch.inference_mode(False):
             buffers[key] = torch.empty(max(size, BLOCK), dtype=like.dtype, device=like.device)
     return buffers[key][:size].view(tuple(shape))
+
+
+def picked(
+    values: Shaped[Tensor, "... w"], index: Int64[Tensor, " f"], name: str
+) -> Shaped[Tensor, "... f"]:
+    """Some columns of the last dimension, in a borrowed buffer.
+
+    By ``gather``, which is three times as fast as the ``index_select`` of more than two dimensions.
+    """
+    shape = (*values.shape[:-1], len(index))
+    return torch.gather(values, -1, index.expand(shape), out=borrowed(name, shape, values))
 
 
 def at_a_time(each: int) -> int:

@@ -37,13 +37,12 @@ class Sample:
 
 def flagged_rows(run: Run, limit: int) -> pa.Table:
     """The flagged samples' rows, most anomalous first."""
-    flagged = run.scores.filter(run.scores["flagged"])
-    return flagged.sort_by("rank").slice(0, limit)
+    return run.rows(pc.field("flagged")).sort_by("rank").slice(0, limit)
 
 
 def quarantined_rows(run: Run, limit: int) -> pa.Table:
     """The quarantined samples' rows, in the order of the samples."""
-    return run.scores.filter(pc.equal(run.scores["status"], QUARANTINED)).slice(0, limit)
+    return run.rows(pc.field("status") == QUARANTINED).slice(0, limit)
 
 
 def samples(rows: pa.Table) -> tuple[Sample, ...]:

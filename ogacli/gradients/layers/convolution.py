@@ -18,7 +18,7 @@ from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.combined import together
 from ogacli.gradients.layers.linear import WRITTEN, positions_summed
 from ogacli.gradients.layers.plain import reduced
-from ogacli.gradients.workspace import at_a_time, borrowed
+from ogacli.gradients.workspace import at_a_time, borrowed, picked
 
 _SHIFTED = 16
 """Multiplications that take as long as adding one number of a shifted matrix of inner products; measured."""
@@ -198,7 +198,7 @@ class Convolved:
             d, a = self.d[there], self.a[seen]
             step = at_a_time(2 * max(1, math.prod(d.shape[:-1])))
             for some in here.split(step):
-                product_ = d.index_select(-1, out[some]).mul_(a.index_select(-1, channel[some]))
+                product_ = picked(d, out[some], "picked d").mul_(picked(a, channel[some], "picked a"))
                 found[:, some] = product_.flatten(1, -2).sum(1)
         return found
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.plain import summed
-from ogacli.gradients.workspace import at_a_time
+from ogacli.gradients.workspace import at_a_time, picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Table:
         found = self.d.new_empty(b, len(coords))
         for some in torch.arange(len(coords), device=coords.device).split(at_a_time(b * t)):
             match = self.keys[:, :, None] == coords[some] // h
-            found[:, some] = self.d.index_select(2, coords[some] % h).mul_(match).sum(1)
+            found[:, some] = picked(self.d, coords[some] % h, "picked d").mul_(match).sum(1)
         return found
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.plain import Plain, reduced, summed
-from ogacli.gradients.workspace import at_a_time, borrowed
+from ogacli.gradients.workspace import at_a_time, borrowed, picked
 
 __all__ = ["Outer", "Plain", "Positions"]
 
@@ -144,8 +144,8 @@ class Positions:
         step = at_a_time(2 * b * t)
         for first in range(0, len(coords), step):
             some = coords[first : first + step]
-            d = self.d.index_select(2, some // h)
-            found[:, first : first + step] = d.mul_(self.a.index_select(2, some % h)).sum(1)
+            product = picked(self.d, some // h, "picked d").mul_(picked(self.a, some % h, "picked a"))
+            torch.sum(product, 1, out=found[:, first : first + step])
         return found
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:

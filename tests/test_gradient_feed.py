@@ -1,0 +1,115 @@
+"""Batch sizes, memory that runs out, and the second look in float32."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ogacli.errors import GradientError
+from ogacli.gradients import GradientBatch
+from ogacli.gradients.head import HeadGradients
+from ogacli.run import Run
+from ogacli.scan import plan, scan
+from small_scans import N, Place, make_place
+
+ALL = "gradients.layers=all"
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    return make_place(tmp_path, detector=[{"name": "l2"}, {"name": "isolation_forest", "subsample": 32}])
+
+
+def scanned(place: Place, name: str, *overrides: str) -> Run:
+    return scan(place.config(*overrides), output=place.folder / name)
+
+
+def both(run: Run) -> np.ndarray:
+    return np.stack([run.scores["score"].to_numpy(), run.scores["score_isolation_forest"].to_numpy()])
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+@pytest.mark.parametrize("words", [None, "DefaultCPUAllocator: can't allocate memory: you tried"])
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(place, monkeypatch, layers, words):
+    whole = scanned(place, "whole", f"gradients.layers={layers}")
+    room = (
+        "ogacli.gradients.head.HeadGradients"
+        if layers == "head"
+        else "ogacli.gradients.capture.LayerGradients"
+    )
+    module, _, name = room.rpartition(".")
+    import importlib
+
+    cls = getattr(importlib.import_module(module), name)
+    compute, sizes = cls.__call__, []
+
+    def tight(self: Any, batch: Any) -> GradientBatch:
+        if len(batch.rows) > 20:
+            raise torch.OutOfMemoryError("full") if words is None else RuntimeError(words)
+        sizes.append(len(batch.rows))
+        return compute(self, batch)
+
+    monkeypatch.setattr(cls, "__call__", tight)
+    found = scanned(place, "tight", f"gradients.layers={layers}")
+    assert max(sizes) <= 20
+    assert found.summary.scored == N
+    np.testing.assert_allclose(both(found), both(whole), rtol=1e-5)
+
+
+def test_memory_that_runs_out_while_scoring(place, monkeypatch):
+    whole = scanned(place, "whole")
+    norms = GradientBatch.norms
+
+    def tight(self: GradientBatch, orders: Any) -> Any:
+        if len(self) > 50:
+            raise torch.OutOfMemoryError("full")
+        return norms(self, orders)
+
+    monkeypatch.setattr(GradientBatch, "norms", tight)
+    found = scanned(place, "tight", "gradients.batch_size=60")
+    np.testing.assert_allclose(both(found), both(whole), rtol=1e-5)
+
+
+def test_one_sample_that_does_not_fit(place, monkeypatch):
+    def full(self: Any, batch: Any) -> GradientBatch:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(HeadGradients, "__call__", full)
+    with pytest.raises(GradientError, match="a single sample does not fit in memory"):
+        scanned(place, "out")
+    assert not (place.folder / "out").exists()
+
+
+def test_other_runtime_errors_are_not_taken_for_it(place, monkeypatch):
+    def broken(self: Any, batch: Any) -> GradientBatch:
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(HeadGradients, "__call__", broken)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        scanned(place, "out")
+
+
+def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):
+    head, everything = plan(place.config()).batch_size, plan(place.config(ALL)).batch_size
+    assert everything <= head
+    monkeypatch.setattr("ogacli.gradient_feed._FACTOR_BYTES", 1 << 11)
+    small = plan(place.config(ALL)).batch_size
+    assert 1 <= small < everything
+    assert scanned(place, "out", ALL).provenance["batch_size"] == small
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_bfloat16_decides_as_float32_where_it_matters(place, layers):
+    exact = scanned(place, "exact", f"gradients.layers={layers}")
+    found = scanned(place, "half", f"gradients.layers={layers}", "gradients.precision=bfloat16")
+    again = found.summary.rescored
+    assert again is not None
+    assert 0 <= again.changed <= again.samples <= N
+    assert exact.summary.rescored is None
+    assert found.provenance["precision"] == "bfloat16"
+    rough = np.abs(both(found)[0] / both(exact)[0] - 1)
+    assert 0 < rough.max() < 0.1, "computed in lower precision, but close"
+    near = exact.scores["rank"].to_numpy() <= 12
+    np.testing.assert_allclose(both(found)[0][near], both(exact)[0][near], rtol=1e-5)
+    assert found.scores["flagged"].to_pylist() == exact.scores["flagged"].to_pylist()
