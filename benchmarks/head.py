@@ -287,7 +287,9 @@ def tables(found: dict[str, Any]) -> str:
     lines = [", ".join(f"{key} {value}" for key, value in found["machine"].items())]
     for part in ("pace", "loop"):
         for row in found.get(part, ()):
-            each = "; ".join(f"{name} {s['wall']:.3f} s ({s['cpu']:.3f})" for name, s in row["seconds"].items())
+            each = "; ".join(
+                f"{name} {s['wall']:.3f} s ({s['cpu']:.3f})" for name, s in row["seconds"].items()
+            )
             size = f", {row['batch size']} a batch" if "batch size" in row else ""
             ratio = f"{row['ratio']['wall']:.3f} (CPU {row['ratio']['cpu']:.3f})"
             lines.append(f"{part:8}{row['model']}, {row['samples']:,} samples{size}: {ratio}; {each}")

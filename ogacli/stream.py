@@ -259,7 +259,7 @@ class Stream:
         for detector in self.detectors:
             if isinstance(detector, Norm):
                 continue
-            coords = detector.coordinates(batch.p) if isinstance(detector, Frugal) else None
+            coords = detector.coordinates(batch) if isinstance(detector, Frugal) else None
             if coords is None:
                 return lambda batch: None
             asked.append(coords)

@@ -189,7 +189,7 @@ def comparison_view(found: Comparison) -> list[Any]:
             )
             cells += [figure(value) for value in values]
         rows.append(cells)
-    header = ["", "corr", "overlap", "seconds"]
+    header = ["", "corr", "overlap", "time s"]
     against = f"{first.run}: {first.detector}" if several else first.detector
     return [
         f"[bold]{found.samples:,} samples, {found.flagged:,} flagged by each[/]; "

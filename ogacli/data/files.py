@@ -120,8 +120,8 @@ class Folder:
 class Archive:
     """Files in a zip archive, here or behind a URL.
 
-    The archive's directory is kept as flat arrays, sorted by name: a few dozen bytes a file, where ``zipfile``
-    keeps half a kilobyte in every worker process. One file is one read.
+    The archive's directory is kept as flat arrays, sorted by name: a few dozen bytes a file, where
+    ``zipfile`` would keep half a kilobyte in every worker process. One file is one read.
     """
 
     def __init__(self, location: str, folder: str = "") -> None:

@@ -50,10 +50,10 @@ class Detector(Protocol):
 class Frugal(Detector, Protocol):
     """A detector that asks for few coordinates, and can say which before it sees a sample."""
 
-    def coordinates(self, p: int) -> Int64[Tensor, " f"] | None:
-        """All coordinates that ``fit`` and ``score`` will ask for, ascending; after ``fit_size``.
+    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
+        """All coordinates that ``fit`` and ``score`` will ask batches like this for, ascending.
 
-        None where they are too many to keep.
+        None where they are too many to keep. Called after ``fit_size``.
         """
         ...
 

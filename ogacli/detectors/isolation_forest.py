@@ -25,11 +25,9 @@ _HELD_PER_CLASS = 4
 """So many times more where there is a forest a class, as they all choose from the same coordinates: with a
 quarter of that, rank correlation with a forest that chooses from all falls by 0.02 to 0.03."""
 _SHARED = 2500
-"""Coordinates that all trees share where there are far more than can be drawn and few samples."""
+"""At most so many coordinates are shared by all trees where a batch is asked in many parts."""
 _SHARED_HELD = 12 << 20
 """Gradient entries that may then be held: 48 MB in float32."""
-_MANY = 40
-"""How many times as many coordinates there must be for that."""
 _FEWEST = 32
 """Coordinates that a tree has at least to choose from, whatever that takes."""
 
@@ -71,17 +69,23 @@ class Isolation:
         self._expected = min(n, self.options.trees * self.options.subsample)
         return self._expected
 
-    def coordinates(self, p: int) -> Int64[Tensor, " f"] | None:
+    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
         """All coordinates that will be asked for, ascending, where trees share them; None where not."""
-        table = self._table(p, torch.Generator().manual_seed(self.options.seed))
+        table = self._table(batch, torch.Generator().manual_seed(self.options.seed))
         return None if table is None else table.sort().values
 
-    def _table(self, p: int, generator: torch.Generator) -> Int64[Tensor, " f"] | None:
-        if self.options.per_class or p * self._expected <= _HELD:
+    def _table(self, batch: GradientBatch, generator: torch.Generator) -> Int64[Tensor, " f"] | None:
+        """The coordinates that all trees share, where it pays that they do.
+
+        To ask each layer of a network for the few coordinates of one tree after the other takes longer than
+        the trees themselves, unless each tree has samples of its own that go by together.
+        """
+        whole = batch.p * self._expected
+        if self.options.per_class or whole <= _HELD:
             held = _HELD * (_HELD_PER_CLASS if self.options.per_class else 1)
-            return distinct(p, max(_FEWEST, held // self._expected), generator)
-        if p >= _SHARED * _MANY and _SHARED * self._expected <= _SHARED_HELD:
-            return distinct(p, _SHARED, generator)
+            return distinct(batch.p, max(_FEWEST, held // self._expected), generator)
+        if len(batch.parts) > 1 and self._expected < self.options.trees * self.options.subsample:
+            return distinct(batch.p, min(_SHARED, _SHARED_HELD // self._expected), generator)
         return None
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
@@ -107,8 +111,8 @@ class Isolation:
                 hint="leave `per_class` out",
             )
         rest = (batch for part in ([first], stream) for batch in part)
-        if self.coordinates(first.p) is not None:
-            self._fit_table(rest, first.p, generator)
+        if (coords := self._table(first, generator)) is not None:
+            self._fit_table(rest, coords, generator)
         else:
             self._fit_trees(rest, first.p, generator)
 
@@ -169,10 +173,10 @@ class Isolation:
         with one_thread():
             self.forest = nursery.forest()
 
-    def _fit_table(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
+    def _fit_table(
+        self, batches: Iterable[GradientBatch], coords: Int64[Tensor, " f"], generator: torch.Generator
+    ) -> None:
         """All samples at the same coordinates, from which each tree draws its own."""
-        coords = self._table(p, generator)
-        assert coords is not None
         table, labels, seen = torch.empty(0), [], 0
         for batch in batches:
             if not seen:

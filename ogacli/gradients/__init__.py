@@ -10,6 +10,7 @@ from ogacli.errors import GradientError
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
+from ogacli.gradients.precision import Precision
 from ogacli.gradients.selection import selected
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
@@ -44,7 +45,7 @@ class GradientOptions(Options):
     """Samples a batch; results do not depend on it."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Of the forward and backward pass. ``bfloat16`` is quicker on a GPU; the flagged samples and those near
     the cut are then scored once more in ``float32``."""
     fold: bool = True
@@ -63,7 +64,7 @@ def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
     if options.layers == "head":
         if isinstance(model, Network):
             model.quicken(fold=options.fold, compile=options.compile)
-        return HeadGradients(model, loss)
+        return HeadGradients(model, loss, precision=options.precision)
     if not isinstance(model, Network):
         raise GradientError(
             "this model has no layers, only answers",
@@ -71,4 +72,5 @@ def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
             expected="head",
             hint="give the network and its checkpoint as `model` to look at other layers",
         )
-    return LayerGradients(model, loss, selected(model.module, options.layers))
+    selection = selected(model.module, options.layers)
+    return LayerGradients(model, loss, selection, precision=options.precision)

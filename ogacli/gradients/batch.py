@@ -5,7 +5,7 @@ side in the order of the layers; each part knows how to answer for its own colum
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,8 +28,8 @@ class Part(Protocol):
         ...
 
     @property
-    def nbytes(self) -> int:
-        """Bytes that the part keeps alive."""
+    def held(self) -> Iterable[Tensor]:
+        """The tensors that the part keeps alive, beside the parameters themselves."""
         ...
 
     def sums(self, orders: Sequence[int]) -> Sums:
@@ -88,9 +88,12 @@ class GradientBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the batch keeps alive."""
-        own = (self.labels, self.logits, self.residual)
-        return sum(tensor.nbytes for tensor in own) + sum(part.nbytes for part in self.parts)
+        """Bytes that the batch keeps alive: what tensors share counts once, what they are views of in full."""
+        own = (self.rows, self.labels, self.logits, self.residual, self.features, self.losses)
+        tensors = [tensor for tensor in own if tensor is not None]
+        tensors += [tensor for part in self.parts for tensor in part.held]
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
     def norm(self, order: int) -> Float[Tensor, " b"]:
         """The exact L1 (``order=1``) or L2 (``order=2``) norm of each sample's gradient, float64."""

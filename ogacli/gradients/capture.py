@@ -8,11 +8,10 @@ gradient no rule gets right is left to the fallback; one that the fallback canno
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ogacli.data import Batch
@@ -21,12 +20,14 @@ from ogacli.gradients.axis import SampleAxis, candidates
 from ogacli.gradients.batch import Columns, GradientBatch, Part
 from ogacli.gradients.fallback import Fallback
 from ogacli.gradients.layers.combined import Zero, through, together
+from ogacli.gradients.passes import Pass, Reads
+from ogacli.gradients.precision import Precision, computing_in
 from ogacli.gradients.reference import mismatches
 from ogacli.gradients.watch import Known, Tapped, Watch
 from ogacli.losses import Loss
 from ogacli.models.answers import call, first_logits
 from ogacli.models.checks import check_answers, in_evaluation
-from ogacli.models.head import as_rows, find_head, read_by, recorded
+from ogacli.models.head import as_rows, find_head, recorded
 from ogacli.models.network import Network
 
 PROBED = 3
@@ -46,6 +47,7 @@ class LayerGradients:
         selection: Mapping[str, nn.Parameter],
         *,
         residual: Residual | None = None,
+        precision: Precision = "float32",
     ) -> None:
         """Take a network.
 
@@ -54,6 +56,8 @@ class LayerGradients:
             loss: Whose gradients.
             selection: The parameters, by name, in the order of ``named_parameters()``.
             residual: What to send back in place of the loss's own residual.
+            precision: Of the forward and backward pass; what is captured is float32 in any case, and the
+                first batch's checks are made in the network's own precision.
         """
         self.network = network
         self.loss = loss
@@ -62,6 +66,7 @@ class LayerGradients:
         self.notes: list[str] = []
         """What the user should know about how some of the parameters are treated."""
         self._residual = residual or (lambda batch, logits, features: loss.residual(logits, batch.labels))
+        self._precision = precision
         self._known: Known | None = None
         self._columns = Columns(list(self.parameters.values()))
         self._fallback = Fallback(network.module)
@@ -77,10 +82,10 @@ class LayerGradients:
         with torch.inference_mode(False):
             if self._known is None:
                 self._examine(batch)
-            found = self._compute(batch)
+            found = self._compute(batch, self._precision)
             if found is None:  # the network went another way this time
                 self._learn(batch)
-                found = self._compute(batch)
+                found = self._compute(batch, self._precision)
             if found is None:
                 raise GradientError(
                     f"the network takes one way for {PROBED} samples and another for {len(batch.labels)}",
@@ -91,11 +96,11 @@ class LayerGradients:
 
     # --- one batch ------------------------------------------------------------------------------------
 
-    def _compute(self, batch: Batch) -> GradientBatch | None:
+    def _compute(self, batch: Batch, precision: Precision = "float32") -> GradientBatch | None:
         assert self._known is not None
         for _ in range(2):
             changed = len(self._known.changed)
-            passed = self._forward(batch)
+            passed = self._forward(batch, precision)
             if [tapped.key for tapped in passed.watch.calls] != self._known.calls:
                 return None
             passed.backward(passed.residual)
@@ -103,10 +108,11 @@ class LayerGradients:
                 break
         return self._gather(batch, passed)
 
-    def _forward(self, batch: Batch) -> "Pass":
+    def _forward(self, batch: Batch, precision: Precision = "float32") -> Pass:
         assert self._known is not None
         watch = Watch(self.network.module, self.selection, self._known, len(batch.labels))
-        with torch.enable_grad(), watch, Reads(self._head) as read:
+        computing = computing_in(precision, batch.labels.device)
+        with torch.enable_grad(), computing, watch, Reads(self._head) as read:
             output = call(self.network.module, self._laid_out(batch.inputs))
         logits = output.detach().float()
         features = as_rows(read[-1].detach().float(), len(logits)) if read else None
@@ -122,7 +128,7 @@ class LayerGradients:
             else inputs
         )
 
-    def _gather(self, batch: Batch, passed: "Pass") -> GradientBatch:
+    def _gather(self, batch: Batch, passed: Pass) -> GradientBatch:
         assert self._known is not None
         watch = passed.watch
         parts: list[Part] = []
@@ -187,6 +193,8 @@ class LayerGradients:
                 self._judge(few, found, lost)
                 if len(lost) == before:
                     break
+        if self._precision != "float32" and (found := self._compute(few, self._precision)):
+            self._check_finite(found, self._precision)
         self.notes = [
             f"{name} {why}; its gradient is computed sample by sample" for name, why in lost.items()
         ]
@@ -207,14 +215,7 @@ class LayerGradients:
     def _judge(self, few: Batch, found: GradientBatch, lost: dict[str, str]) -> None:
         """Compare with one backward pass a sample; parameters that differ are lost to the rules."""
         self._check_loss(found)
-        for name, part in reversed(list(zip(self.selection, found.parts, strict=True))):
-            if found.residual.isfinite().all() and not part.sums((2,))[2].isfinite().any():
-                raise GradientError(
-                    "the gradients of all samples overflow",
-                    place=name,
-                    found=f"no finite gradient among {len(found)} samples, in {str(found.logits.dtype)[6:]}",
-                    hint="check the checkpoint, or load the weights in float32",
-                )
+        self._check_finite(found, "float32")
         assert self._known is not None
         try:
             wrong = mismatches(self.network.module, self.selection, few.inputs, found)
@@ -239,6 +240,20 @@ class LayerGradients:
                     hint="leave it out of `gradients.layers`",
                 )
             lost[name] = "is read in a way that is not seen"
+
+    def _check_finite(self, found: GradientBatch, precision: Precision) -> None:
+        if not found.residual.isfinite().all():
+            return
+        for name, part in reversed(list(zip(self.selection, found.parts, strict=True))):
+            if not part.sums((2,))[2].isfinite().any():
+                own = str(self.selection[name].dtype).removeprefix("torch.")
+                raise GradientError(
+                    "the gradients of all samples overflow",
+                    place=name,
+                    found=f"no finite gradient among {len(found)} samples, in "
+                    + (own if precision == "float32" else precision),
+                    hint="check the checkpoint, or compute in float32",
+                )
 
     def _check_loss(self, found: GradientBatch) -> None:
         logits, labels = found.logits, found.labels
@@ -271,47 +286,6 @@ class LayerGradients:
             passed.backward(alone, keep=sample < b - 1)
         self._known.calls = [tapped.key for tapped in watch.calls]
         self._known.axes = {index: axes[0] for index, axes in possible.items() if axes}
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """A forward pass, and what it needs for the way back."""
-
-    watch: Watch
-    output: Tensor
-    logits: Float[Tensor, "b k"]
-    features: Float[Tensor, "b h"] | None
-    residual: Float[Tensor, "b k"]
-
-    def backward(self, residual: Float[Tensor, "b k"], *, keep: bool = False) -> None:
-        """Send a residual back as far as the selected parameters lie."""
-        if self.output.requires_grad:
-            roots = self.watch.roots
-            torch.autograd.grad(
-                self.output, roots, residual.to(self.output.dtype), retain_graph=keep, allow_unused=True
-            )
-
-
-class Reads:
-    """While it is open, collects what a layer reads."""
-
-    def __init__(self, layer: nn.Linear | None) -> None:
-        self.layer = layer
-
-    def __enter__(self) -> list[Tensor]:
-        read: list[Tensor] = []
-        self._hook: Any = None
-        if self.layer is not None:
-
-            def note(module: nn.Module, args: Any, kwargs: Any) -> None:
-                read.append(read_by(args, kwargs))
-
-            self._hook = self.layer.register_forward_pre_hook(note, with_kwargs=True)
-        return read
-
-    def __exit__(self, *error: object) -> None:
-        if self._hook is not None:
-            self._hook.remove()
 
 
 def _few(batch: Batch) -> Batch:

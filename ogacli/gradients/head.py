@@ -8,6 +8,7 @@ import torch
 from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch, Part
 from ogacli.gradients.layers.linear import Outer, Plain
+from ogacli.gradients.precision import Precision, computing_in
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Outputs
 
@@ -15,15 +16,19 @@ from ogacli.models.network import Model, Outputs
 class HeadGradients:
     """Computes ``GradientBatch``es of the head of a model."""
 
-    def __init__(self, model: Model, loss: Loss) -> None:
+    def __init__(self, model: Model, loss: Loss, *, precision: Precision = "float32") -> None:
         self.model = model
         self.loss = loss
+        self._precision = precision
         self.parameters: dict[str, int] = {}
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> GradientBatch:
         """The gradients of the samples of one batch, which lies on the model's device."""
-        outputs = self.model.outputs(batch)
+        if not self.parameters and self._precision != "float32":
+            self.model.outputs(batch)  # the checks of the first batch tell errors from rounding in float32
+        with computing_in(self._precision, batch.labels.device):
+            outputs = self.model.outputs(batch)
         logits = outputs.logits.float()
         residual = self.loss.residual(logits, batch.labels)
         part: Part

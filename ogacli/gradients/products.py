@@ -85,8 +85,9 @@ def _dot(part: Part, vector: Float[Tensor, " p"], b: int) -> Float[Tensor, " b"]
             matrix = vector.to(a.dtype).view(d.shape[2], a.shape[2])
             return (a @ matrix.T).mul_(d).sum((1, 2), dtype=torch.float64)
     found = vector.new_empty(b)
+    narrow = vector.float()
     for here, values in _formed(part, b):
-        found[here] = values.double() @ vector
+        found[here] = (values * narrow).sum(1, dtype=torch.float64)
     return found
 
 
@@ -99,7 +100,7 @@ def _sum(part: Part, weights: Float[Tensor, " b"]) -> Float[Tensor, " p"]:
             return (weighted.flatten(0, 1).T @ a.flatten(0, 1)).double().flatten()
     total = weights.new_zeros(part.p)
     for here, values in _formed(part, len(weights)):
-        total += weights[here] @ values.double()
+        total += (values * weights[here, None].to(values.dtype)).sum(0, dtype=torch.float64)
     return total
 
 

@@ -25,26 +25,39 @@ def projected(
     parts: Sequence["Part"], like: Float[Tensor, "b k"], dim: int, seed: int
 ) -> Float[Tensor, "b dim"]:
     """The projection of the gradients that the parts hold; O(p) a sample."""
-    b, p = len(like), sum(part.p for part in parts)
-    size = -(-_BLOCK // dim) * dim
+    p = sum(part.p for part in parts)
+    size = -(-min(_BLOCK, p) // dim) * dim
     generator = torch.Generator().manual_seed(seed)
-    places = torch.randperm(size, generator=generator)
-    signs = torch.randint(0, 2, (size,), generator=generator) * 2 - 1
+    places = torch.randperm(size, generator=generator).to(like.device)
+    signs = (torch.randint(0, 2, (size,), generator=generator) * 2 - 1).to(like)
     blocks = -(-p // size)
     shifts = torch.randint(0, size, (blocks,), generator=generator).tolist()
     flips = (torch.randint(0, 2, (blocks,), generator=generator) * 2 - 1).tolist()
-    total = like.new_zeros(b, size)
+    found = like.new_empty(len(like), dim)
+    step = at_a_time(size)
+    for start in range(0, len(like), step):
+        some = slice(start, min(start + step, len(like)))
+        total = _blocks_added([part.select(some) for part in parts], found[some], size, shifts, flips)
+        found[some] = total.mul_(signs).index_select(1, places).view(len(total), -1, dim).sum(1)
+    return found
+
+
+def _blocks_added(
+    parts: Sequence["Part"], like: Float[Tensor, "c dim"], size: int, shifts: list[int], flips: list[int]
+) -> Float[Tensor, "c size"]:
+    """The blocks of the gradients, each shifted and flipped, added up."""
+    total = like.new_zeros(len(like), size)
     first = 0
     for part in parts:
-        for samples in torch.arange(b).split(at_a_time(part.p)):
-            here = slice(int(samples[0]), int(samples[-1]) + 1)
+        step = at_a_time(part.p)
+        for begin in range(0, len(like), step):
+            here = slice(begin, begin + step)
             values = part.select(here).dense()
             for start, stop in _runs(first, part.p, size):
                 block, place = divmod(first + start, size)
                 _add(total[here], values[:, start:stop], (place + shifts[block]) % size, flips[block])
         first += part.p
-    total = (total * signs.to(total))[:, places.to(total.device)]
-    return total.view(b, -1, dim).sum(1)
+    return total
 
 
 def _runs(first: int, p: int, size: int) -> Iterator[tuple[int, int]]:

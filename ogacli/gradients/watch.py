@@ -25,6 +25,8 @@ from ogacli.gradients.axis import SampleAxis
 from ogacli.gradients.batch import Part
 from ogacli.gradients.layers import NotCovered, Reading, rule_of
 
+_HALF = (torch.bfloat16, torch.float16)
+
 
 @dataclass
 class Known:
@@ -200,15 +202,23 @@ class Watch(TorchFunctionMode):
             for t in tensors_in((tapped.args, tapped.kwargs))
             if id(t) in self._wanted or id(t) in self.made
         )
-        reading = Reading(axis.first(gradient, self.b), self.b, len(tapped.shape), axis, wanted)
+        single = partial(self._single, wanted)
+        reading = Reading(axis.first(single(gradient), self.b), self.b, len(tapped.shape), axis, wanted)
         rule = rule_of(tapped.function)
         assert rule is not None
         try:
-            for tensor, part in rule(reading, *tapped.args, **tapped.kwargs):
+            for tensor, part in rule(
+                reading, *replaced(tapped.args, single), **replaced(tapped.kwargs, single)
+            ):
                 self.parts.setdefault(id(tensor), []).append(part)
         except NotCovered as reason:
             self._lose(tapped.args, tapped.kwargs, f"is read by {reason}")
         tapped.args, tapped.kwargs, tapped.versions = (), {}, []
+
+    @staticmethod
+    def _single(wanted: frozenset[int], tensor: Tensor) -> Tensor:
+        """Half precision becomes float32, in which its products are exact and their sums do not overflow."""
+        return tensor.float() if tensor.dtype in _HALF and id(tensor) not in wanted else tensor
 
 
 class _FrozenBatchNorm(torch.autograd.Function):

@@ -149,9 +149,7 @@ def test_parameters_that_nothing_depends_on_have_no_influence(name: str, how: st
     found = fit(made(name, against=how), both).score(both)
     bias = fit(made(name, against=how), batch).score(batch)
     assert found.isfinite().all()
-    only_bias = GradientBatch(
-        batch.rows, batch.labels, batch.logits, batch.residual, None, [blocks(dead)[1]]
-    )
+    only_bias = GradientBatch(batch.rows, batch.labels, batch.logits, batch.residual, None, [blocks(dead)[1]])
     torch.testing.assert_close(found - bias, fit(made(name, against=how), only_bias).score(only_bias))
 
 
@@ -225,7 +223,12 @@ def test_tracing_is_captum_s(small: tuple[nn.Module, Tensor, Tensor]) -> None:
     module, inputs, labels = small
     data = torch.utils.data.TensorDataset(inputs, labels)
     theirs = influence.TracInCP(
-        module, data, [""], lambda model, path: 1.0, loss_fn=nn.CrossEntropyLoss(reduction="none"), batch_size=8
+        module,
+        data,
+        [""],
+        lambda model, path: 1.0,
+        loss_fn=nn.CrossEntropyLoss(reduction="none"),
+        batch_size=8,
     )
     products = theirs.influence((inputs[:7], labels[:7])).mean(0)
     own_influence = theirs.self_influence()

@@ -30,10 +30,14 @@ def test_what_is_kept_is_answered_and_nothing_else() -> None:
         short.dense()
 
 
+@pytest.mark.parametrize("few", [True, False], ids=["all coordinates", "shared coordinates"])
 @pytest.mark.parametrize(("kept_bytes", "passes"), [(1 << 20, 1), (0, 2)])
 def test_a_scan_of_all_layers_takes_one_pass_where_coordinates_fit(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kept_bytes: int, passes: int
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kept_bytes: int, passes: int, few: bool
 ) -> None:
+    if not few:
+        monkeypatch.setattr("ogacli.detectors.isolation_forest._HELD", 0)
+        monkeypatch.setattr("ogacli.detectors.isolation_forest._SHARED", 20)
     forest = {"name": "isolation_forest", "trees": 20, "subsample": 16, "seed": 0}
     place = make_place(tmp_path, detector=[forest, {"name": "l2"}, {"name": "l1"}])
     config = place.config("gradients.layers=all", "gradients.batch_size=32")

@@ -1,6 +1,6 @@
 """Parts made of other parts: a parameter that several calls read, or of which a call read a view."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -30,9 +30,9 @@ class Summed:
         return self.parts[0].p
 
     @property
-    def nbytes(self) -> int:
-        """Of all the parts."""
-        return sum(part.nbytes for part in self.parts)
+    def held(self) -> Iterable[Tensor]:
+        """Those of all the parts."""
+        return [tensor for part in self.parts for tensor in part.held]
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Row block by row block."""
@@ -96,9 +96,9 @@ class Pieces:
     """Columns: the whole parameter."""
 
     @property
-    def nbytes(self) -> int:
-        """Of all the pieces."""
-        return sum(piece.part.nbytes for piece in self.pieces)
+    def held(self) -> Iterable[Tensor]:
+        """Those of all the pieces."""
+        return [tensor for piece in self.pieces for tensor in piece.part.held]
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """The sums of the pieces, added up."""
@@ -152,9 +152,9 @@ class Made:
         return self.parameter.numel()
 
     @property
-    def nbytes(self) -> int:
-        """Of the part."""
-        return self.part.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """Those of the part, and what the parameter was made into."""
+        return (*self.part.held, self.tensor)
 
     def _each(self) -> Iterator[Float[Tensor, "1 p"]]:
         b = len(self.part.entries(torch.zeros(0, dtype=torch.int64, device=self.parameter.device)))
@@ -197,9 +197,9 @@ class Zero:
     """Columns."""
 
     @property
-    def nbytes(self) -> int:
-        """Nothing of its own."""
-        return 0
+    def held(self) -> Iterable[Tensor]:
+        """Whatever it was made like."""
+        return (self.like,)
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Zero."""

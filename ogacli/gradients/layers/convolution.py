@@ -5,7 +5,7 @@ the input that position q saw. A transposed convolution is the same with input a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -94,9 +94,9 @@ class Convolved:
         return self.a.shape[-1] // self.groups * math.prod(self.windows.kernel)
 
     @property
-    def nbytes(self) -> int:
-        """Of both factors."""
-        return self.a.nbytes + self.d.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """Both factors."""
+        return self.a, self.d
 
     # --- norms ----------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Embeddings: each row of the table gets the sum of the output gradients of the positions that read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,9 +31,9 @@ class Table:
         return self.count * self.d.shape[2]
 
     @property
-    def nbytes(self) -> int:
-        """Of keys and gradients."""
-        return self.keys.nbytes + self.d.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """Keys and gradients."""
+        return self.keys, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Sums over the rows that are not zero."""

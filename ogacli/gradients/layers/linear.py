@@ -4,7 +4,7 @@ For ``y = W a + b`` and output gradient d, the gradient of W is d a', that of b 
 W row by row, then over b, as ``torch.nn.utils.parameters_to_vector`` has them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,9 +39,9 @@ class Outer:
         return self.d.shape[1] * (self.a.shape[1] + self.bias)
 
     @property
-    def nbytes(self) -> int:
-        """Of both factors."""
-        return self.a.nbytes + self.d.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """Both factors."""
+        return self.a, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """|d|_1 (|a|_1 + 1) and |d|^2 (|a|^2 + 1), the 1 for the bias."""
@@ -101,9 +101,9 @@ class Positions:
         return self.d.shape[2] * self.a.shape[2]
 
     @property
-    def nbytes(self) -> int:
-        """Of both factors."""
-        return self.a.nbytes + self.d.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """Both factors."""
+        return self.a, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """By forming the gradients, or, of squares alone, by inner products of positions where cheaper."""

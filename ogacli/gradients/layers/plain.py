@@ -1,6 +1,6 @@
 """Gradients that are known outright, and the sums that every other part is reduced to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,9 +22,9 @@ class Plain:
         return self.values.shape[1]
 
     @property
-    def nbytes(self) -> int:
-        """Of the values."""
-        return self.values.nbytes
+    def held(self) -> Iterable[Tensor]:
+        """The values."""
+        return (self.values,)
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Sums over the columns."""
