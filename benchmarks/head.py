@@ -2,7 +2,8 @@
 
     python benchmarks/head.py [pace] [loop] [memory] [start] [--json] [--rounds 5] [--threads 2]
 
-pace    the pass that scores in-memory samples by `l2`, over a plain forward pass in batches of the same size
+pace    the pass that scores in-memory samples by `l2`, over a plain forward pass of the same network in
+        batches of the same size; once without folding batch norms, which the plain pass does without, too
 loop    `oga scan` with the isolation forest, from files to report; and what it replaces: one sample at a time
         through `torch.autograd.grad` on the head's weight, then scikit-learn's forest on the matrix
 memory  peak memory of `oga scan` in a fresh process, for 50,000 and 200,000 samples
@@ -28,7 +29,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-PARTS = ("pace", "loop", "memory", "start")
 RESNET = "{source: resnet_cifar, depth: 18}"
 PERCEPTRON = "{source: mlp, hidden: [512, 512]}"
 CLASSES = 10
@@ -43,19 +43,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parts = {"pace": pace, "loop": loop, "memory": memory, "start": start}
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all by default")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch, in every process")
     options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
+    if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(sorted(unknown))}")
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     found: dict[str, Any] = {"machine": {"load before": os.getloadavg()[0]}}
-    for part in options.parts or PARTS:
-        print(f"{part} ..", file=sys.stderr)
+    for name in options.parts or parts:
+        print(f"{name} ..", file=sys.stderr)
         with TemporaryDirectory() as folder:
-            found[part] = globals()[part](Path(folder), options)
+            found[name] = parts[name](Path(folder), options)
     found["machine"] |= {
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -69,13 +70,24 @@ def main() -> None:
 
 def pace(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scan / plain forward of the same network on the same samples in memory."""
-    cases = [("ResNet-18", RESNET, (3, 32, 32), 684), ("MLP 784-512-512-10", PERCEPTRON, (784,), 40_000)]
+    cases = [
+        ("ResNet-18", RESNET, (3, 32, 32), 682, True),
+        ("ResNet-18, not folded", RESNET, (3, 32, 32), 682, False),
+        ("MLP 784-512-512-10", PERCEPTRON, (784,), 40_000, True),
+    ]
     return [_pace(folder / str(i), options, *case) for i, case in enumerate(cases)]
 
 
 def _pace(
-    folder: Path, options: argparse.Namespace, name: str, model: str, shape: tuple[int, ...], n: int
+    folder: Path,
+    options: argparse.Namespace,
+    name: str,
+    model: str,
+    shape: tuple[int, ...],
+    n: int,
+    fold: bool,
 ) -> dict[str, Any]:
+    import numpy as np
     import torch
 
     from ogacli.config import parse_config
@@ -84,9 +96,8 @@ def _pace(
     from ogacli.progress import SILENT
     from ogacli.stream import Stream
 
-    config = parse_config(dataset(folder, model, shape, n) + "\ndetector: l2", base=folder)
-    import numpy as np
-
+    text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"
+    config = parse_config(text, base=folder)
     inputs = np.load(folder / "x.npy")
     samples = replace(config.data.open(), reader=ArrayReader(inputs))
     network = config.model.load(samples)
@@ -295,8 +306,8 @@ def tables(found: dict[str, Any]) -> str:
             lines.append(f"{part:8}{row['model']}, {row['samples']:,} samples{size}: {ratio}; {each}")
     for row in found.get("memory", ()):
         lines.append(
-            f"memory  {row['data']}, {row['samples']:,} samples: {row['megabytes']:.0f} MB ({row['growth']:+.1%}), "
-            f"largest worker {row['worker megabytes']:.0f} MB, {row['wall']:.1f} s"
+            f"memory  {row['data']}, {row['samples']:,} samples: {row['megabytes']:.0f} MB "
+            f"({row['growth']:+.1%}), largest worker {row['worker megabytes']:.0f} MB, {row['wall']:.1f} s"
         )
     for row in found.get("start", ()):
         clock = f"{row['seconds']['wall']:.3f} s (CPU {row['seconds']['cpu']:.3f})"

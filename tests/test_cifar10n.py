@@ -14,7 +14,7 @@ from ogacli.trim import trim
 
 ROOT = Path(__file__).parent.parent
 REAL = Path(os.environ.get("OGA_DATA", ROOT.parent / "shared" / "data")).absolute()
-SAMPLES = 800
+SAMPLES = 2000
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,8 +37,8 @@ def test_wrong_human_labels_score_higher(tmp_path, monkeypatch):
     assert share == pytest.approx(0.4, abs=0.05)
     assert summary.diagnosis.fit < 0.6, "it has not learned the wrong labels by heart"
     for name, found in summary.evaluation.items():
-        assert found.auroc > 0.58, name
-        assert found.precision_at_budget > 1.2 * share, name
+        assert found.auroc > 0.56, name
+        assert found.precision_at_budget > 0.5, name
 
     trimmed = trim(run, tmp_path / "clean.csv")
     assert trimmed.fates["dropped"] == SAMPLES // 5

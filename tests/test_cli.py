@@ -294,7 +294,8 @@ def test_nothing_is_wider_than_80_columns_or_broken_within_a_cell(place):
         assert done.code in (0, 1), done.err
         lines = done.out.splitlines()
         assert lines
-        assert [line for line in lines if len(line) > 80] == [], command
+        # A command to be copied stays in one piece.
+        assert [line for line in lines if len(line) > 80 and not line.startswith("next ")] == [], command
         assert "\x1b" not in done.out
         if command[0] in ("scan", "gate", "train"):
             broken = [line for line in lines if re.fullmatch(r"\s*[a-z0-9_%)\]]{1,3}\s*", line)]

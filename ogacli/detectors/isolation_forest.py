@@ -28,6 +28,8 @@ _SHARED = 2500
 """At most so many coordinates are shared by all trees where a batch is asked in many parts."""
 _SHARED_HELD = 12 << 20
 """Gradient entries that may then be held: 48 MB in float32."""
+_TREES_APART = 1 << 32
+"""Added to the seed, so that the trees' random numbers are others than those of the shared coordinates."""
 _FEWEST = 32
 """Coordinates that a tree has at least to choose from, whatever that takes."""
 
@@ -63,6 +65,8 @@ class Isolation:
         self.forest: Forest | None = None
         self.classes: dict[int, Forest] = {}
         self._expected = options.trees * options.subsample
+        self._decided = False
+        self._shared: Int64[Tensor, " f"] | None = None
 
     def fit_size(self, n: int) -> int:
         """As many as the trees take when no two share a sample; remembered, as ``fit`` plans with it."""
@@ -71,22 +75,23 @@ class Isolation:
 
     def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
         """All coordinates that will be asked for, ascending, where trees share them; None where not."""
-        table = self._table(batch, torch.Generator().manual_seed(self.options.seed))
+        table = self._table(batch)
         return None if table is None else table.sort().values
 
-    def _table(self, batch: GradientBatch, generator: torch.Generator) -> Int64[Tensor, " f"] | None:
-        """The coordinates that all trees share, where it pays that they do.
+    def _table(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
+        """The coordinates that all trees share, where it pays that they do; the first batch decides.
 
         To ask each layer of a network for the few coordinates of one tree after the other takes longer than
         the trees themselves, unless each tree has samples of its own that go by together.
         """
-        whole = batch.p * self._expected
-        if self.options.per_class or whole <= _HELD:
-            held = _HELD * (_HELD_PER_CLASS if self.options.per_class else 1)
-            return distinct(batch.p, max(_FEWEST, held // self._expected), generator)
-        if len(batch.parts) > 1 and self._expected < self.options.trees * self.options.subsample:
-            return distinct(batch.p, min(_SHARED, _SHARED_HELD // self._expected), generator)
-        return None
+        if not self._decided:
+            self._decided, generator = True, torch.Generator().manual_seed(self.options.seed)
+            if self.options.per_class or batch.p * self._expected <= _HELD:
+                held = _HELD * (_HELD_PER_CLASS if self.options.per_class else 1)
+                self._shared = distinct(batch.p, max(_FEWEST, held // self._expected), generator)
+            elif len(batch.parts) > 1 and self._expected < self.options.trees * self.options.subsample:
+                self._shared = distinct(batch.p, min(_SHARED, _SHARED_HELD // self._expected), generator)
+        return self._shared
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
         """Grow the forest from ``fit_size(n)`` samples in random order.
@@ -95,7 +100,6 @@ class Isolation:
             DataError: There is no sample.
             ConfigError: ``per_class``, but the labels are not classes.
         """
-        generator = torch.Generator().manual_seed(self.options.seed)
         stream = iter(batches)
         first = next(stream, None)
         if first is None:
@@ -111,7 +115,8 @@ class Isolation:
                 hint="leave `per_class` out",
             )
         rest = (batch for part in ([first], stream) for batch in part)
-        if (coords := self._table(first, generator)) is not None:
+        generator = torch.Generator().manual_seed(self.options.seed + _TREES_APART)
+        if (coords := self._table(first)) is not None:
             self._fit_table(rest, coords, generator)
         else:
             self._fit_trees(rest, first.p, generator)

@@ -88,7 +88,7 @@ class GradientBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the batch keeps alive: what tensors share counts once, what they are views of in full."""
+        """Bytes that the batch keeps alive: what is shared counts once, what is a view of more in full."""
         own = (self.rows, self.labels, self.logits, self.residual, self.features, self.losses)
         tensors = [tensor for tensor in own if tensor is not None]
         tensors += [tensor for part in self.parts for tensor in part.held]

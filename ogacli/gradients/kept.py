@@ -4,7 +4,7 @@ In: a ``GradientBatch`` and what will be asked of it. Out: one that answers just
 sample, where the factors of all layers take megabytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,9 +26,9 @@ class Kept:
     values: Float[Tensor, "b f"]
 
     @property
-    def nbytes(self) -> int:
-        """Of the values and sums; the coordinates are shared between batches."""
-        return self.values.nbytes + sum(sums.nbytes for sums in self.known.values())
+    def held(self) -> Iterable[Tensor]:
+        """The values and sums; the coordinates are shared between batches."""
+        return self.values, *self.known.values()
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """The sums that were kept."""

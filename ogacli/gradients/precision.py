@@ -1,4 +1,4 @@
-"""The number format of the forward and backward pass. In: the user's word for it. Out: a context to run in."""
+"""The number format of the passes through a network. In: the user's word for it. Out: a context to run in."""
 
 from typing import Literal
 

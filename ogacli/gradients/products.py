@@ -14,6 +14,9 @@ from ogacli.gradients.batch import GradientBatch, Part
 from ogacli.gradients.layers.linear import Outer, Plain, Positions
 from ogacli.gradients.workspace import at_a_time
 
+_SUMMED = 1 << 16
+"""Products of one sample that are summed up in float32, as it is quicker; those sums in float64."""
+
 
 def blocks(batch: GradientBatch) -> list[Part]:
     """The parts of a batch, one a parameter: a head's bias apart from its weight."""
@@ -84,10 +87,13 @@ def _dot(part: Part, vector: Float[Tensor, " p"], b: int) -> Float[Tensor, " b"]
         case Positions(a=a, d=d):
             matrix = vector.to(a.dtype).view(d.shape[2], a.shape[2])
             return (a @ matrix.T).mul_(d).sum((1, 2), dtype=torch.float64)
-    found = vector.new_empty(b)
-    narrow = vector.float()
-    for here, values in _formed(part, b):
-        found[here] = (values * narrow).sum(1, dtype=torch.float64)
+        case Plain(values=values):
+            return values.double() @ vector
+    found = vector.new_zeros(b)
+    pieces = vector.float().split(_SUMMED)
+    for here, formed in _formed(part, b):
+        for values, piece in zip(formed.split(_SUMMED, 1), pieces, strict=True):
+            found[here] += values @ piece
     return found
 
 
@@ -98,10 +104,13 @@ def _sum(part: Part, weights: Float[Tensor, " b"]) -> Float[Tensor, " p"]:
         case Positions(a=a, d=d):
             weighted = d * weights.to(d.dtype)[:, None, None]
             return (weighted.flatten(0, 1).T @ a.flatten(0, 1)).double().flatten()
-    total = weights.new_zeros(part.p)
-    for here, values in _formed(part, len(weights)):
-        total += (values * weights[here, None].to(values.dtype)).sum(0, dtype=torch.float64)
-    return total
+        case Plain(values=values):
+            return weights @ values.double()
+    narrow = weights.float()
+    total = narrow.new_zeros(part.p)
+    for here, formed in _formed(part, len(weights)):
+        total.addmv_(formed.T, narrow[here])
+    return total.double()
 
 
 def _formed(part: Part, b: int) -> Iterator[tuple[slice, Float[Tensor, "c p"]]]:

@@ -14,10 +14,11 @@ from ogacli import wording
 from ogacli.evaluation import Evaluation
 from ogacli.run import Run
 from ogacli.summary import ClassSummary, Summary
-from ogacli.verdict import QUARANTINED
 
 ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
 """Characters that are shown of an id, of a label, of anything longer."""
+_QUARANTINED = "quarantined"
+"""A status in ``scores.parquet``; not imported from where it is given, as a report needs no torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def flagged_rows(run: Run, limit: int) -> pa.Table:
 
 def quarantined_rows(run: Run, limit: int) -> pa.Table:
     """The quarantined samples' rows, in the order of the samples."""
-    return run.rows(pc.field("status") == QUARANTINED).slice(0, limit)
+    return run.rows(pc.field("status") == _QUARANTINED).slice(0, limit)
 
 
 def samples(rows: pa.Table) -> tuple[Sample, ...]:
