@@ -97,7 +97,9 @@ def network(name: str) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return (ResNet([2, 2, 2, 2], 64, 3, CLASSES, projected=True) if name == NETWORKS[0] else Encoder()).eval()
+        return (
+            ResNet([2, 2, 2, 2], 64, 3, CLASSES, projected=True) if name == NETWORKS[0] else Encoder()
+        ).eval()
 
 
 def batch_of(name: str, b: int) -> Any:
@@ -230,7 +232,10 @@ def fresh(what: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Measure in a new process; what fails there is skipped with the last line that it said."""
     settings = [f"--{key}={getattr(options, key)}" for key in ("rounds", "threads", "batch")]
     done = subprocess.run(
-        [sys.executable, __file__, *settings, "--one", what, name], capture_output=True, text=True, check=False
+        [sys.executable, __file__, *settings, "--one", what, name],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
@@ -289,7 +294,9 @@ def timed(runs: dict[str, Run], rounds: int) -> dict[str, Any]:
 
     return {
         "ratios": {name: {"wall": ratio(own, 0), "cpu": ratio(own, 1)} for name, own in clocks.items()},
-        "seconds": {name: round(statistics.median(wall for wall, _ in own), 4) for name, own in clocks.items()},
+        "seconds": {
+            name: round(statistics.median(wall for wall, _ in own), 4) for name, own in clocks.items()
+        },
     }
 
 
@@ -429,11 +436,12 @@ def captum(module: Any, inputs: Any, labels: Any) -> Run:
 
 def kronfluence(module: Any, inputs: Any, labels: Any) -> Run:
     """Self-scores without a Hessian, of the linear layers and convolutions, which are all it covers."""
+    import logging
     import tempfile
 
     import torch
     from kronfluence.analyzer import Analyzer, prepare_model
-    from kronfluence.arguments import ScoreArguments
+    from kronfluence.arguments import FactorArguments
     from kronfluence.task import Task
 
     class Classification(Task):
@@ -443,15 +451,22 @@ def kronfluence(module: Any, inputs: Any, labels: Any) -> Run:
         def compute_measurement(self, batch: Any, model: Any) -> Any:
             return self.compute_train_loss(batch, model)
 
-    task = Classification()
-    model = prepare_model(module, task)
-    folder = tempfile.mkdtemp()
-    analyzer = Analyzer("benchmark", model, task, cpu=True, output_dir=folder, disable_tqdm=True)
+    task, data = Classification(), torch.utils.data.TensorDataset(inputs, labels)
+    analyzer = Analyzer(
+        "benchmark", prepare_model(module, task), task,
+        cpu=True, output_dir=tempfile.mkdtemp(), disable_tqdm=True, log_level=logging.ERROR,
+    )  # fmt: skip
     analyzer.fit_all_factors(
-        "none", torch.utils.data.TensorDataset(inputs, labels),
-        per_device_batch_size=len(labels), overwrite_output_dir=True,
-    ) if False else None  # fmt: skip
-    return lambda: None
+        "identity", data, per_device_batch_size=len(labels), factor_args=FactorArguments(strategy="identity")
+    )
+
+    def run() -> Any:
+        analyzer.compute_self_scores(
+            "self", "identity", data, per_device_train_batch_size=len(labels), overwrite_output_dir=True
+        )
+        return analyzer.load_self_scores("self")["all_modules"].sqrt()
+
+    return run
 
 
 # --- for a person -------------------------------------------------------------------------------------
@@ -465,9 +480,14 @@ def tables(found: dict[str, Any]) -> str:
             f"\n{name}, {rows['parameters']:,} parameters; plain pass {rows['seconds']['plain']:.3f} s; "
             f"a captured sample keeps {rows['bytes of a sample'] / 1e6:.2f} MB"
         )
-        lines += [f"{row:48}{ratio['wall']:8.3f}  (CPU {ratio['cpu']:.3f})" for row, ratio in rows["ratios"].items()]
+        lines += [
+            f"{row:48}{ratio['wall']:8.3f}  (CPU {ratio['cpu']:.3f})" for row, ratio in rows["ratios"].items()
+        ]
     for name, rows in found.get("peers", {}).items():
-        lines.append(f"\n{name}: L2 norms by other means, over a plain pass in the same process")
+        lines.append(
+            f"\n{name}: L2 norms by other means, over a plain pass in the same process; MB beyond the model; "
+            "norms differ where a library leaves parameters out"
+        )
         for row, one_ in rows.items():
             if "skipped" in one_:
                 lines.append(f"{row:16}skipped: {one_['skipped']}")

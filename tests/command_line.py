@@ -13,7 +13,12 @@ from pathlib import Path
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["ogacli.cli", "ogacli.scan", "ogacli.train", "ogacli.verify", "ogacli.gate"]
+    [
+        f"ogacli.{name}"
+        for name in ("cli", "scan", "train", "verify", "gate", "trim", "views", "data.image_folder")
+    ]
+    + ["ogacli.detectors.isolation_forest", "ogacli.models.mlp", "ogacli.reports.html"]
+    + ["sklearn.metrics", "scipy.stats", "pyarrow.dataset", "PIL.Image"]
 )
 
 

@@ -8,9 +8,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain
 
 
-def dense_batch(
-    values: Tensor, labels: Tensor | None = None, logits: Tensor | None = None
-) -> GradientBatch:
+def dense_batch(values: Tensor, labels: Tensor | None = None, logits: Tensor | None = None) -> GradientBatch:
     """Gradients that are known outright."""
     n = len(values)
     given = torch.zeros(n, dtype=torch.int64) if labels is None else labels

@@ -44,7 +44,7 @@ def refused(place: Place, *expected: str, command: tuple[object, ...] = ("scan",
 def test_yaml_that_does_not_parse(place):
     with place.config_file.open("a") as file:
         file.write("train: {epochs: 3\n")
-    refused(place, "config.yaml:18: not valid YAML")
+    refused(place, "config.yaml:16: not valid YAML")
 
 
 def test_wrong_keys_are_told_all_at_once(place):
