@@ -71,8 +71,8 @@ def main() -> None:
 def pace(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scan / plain forward of the same network on the same samples in memory."""
     cases = [
-        ("ResNet-18", RESNET, (3, 32, 32), 682, True),
-        ("ResNet-18, not folded", RESNET, (3, 32, 32), 682, False),
+        ("ResNet-18", RESNET, (3, 32, 32), 341, True),
+        ("ResNet-18, not folded", RESNET, (3, 32, 32), 341, False),
         ("MLP 784-512-512-10", PERCEPTRON, (784,), 40_000, True),
     ]
     return [_pace(folder / str(i), options, *case) for i, case in enumerate(cases)]

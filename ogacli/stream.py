@@ -97,6 +97,8 @@ class Stream:
                     advance(len(batch))
                     partial.save(collector, self._states())
             except KeyboardInterrupt:
+                for batch in held:  # read again it would come in other batches, and differ in the last digit
+                    self._score(batch, collector)
                 partial.save(collector, self._states(), now=True)
                 raise
         if self.config.gradients.precision != "float32":

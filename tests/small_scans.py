@@ -61,7 +61,7 @@ class Place:
 
 
 def make_place(folder: Path, *, n: int = N, detector: Any = "l2", seed: int = 0) -> Place:
-    """Blobs, a tenth of them under a wrong label (the true one is known), and an MLP that was never trained."""
+    """Blobs, a tenth of them under a wrong label (the true one is known), and an untrained MLP."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, K, n)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from command_line import Done, oga
 from ogacli.models.checkpoints import read_weights
-from small_scans import H, K, N, WIDTH, Place, contents, make_place
+from small_scans import WIDTH, H, K, N, Place, contents, make_place
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_yaml_that_does_not_parse(place):
 
 def test_wrong_keys_are_told_all_at_once(place):
     place.config_file.write_text(
-        "data:\n  source: arrays\n  pth: data.npz\nmodel: {source: mlp, hiden: [3]}\nbuget: 0.1\noutput: run\n"
+        "data:\n  source: arrays\n  pth: data.npz\nmodel: {source: mlp, hiden: [3]}\nbuget: 0.1\n"
     )
     err = refused(
         place,
@@ -285,7 +285,8 @@ def test_an_unreadable_picture(tmp_path):
     (tmp_path / "photos/dog/5.png").write_bytes(b"no picture")
     place = Place(tmp_path)
     place.config_file.write_text(
-        "data: {source: image_folder, root: photos}\nmodel: {source: logistic, checkpoint: weights.safetensors}\n"
+        "data: {source: image_folder, root: photos}\n"
+        "model: {source: logistic, checkpoint: weights.safetensors}\n"
         "detector: l2\noutput: run\n"
     )
     place.new_weights(0, "model.checkpoint=null")

@@ -72,8 +72,18 @@ def test_what_is_none(given):
 
 @pytest.mark.parametrize(
     ("value", "n", "count"),
-    [(0.05, 100, 5), (0.05, 0, 0), (1.0, 7, 7), (0.0, 7, 0), (0.149, 10, 1), (0.151, 10, 2), (3, 10, 3), (30, 10, 10), ("auto", 10, 4)],
-)  # fmt: skip
+    [
+        (0.05, 100, 5),
+        (0.05, 0, 0),
+        (1.0, 7, 7),
+        (0.0, 7, 0),
+        (0.149, 10, 1),
+        (0.151, 10, 2),
+        (3, 10, 3),
+        (30, 10, 10),
+        ("auto", 10, 4),
+    ],
+)
 def test_count(value, n, count):
     assert Budget(value).count(n, disagreements=4) == count
 

@@ -94,7 +94,7 @@ gradients:
   batch_size: 0
 detector:
   - {name: isolation_forest, trees: many}
-  - {name: isolated_forest}
+  - {name: isolationforest}
 budget: 150%
 lost: mse
 train: {epochs: 0, schedule: linear}
@@ -116,7 +116,8 @@ output: [a]
             "c.yaml:15: train.epochs: not a valid value",
             "c.yaml:15: train.schedule: not a valid value",
             "c.yaml:11: detector[0].trees: not a valid value",
-            "c.yaml:12: detector[1].name: unknown detector 'isolated_forest'; did you mean 'isolation_forest'?",
+            "c.yaml:12: detector[1].name: unknown detector 'isolationforest'; "
+            "did you mean 'isolation_forest'?",
             "c.yaml:13: budget: not a budget",
             "c.yaml:18: output: not a path",
         ]
@@ -375,7 +376,8 @@ ROUND_TRIPS = [
     "model: {source: python, factory: 'm:f', args: {a: [1, x], b: null}}\n",
     "data: {source: arrays, path: d.npz, x: x, y: y, target: regression}\n"
     "model: {source: precomputed, logits: z.npy, features: h.npy, bias: false}\nloss: mse\n",
-    "data: digits\nmodel: mlp\nloss: {name: python, factory: 'm:f'}\ntrain: {output: ck, learning_rate: 0.00001}\n",
+    "data: digits\nmodel: mlp\nloss: {name: python, factory: 'm:f'}\n"
+    "train: {output: ck, learning_rate: 0.00001}\n",
 ]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ogacli import folders
 from ogacli.errors import RunError
 from ogacli.folders import check_free, new_file, new_folder
 from small_scans import contents
@@ -117,23 +116,33 @@ def test_an_error_in_the_block_changes_nothing(tmp_path, error, before):
         write_folder(folder, "old")
         write_file(file, "old")
     found = contents(tmp_path)
-    with pytest.raises(error), new_folder(folder, overwrite=True, ours=ours) as work:
-        (work / "mine").write_text("half")
-        raise error
-    with pytest.raises((error, RunError)), new_file(file, overwrite=True) as opened:
-        opened.write(b"half")
-        raise error
+
+    def fails_in_a_folder() -> None:
+        with new_folder(folder, overwrite=True, ours=ours) as work:
+            (work / "mine").write_text("half")
+            raise error
+
+    def fails_in_a_file() -> None:
+        with new_file(file, overwrite=True) as opened:
+            opened.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fails_in_a_folder()
+    with pytest.raises((error, RunError)):
+        fails_in_a_file()
     assert contents(tmp_path) == found
     assert sorted(path.name for path in tmp_path.iterdir()) == (["file", "folder"] if before else [])
 
 
 def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
-    with (
-        pytest.raises(RunError, match="already exists"),
-        new_folder(tmp_path / "it", overwrite=False, ours=ours) as work,
-    ):
-        (work / "mine").write_text("late")
-        write_folder(tmp_path / "it", "early")
+    def write_late() -> None:
+        with new_folder(tmp_path / "it", overwrite=False, ours=ours) as work:
+            (work / "mine").write_text("late")
+            write_folder(tmp_path / "it", "early")
+
+    with pytest.raises(RunError, match="already exists"):
+        write_late()
     assert contents(tmp_path / "it")["mine"] == b"early"
     assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
@@ -199,4 +208,4 @@ def test_a_full_disk_is_told_as_such(tmp_path):
     with pytest.raises(RunError, match="it: cannot be written\n  found: No space left"):
         with new_file(tmp_path / "it", overwrite=False):
             raise OSError(28, "No space left on device")
-    assert folders and not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

@@ -98,7 +98,7 @@ def test_another_distribution_adds_a_detector(installed, monkeypatch):
     config = parse_config(text % "power")
     assert type_name(config.detectors[0]) == "largest_entry"
     assert config.resolved["detector"] == [{"name": "largest_entry", "per_class": False, "power": 2.0}]
-    with pytest.raises(ConfigError, match="detector.pwer: unknown key; did you mean 'power'"):
+    with pytest.raises(ConfigError, match=r"detector\.pwer: unknown key; did you mean 'power'"):
         parse_config(text % "pwer")
 
 

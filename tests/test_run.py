@@ -61,7 +61,7 @@ def test_no_such_run(tmp_path):
     with pytest.raises(RunError, match=r"nowhere: no such run directory\n  next: `oga scan CONFIG`"):
         Run.open(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="empty: not a run directory: no summary.json"):
+    with pytest.raises(RunError, match=r"empty: not a run directory: no summary\.json"):
         Run.open(tmp_path / "empty")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="file: no such run directory"):
@@ -105,7 +105,7 @@ def test_files_that_are_missing_or_damaged(run):
 def test_scores_without_a_column(run):
     table = run.scores.drop_columns(["rank", "flagged"])
     pa.parquet.write_table(table, run.path / "scores.parquet")
-    with pytest.raises(RunError, match="scores.parquet: no column rank, flagged"):
+    with pytest.raises(RunError, match=r"scores\.parquet: no column rank, flagged"):
         _ = Run.open(run.path).scores
 
 

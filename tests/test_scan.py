@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ogacli import gradient_feed, stream
+from ogacli import stream
 from ogacli.config import load_config
 from ogacli.data import Samples
 from ogacli.detectors import isolation_forest
@@ -331,7 +331,7 @@ def test_none_that_can_be_scored(place):
     np.save(place.folder / "z.npy", np.full((N, K), np.nan, dtype=np.float32))
     place.write_config(model={"source": "precomputed", "logits": "z.npy"})
     for detector in ("l2", "isolation_forest"):
-        with pytest.raises(DataError, match="no sample to grow|none of the samples can be scored"):
+        with pytest.raises(DataError, match=r"no sample to grow|none of the samples can be scored"):
             scanned(place, "out", f"detector={detector}")
     assert not list(place.folder.glob("*out*"))
 
@@ -404,7 +404,7 @@ def test_another_config_does_not_resume(place, change):
     with pytest.raises(KeyboardInterrupt):
         scanned(place, "out", "gradients.batch_size=16", progress=Interrupts("scanning", 40))
     before = contents(place.folder / "out.partial")
-    with pytest.raises(RunError, match="out.partial: the unfinished scan is of another config") as caught:
+    with pytest.raises(RunError, match=r"out\.partial: the unfinished scan is of another config") as caught:
         scanned(place, "out", "gradients.batch_size=16", change, resume=True)
     assert "leave out --resume" in str(caught.value)
     assert contents(place.folder / "out.partial") == before

@@ -95,10 +95,10 @@ def test_load_kept(run, tmp_path):
     assert len(load_kept(dataset, run, budget=Budget(30))) == N - 2 - 30
     with pytest.raises(DataError, match="the dataset is smaller than the one that was scanned"):
         load_kept(dataset[:10], run)
-    with pytest.raises(DataError, match="nowhere.npy: cannot be read as positions"):
+    with pytest.raises(DataError, match=r"nowhere\.npy: cannot be read as positions"):
         load_kept(dataset, tmp_path / "nowhere.npy")
     np.save(tmp_path / "x.npy", np.zeros((2, 2)))
-    with pytest.raises(DataError, match="x.npy: not positions"):
+    with pytest.raises(DataError, match=r"x\.npy: not positions"):
         load_kept(dataset, tmp_path / "x.npy")
 
 

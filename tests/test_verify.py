@@ -11,7 +11,7 @@ from ogacli.errors import ConfigError, RunError
 from ogacli.fit import seeded
 from ogacli.scan import scan
 from ogacli.verify import Arm, Difference, Verification, verify
-from small_scans import N, Place, make_place
+from small_scans import N, make_place
 
 TRAIN = ["train.epochs=3", "train.batch_size=16", "verify.seeds=2"]
 
@@ -123,14 +123,14 @@ def test_the_verdict(trimmed, everything, verdict):
 def test_what_cannot_be_verified(place):
     run = scan(place.config())
     np.save(place.folder / "z.npy", np.zeros((N, 3), dtype=np.float32))
-    with pytest.raises(ConfigError, match="model.source: this model cannot be trained"):
+    with pytest.raises(ConfigError, match=r"model\.source: this model cannot be trained"):
         verify(place.config(f"model={{source: precomputed, logits: {place.folder}/z.npy}}"), run)
     with pytest.raises(RunError, match="the run is of another dataset than the config") as caught:
         verify(place.config("data.limit=50"), run)
     assert "--run" in str(caught.value)
     with pytest.raises(RunError, match="nothing is left to train on"):
         verify(place.config(*TRAIN), run, budget=Budget(1.0))
-    with pytest.raises(ConfigError, match="verify.seeds: not a valid value"):
+    with pytest.raises(ConfigError, match=r"verify\.seeds: not a valid value"):
         place.config("verify.seeds=1")
 
 

@@ -72,8 +72,8 @@ class Watch(TorchFunctionMode):
         """Leaves whose gradient makes the backward pass go as deep as it must, and no deeper."""
         self.parts: dict[int, list[Part]] = {}
         """By ``id`` of the parameter, or of a tensor made of parameters."""
-        self.arrived: Callable[[Tapped, Tensor], None] = self._collect
-        """What to do with the gradient at a call's output."""
+        self.arrived: Callable[[Tapped, Tensor], None] | None = None
+        """What to do with the gradient at a call's output, in place of collecting parts."""
         self.calls: list[Tapped] = []
         self._names = {id(parameter): name for name, parameter in wanted.items()}
         self._wanted = {id(p): p for name, p in wanted.items() if name not in known.lost}
@@ -184,7 +184,8 @@ class Watch(TorchFunctionMode):
     # --- backward -------------------------------------------------------------------------------------
 
     def _arrive(self, tapped: Tapped, gradient: Tensor) -> None:
-        self.arrived(tapped, gradient)
+        # No bound method is kept as the default: it would tie the factors of a batch into a cycle.
+        (self.arrived or self._collect)(tapped, gradient)
 
     @torch.no_grad()
     def _collect(self, tapped: Tapped, gradient: Tensor) -> None:

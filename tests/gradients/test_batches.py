@@ -1,5 +1,7 @@
 """What must hold of the gradients of a batch, whatever the network: sums, order, size, bytes, precision."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -157,3 +159,20 @@ def test_half_precision_that_overflows_is_refused(layers: str) -> None:
     assert computing(module, layers)(batch_of(x, torch.arange(B))).norm(2).isfinite().all()
     with pytest.raises(GradientError, match=r"(?s)gradients of all samples overflow.*in float16"):
         computing(module.half(), layers)(batch_of(x.half(), torch.arange(B)))
+
+
+@every_network
+def test_a_batch_that_is_done_with_leaves_nothing_behind(kind: str) -> None:
+    """Without waiting for the garbage collector, so that memory does not grow by the batch."""
+    compute, inputs = computing(seeded_weights(NETWORKS[kind][0])), NETWORKS[kind][1]()
+    compute(batch_of(inputs, torch.arange(B)))
+    gc.collect()
+    gc.disable()
+    try:
+        found = compute(batch_of(inputs, torch.arange(B)))
+        found.norms([1, 2])
+        held = [weakref.ref(tensor) for part in found.parts for tensor in part.held]
+        del found
+        assert not any(tensor() is not None for tensor in held)
+    finally:
+        gc.enable()
