@@ -20,6 +20,8 @@ _BY_SUFFIX = {
     ".npy": "arrays",
     ".zip": "image_folder",
 }
+_STUDIES = {"cifar10n", "compare"}
+"""Example configs that measure something and are no start for data of one's own."""
 _LABELS = ("label", "labels", "target", "class", "y", "category")
 
 

@@ -411,6 +411,27 @@ def test_another_config_does_not_resume(place, change):
     assert not (place.folder / "out").exists()
 
 
+def test_an_interruption_among_the_held_samples_is_bit_equal_too(place, monkeypatch):
+    """They are scored from memory, in the batches and the order in which the forest saw them."""
+    place.write_config(detector=[FOREST, "l2"])
+    whole = scanned(place, "whole", "gradients.batch_size=16")
+    calls = []
+    score = isolation_forest.Isolation.score
+
+    def interrupted(self: Any, batch: GradientBatch) -> Tensor:
+        calls.append(batch.rows)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return score(self, batch)
+
+    monkeypatch.setattr(isolation_forest.Isolation, "score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scanned(place, "out", "gradients.batch_size=16")
+    monkeypatch.setattr(isolation_forest.Isolation, "score", score)
+    resumed = scanned(place, "out", "gradients.batch_size=16", resume=True)
+    assert contents(resumed.path)["scores.parquet"] == contents(whole.path)["scores.parquet"]
+
+
 def test_resume_without_anything_to_resume_begins(place):
     assert scanned(place, "out", resume=True).summary.scored == N
 

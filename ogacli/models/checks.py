@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ogacli.errors import GradientError
 
-_PROBED = 16
+PROBED = 16
 """Samples that the passes of the check see."""
 _REPEAT, _COUPLING = 1e-3, 1e-2
 """Differences between two passes, relative to the largest logit, that rounding cannot explain. The second
@@ -81,8 +81,8 @@ def check_answers(forward: Callable[[Any], Float[Tensor, "b k"]], inputs: Any, n
     Raises:
         GradientError: The logits of a sample change from pass to pass, or with its neighbours.
     """
-    logits = forward(_first(inputs, _PROBED))
-    again = forward(_first(inputs, _PROBED))
+    logits = forward(_first(inputs, PROBED))
+    again = forward(_first(inputs, PROBED))
     if _differ(logits, again, _REPEAT):
         raise GradientError(
             "two passes over the same samples give different logits",

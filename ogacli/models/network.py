@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ogacli.data import Batch
 from ogacli.models.answers import call, first_logits
-from ogacli.models.checks import check_answers, check_layers, in_evaluation
+from ogacli.models.checks import PROBED, check_answers, check_layers, in_evaluation
 from ogacli.models.head import as_rows, by_name, find_head, name_of, read_by, recorded
 from ogacli.models.quick import compile_network, quickened
 
@@ -116,11 +116,12 @@ class Network:
         self._read = read_by(args, kwargs)
 
     def _begin(self, batch: Batch) -> nn.Linear:
-        """Find the head on the first batch, and from then on remember what it reads."""
-        head = self._examine(batch)
-        if self._fold and (quick := quickened(self.module, batch.inputs)) is not self.module:
+        """Find the head on some of the first batch, and from then on remember what it reads."""
+        probe = batch.split(PROBED)[0]  # all of it would cost as much as five batches
+        head = self._examine(probe)
+        if self._fold and (quick := quickened(self.module, probe.inputs)) is not self.module:
             self.module = quick
-            head = self._examine(batch)
+            head = self._examine(probe)
         head.register_forward_pre_hook(self._remember, with_kwargs=True)
         if self._compile:
             compiled = compile_network(self.module, batch.inputs)
