@@ -89,6 +89,8 @@ def test_what_reads_a_run_needs_no_torch(scanned):
 def test_an_interruption_is_130_and_can_be_resumed(place):
     """Ctrl-C while the forest is being fed: no traceback, nothing half-written."""
     slow = (
+        # A shell that puts us in the background has its children ignore the signal.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time\n"
         "from ogacli.detectors.norm import Norm\n"
         "score = Norm.score\n"
