@@ -3,8 +3,6 @@
 Trains a small network, scans with it, trims, and retrains on all, on trimmed and on randomly trimmed samples.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from ogacli.folders import check_free
 from ogacli.progress import SILENT, Progress
 from ogacli.run import Run
 from ogacli.scan import scan
+from ogacli.threads import one_thread
 from ogacli.train import train
 from ogacli.trim import Trimmed, trim
 from ogacli.verify import Verification, verify
@@ -87,19 +86,6 @@ def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SI
         trimmed = trim(run, destination / "clean.csv", overwrite=overwrite)
         verification = verify(config, run, progress=progress)
     return Demo(destination, run, trimmed, verification)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Steps of a network this small are shorter than waking a second thread."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _is_demo(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from ogacli.data.samples import Batch, Samples
 from ogacli.errors import OgaError
 
-_AHEAD = 2
+_AHEAD = 4
 """Batches that each worker may be ahead."""
 
 

@@ -5,8 +5,7 @@ two children of a node are neighbours. Scoring asks the batch for the coordinate
 memory does not depend on p, and goes through a level of all trees at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -16,24 +15,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients import GradientBatch
+from ogacli.threads import one_thread
 
 _CHUNK = 1 << 18
 """Comparisons at a time while scoring, so that they stay in a core's cache."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let this thread's torch operations run on one core.
-
-    Those of a forest are many and small: sharing them out gains a little on an idle machine, and costs ten
-    times the work where other processes want the cores, or a container may use fewer than it sees.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

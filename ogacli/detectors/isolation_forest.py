@@ -14,10 +14,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, detectors
-from ogacli.detectors._forest import Forest, one_thread
+from ogacli.detectors._forest import Forest
 from ogacli.detectors._growth import Luck, grow
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
+from ogacli.threads import one_thread
 
 _HELD = 3 << 20
 """Gradient entries that are held at a time while the forest is grown: 12 MB in float32."""

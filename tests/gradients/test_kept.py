@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gradient_batches import head_batch
-from small_scans import N, make_place
 
+from gradient_batches import head_batch
 from ogacli.data import Batch
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.kept import kept
 from ogacli.scan import scan
+from small_scans import N, make_place
 
 
 def test_what_is_kept_is_answered_and_nothing_else() -> None:
