@@ -11,7 +11,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.run import Run
 from ogacli.scan import plan, scan
-from small_scans import N, Place, make_place
+from small_scans import WIDTH, N, Place, make_place
 
 ALL = "gradients.layers=all"
 
@@ -88,6 +88,13 @@ def test_other_runtime_errors_are_not_taken_for_it(place, monkeypatch):
     monkeypatch.setattr(HeadGradients, "__call__", broken)
     with pytest.raises(RuntimeError, match="device-side assert"):
         scanned(place, "out")
+
+
+def test_the_automatic_batch_size_minds_the_widest_layer(place, monkeypatch):
+    monkeypatch.setattr("ogacli.gradient_feed._WIDEST_BYTES", 21 * WIDTH * 4)
+    assert plan(place.config()).batch_size == 21
+    monkeypatch.setattr("ogacli.gradient_feed._WIDEST_BYTES", 1)
+    assert plan(place.config()).batch_size == 4
 
 
 def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):

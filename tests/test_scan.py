@@ -22,7 +22,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.run import Run
 from ogacli.scan import plan, scan
 from reference import head_gradients, isolation_score, nested, norm
-from small_scans import WIDTH, H, K, N, Place, contents, make_place
+from small_scans import WIDTH, K, N, Place, contents, make_place
 
 FOREST = {"name": "isolation_forest", "trees": 12, "subsample": 32, "seed": 0}
 SAME = ("config.yaml", "provenance.json", "scores.parquet", "summary.json", "report.html", "previews.parquet")
@@ -323,7 +323,7 @@ def test_many_unreadable_pictures_ahead_do_not_make_batches_huge(place, monkeypa
     x = place.arrays["x"]
     x[:16] = np.nan
     place.write(x=x)
-    monkeypatch.setattr("ogacli.gradient_feed._INPUT_BYTES", 17 * H * 4)
+    monkeypatch.setattr("ogacli.gradient_feed._WIDEST_BYTES", 17 * WIDTH * 4)
     assert plan(place.config()).batch_size == 17
 
 

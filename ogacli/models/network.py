@@ -106,6 +106,27 @@ class Network:
         assert read is not None
         return Outputs(logits, as_rows(read, len(logits)), bias=self._head.bias is not None)
 
+    def widest(self, batch: Batch) -> int:
+        """Bytes a sample of the largest tensor that a layer returns; one forward pass.
+
+        Raises:
+            GradientError: The network's outputs do not fit the data.
+        """
+        sizes = [0]
+
+        def note(layer: nn.Module, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                sizes.append(output.nbytes)
+
+        hooks = [layer.register_forward_hook(note) for layer in self.module.modules()]
+        try:
+            with torch.inference_mode():
+                first_logits(self.module, batch, self.classes)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return max(sizes) // len(batch.rows)
+
     @property
     def head_name(self) -> str:
         """The dotted name of the head, once a batch was answered."""
@@ -121,16 +142,17 @@ class Network:
         head = self._examine(probe)
         if self._fold and (quick := quickened(self.module, probe.inputs)) is not self.module:
             self.module = quick
-            head = self._examine(probe)
+            head = self._examine(probe, checked=True)
         head.register_forward_pre_hook(self._remember, with_kwargs=True)
         if self._compile:
             compiled = compile_network(self.module, batch.inputs)
             self._answer = lambda inputs: call(compiled, inputs)
         return head
 
-    def _examine(self, batch: Batch) -> nn.Linear:
+    def _examine(self, batch: Batch, *, checked: bool = False) -> nn.Linear:
         name = type(self.module).__name__
         with in_evaluation(self.module), recorded(self.module) as calls:
             logits = first_logits(self.module, batch, self.classes)
-        check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
+        if not checked:
+            check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
         return find_head(self.module, calls, logits, self._named)

@@ -279,3 +279,19 @@ def test_the_checks_cost_nothing_after_the_first_batch(inputs):
     calls.clear()
     network.outputs(batch(inputs))
     assert calls == [B]
+
+
+def test_the_checks_see_a_few_samples_of_the_first_batch_only():
+    seen = []
+    module = Net(before=lambda features: seen.append(len(features)) or features)
+    found = Network(module, head=None, outputs=K).outputs(batch(torch.randn(500, H)))
+    assert found.logits.shape == (500, K)
+    assert sum(seen) < 500 + 100
+
+
+def test_the_widest_tensor_of_a_layer():
+    network = Network(nn.Sequential(nn.Linear(H, 7), nn.ReLU(), nn.Linear(7, K)), head=None, outputs=K)
+    assert network.widest(batch(torch.randn(5, H))) == 7 * 4
+    with pytest.raises(GradientError, match="cannot be called with these samples"):
+        network.widest(batch(torch.randn(5, H + 1)))
+    assert not any(layer._forward_hooks for layer in network.module.modules())
