@@ -15,14 +15,15 @@ from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
 from ogacli.errors import GradientError
 from ogacli.findings import Collector
-from ogacli.gradients import GradientBatch, GradientOptions, capture
+from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, capture
 from ogacli.models import Model, Network
 
 _WIDEST_BYTES = 6 << 20
 """The largest tensor of a forward pass where its batch size is left to us: what caches of a core hold. A
 ResNet-18 is a quarter quicker by that than in batches of ten times the size."""
 _INPUT_BYTES = 4 << 20
-"""Inputs of a batch of all layers' gradients, likewise."""
+"""Inputs of a batch of all layers' gradients, likewise; and of the head's gradients that are one batch after
+several passes through the network, as a detector takes its time for each batch."""
 _FACTOR_BYTES = 96 << 20
 """Gradient factors of such a batch."""
 _GPU, _GPU_WIDEST = 16, 64
@@ -58,6 +59,8 @@ class GradientFeed:
         self.options = options or config.gradients
         self.gradients = capture(model, config.loss.loss(), self.options)
         self._size: int | None = None if self.options.batch_size == "auto" else self.options.batch_size
+        self._pieces = 1
+        """Passes through the network whose gradients become one batch."""
         self.halved = 0
         """How often a batch did not fit in memory."""
 
@@ -76,7 +79,7 @@ class GradientFeed:
 
     def read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         """The rows, read and on the device."""
-        size = self.batch_size()
+        size = self.batch_size() * self._pieces
         if self.model.reads_inputs:
             pin = self.device.type == "cuda"
             for batch in batches(self.samples, rows, size, workers=self.workers, pin=pin):
@@ -101,18 +104,23 @@ class GradientFeed:
         if probe is None:
             return _PROBE
         gpu = self.device.type == "cuda"
-        own = max(1, probe.nbytes // len(probe.rows))
-        if self.options.layers == "head":
-            if isinstance(self.model, Network):
-                own = max(own, self.model.widest(probe.to(self.device)))
-            return max(_FEWEST, min(_MOST, (_GPU_WIDEST if gpu else 1) * _WIDEST_BYTES // own))
         more = _GPU if gpu else 1
-        taken = self.gradients(probe.to(self.device)).nbytes // len(probe.rows)
-        return max(1, min(_MOST, more * _INPUT_BYTES // own, more * _FACTOR_BYTES // max(1, taken)))
+        own = max(1, probe.nbytes // len(probe.rows))
+        inputs = more * _INPUT_BYTES // own
+        if self.options.layers != "head":
+            taken = self.gradients(probe.to(self.device)).nbytes // len(probe.rows)
+            return max(1, min(_MOST, inputs, more * _FACTOR_BYTES // max(1, taken)))
+        widest = own
+        if isinstance(self.model, Network):
+            widest = max(own, self.model.widest(probe.to(self.device)))
+        size = max(_FEWEST, min(_MOST, (_GPU_WIDEST if gpu else 1) * _WIDEST_BYTES // widest))
+        if isinstance(self.gradients, HeadGradients):
+            self.gradients.piece = size
+            self._pieces = max(1, min(_MOST, inputs) // size)
+        return size
 
     def _captured(self, batch: Batch) -> Iterator[GradientBatch]:
-        limit = len(batch.rows) if self._size is None else min(self._size, len(batch.rows))
-        for part in batch.split(limit):
+        for part in batch.split(self.batch_size() * self._pieces):
             try:
                 found = self.gradients(part)
             except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -139,7 +147,7 @@ class GradientFeed:
             )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._size = size // 2
+        self._size, self._pieces = min(self.batch_size(), size // 2), 1
         self.halved += 1
 
 

@@ -11,6 +11,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.run import Run
 from ogacli.scan import plan, scan
+from ogacli.stream import Stream
 from small_scans import WIDTH, N, Place, make_place
 
 ALL = "gradients.layers=all"
@@ -95,6 +96,24 @@ def test_the_automatic_batch_size_minds_the_widest_layer(place, monkeypatch):
     assert plan(place.config()).batch_size == 21
     monkeypatch.setattr("ogacli.gradient_feed._WIDEST_BYTES", 1)
     assert plan(place.config()).batch_size == 4
+
+
+def test_several_passes_through_the_network_are_one_batch(place, monkeypatch):
+    monkeypatch.setattr("ogacli.gradient_feed._WIDEST_BYTES", 21 * WIDTH * 4)
+    scored = Stream._score
+    sizes: list[int] = []
+
+    def seen(self: Stream, batch: GradientBatch, *more: Any) -> None:
+        sizes.append(len(batch))
+        scored(self, batch, *more)
+
+    monkeypatch.setattr(Stream, "_score", seen)
+    joined = scanned(place, "joined", "detector=l2")
+    assert sizes[0] > 21
+    single = scanned(place, "single", "detector=l2", "gradients.batch_size=21")
+    assert joined.provenance["batch_size"] == single.provenance["batch_size"] == 21
+    expected = single.scores["score"].to_numpy()
+    np.testing.assert_allclose(joined.scores["score"].to_numpy(), expected, rtol=1e-6)
 
 
 def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):

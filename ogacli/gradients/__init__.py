@@ -16,7 +16,7 @@ from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
 from ogacli.options import Options
 
-__all__ = ["GradientBatch", "GradientOptions", "Gradients", "capture"]
+__all__ = ["GradientBatch", "GradientOptions", "Gradients", "HeadGradients", "capture"]
 
 
 class Gradients(Protocol):

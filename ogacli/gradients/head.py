@@ -21,6 +21,8 @@ class HeadGradients:
         self.loss = loss
         self._precision = precision
         self.parameters: dict[str, int] = {}
+        self.piece: int | None = None
+        """Samples that go through the network at a time; a whole batch where None."""
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> GradientBatch:
@@ -28,7 +30,7 @@ class HeadGradients:
         if not self.parameters and self._precision != "float32":
             self.model.outputs(batch)  # the checks of the first batch tell errors from rounding in float32
         with computing_in(self._precision, batch.labels.device):
-            outputs = self.model.outputs(batch)
+            outputs = self._outputs(batch)
         logits = outputs.logits.float()
         residual = self.loss.residual(logits, batch.labels)
         part: Part
@@ -47,6 +49,18 @@ class HeadGradients:
             features=features,
             parts=[part],
             losses=self.loss.value(logits, batch.labels),
+        )
+
+    def _outputs(self, batch: Batch) -> Outputs:
+        pieces = [self.model.outputs(piece) for piece in batch.split(self.piece or len(batch.rows))]
+        first = pieces[0]
+        if len(pieces) == 1:
+            return first
+        features = [piece.features for piece in pieces if piece.features is not None]
+        return Outputs(
+            logits=torch.cat([piece.logits for piece in pieces]),
+            features=torch.cat(features) if features else None,
+            bias=first.bias,
         )
 
     def _sizes(self, outputs: Outputs) -> dict[str, int]:
