@@ -48,7 +48,7 @@ def read_directory(file: Any) -> Directory:
         zipfile.BadZipFile: This is no zip archive, or its directory is damaged.
     """
     block, count, shift = _find(file)
-    names, entries, place = [], np.empty((count, 4), np.int64), 0
+    spans, entries, place = np.empty((count, 3), np.int64), np.empty((count, 4), np.int64), 0
     for i in range(count):
         try:
             found = _FILE.unpack_from(block, place)
@@ -58,16 +58,27 @@ def read_directory(file: Any) -> Directory:
         if signature != b"PK\1\2":
             raise zipfile.BadZipFile("its directory is damaged")
         place += _FILE.size
-        name = block[place : place + lengths[0]]
-        names.append(name if flags & _UTF8 else name.decode("cp437").encode())
+        spans[i] = place, place + lengths[0], flags & _UTF8
         if _ELSEWHERE in (packed, offset):
             extra = block[place + lengths[0] : place + lengths[0] + lengths[1]]
             packed, offset = _long_numbers(extra, size, packed, offset)
         entries[i] = offset + shift, packed, crc, -1 if flags & _ENCRYPTED else method
         place += sum(lengths)
-    flat = np.array(names, dtype="S")
-    order = np.argsort(flat, kind="stable")
-    return Directory(flat[order], entries[order])
+    names = _names(block, spans)
+    order = np.argsort(names, kind="stable")
+    return Directory(names[order], entries[order])
+
+
+def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, " n"]:
+    """The names by where each begins and ends and whether it is in UTF-8; one at a time, as objects take much."""
+    width = int((spans[:, 1] - spans[:, 0]).max(initial=1))
+    names = np.empty(len(spans), f"S{width}")
+    for i, (begin, end, utf8) in enumerate(spans):
+        name = block[begin:end] if utf8 else block[begin:end].decode("cp437").encode()
+        if len(name) > names.itemsize:
+            names = names.astype(f"S{len(name)}")
+        names[i] = name
+    return names
 
 
 def _find(file: Any) -> tuple[bytes, int, int]:
