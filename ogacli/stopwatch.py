@@ -32,3 +32,4 @@ class Stopwatch:
             if item is None:
                 return
             yield item
+            del item  # it may be large

@@ -279,6 +279,20 @@ def test_a_stream_that_is_shorter_than_expected() -> None:
         assert rank_correlation(found, whole) > 0.7
 
 
+@pytest.mark.parametrize(("trees", "seen"), [(1, 32), (2, 64), (3, 64), (5, 64), (6, 128), (100, 1280)])
+def test_groups_of_trees_share_their_samples(trees: int, seen: int) -> None:
+    batch = head_batch(4000, h=100)
+    detector = IsolationForest(trees=trees, subsample=32).detector()
+    assert detector.fit_size(4000) == seen
+    detector.fit(batch.select(slice(i, min(i + 50, seen))) for i in range(0, seen, 50))
+    assert detector.forest is not None
+    assert detector.forest.usual.tolist() == [pytest.approx(average_path(32))] * trees, (
+        "each had all of its own"
+    )
+    apart = IsolationForest(trees=trees, subsample=32, per_class=True).detector()
+    assert apart.fit_size(4000) == min(4000, 32 * trees)
+
+
 def test_more_than_expected_is_not_looked_at() -> None:
     batch = head_batch(600)
     detectors = []
