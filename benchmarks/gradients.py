@@ -308,9 +308,6 @@ def peak() -> float:
 def streamed(what: str, name: str, b: int) -> float:
     """Peak memory of this process after it did that."""
     if what == "activations":
-        import ogacli.detectors._forest
-        import ogacli.models  # what ours imports is no memory of a batch
-
         output = network(name)(batch_of(name, b)[0])
         assert output.grad_fn is not None  # it keeps the activations alive
     elif what == "plain":

@@ -93,7 +93,6 @@ def _pace(
     from ogacli.config import parse_config
     from ogacli.data.arrays import ArrayReader
     from ogacli.findings import Partial
-    from ogacli.progress import SILENT
     from ogacli.stream import Stream
 
     text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"
@@ -110,7 +109,7 @@ def _pace(
                 module(batch)
 
     def scan() -> None:
-        stream.run(Partial(folder / "run", "key"), resume=False, progress=SILENT)
+        stream.run(Partial(folder / "run", "key", n, ("l2",), torch.device("cpu")))
 
     found = rounds(options.rounds, {"scan": scan, "forward": plain}, warm=True)
     return {"model": name, "samples": n, "batch size": size} | found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ogacli.attribute import attribute as attribute
     from ogacli.config import Config as Config
     from ogacli.config import load_config as load_config
     from ogacli.gate import gate as gate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "config",
     "Run": "run",
+    "attribute": "attribute",
     "gate": "gate",
     "load_config": "config",
     "load_kept": "trim",

@@ -48,15 +48,15 @@ class Budget:
             expected="a fraction such as 0.05 (or 5%), a count such as 200, or auto",
         )
 
-    def count(self, n: int, disagreements: int) -> int:
+    def count(self, n: int, wrong: int) -> int:
         """How many of n scored samples to flag.
 
         Args:
             n: Samples that have a score.
-            disagreements: Samples whose prediction is not their label; what ``auto`` flags.
+            wrong: How many labels are estimated to be wrong; what ``auto`` flags.
         """
         if self.value == "auto":
-            return disagreements
+            return min(wrong, n)
         if isinstance(self.value, float):
             return round(self.value * n)
         return min(self.value, n)

@@ -32,6 +32,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a config key, such as budget=0.1. Repeatable."),
 ]
+FoldCount = Annotated[
+    int | None,
+    typer.Option("--folds", metavar="K", help="K networks, none of which scores what it was trained on."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what oga wrote there before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
@@ -132,17 +136,24 @@ def doctor(
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
+    folds: FoldCount = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a reference model on the config's data: one checkpoint an epoch."""
+    """Train a reference model on the config's data: one checkpoint an epoch, or one a fold."""
     from ogacli.config import load_config
+    from ogacli.folds import train_folds
     from ogacli.train import train
-    from ogacli.views import training_view
+    from ogacli.views import folds_view, training_view
 
     terminal = Terminal(json=json, quiet=quiet)
-    loaded = load_config(config, overrides or ())
+    changes = [] if folds is None else [f"train.folds={folds}"]
+    loaded = load_config(config, [*(overrides or ()), *changes])
+    if loaded.train.folds is not None:
+        found = train_folds(loaded, overwrite=overwrite, progress=terminal)
+        terminal.result(found.document(), *folds_view(found, config))
+        return
     training = train(loaded, overwrite=overwrite, progress=terminal)
     terminal.result(training.document(), *training_view(training, config, loaded.model.checkpoint_files()))
 
@@ -154,6 +165,7 @@ def scan(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run directory to write; the config's `output`.")
     ] = None,
+    folds: FoldCount = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted scan.")] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -165,11 +177,14 @@ def scan(
 ) -> None:
     """Score every sample and write a run directory with a report."""
     from ogacli.config import load_config
+    from ogacli.folds import folded
     from ogacli.scan import plan, scan
     from ogacli.views import plan_view, scan_view
 
     terminal = Terminal(json=json, quiet=quiet, verbose=verbose)
     loaded = load_config(config, overrides or ())
+    if folds is not None and not dry_run:
+        loaded = folded(loaded, folds, overwrite=overwrite, progress=terminal)
     if dry_run:
         found = plan(loaded, output=output, overwrite=overwrite)
         terminal.result(found.document(), *plan_view(found))
@@ -224,7 +239,7 @@ def trim(
         Path | None, typer.Option(metavar="FILE", help="Table of id, decision (keep|drop|relabel), label.")
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="csv, jsonl, parquet, indices or image_folder; from DEST's suffix.")
+        str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; from DEST's suffix.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -288,6 +303,28 @@ def verify(
 
 
 @app.command()
+def attribute(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write; the config's `attribute.output`.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the training samples, or the group of them, that each query owes its prediction to."""
+    from ogacli.attribute import attribute
+    from ogacli.config import load_config
+    from ogacli.views import attribution_view
+
+    terminal = Terminal(json=json, quiet=quiet)
+    loaded = load_config(config, overrides or ())
+    found = attribute(loaded, output=output, overwrite=overwrite, progress=terminal)
+    terminal.result(found.document(), *attribution_view(found))
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN [RUN ...]", help="Run directories of one dataset.")
@@ -310,6 +347,9 @@ def gate(
     max_flagged: Annotated[
         str | None, typer.Option(metavar="B", help="At most this share or count may be flagged.")
     ] = None,
+    require_useful: Annotated[
+        bool, typer.Option("--require-useful", help="Refuse a checkpoint that knows wrong labels by heart.")
+    ] = False,
     baseline: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Run to compare with: it must not get worse.")
     ] = None,
@@ -328,7 +368,7 @@ def gate(
     terminal = Terminal(json=json)
     found = gate(
         Run.open(run),
-        load_policy(policy, max_flagged=max_flagged),
+        load_policy(policy, max_flagged=max_flagged, require_useful=require_useful),
         baseline=None if baseline is None else Run.open(baseline),
     )
     for file, text in ((junit, junit_xml(found)), (markdown, found.markdown())):

@@ -22,7 +22,10 @@ from ogacli.gradients import GradientOptions
 from ogacli.losses import LossOptions
 from ogacli.models import ModelSource
 from ogacli.options import Options, ShellText, locate
+from ogacli.presets import with_preset
+from ogacli.protection import DEFAULT, Protect, parse_protect
 from ogacli.registry import type_name
+from ogacli.relation import AttributeOptions
 from ogacli.yamlfile import Checker, Document, Key, parse, read
 
 
@@ -36,12 +39,17 @@ class Config:
     loss: LossOptions
     detectors: tuple[DetectorOptions, ...]
     budget: Budget
+    protect: Protect
+    """How many times the share of all that is flagged may be flagged of one class, or ``off``."""
     train: TrainOptions
     verify: VerifyOptions
     test: Source | None
     """The test split, ``verify.test``."""
     validation: Source | None
     """Samples whose labels are right, for detectors that hold others against them."""
+    query: Source | None
+    """The samples that ``oga attribute`` asks about."""
+    attribute: AttributeOptions
     output: str | None
     resolved: Mapping[str, Any]
     """The same as plain YAML values, paths absolute, without ``output``: what a run directory keeps."""
@@ -153,13 +161,16 @@ _WORDS = {
     ("loss",): "name",
     ("verify", "test"): "source",
     ("validation",): "source",
+    ("query",): "source",
 }
 """Sections that may be a single word, and the key that it stands for."""
-_SECTIONS = ("data", "model", "detector", "validation", "budget", "output", *_PLAIN)
+_OTHERS = ("data", "model", "detector", "validation", "query", "attribute", "budget", "protect", "output")
+_SECTIONS = ("preset", *_OTHERS, *_PLAIN)
 
 
 def _check(document: Document) -> Config:
-    values, checker = dict(document.values), Checker(document)
+    checker = Checker(document)
+    values = checker.parsed(with_preset, document.values, ("preset",)) or dict(document.values)
     for name in values:
         if name not in _SECTIONS:
             checker.unknown(name, (name,), _SECTIONS)
@@ -172,13 +183,18 @@ def _check(document: Document) -> Config:
     if isinstance(values.get("loss"), str):
         values["loss"] = {"name": values["loss"]}
     found["test"] = _test_split(checker, values)
-    found["validation"] = None
-    if values.get("validation") is not None:
-        found["validation"] = checker.named(data.sources, values["validation"], ("validation",), by="source")
+    for name in ("validation", "query"):
+        found[name] = None
+        if values.get(name) is not None:
+            found[name] = checker.named(data.sources, values[name], (name,), by="source")
+    attribute = {} if values.get("attribute") is None else values["attribute"]
+    found["attribute"] = checker.options(AttributeOptions, attribute, ("attribute",))
     for name, cls in _PLAIN.items():
         found[name] = checker.options(cls, {} if values.get(name) is None else values[name], (name,))
-    found["detectors"] = _detectors(checker, values.get("detector"))
+    _fit_loss(checker, values, found)
+    found["detectors"] = _detectors(checker, values.get("detector"), found)
     found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
+    found["protect"] = checker.parsed(parse_protect, values.get("protect", DEFAULT), ("protect",))
     found["output"] = output = values.get("output")
     if isinstance(output, str):
         found["output"] = locate(output, document.base)
@@ -187,6 +203,22 @@ def _check(document: Document) -> Config:
     if checker.problems:
         raise ConfigError.of(checker.problems)
     return Config(**found, resolved=_resolved(found))
+
+
+def _fit_loss(checker: Checker, values: Mapping[str, Any], found: dict[str, Any]) -> None:
+    """A model that returns its loss is given no other, and its head alone does not decide it."""
+    model, loss, gradients = found.get("model"), found["loss"], found["gradients"]
+    if model is None or not model.returns_loss:
+        return
+    if values.get("loss") is None:
+        found["loss"] = LossOptions(name="output")
+    elif loss is not None and loss.name != "output":
+        checker.add(
+            "this model returns its loss itself", ("loss",), loss.name, "no `loss`, or `loss: output`"
+        )
+    if gradients is not None and gradients.layers == "head":
+        layers = "lora, all, or patterns of parameter names such as ['*.11.*']"
+        checker.add("a model that returns its loss has no head", ("gradients", "layers"), "head", layers)
 
 
 def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
@@ -207,18 +239,22 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
         plain[name] = {"source": type_name(found[name])} | _plain(found[name])
     plain["detector"] = [{"name": type_name(options)} | _plain(options) for options in found["detectors"]]
     plain["budget"] = found["budget"].value
+    plain["protect"] = found["protect"]
     plain |= {name: _plain(found[name]) for name in _PLAIN}
-    if found["validation"] is not None:
-        plain["validation"] = {"source": type_name(found["validation"])} | _plain(found["validation"])
+    for name in ("validation", "query"):
+        if found[name] is not None:
+            plain[name] = {"source": type_name(found[name])} | _plain(found[name])
+    if found["query"] is not None:
+        plain["attribute"] = _plain(found["attribute"])
     if found["test"] is not None:
         plain["verify"]["test"] = {"source": type_name(found["test"])} | _plain(found["test"])
     return plain
 
 
-def _detectors(checker: Checker, values: Any) -> tuple[DetectorOptions, ...]:
+def _detectors(checker: Checker, values: Any, sections: Mapping[str, Any]) -> tuple[DetectorOptions, ...]:
     """One detector or a list of them; the first decides what is flagged."""
     if values is None:
-        values = detectors.DEFAULT
+        values = _default_detector(sections)
     several = values if isinstance(values, list) else [values]
     if not several:
         checker.add("empty", ("detector",), expected="at least one detector")
@@ -227,6 +263,13 @@ def _detectors(checker: Checker, values: Any) -> tuple[DetectorOptions, ...]:
         key: Key = ("detector", i) if isinstance(values, list) else ("detector",)
         found.append(checker.named(detectors.detectors, item, key, by="name"))
     return tuple(found)
+
+
+def _default_detector(found: Mapping[str, Any]) -> str:
+    if found["query"] is not None:
+        return detectors.ATTRIBUTING
+    classes = found["loss"] is None or found["loss"].name == "cross_entropy"
+    return detectors.DEFAULT if classes else detectors.WITHOUT_CLASSES
 
 
 def _plain(options: Options) -> dict[str, Any]:

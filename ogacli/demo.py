@@ -24,7 +24,7 @@ data: {source: digits, split: train, flip: 0.1, flip_seed: 0}
 model:
   source: mlp
   hidden: [256]
-  checkpoint: checkpoints/epoch-005.safetensors    # an early one: the last has learned wrong labels by heart
+  checkpoint: checkpoints/epoch-*.safetensors    # all epochs: the last has learned wrong labels by heart
 gradients: {layers: head}
 detector:                      # the first decides, the others are shown beside it
   - {name: l2}

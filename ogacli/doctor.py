@@ -8,7 +8,7 @@ from typing import Any
 
 import ogacli
 
-_EXTRAS = {"pyod": "pyod"}
+_EXTRAS = {"pyod": "pyod", "transformers": "text", "peft": "text", "datasets": "hf", "timm": "timm"}
 """Optional distributions, and the extra that brings each."""
 
 

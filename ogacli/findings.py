@@ -3,6 +3,7 @@
 Results stay on the model's device until the end, so that no batch waits for a transfer.
 """
 
+import functools
 import json
 import shutil
 import time
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from ogacli.errors import RunError
 from ogacli.gradients import GradientBatch
+from ogacli.held_out import HeldOut
 from ogacli.verdict import Findings
+from ogacli.witness import Witness
 
 NOT_FINITE = "non-finite gradient"
 _SAVE_EVERY = 60.0
@@ -27,12 +30,16 @@ _SAVE_EVERY = 60.0
 class Collector:
     """Scores, predictions and failures of n samples, filled in any order."""
 
-    def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
+    def __init__(
+        self, n: int, detectors: tuple[str, ...], device: torch.device, held_out: HeldOut | None = None
+    ) -> None:
         self.detectors = detectors
         self.scores = torch.full((len(detectors), n), torch.nan, dtype=torch.float64, device=device)
         self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
         self.confidence = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.agreement = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
+        self.entropy = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
+        self.held_out = held_out
         self.done = torch.zeros(n, dtype=torch.bool)
         self.quarantined: dict[int, str] = {}
 
@@ -53,21 +60,76 @@ class Collector:
             self.predictions[rows] = predicted
             self.confidence[rows] = confidence
             self.agreement[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
+            self.entropy[rows] = torch.special.entr(probabilities).sum(1)
+            if self.held_out is not None:
+                self.held_out.see(batch)
         self.done[batch.rows] = True
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What it holds a row, by name."""
+        return {
+            name: getattr(self, name)
+            for name in ("scores", "predictions", "confidence", "agreement", "entropy", "done")
+        }
+
+
+class Gathered:
+    """What the checkpoints found, as one: for each row the weighted mean over those that scored it.
+
+    The predicted class is the winner of a vote in which each checkpoint gives its prediction the probability
+    that it has there, and the confidence how far the winner is ahead of all others (Boyer and Moore's count:
+    exact where one class has more than half of the votes, in memory that does not grow with the checkpoints).
+    """
+
+    def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
+        self.detectors = detectors
+        self.scores = torch.zeros(len(detectors), n, dtype=torch.float64, device=device)
+        self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.lead = torch.zeros(n, dtype=torch.float32, device=device)
+        self.agreement = torch.zeros(n, dtype=torch.float32, device=device)
+        self.entropy = torch.zeros(n, dtype=torch.float32, device=device)
+        self.several = False
+        self.weight = torch.zeros(n, dtype=torch.float64, device=device)
+        self.quarantined: dict[int, str] = {}
+
+    def add(self, found: Collector, rows: Int64[Tensor, " m"], weight: float = 1.0) -> None:
+        """One more checkpoint's findings of these rows, finished."""
+        self.quarantined |= found.quarantined
+        here = rows.to(self.scores.device)
+        self.several |= bool((self.weight[here] > 0).any())
+        self.weight[here] += weight
+        self.scores[:, here] += weight * found.scores[:, here]
+        self.agreement[here] += weight * found.agreement[here]
+        self.entropy[here] += weight * found.entropy[here]
+        predicted, leader = found.predictions[here], self.predictions[here]
+        vote = torch.where(predicted == leader, weight, -weight) * found.confidence[here].nan_to_num(0)
+        lead = self.lead[here] + vote
+        self.predictions[here] = torch.where(lead < 0, predicted, leader)
+        self.lead[here] = lead.abs()
+
     def findings(self) -> Findings:
-        """All of it, on the CPU; a row without a score is quarantined."""
-        scores = self.scores.cpu()
+        """All of it, on the CPU; a row that a checkpoint could not score is quarantined."""
+        scores, weight = self.scores.cpu() / self.weight.cpu(), self.weight.cpu().float()
         lost = (~torch.isfinite(scores).all(0)).nonzero()[:, 0].tolist()
         quarantined = {row: self.quarantined.get(row, NOT_FINITE) for row in lost}
         scores[:, lost] = torch.nan
+        predictions = self.predictions.cpu()
         return Findings(
             scores=dict(zip(self.detectors, scores, strict=True)),
-            predictions=self.predictions.cpu(),
-            confidence=self.confidence.cpu(),
-            agreement=self.agreement.cpu(),
+            predictions=predictions,
+            confidence=(self.lead.cpu() / weight).masked_fill(predictions < 0, torch.nan),
+            agreement=self.agreement.cpu() / weight,
             quarantined=quarantined,
+            entropy=self.entropy.cpu() / weight,
+            several=self.several,
         )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What it holds a row, by name."""
+        return {
+            name: getattr(self, name)
+            for name in ("scores", "predictions", "lead", "agreement", "entropy", "weight")
+        }
 
 
 def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
@@ -79,14 +141,39 @@ def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
 
 
 class Partial:
-    """An unfinished scan on disk: the fitted detectors and the rows that have been scored.
+    """A scan on its way, and an unfinished one on disk: the fitted detectors and the rows that were scored.
 
     It lies beside the output as ``<output>.partial`` and is written only once a scan has taken a minute.
     """
 
-    def __init__(self, output: Path, key: str) -> None:
+    def __init__(
+        self,
+        output: Path,
+        key: str,
+        n: int,
+        detectors: tuple[str, ...],
+        device: torch.device,
+        answers: int = 0,
+    ) -> None:
+        """An empty scan.
+
+        Args:
+            output: The run directory to be.
+            key: What an unfinished scan must share with the one that resumes it.
+            n: How many samples.
+            detectors: Their score columns.
+            device: Where results are kept.
+            answers: How many logits of each sample to keep.
+        """
         self.folder = output.with_name(output.name + ".partial")
         self.key = key
+        self.held_out = HeldOut(n, answers, device)
+        self._new_collector = functools.partial(Collector, n, detectors, device, self.held_out)
+        self.gathered = Gathered(n, detectors, device)
+        self.witness = Witness(n, device)
+        self.collector = self._new_collector()
+        self.checkpoint = 0
+        """Which one is at work."""
         self._saved = time.monotonic()
 
     @property
@@ -94,54 +181,67 @@ class Partial:
         """Whether there is something to resume."""
         return (self.folder / "scan.json").is_file()
 
-    def check(self) -> None:
-        """Make sure that the unfinished scan is of the same config, data and checkpoint.
-
-        Raises:
-            RunError: It is not.
-        """
-        found = json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
-        if found["key"] != self.key:
+    def _checked(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
+        if document["key"] != self.key:
             raise RunError(
                 "the unfinished scan is of another config, dataset or checkpoint",
                 place=str(self.folder),
                 hint="restore what was changed, or leave out --resume to begin anew",
             )
+        return document
 
-    def save(self, collector: Collector, states: list[dict[str, Tensor]], *, now: bool = False) -> None:
+    def save(self, states: list[dict[str, Tensor]], *, now: bool = False) -> None:
         """Write what there is, if the last time is long enough ago (or ``now``)."""
         if not now and time.monotonic() - self._saved < _SAVE_EVERY:
             return
         work = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        tensors = {
-            name: getattr(collector, name).cpu()
-            for name in ("scores", "predictions", "confidence", "agreement", "done")
-        }
-        save_file(tensors, work / "rows.safetensors")
+        for name, part in self._parts().items():
+            save_file({k: v.cpu() for k, v in part.tensors().items()}, work / f"{name}.safetensors")
         for i, state in enumerate(states):
             save_file({k: v.cpu().contiguous() for k, v in state.items()}, work / f"detector-{i}.safetensors")
-        document: dict[str, Any] = {"key": self.key, "quarantined": list(collector.quarantined.items())}
+        document: dict[str, Any] = {
+            "key": self.key,
+            "checkpoint": self.checkpoint,
+            "fitted": bool(states),
+            "quarantined": list((self.gathered.quarantined | self.collector.quarantined).items()),
+        }
         (work / "scan.json").write_text(json.dumps(document), encoding="utf-8")
         self.remove()
         work.rename(self.folder)
         self._saved = time.monotonic()
 
-    def load(self, collector: Collector) -> list[dict[str, Tensor]]:
-        """Fill the collector with what was scored, and return the detectors' states."""
-        rows = load_file(self.folder / "rows.safetensors")
-        for name, tensor in rows.items():
-            getattr(collector, name).copy_(tensor)
-        document = json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
-        collector.quarantined.update(dict(document["quarantined"]))
-        return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(len(collector.detectors))]
+    def load(self) -> list[dict[str, Tensor]]:
+        """Be as far as what was saved; returns the detectors' states, none where they were not fitted yet.
+
+        Raises:
+            RunError: It is of another config, dataset or checkpoint.
+        """
+        document = self._checked()
+        for name, part in self._parts().items():
+            for key, tensor in load_file(self.folder / f"{name}.safetensors").items():
+                getattr(part, key).copy_(tensor)
+        self.checkpoint = document["checkpoint"]
+        self.collector.quarantined.update(dict(document["quarantined"]))
+        count = len(self.collector.detectors) if document["fitted"] else 0
+        return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(count)]
+
+    def _parts(self) -> dict[str, Gathered | Collector | Witness | HeldOut]:
+        return {
+            "gathered": self.gathered,
+            "rows": self.collector,
+            "witness": self.witness,
+            "held-out": self.held_out,
+        }
+
+    def next(self, rows: Int64[Tensor, " m"], weight: float) -> None:
+        """Another checkpoint comes; what the last one found of these rows is finished."""
+        self.gathered.add(self.collector, rows, weight)
+        self.checkpoint += 1
+        self.collector = self._new_collector()
 
     def remove(self) -> None:
         """Forget it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def unseen(collector: Collector) -> Int64[Tensor, " m"]:
-    """The rows that are still to be scored, ascending."""
-    return (~collector.done).nonzero()[:, 0]

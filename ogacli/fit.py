@@ -76,6 +76,9 @@ class TrainOptions(FitOptions):
 
     output: Location | None = None
     """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Train so many networks instead, each on all samples but those of one fold; their checkpoints go to the
+    folder with ``-folds`` added."""
     start: Location | None = None
     """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned, and
     plays no part here."""

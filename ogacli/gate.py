@@ -95,6 +95,8 @@ def gate(run: Run, policy: GatePolicy | None = None, *, baseline: Run | None = N
 
 
 def _absolute(summary: Summary, policy: GatePolicy) -> Iterator[Condition]:
+    if policy.require_useful:
+        yield _useful(summary)
     yield Condition(
         "min_samples",
         found=f"{wording.number(summary.scored)} scored",
@@ -110,6 +112,21 @@ def _absolute(summary: Summary, policy: GatePolicy) -> Iterator[Condition]:
         yield _of_classes("max_flagged_per_class", judged, text, policy)
     if policy.max_quarantined is not None:
         yield _at_most("max_quarantined", summary.quarantined, summary.samples, policy.max_quarantined)
+
+
+def _useful(summary: Summary) -> Condition:
+    found = summary.diagnosis
+    if found.verdict is None:
+        return Condition(
+            "require_useful", "", "", "skipped", "there are no classes to diagnose the checkpoint by"
+        )
+    return Condition(
+        "require_useful",
+        found=f"{found.verdict} checkpoint",
+        allowed="not memorised",
+        status="failed" if found.verdict == "memorised" else "passed",
+        detail=found.reason,
+    )
 
 
 def _relative(run: Run, baseline: Run, policy: GatePolicy) -> Iterator[Condition]:

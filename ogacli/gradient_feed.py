@@ -15,8 +15,9 @@ from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
 from ogacli.errors import GradientError
 from ogacli.findings import Collector
-from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, capture
+from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours, capture
 from ogacli.models import Model, Network
+from ogacli.witness import Witness
 
 _WIDEST_BYTES = 6 << 20
 """The largest tensor of a forward pass where its batch size is left to us: what caches of a core hold. A
@@ -42,6 +43,7 @@ class GradientFeed:
         model: On the device.
         device: Where to compute.
         options: The config's own ``gradients`` where left out.
+        neighbours: Whose answers stand for the model's own.
     """
 
     def __init__(
@@ -51,23 +53,30 @@ class GradientFeed:
         model: Model,
         device: torch.device,
         options: GradientOptions | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.samples = samples
         self.model = model
         self.device = device
         self.workers = config.data.workers
         self.options = options or config.gradients
-        self.gradients = capture(model, config.loss.loss(), self.options)
+        self.gradients = capture(model, config.loss.loss(), self.options, neighbours)
         self._size: int | None = None if self.options.batch_size == "auto" else self.options.batch_size
         self._pieces = 1
         """Passes through the network whose gradients become one batch."""
+        self.witness: Witness | None = None
+        """Told what goes by."""
+        self._probed: int | None = None
+        """Bytes of a sample's inputs by which the size was chosen; longer texts come fewer at a time."""
         self.halved = 0
         """How often a batch did not fit in memory."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the capture has to say."""
-        return tuple(getattr(self.gradients, "notes", ()))
+        """What the capture and the reader of the samples have to say."""
+        return tuple(
+            note for one in (self.gradients, self.samples.reader) for note in getattr(one, "notes", ())
+        )
 
     def __call__(self, rows: Int64[Tensor, " m"], collector: Collector) -> Iterator[GradientBatch]:
         """The gradients of these rows, in their order; unreadable ones are noted in the collector."""
@@ -75,7 +84,11 @@ class GradientFeed:
             if batch.quarantined:
                 collector.quarantine(batch.quarantined)
             if len(batch.rows):
-                yield from self._captured(batch)
+                for found in self._captured(batch):
+                    if self.witness is not None:
+                        self.witness.see(batch, found)
+                    yield found
+                    del found
 
     def read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         """The rows, read and on the device."""
@@ -105,7 +118,7 @@ class GradientFeed:
             return _PROBE
         gpu = self.device.type == "cuda"
         more = _GPU if gpu else 1
-        own = max(1, probe.nbytes // len(probe.rows))
+        own = self._probed = max(1, probe.nbytes // len(probe.rows))
         inputs = more * _INPUT_BYTES // own
         if self.options.layers != "head":
             taken = self.gradients(probe.to(self.device)).nbytes // len(probe.rows)
@@ -114,13 +127,16 @@ class GradientFeed:
         if isinstance(self.model, Network):
             widest = max(own, self.model.widest(probe.to(self.device)))
         size = max(_FEWEST, min(_MOST, (_GPU_WIDEST if gpu else 1) * _WIDEST_BYTES // widest))
-        if isinstance(self.gradients, HeadGradients):
-            self.gradients.piece = size
+        if isinstance(self.gradients, HeadGradients) and isinstance(probe.inputs, torch.Tensor):
+            self.gradients.piece = size  # texts are padded to the longest that is read with them
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size
 
     def _captured(self, batch: Batch) -> Iterator[GradientBatch]:
-        for part in batch.split(self.batch_size() * self._pieces):
+        size = self.batch_size() * self._pieces
+        if self._probed is not None:
+            size = max(1, size * self._probed // max(self._probed, batch.nbytes // len(batch.rows)))
+        for part in batch.split(size):
             try:
                 found = self.gradients(part)
             except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -129,6 +145,7 @@ class GradientFeed:
                 found = None
             if found is not None:
                 yield found
+                found = None  # its memory is for the next one
             else:
                 self.halve(len(part.rows))
                 yield from self._captured(part)

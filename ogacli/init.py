@@ -19,9 +19,12 @@ _BY_SUFFIX = {
     ".npz": "arrays",
     ".npy": "arrays",
     ".zip": "image_folder",
+    ".tar": "webdataset",
+    ".arrow": "huggingface",
 }
-_STUDIES = {"cifar10n", "compare"}
-"""Example configs that measure something and are no start for data of one's own."""
+_SAVED = {"dataset_dict.json", "state.json"}
+"""Files by which a folder of the library datasets is known."""
+_TEXTS = ("text", "sentence", "review", "content", "comment")
 _LABELS = ("label", "labels", "target", "class", "y", "category")
 
 
@@ -32,14 +35,14 @@ class Starter:
     kind: str
     text: str
     label: str | None
-    """The label column that was found, for a table."""
+    """The label column that was found, for a table or texts."""
 
 
 def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
     """The starter config for some data.
 
     Args:
-        data: Where the data lies: a table, a folder or archive of pictures, an array file.
+        data: Where the data lies: a table, a folder or archive of pictures, tar shards, an array file.
         kind: One of ``kinds()``; told by ``data`` where left out.
 
     Raises:
@@ -50,13 +53,17 @@ def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
     if chosen not in known:
         raise ConfigError("no such kind of data", found=repr(chosen), expected=f"one of {', '.join(known)}")
     text = (_folder() / f"{chosen}.yaml").read_text(encoding="utf-8")
-    label = None
-    if data is not None:
-        text = re.sub(r"^(  (?:path|root|y): +)\S+", rf"\g<1>{_quoted(str(data))}", text, count=1, flags=re.M)
-        if chosen == "table":
-            label = _label_column(Path(data))
+    if data is None:
+        return Starter(chosen, text, None)
+    text = _filled(text, "(?:path|root|y)", _place(Path(data), chosen))
+    if chosen not in ("table", "text"):
+        return Starter(chosen, text, None)
+    columns = _columns(Path(data))
+    label = _first(columns, _LABELS)
     if label is not None:
-        text = re.sub(r"^(  label: +)\S+", rf"\g<1>{_quoted(label)}", text, count=1, flags=re.M)
+        text = _filled(text, "label", label)
+    if chosen == "text" and (found := _first(columns, _TEXTS)) is not None:
+        text = _filled(text, "text", found)
     return Starter(chosen, text, label)
 
 
@@ -75,7 +82,9 @@ def _folder() -> Path:
 
 def _kind_of(data: Path) -> str:
     if data.is_dir():
-        return "image_folder"
+        if any((data / name).is_file() for name in _SAVED):
+            return "huggingface"
+        return "webdataset" if any(data.glob("*.tar")) else "image_folder"
     found = _BY_SUFFIX.get(data.suffix.lower())
     if found is None:
         raise ConfigError(
@@ -84,18 +93,33 @@ def _kind_of(data: Path) -> str:
             expected=f"a folder, or a file that ends in {', '.join(_BY_SUFFIX)}",
             hint=f"say it by --kind {'|'.join(kinds())}",
         )
+    if found == "table" and _first(_columns(data), _TEXTS) is not None:
+        return "text"
     return found
 
 
-def _label_column(table: Path) -> str | None:
-    """The column that is plainly the label; None where none is, or the table cannot be read."""
+def _place(data: Path, kind: str) -> str:
+    return f"{data}/*.tar" if kind == "webdataset" and data.is_dir() else str(data)
+
+
+def _columns(table: Path) -> list[str]:
+    """The columns of a table; none where it cannot be read."""
     from ogacli.tables import read_table
 
     try:
-        names = read_table(table).column_names
+        return list(read_table(table).column_names)
     except DataError:
-        return None
-    return next((name for name in names if name.lower() in _LABELS), None)
+        return []
+
+
+def _first(columns: list[str], names: tuple[str, ...]) -> str | None:
+    """The column that plainly is what these names are for."""
+    return next((column for column in columns if column.lower() in names), None)
+
+
+def _filled(text: str, key: str, value: str) -> str:
+    """The first such key of the ``data`` section with another value."""
+    return re.sub(rf"^(  {key}: +)\S+", rf"\g<1>{_quoted(value)}", text, count=1, flags=re.M)
 
 
 def _quoted(text: str) -> str:

@@ -47,11 +47,11 @@ def write_images(
     Raises:
         OgaError: The dataset has changed or lies in the destination, or its samples are not files.
     """
-    _check_apart(run, destination)
-    samples = _reopen(run)
+    check_apart(run, destination)
+    samples = reopened(run)
 
     def ours(folder: Path) -> bool:
-        return _header(folder / _MANIFEST) == list(manifest.column_names)
+        return written_header(folder / _MANIFEST) == list(manifest.column_names)
 
     with (
         new_folder(destination, overwrite=overwrite, ours=ours) as work,
@@ -66,7 +66,7 @@ def write_images(
             write_table(manifest, file, "csv")
 
 
-def _check_apart(run: Run, destination: Path) -> None:
+def check_apart(run: Run, destination: Path) -> None:
     """Refuse a folder that holds the data, which would be replaced, or that would become a class of it."""
     data, there = run.config.get("data", {}), destination.resolve()
     for key, value in data.items():
@@ -83,7 +83,7 @@ def _check_apart(run: Run, destination: Path) -> None:
             )
 
 
-def _reopen(run: Run) -> Samples:
+def reopened(run: Run) -> Samples:
     """The dataset of a run, unchanged since the scan."""
     from ogacli.config import load_config
 
@@ -95,7 +95,7 @@ def _reopen(run: Run) -> Samples:
     return samples
 
 
-def _header(table: Path) -> list[str]:
+def written_header(table: Path) -> list[str]:
     """The first line of a csv file; empty where there is none."""
     try:
         with table.open(encoding="utf-8", newline="") as file:

@@ -19,9 +19,10 @@ from ogacli.options import Location, Options
 class LossOptions(Options):
     """The ``loss:`` section: what the model was trained with."""
 
-    name: Literal["cross_entropy", "bce_with_logits", "mse", "python"] = "cross_entropy"
+    name: Literal["cross_entropy", "bce_with_logits", "mse", "output", "python"] = "cross_entropy"
     """``cross_entropy`` for one class a sample, ``bce_with_logits`` for several, ``mse`` for a regression,
-    ``python`` for one of your own."""
+    ``output`` where the network returns its loss itself, in parts that are added up, ``python`` for one of
+    your own."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of ``cross_entropy``."""
     factory: str | None = None
@@ -73,6 +74,8 @@ class Loss:
             case "bce_with_logits":
                 targets = self._targets(logits, labels)
                 return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+            case "output":
+                return logits.sum(1)
             case "mse":
                 return (logits - self._targets(logits, labels)).square().sum(1)
             case _:
@@ -89,6 +92,8 @@ class Loss:
         Raises:
             GradientError: As :meth:`value`.
         """
+        if self.options.name == "output":
+            return torch.ones_like(logits)
         if self.options.name not in ("cross_entropy", "bce_with_logits"):
             return self._differentiate(logits, labels)
         with torch.no_grad():
@@ -102,6 +107,45 @@ class Loss:
             index = self._classes(labels)[:, None]
             others = residual.scatter(1, index, 0.0).sum(1, keepdim=True)
             return residual.scatter(1, index, -others)
+
+    def answers(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """What logits stand for: probabilities, or the logits themselves where the loss knows none."""
+        match self.options.name:
+            case "cross_entropy":
+                return torch.softmax(logits, 1)
+            case "bce_with_logits":
+                return logits.sigmoid()
+            case _:
+                return logits
+
+    def targets(self, logits: Float[Tensor, "b k"], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b k"]:
+        """The answers that the labels ask for.
+
+        Raises:
+            GradientError: The labels do not fit the loss, or it is one of the user's own.
+        """
+        match self.options.name:
+            case "cross_entropy":
+                return F.one_hot(self._classes(labels), logits.shape[1]).to(logits.dtype)
+            case "python":
+                raise GradientError(
+                    "what answer a label asks for is not known of a loss of your own",
+                    place=f"loss.factory {self.options.factory}",
+                    hint="take the neighbours' predictions: `gradients.neighbours.of: predictions`",
+                )
+            case _:
+                return self._targets(logits, labels)
+
+    def logits(self, answers: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """The logits that stand for these answers; they stay finite for probabilities of 0 and 1."""
+        tiny = torch.finfo(answers.dtype).tiny
+        match self.options.name:
+            case "cross_entropy":
+                return answers.clamp_min(tiny).log()
+            case "bce_with_logits":
+                return answers.clamp_min(tiny).log() - (1 - answers).clamp_min(tiny).log()
+            case _:
+                return answers
 
     def _differentiate(self, logits: Tensor, labels: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():

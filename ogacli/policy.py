@@ -39,6 +39,8 @@ Share = Annotated[float | None, PlainValidator(_share)]
 class GatePolicy(Options):
     """The limits of a gate, the keys of a policy file; ``null`` switches one off."""
 
+    require_useful: bool = False
+    """A checkpoint that has learned wrong labels by heart, so that its flags mean little, does not pass."""
     min_samples: Annotated[int, Field(ge=0)] = 1
     """At least so many samples must have a score."""
     max_flagged: Limit = Budget(0.1)
@@ -58,12 +60,15 @@ class GatePolicy(Options):
     baseline's cut may lie above the baseline's own."""
 
 
-def load_policy(path: Path | None = None, *, max_flagged: str | None = None) -> GatePolicy:
+def load_policy(
+    path: Path | None = None, *, max_flagged: str | None = None, require_useful: bool = False
+) -> GatePolicy:
     """The policy of a YAML file, or the default one.
 
     Args:
         path: The file.
         max_flagged: Takes the place of the key of that name, as given on the command line.
+        require_useful: Switches the condition of that name on.
 
     Raises:
         ConfigError: The file cannot be read, or keys or values in it are wrong; all are listed.
@@ -75,6 +80,8 @@ def load_policy(path: Path | None = None, *, max_flagged: str | None = None) -> 
         policy = checker.options(GatePolicy, document.values, ())
         if checker.problems:
             raise ConfigError.of(checker.problems)
+    if require_useful:
+        policy = policy.model_copy(update={"require_useful": True})
     if max_flagged is None:
         return policy
     try:

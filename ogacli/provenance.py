@@ -1,6 +1,5 @@
 """``provenance.json``: what a result came from, enough to make it again."""
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from ogacli.data import Samples
 from ogacli.device import device_name
 from ogacli.gradient_feed import GradientFeed
 from ogacli.models import ModelSource
-from ogacli.tables import opened
+from ogacli.models.checkpoints import sha256
 
 
 def provenance(
@@ -57,12 +56,9 @@ def provenance(
 
 
 def checkpoint_sums(source: ModelSource) -> dict[str, str]:
-    """SHA-256 of each file that the model's weights come from."""
-    sums = {}
-    for path in source.checkpoint_files():
-        digest = hashlib.sha256()
-        with opened(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        sums[path] = digest.hexdigest()
-    return sums
+    """SHA-256 of each file that the model's weights come from.
+
+    Raises:
+        CheckpointError: There is no such file, or it cannot be read.
+    """
+    return {path: sha256(path) for path in source.checkpoint_files()}

@@ -5,7 +5,7 @@ from memory, and the others as they stream by. Two passes otherwise.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,14 +15,14 @@ from torch import Tensor
 from ogacli.budget import flag, ranking
 from ogacli.config import Config
 from ogacli.data import Samples
-from ogacli.detectors import Comparing, Detector, Frugal
+from ogacli.detectors import Comparing, Detector, Drawn, Frugal
 from ogacli.detectors.norm import Norm
-from ogacli.findings import Collector, Partial, finite, unseen
+from ogacli.findings import Collector, Partial, finite
 from ogacli.gradient_feed import GradientFeed, out_of_memory
-from ogacli.gradients import GradientBatch
+from ogacli.gradients import GradientBatch, Neighbours
 from ogacli.gradients.kept import kept
 from ogacli.models import Model
-from ogacli.progress import Progress
+from ogacli.progress import SILENT, Progress
 from ogacli.stopwatch import Stopwatch
 from ogacli.validation import mean_validation_gradient, open_validation
 
@@ -59,15 +59,37 @@ class Rescored:
 class Stream:
     """The passes over the data that fit the detectors and score the samples."""
 
-    def __init__(self, config: Config, samples: Samples, model: Model, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        samples: Samples,
+        model: Model,
+        device: torch.device,
+        rows: Int64[Tensor, " m"] | None = None,
+    ) -> None:
+        """Prepare the detectors.
+
+        Args:
+            config: What to compute.
+            samples: Where the rows are.
+            model: With one set of weights, on the device.
+            device: Where to compute.
+            rows: Which of the samples, ascending; all of them where left out.
+        """
         self.config = config
         self.samples = samples
+        self.rows = torch.arange(len(samples)) if rows is None else rows
         self.model = model
         self.device = device
-        self.feed = GradientFeed(config, samples, model, device)
+        self.neighbours = (
+            Neighbours(config.gradients.neighbours, config.loss.loss(), len(samples), device)
+            if config.gradients.residual == "neighbours"
+            else None
+        )
+        self.feed = GradientFeed(config, samples, model, device, neighbours=self.neighbours)
         self.detectors: list[Detector] = [options.detector() for options in config.detectors]
         self.validation = (
-            open_validation(config.validation, samples, model)
+            open_validation(config.validation, samples, model, config.model.prepare)
             if config.validation is not None and self._comparing()
             else None
         )
@@ -76,35 +98,70 @@ class Stream:
         self._watches = [Stopwatch() for _ in self.detectors]
         self._norms = Stopwatch()
 
-    def run(self, partial: Partial, *, resume: bool, progress: Progress) -> Collector:
-        """Fit and score; an interruption leaves what was done in ``partial``."""
-        collector = Collector(len(self.samples), column_names(self.config), self.device)
+    def run(
+        self,
+        partial: Partial,
+        states: Sequence[Mapping[str, Tensor]] = (),
+        *,
+        progress: Progress = SILENT,
+        step: str = "scanning",
+    ) -> None:
+        """Fit and score.
+
+        Args:
+            partial: What is done already, and all findings afterwards; an interruption leaves it on disk.
+            states: Of the detectors, where they were fitted before.
+            progress: Told how far it is.
+            step: What the pass is called.
+        """
+        collector = partial.collector
+        self.feed.witness = partial.witness
         held: list[GradientBatch] = []
-        if resume and partial.exists:
-            partial.check()
-            for detector, state in zip(self.detectors, partial.load(collector), strict=True):
+        self.see_neighbours(collector, progress)
+        if states:
+            for detector, state in zip(self.detectors, states, strict=True):
                 detector.restore(state)
         else:
             held = self._fit(collector, progress)
-        with progress.bar("scanning", len(self.samples)) as advance:
+        with progress.bar(step, len(self.rows)) as advance:
             try:
                 for batch in held:
                     self._score(batch, collector)
                 held.clear()
-                advance(int(collector.done.sum()))
-                for batch in self.feed(unseen(collector), collector):
+                advance(int(collector.done[self.rows].sum()))
+                for batch in self.feed(self.rows[~collector.done[self.rows]], collector):
                     self._score(batch, collector)
                     advance(len(batch))
-                    partial.save(collector, self._states())
+                    del batch  # before the next one is computed
+                    partial.save(self._states())
             except KeyboardInterrupt:
                 for batch in held:  # read again it would come in other batches, and differ in the last digit
                     self._score(batch, collector)
-                partial.save(collector, self._states(), now=True)
+                partial.save(self._states(), now=True)
                 raise
         if self.config.gradients.precision != "float32":
             self._score_once_more(collector, progress)
         collector.scores.copy_(self._finished(collector))
-        return collector
+
+    def see_neighbours(
+        self, collector: Collector, progress: Progress, rows: Int64[Tensor, " m"] | None = None
+    ) -> None:
+        """Where neighbours answer for the samples: one pass for features and answers, of all or some rows."""
+        if self.neighbours is None:
+            return
+        # The head's gradients are features and answers, and are not multiplied out unless asked for.
+        changes: dict[str, object] = {"layers": "head"}
+        if self.config.gradients.layers != "head":
+            changes |= {"fold": False, "compile": False}
+        options = self.config.gradients.model_copy(update=changes)
+        feed = GradientFeed(self.config, self.samples, self.model, self.device, options)
+        if rows is None:
+            rows = self.neighbours.rows[torch.isin(self.neighbours.rows, self.rows)]
+        with progress.bar("looking for neighbours", len(rows)) as advance:
+            for batch in feed(rows, collector):
+                self.neighbours.see(batch)
+                advance(len(batch))
+        self.neighbours.close()
 
     def _finished(self, collector: Collector) -> Float[Tensor, "detectors n"]:
         """The scores after each detector's last step, which may need all of them."""
@@ -119,17 +176,11 @@ class Stream:
         """Score what is flagged or near the cut in float32."""
         before = self._finished(collector)[0].cpu()
         scored = int(torch.isfinite(before).sum())
-        predictions = collector.predictions.cpu()
-        disagreements = (
-            int(((predictions != self.samples.labels) & (predictions >= 0)).sum())
-            if (self.samples.categorical)
-            else 0
-        )
-        count = self.config.budget.count(scored, disagreements)
+        count = self.config.budget.count(scored, self._disagreements(collector))
         near = min(scored, count + max(_NEAR_THE_CUT, count // 4))
         rows = ranking(before)[:near].sort().values
         options = self.config.gradients.model_copy(update={"precision": "float32"})
-        exact = GradientFeed(self.config, self.samples, self.model, self.device, options)
+        exact = GradientFeed(self.config, self.samples, self.model, self.device, options, self.neighbours)
         with progress.bar("scoring near the cut in float32", near) as advance:
             for batch in exact(rows, collector):
                 self._score(batch, collector)
@@ -137,6 +188,13 @@ class Stream:
         after = self._finished(collector)[0].cpu()
         changed = int((flag(before, count) != flag(after, count)).sum())
         self.rescored = Rescored(near, changed)
+
+    def _disagreements(self, collector: Collector) -> int:
+        """Samples whose prediction is not their label: about as many as ``auto`` flags at most."""
+        if not self.samples.categorical:
+            return 0
+        predictions = collector.predictions.cpu()
+        return int(((predictions != self.samples.labels) & (predictions >= 0)).sum())
 
     def seconds(self) -> dict[str, float] | None:
         """What each detector took beyond the gradients; None on a GPU, which does not wait to be timed."""
@@ -150,12 +208,20 @@ class Stream:
             for name, watch, norm in zip(names, self._watches, norms, strict=True)
         }
 
+    def overlaps(self, share: float) -> dict[str, float]:
+        """For detectors that are drawn by lot: what two halves have in common of so large a part."""
+        return {
+            name: found
+            for name, one in zip(column_names(self.config), self.detectors, strict=True)
+            if isinstance(one, Drawn) and (found := one.overlap(share)) is not None
+        }
+
     def _states(self) -> list[dict[str, Tensor]]:
         return [detector.state() for detector in self.detectors]
 
     def _fit(self, collector: Collector, progress: Progress) -> list[GradientBatch]:
         """Show each detector the samples that it must see; returns those that were held in memory."""
-        n = len(self.samples)
+        n = len(self.rows)
         self._show_validation(progress)
         sizes = [detector.fit_size(n) for detector in self.detectors]
         held: list[GradientBatch] = []
@@ -168,7 +234,7 @@ class Stream:
             # Each sees the order that its own seed gives, so that it finds what it would find alone.
             seed = getattr(options, "seed", 0)
             first = seed if first is None else first
-            rows = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            rows = self.rows[torch.randperm(n, generator=torch.Generator().manual_seed(seed))]
             own = held if seed == first else None
             watch = self._watches[i]
             again = functools.partial(self._fit_batches, rows, size, own, collector, progress)
@@ -205,6 +271,7 @@ class Stream:
             for batch in self._usable(rows, size, held, collector):
                 advance(len(batch))
                 yield batch
+                del batch
 
     def _usable(
         self,
@@ -235,6 +302,7 @@ class Stream:
             usable = usable.select(slice(0, size - given))
             given += len(usable)
             yield usable
+            del batch, usable  # before the next one is computed
             if given >= size:
                 return
 

@@ -6,12 +6,16 @@ In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON doc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.budget import flag
+from ogacli.diagnosis import Diagnosis, diagnose
+from ogacli.estimate import Estimate
 from ogacli.evaluation import Evaluation, evaluate
+from ogacli.reasons import REASONS
 
 if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
@@ -21,8 +25,6 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from ogacli.verdict import Verdict
 
 SCHEMA_VERSION = 1
-MEMORISED_FIT = 0.995
-"""From this share of reproduced labels on, a checkpoint is suspected to know wrong labels by heart."""
 _BINS = 60
 
 
@@ -39,6 +41,8 @@ class ClassSummary(Document):
     samples: int
     flagged: int
     quarantined: int
+    held_back: int = 0
+    """Within the budget, but not flagged, so that the class is not trimmed away."""
 
 
 class Histogram(Document):
@@ -49,14 +53,14 @@ class Histogram(Document):
     counts: tuple[int, ...]
 
 
-class Diagnosis(Document):
-    """How the checkpoint fits the given labels."""
+class Consensus(Document):
+    """How far several detectors agree, each flagging as many samples as the budget allows."""
 
-    fit: float | None
-    """Share of the scored samples whose prediction is the given label; None without classes."""
-    mean_agreement: float | None
-    """The model's mean probability of the given label."""
-    warnings: tuple[str, ...]
+    detectors: int
+    any: int
+    """Samples that at least one of them flags."""
+    all: int
+    """Samples that all of them flag."""
 
 
 class RescoredSummary(Document):
@@ -77,6 +81,8 @@ class Summary(Document):
     flagged: int
     quarantined: int
     budget: float | int | str
+    estimate: Estimate | None = None
+    """The share of the scored samples whose label is wrong, as far as can be told; None without classes."""
     cut: float | None
     """The lowest flagged score."""
     detectors: tuple[str, ...]
@@ -86,6 +92,15 @@ class Summary(Document):
     layers: tuple[str, ...]
     """Their names."""
     reasons: dict[str, int]
+    held_back: int = 0
+    """Within the budget, but not flagged, so that their classes are not trimmed away."""
+    duplicates: int = 0
+    """Samples, flagged or not, that have the same inputs as one of another label."""
+    consensus: Consensus | None = None
+    """Where there are several detectors."""
+    overlap: dict[str, float] = {}
+    """By detector that is drawn by lot: the share of what it flags that two halves of it have in common; of
+    several checkpoints the last one's."""
     classes: tuple[ClassSummary, ...]
     histogram: Histogram | None
     diagnosis: Diagnosis
@@ -96,7 +111,11 @@ class Summary(Document):
 
 
 def summarise(
-    verdict: Verdict, samples: Samples, parameters: Mapping[str, int], rescored: Rescored | None = None
+    verdict: Verdict,
+    samples: Samples,
+    parameters: Mapping[str, int],
+    rescored: Rescored | None = None,
+    overlap: Mapping[str, float] = MappingProxyType({}),
 ) -> Summary:
     """Count, and compare with the truth where it is known.
 
@@ -105,10 +124,10 @@ def summarise(
         samples: What was scanned.
         parameters: The parameters that the gradients were taken with respect to, and their sizes.
         rescored: What scoring once more in float32 changed, after a pass in lower precision.
+        overlap: By detector, how much two halves of it have in common.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
-    mislabelled = int((verdict.flagged & (verdict.suggested >= 0)).sum())
     flagged = int(verdict.flagged.sum())
     evaluation = None
     if samples.truth is not None and samples.categorical:
@@ -120,14 +139,19 @@ def summarise(
         flagged=flagged,
         quarantined=quarantined,
         budget=verdict.budget.value,
+        estimate=verdict.estimate,
         cut=verdict.cut,
         detectors=tuple(findings.scores),
         parameters=sum(parameters.values()),
         layers=tuple(parameters),
-        reasons={"mislabelled": mislabelled, "atypical": flagged - mislabelled},
+        reasons=_reasons(verdict),
+        held_back=int(verdict.held_back.sum()),
+        duplicates=int((verdict.notes.duplicate_of >= 0).sum()),
+        consensus=_consensus(verdict),
+        overlap=dict(overlap),
         classes=_classes(verdict, samples),
         histogram=_histogram(verdict.score),
-        diagnosis=_diagnose(verdict, samples),
+        diagnosis=diagnose(findings, verdict.notes, samples.labels),
         rescored=None
         if rescored is None
         else RescoredSummary(samples=rescored.samples, changed=rescored.changed),
@@ -136,20 +160,45 @@ def summarise(
 
 
 def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
-    """Each detector at the same budget: its own highest scores."""
-    return evaluate(score, wrong, flag(score, int(verdict.flagged.sum())))
+    """Each detector at the same budget: its own highest scores; of the one that decided, what is flagged."""
+    flagged = verdict.flagged if score is verdict.score else flag(score, int(verdict.flagged.sum()))
+    return evaluate(score, wrong, flagged)
+
+
+def _reasons(verdict: Verdict) -> dict[str, int]:
+    counts = verdict.reasons[verdict.flagged].bincount(minlength=len(REASONS)).tolist()
+    return dict(zip(REASONS, counts, strict=True))
+
+
+def _consensus(verdict: Verdict) -> Consensus | None:
+    several = len(verdict.findings.scores)
+    if several == 1:
+        return None
+    agreement = verdict.agreement
+    return Consensus(detectors=several, any=int((agreement > 0).sum()), all=int((agreement == 1).sum()))
 
 
 def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
-    if not samples.categorical:
-        return ()
+    """How many samples have each class; one with several classes is counted in each of them."""
     k = len(samples.classes)
-    rows = sorted(verdict.findings.quarantined)
-    counts = samples.labels.bincount(minlength=k).tolist()
-    flagged = samples.labels[verdict.flagged].bincount(minlength=k).tolist()
-    quarantined = samples.labels[rows].bincount(minlength=k).tolist()
+    if not k:
+        return ()
+
+    def count(labels: Tensor) -> list[int]:
+        found = labels.bincount(minlength=k) if samples.categorical else labels.double().sum(0)
+        return [int(number) for number in found]
+
+    counts, flagged = count(samples.labels), count(samples.labels[verdict.flagged])
+    quarantined = count(samples.labels[sorted(verdict.findings.quarantined)])
+    held_back = count(samples.labels[verdict.held_back])
     return tuple(
-        ClassSummary(name=name, samples=counts[i], flagged=flagged[i], quarantined=quarantined[i])
+        ClassSummary(
+            name=name,
+            samples=counts[i],
+            flagged=flagged[i],
+            quarantined=quarantined[i],
+            held_back=held_back[i],
+        )
         for i, name in enumerate(samples.classes)
     )
 
@@ -161,23 +210,3 @@ def _histogram(score: Tensor) -> Histogram | None:
     low, high = float(known.min()), float(known.max())
     counts = known.histc(bins=_BINS, min=low, max=high if high > low else low + 1)
     return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))
-
-
-def _diagnose(verdict: Verdict, samples: Samples) -> Diagnosis:
-    fit = agreement = None
-    warnings = []
-    predicted = verdict.findings.predictions >= 0
-    known = predicted & ~verdict.score.isnan()
-    if samples.categorical and known.any():
-        fit = 1 - int((verdict.suggested >= 0).sum()) / int(known.sum())
-        agreement = float(verdict.findings.agreement[known].mean())
-        if fit >= MEMORISED_FIT:
-            warnings.append(
-                f"the model reproduces {fit:.1%} of the given labels: it may know wrong ones by heart, and "
-                "its gradients then say little; prefer an earlier checkpoint"
-            )
-    if verdict.findings.quarantined:
-        count = len(verdict.findings.quarantined)
-        noun = "sample" if count == 1 else "samples"
-        warnings.append(f"{count:,} {noun} could not be scored (quarantined)")
-    return Diagnosis(fit=fit, mean_agreement=agreement, warnings=tuple(warnings))

@@ -50,7 +50,15 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
             raise DataError("does not parse", place=str(path), found=str(error).splitlines()[0]) from None
     for name in set(text) & set(table.column_names):
         index = table.column_names.index(name)
-        table = table.set_column(index, name, table.column(name).cast(pa.string()))
+        try:
+            table = table.set_column(index, name, table.column(name).cast(pa.string()))
+        except pa.ArrowException:
+            raise DataError(
+                f"column {name!r} holds no text",
+                place=str(path),
+                found=table.column(name).type,
+                expected="strings or numbers",
+            ) from None
     return table
 
 

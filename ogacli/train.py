@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from ogacli.data import Samples
 from ogacli.errors import ConfigError
 from ogacli.fit import Epoch, fit, seeded
 from ogacli.folders import check_free, new_folder
-from ogacli.models import Fit, NetworkSource
-from ogacli.models.checkpoints import save_weights
+from ogacli.models import Fit, ModelSource, NetworkSource
 from ogacli.progress import SILENT, Progress
 from ogacli.registry import type_name
 
@@ -70,36 +71,56 @@ def train(config: "Config", *, overwrite: bool = False, progress: Progress = SIL
     """
     from ogacli.device import device_of
 
-    options, source = config.train, config.model
-    folder = checkpoint_folder(config)
+    source, folder = trainable(config.model), checkpoint_folder(config)
     check_free(folder, overwrite=overwrite, ours=is_training)
-    if not isinstance(source, NetworkSource):
-        name = type_name(source)
-        raise ConfigError("this model cannot be trained", place="model.source", found=repr(name))
-    device = device_of(options.device)
-    samples = config.data.open()
-    with seeded(options.seed, device):
-        module = source.model_copy(update={"checkpoint": options.start}).network(Fit.of(samples))
+    device = device_of(config.train.device)
+    samples = source.prepare(config.data.open())
+    module = fresh(config, source, samples, device)
     with new_folder(folder, overwrite=overwrite, ours=is_training) as work:
         history = fit(
             module,
             samples,
             config.loss.loss(),
-            options,
+            config.train,
             device=device,
             workers=config.data.workers,
             progress=progress,
-            after_epoch=lambda epoch: save_weights(module, work / checkpoint_name(epoch.number)),
+            after_epoch=lambda epoch: source.save(module, work / checkpoint_name(epoch.number)),
         )
-        skipped = {samples.ids[row].as_py(): reason for row, reason in history.skipped.items()}
-        training = Training(folder, history.epochs, history.samples, skipped)
-        record = training.document() | {"kind": _KIND, "versions": _versions(), "seed": options.seed}
-        record |= {"fingerprint": samples.fingerprint, "config": dict(config.resolved)}
-        del record["folder"]
-        (work / _HISTORY).write_text(
-            json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        training = Training(folder, history.epochs, history.samples, named(samples, history.skipped))
+        write_history(work, training.document(), config, samples)
     return training
+
+
+def trainable(source: ModelSource) -> NetworkSource:
+    """The source, if it is of a network.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not isinstance(source, NetworkSource):
+        raise ConfigError("this model cannot be trained", place="model.source", found=repr(type_name(source)))
+    return source
+
+
+def fresh(config: "Config", source: NetworkSource, samples: Samples, device: torch.device) -> nn.Module:
+    """The network as its training begins."""
+    with seeded(config.train.seed, device):
+        start = source.model_copy(update={"checkpoint": config.train.start})
+        return start.network(Fit.of(samples))
+
+
+def named(samples: Samples, skipped: Mapping[int, str]) -> dict[str, str]:
+    """``{id: reason}`` of rows."""
+    return {samples.ids[row].as_py(): reason for row, reason in skipped.items()}
+
+
+def write_history(folder: Path, document: dict[str, Any], config: "Config", samples: Samples) -> None:
+    """``history.json``: what was trained, on what, with which seed, and how it went."""
+    record = document | {"kind": _KIND, "versions": _versions(), "seed": config.train.seed}
+    record |= {"fingerprint": samples.fingerprint, "config": dict(config.resolved)}
+    del record["folder"]
+    (folder / _HISTORY).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def checkpoint_folder(config: "Config") -> Path:
@@ -129,11 +150,16 @@ def checkpoint_name(number: int) -> str:
 
 def is_training(folder: Path) -> bool:
     """True where ``oga train`` wrote this folder."""
+    return bool(read_history(folder))
+
+
+def read_history(folder: Path) -> dict[str, Any]:
+    """The record of a training; empty where there is none."""
     try:
         record = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("kind") == _KIND
+        return {}
+    return record if isinstance(record, dict) and record.get("kind") == _KIND else {}
 
 
 def _versions() -> dict[str, str]:

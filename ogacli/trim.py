@@ -1,7 +1,7 @@
 """``oga trim``: run directory -> cleaned split.
 
-A manifest with every sample's fate (csv, jsonl, parquet), the positions of the kept ones (npy), or a copy of
-the images without the dropped ones. The dataset itself is never touched.
+A manifest with every sample's fate (csv, jsonl, parquet), the positions of the kept ones (npy), a copy of the
+images without the dropped ones, or the rows of a `datasets` dataset. The dataset itself is never touched.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Bool
 
 from ogacli.budget import Budget
 from ogacli.errors import ConfigError, DataError
 from ogacli.folders import new_file
 from ogacli.kept_images import write_images
+from ogacli.kept_rows import write_rows
 from ogacli.progress import SILENT, Progress
+from ogacli.protection import protected
+from ogacli.reasons import CORRUPT, REASONS, reasons
 from ogacli.run import Run
 from ogacli.tables import read_table, write_table
 from ogacli.wording import listed
@@ -27,7 +31,7 @@ from ogacli.wording import listed
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
 
-Format = Literal["csv", "jsonl", "parquet", "indices", "image_folder"]
+Format = Literal["csv", "jsonl", "parquet", "indices", "image_folder", "hf"]
 FORMATS: tuple[str, ...] = get_args(Format)
 KEPT, DROPPED, RELABELLED, QUARANTINED = "kept", "dropped", "relabelled", "quarantined"
 _SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".npy": "indices"}
@@ -75,6 +79,8 @@ def trim(
     manifest = manifest_table(run, budget=budget, decisions=decisions)
     if chosen == "image_folder":
         write_images(run, manifest, _staying(manifest), destination, overwrite=overwrite, progress=progress)
+    elif chosen == "hf":
+        write_rows(run, manifest, _staying(manifest), destination, overwrite=overwrite)
     else:
         with new_file(destination, overwrite=overwrite) as file:
             if chosen == "indices":
@@ -100,13 +106,12 @@ def manifest_table(
     scores = run.scores
     flagged = scores.column("flagged").to_numpy()
     reason = scores.column("reason").combine_chunks()
-    disagrees = scores.column("suggested_label").is_valid()
     if budget is not None:
-        count = budget.count(run.summary.scored, pc.sum(disagrees).as_py() or 0)
-        flagged = pc.less_equal(scores.column("rank"), count).fill_null(False).to_numpy()
-        fresh = pc.if_else(disagrees, "mislabelled", "atypical")
+        flagged = _flagged(run, budget)
         ok = pc.equal(scores.column("status"), "ok")
-        reason = pc.if_else(ok, pc.if_else(pa.array(flagged), fresh, None), scores.column("reason"))
+        reason = pc.if_else(
+            ok, pc.if_else(pa.array(flagged), _reasons(scores), None), scores.column("reason")
+        )
     lost = pc.equal(scores.column("status"), "quarantined").to_numpy()
     fate = np.where(lost, QUARANTINED, np.where(flagged, DROPPED, KEPT)).astype(object)
     new_label: list[Any] = [None] * len(fate)
@@ -125,6 +130,31 @@ def manifest_table(
         "confidence": scores.column("confidence"),
     }
     return pa.table(columns)
+
+
+def _flagged(run: Run, budget: Budget) -> Bool[np.ndarray, " n"]:
+    """What another budget flags, rare classes protected as in the scan."""
+    scores = run.scores
+    rank = scores.column("rank").fill_null(0).to_numpy()
+    scored, estimate = run.summary.scored, run.summary.estimate
+    count = budget.count(scored, estimate.count(scored) if estimate else 0)
+    flagged: Bool[np.ndarray, " n"] = (rank > 0) & (rank <= count)
+    if not run.summary.classes:
+        return flagged
+    classes = scores.column("label").combine_chunks().dictionary_encode().indices.to_numpy()
+    return protected(flagged, rank, classes, run.config.get("protect", "off"))
+
+
+def _reasons(scores: pa.Table) -> pa.Array:
+    """Why each sample would be flagged; a blank input is known only of those that the scan flagged."""
+    index = reasons(
+        differs=scores.column("suggested_label").is_valid().to_numpy(),
+        confidence=scores.column("confidence").to_numpy(),
+        probability=scores.column("probability").to_numpy(),
+        duplicate=scores.column("duplicate_of").is_valid().to_numpy(),
+        blank=pc.equal(scores.column("reason"), CORRUPT).fill_null(False).to_numpy(),
+    )
+    return pa.array(REASONS).take(pa.array(index))
 
 
 def kept_positions(manifest: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -18,20 +18,26 @@ from ogacli.gradients.products import mean_gradient
 from ogacli.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ogacli.data import Samples, Source
     from ogacli.gradient_feed import GradientFeed
     from ogacli.models import Model
 
 
-def open_validation(source: Source, training: Samples, model: Model) -> Samples:
+def open_validation(
+    source: Source,
+    training: Samples,
+    model: Model,
+    prepare: Callable[[Samples], Samples] = lambda samples: samples,
+) -> Samples:
     """The validation samples.
 
     Args:
         source: The section.
         training: The samples that are scanned.
         model: What answers for both.
+        prepare: What the model's source does to samples.
 
     Raises:
         ConfigError: The model is a table of answers for the training samples alone.
@@ -43,7 +49,7 @@ def open_validation(source: Source, training: Samples, model: Model) -> Samples:
             place="validation",
             hint="leave the section out, or give the network and its checkpoint as `model`",
         )
-    found = source.open()
+    found = prepare(source.open())
     if found.classes != training.classes:
         raise DataError(
             "the validation samples have other classes than the training samples",

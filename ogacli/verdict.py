@@ -15,9 +15,11 @@ from torch import Tensor
 
 from ogacli.budget import Budget, flag, ranking
 from ogacli.data import Samples
+from ogacli.estimate import Estimate, estimate
+from ogacli.protection import DEFAULT, Protect, protected
+from ogacli.reasons import REASONS, reasons
 
 OK, QUARANTINED = "ok", "quarantined"
-MISLABELLED, ATYPICAL = "mislabelled", "atypical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,34 @@ class Findings:
     """The model's probability of the given label."""
     quarantined: Mapping[int, str]
     """Why a row could not be scored."""
+    entropy: Float[Tensor, " n"] | None = None
+    """Of the model's probabilities, in nats; None where it was not looked at."""
+    several: bool = False
+    """Whether a row is the mean over several checkpoints of one training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What else is known of the samples, beside what they were scored by."""
+
+    duplicate_of: Int64[Tensor, " n"]
+    """The first row of the same inputs that has another label; -1 where there is none."""
+    blank: Bool[Tensor, " n"]
+    """Whether the input has the same value everywhere."""
+    rows: Int64[Tensor, " m"]
+    """Some rows."""
+    features: Float[Tensor, "m d"]
+    """Their features, maybe projected; finite."""
+    held_out: bool = False
+    """Whether each sample was scored by a checkpoint that was not trained on it."""
+    by_neighbours: bool = False
+    """Whether the predictions are those of a sample's neighbours."""
+
+    @classmethod
+    def none(cls, n: int) -> "Notes":
+        """Nothing is known of n samples."""
+        nobody = torch.full((n,), -1)
+        return cls(nobody, torch.zeros(n, dtype=torch.bool), nobody[:0], torch.empty(0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +71,41 @@ class Verdict:
     """Per sample: the score, its rank, the flag and why."""
 
     findings: Findings
+    notes: Notes
     score: Float[Tensor, " n"]
     rank: Int64[Tensor, " n"]
     """1 = most anomalous; 0 where the sample is quarantined."""
     flagged: Bool[Tensor, " n"]
+    held_back: Bool[Tensor, " n"]
+    """Within the budget, but not flagged, so that its class is not trimmed away."""
     suggested: Int64[Tensor, " n"]
     """The predicted class where it differs from the label; -1 elsewhere."""
     budget: Budget
+    estimate: Estimate | None
+    """How many labels are wrong; None without classes."""
     cut: float | None
     """The lowest flagged score; None where nothing is flagged."""
+
+    @property
+    def agreement(self) -> Float[Tensor, " n"]:
+        """The share of the detectors that flag a sample, each as many samples as the budget allows."""
+        count = int((self.flagged | self.held_back).sum())
+        return torch.stack([flag(score, count) for score in self.findings.scores.values()]).double().mean(0)
+
+    @property
+    def reasons(self) -> Int64[Tensor, " n"]:
+        """For each sample an index into ``REASONS``: why it would be flagged."""
+        return torch.from_numpy(
+            reasons(
+                differs=(self.suggested >= 0).numpy(),
+                confidence=self.findings.confidence.numpy(),
+                probability=self.findings.agreement.masked_fill(
+                    self.findings.predictions < 0, torch.nan
+                ).numpy(),
+                duplicate=(self.notes.duplicate_of >= 0).numpy(),
+                blank=self.notes.blank.numpy(),
+            )
+        )
 
     @property
     def scored(self) -> int:
@@ -61,24 +117,47 @@ class Verdict:
         return ranking(self.score)[: self.scored]
 
 
-def judge(findings: Findings, samples: Samples, budget: Budget) -> Verdict:
-    """Apply the budget to the scores of the first detector."""
+def judge(
+    findings: Findings,
+    samples: Samples,
+    budget: Budget,
+    protect: Protect = DEFAULT,
+    notes: Notes | None = None,
+) -> Verdict:
+    """Apply the budget to the scores of the first detector.
+
+    Args:
+        findings: What the scan saw.
+        samples: What was scanned.
+        budget: How much to flag.
+        protect: How many times the share of all that is flagged may be flagged of one class.
+        notes: What else is known; nothing where left out.
+    """
     score = next(iter(findings.scores.values()))
     scored = len(score) - len(findings.quarantined)
     if samples.categorical:
         differs = (findings.predictions != samples.labels) & ~score.isnan() & (findings.predictions >= 0)
     else:
         differs = torch.zeros(len(score), dtype=torch.bool)
-    flagged = flag(score, budget.count(scored, int(differs.sum())))
+    notes = notes or Notes.none(len(score))
+    wrong = estimate(findings, samples.labels, held_out=notes.held_out) if samples.categorical else None
+    flagged = flag(score, budget.count(scored, wrong.count(scored) if wrong else 0))
     rank = torch.zeros(len(score), dtype=torch.int64)
     rank[ranking(score)[:scored]] = torch.arange(1, scored + 1)
+    within = flagged
+    if samples.categorical:
+        stays = protected(within.numpy(), rank.numpy(), samples.labels.numpy(), protect)
+        flagged = torch.from_numpy(stays)
     return Verdict(
         findings=findings,
+        notes=notes,
         score=score,
         rank=rank,
         flagged=flagged,
+        held_back=within & ~flagged,
         suggested=torch.where(differs, findings.predictions, -1),
         budget=budget,
+        estimate=wrong,
         cut=float(score[flagged].min()) if flagged.any() else None,
     )
 
@@ -106,6 +185,13 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
         columns[f"score_{name}"] = pa.array(score.numpy(), mask=none)
     if samples.truth is not None:
         columns["truth"] = _names(samples, samples.truth)
+    columns["probability"] = pa.array(
+        findings.agreement.numpy(), mask=none | findings.agreement.isnan().numpy()
+    )
+    twin = verdict.notes.duplicate_of.numpy()
+    columns["duplicate_of"] = samples.ids.take(pa.array(twin, mask=twin < 0))
+    if len(findings.scores) > 1:
+        columns["agreement"] = pa.array(verdict.agreement.numpy(), mask=none)
     return pa.table(columns)
 
 
@@ -116,7 +202,7 @@ def label_column(samples: Samples, labels: Tensor) -> pa.Array:
     if labels.ndim == 1 or (not samples.classes and labels.shape[1] == 1):
         return pa.array(labels.flatten().numpy())
     if not samples.classes:
-        return pa.array(labels.tolist())
+        return pa.array(labels.tolist()) if labels.shape[1] else pa.nulls(len(labels), pa.string())
     lists = [[samples.classes[i] for i in row.nonzero()[:, 0].tolist()] for row in labels]
     return pa.array(lists, pa.list_(pa.string()))
 
@@ -130,8 +216,8 @@ def _names(samples: Samples, labels: Tensor) -> pa.Array:
 
 def _reasons(verdict: Verdict) -> pa.Array:
     """Why a sample is flagged, or quarantined; null elsewhere."""
-    index = torch.where(verdict.flagged, (verdict.suggested < 0).long(), -1)
-    column = pa.array([MISLABELLED, ATYPICAL]).take(pa.array(index.numpy(), mask=(index < 0).numpy()))
+    index = verdict.reasons
+    column = pa.array(REASONS).take(pa.array(index.numpy(), mask=~verdict.flagged.numpy()))
     quarantined = verdict.findings.quarantined
     if not quarantined:
         return column

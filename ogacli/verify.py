@@ -105,7 +105,7 @@ def verify(
     source = config.model
     if not isinstance(source, NetworkSource):
         raise ConfigError("this model cannot be trained", place="model.source")
-    samples = config.data.open() if samples is None else samples
+    samples = source.prepare(config.data.open()) if samples is None else samples
     if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
         raise RunError(
             "the run is of another dataset than the config",
@@ -113,7 +113,7 @@ def verify(
             hint="scan with this config first, or name the right run by --run",
         )
     if test is None and config.test is not None:
-        test = config.test.open()
+        test = source.prepare(config.test.open())
     train = torch.ones(len(samples), dtype=torch.bool)
     if test is None:
         train, test = _held_out(samples, config.verify.holdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.markup import escape
 
+from ogacli.reports.content import asides
 from ogacli.terminal import figure, table
 from ogacli.wording import part, percent
 
 if TYPE_CHECKING:
+    from ogacli.attributions import Attribution
     from ogacli.compare import Comparison
     from ogacli.demo import Demo
+    from ogacli.diagnosis import Diagnosis
     from ogacli.doctor import Checkup
+    from ogacli.folds import CrossValidation
     from ogacli.gate import Gate
     from ogacli.run import Run
     from ogacli.scan import Plan
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from ogacli.trim import Trimmed
     from ogacli.verify import Verification
 
-_CLASSES = 12
+_CLASSES, _WIDTH = 12, 80
 
 
 def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
@@ -42,8 +47,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     reasons = ", ".join(f"{count:,} {name}" for name, count in summary.reasons.items() if count)
     if reasons:
         parts.append(f"  {reasons}")
-    if summary.diagnosis.fit is not None:
-        parts.append(f"  the model predicts {percent(summary.diagnosis.fit)} of the given labels")
+    parts += [line for aside in asides(summary) for line in _wrapped(aside)]
+    parts += diagnosis_view(summary.diagnosis)
     if summary.rescored is not None:
         again = summary.rescored
         parts.append(
@@ -63,6 +68,21 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         f"[bold]next[/]    oga trim {escape(path)} --to clean.csv",
     ]
     return parts
+
+
+def diagnosis_view(found: Diagnosis) -> list[Any]:
+    """Whether the checkpoint is one to go by, why, and what to do where it is not."""
+    if found.verdict is None:
+        return []
+    colour = {"fresh": "yellow", "useful": "green", "memorised": "bold red"}[found.verdict]
+    told = found.reason if found.verdict == "useful" else f"{found.reason}; {found.advice}"
+    lines = _wrapped(f"checkpoint {found.verdict}: {told}")
+    return [lines[0].replace(found.verdict, f"[{colour}]{found.verdict}[/]", 1), *lines[1:]]
+
+
+def _wrapped(text: str) -> list[str]:
+    """A paragraph of a terminal's width, set in."""
+    return [f"  {escape(line)}" for line in textwrap.wrap(text, _WIDTH - 2)]
 
 
 def _class_table(run: Run) -> Any:
@@ -140,12 +160,36 @@ def training_view(training: Training, config: Path, checkpoints: Sequence[str]) 
     ]
     command = ["oga", "scan", str(config)]
     if not set(checkpoints) & {str(path) for path in training.checkpoints}:
-        command += ["--set", f"model.checkpoint={_shown(training.checkpoints[-1])}"]
+        several = len(training.checkpoints) > 1
+        named = training.folder / "epoch-*.safetensors" if several else training.checkpoints[-1]
+        command += ["--set", f"model.checkpoint={_shown(named)}"]
     return [
         table(["epoch", "loss", "fit to the given labels"], rows),
         "",
         f"[bold]trained on {training.samples:,} samples[/]"
         + (f", {len(training.skipped):,} could not be read" if training.skipped else ""),
+        f"[bold]checkpoints[/]  {escape(str(_shown(training.folder)))}",
+        f"[bold]next[/]         {escape(shlex.join(command))}",
+    ]
+
+
+def folds_view(training: CrossValidation, config: Path) -> list[Any]:
+    """How the network of each fold went, and what to do next."""
+    rows = [
+        [
+            str(fold.number),
+            f"{fold.samples:,}",
+            f"{fold.epochs[-1].loss:.4f}",
+            *(percent(one) if one is not None else "" for one in (fold.epochs[-1].accuracy, fold.accuracy)),
+        ]
+        for fold in training.folds
+    ]
+    command = ["oga", "scan", str(config), "--folds", str(len(training.folds))]
+    header = ["fold", "trained on", "loss", "fit to the given labels", "held out ones"]
+    return [
+        table(header, rows),
+        "",
+        *([f"{len(training.skipped):,} samples could not be read"] if training.skipped else []),
         f"[bold]checkpoints[/]  {escape(str(_shown(training.folder)))}",
         f"[bold]next[/]         {escape(shlex.join(command))}",
     ]
@@ -164,6 +208,25 @@ def verification_view(found: Verification) -> list[Any]:
     title = f"Retrained, {seeds} seeds, accuracy on {found.test:,} test samples"
     header = ["trained on", "samples", "accuracy", "trimmed minus this [95 %]"]
     return [table(header, rows, title=title), "", f"[bold]trimming: {found.verdict}[/]"]
+
+
+def attribution_view(found: Attribution) -> list[Any]:
+    """How much was compared, how good it is where that is known, and where it was written."""
+    what = f"{len(found.groups):,} groups of " if found.groups else ""
+    head = f"[bold]{found.queries:,} queries held against {what}{found.training:,} training samples[/]"
+    if found.quarantined:
+        head += f", {found.quarantined:,} quarantined"
+    rows = [[name, figure(one["auc"]), figure(one["recall"])] for name, one in found.evaluation.items()]
+    return [
+        head,
+        f"  on {found.parameters:,} gradient coordinates",
+        *(f"  note: {escape(note)}" for note in found.notes),
+        "",
+        table(["samples of the query's class", "AUC", "recall"], rows),
+        "",
+        f"[bold]report[/]        {escape(str(_shown(found.folder / 'report.html')))}",
+        f"[bold]attributions[/]  {escape(str(_shown(found.folder / 'attributions.parquet')))}",
+    ]
 
 
 def comparison_view(found: Comparison) -> list[Any]:

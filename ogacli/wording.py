@@ -30,7 +30,7 @@ def decimal(value: float) -> str:
 def budget(value: float | int | str) -> str:
     """A budget as a phrase: ``5% of the samples``."""
     if value == "auto":
-        return "auto: as many as have another prediction than label"
+        return "auto: as many as labels are estimated to be wrong"
     if isinstance(value, float):
         return f"{100 * value:.4g}% of the samples"
     return f"{value:,} samples" if isinstance(value, int) else value

@@ -68,10 +68,10 @@ class Recipe:
             scores={self.detector["name"]: score},
             predictions=predictions,
             confidence=torch.full((self.n,), 0.875),
-            agreement=torch.full((self.n,), 0.5),
+            agreement=torch.tensor([0.125 if row in self.suggested else 0.875 for row in range(self.n)]),
             quarantined=self.quarantined,
         )
-        verdict = judge(findings, samples, Budget(self.budget))
+        verdict = judge(findings, samples, Budget(self.budget), "off")
         summary = summarise(verdict, samples, self.parameters)
         if self.warnings:
             diagnosis = summary.diagnosis.model_copy(update={"warnings": self.warnings})

@@ -85,7 +85,7 @@ def test_what_is_none(given):
     ],
 )
 def test_count(value, n, count):
-    assert Budget(value).count(n, disagreements=4) == count
+    assert Budget(value).count(n, wrong=4) == count
 
 
 @given(value=st.one_of(st.floats(0, 1), st.integers(0, 50)), n=st.integers(0, 40))

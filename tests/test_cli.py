@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -320,4 +321,4 @@ def test_train_says_what_to_do_next(place):
     done = oga(*train, cwd=place.folder)
     following = re.search(r"next +(oga .*)$", done.out, re.M)
     assert following is not None, done.out
-    assert oga(*following[1].split()[1:], cwd=place.folder).code == 0
+    assert oga(*shlex.split(following[1])[1:], cwd=place.folder).code == 0

@@ -39,7 +39,7 @@ def message(text: str, *overrides: str) -> str:
 def test_defaults():
     config = parse_config(PLAIN)
     assert config.budget == Budget(0.05)
-    assert [type(one).__name__ for one in config.detectors] == ["IsolationForest"]
+    assert [type(one).__name__ for one in config.detectors] == ["LatentLabel"]
     assert config.loss.name == "cross_entropy"
     assert config.output is None
     assert config.test is None
@@ -48,6 +48,7 @@ def test_defaults():
         "model",
         "detector",
         "budget",
+        "protect",
         "gradients",
         "loss",
         "train",
@@ -140,8 +141,8 @@ def test_missing_sections():
     ]
     assert "one of arrays, digits," in message("data: {}\nmodel: mlp")
     assert told("data: {source: table}\nmodel: mlp") == [
-        "c.yaml:1: data.path: missing",
         "c.yaml:1: data.label: missing",
+        "c.yaml:1: data.path: missing",
     ]
 
 
@@ -151,7 +152,7 @@ def test_the_nearest_right_name_within_a_section_of_a_section():
 
 
 def test_a_key_that_is_like_none_lists_what_there_is():
-    assert "expected: one of budget, data, detector" in message(PLAIN + "zzz: 1")
+    assert "expected: one of attribute, budget, data, detector" in message(PLAIN + "zzz: 1")
 
 
 def test_no_detector_at_all():
@@ -450,3 +451,18 @@ def test_messages_name_no_python_types():
         PLAIN + "train: {epochs: x}\ngradients: {device: 3}\ndetector: {name: l2, per_class: 7}\n"
     )
     assert not re.search(r"pydantic|str_type|int_parsing|BaseModel|https?://", found)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("2", 2.0), ("off", "off"), ("'off'", "off")])
+def test_how_far_classes_are_protected(value, expected):
+    config = parse_config(PLAIN + f"protect: {value}\n")
+    assert config.protect == config.resolved["protect"] == expected
+    again = parse_config(yaml.safe_dump(dict(config.resolved)))
+    assert again.protect == expected
+
+
+def test_a_protection_that_is_none():
+    with pytest.raises(
+        ConfigError, match=r"config:\d+: protect: not a multiple(.|\n)*found: 0.5(.|\n)*or off"
+    ):
+        parse_config(PLAIN + "protect: 0.5\n")

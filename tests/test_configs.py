@@ -4,10 +4,11 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
+from example_data import WRITERS
+from ogacli.attribute import attribute
 from ogacli.config import load_config
 from ogacli.scan import scan
 from ogacli.train import train
@@ -37,29 +38,14 @@ def test_it_loads(path, monkeypatch, tmp_path):
     assert max(map(len, lines)) <= 120
 
 
-def written_data(kind: str, folder: Path) -> list[str]:
-    """What a user would have, for the configs that speak of a user's data."""
-    rng = np.random.default_rng(0)
-    if kind == "table":
-        rows = [f"{a:.3f},{b:.3f},{'sick' if a > b else 'well'}" for a, b in rng.normal(size=(100, 2))]
-        (folder / "t.csv").write_text("\n".join(["width,height,diagnosis", *rows]))
-        return [f"data.path={folder}/t.csv"]
-    if kind == "precomputed":
-        np.save(folder / "y.npy", rng.integers(0, 3, 100))
-        np.save(folder / "p.npy", rng.dirichlet(np.ones(3), 100).astype(np.float32))
-        return [f"data.y={folder}/y.npy", f"model.probabilities={folder}/p.npy"]
-    if kind == "cifar10n" and not (REAL / "cifar10n").is_dir():
-        pytest.skip(f"no real data at {REAL}; set OGA_DATA")
-    if kind in ("arrays", "image_folder"):
-        pytest.skip("needs a network and a checkpoint of the user's own")
-    return []
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_it_runs_small(path, tmp_path, monkeypatch):
-    overrides = [*written_data(path.stem, tmp_path), *SMALL]
     if path.stem == "cifar10n":
+        if not (REAL / "cifar10n").is_dir():
+            pytest.skip(f"no real data at {REAL}; set OGA_DATA")
         monkeypatch.setenv("OGA_DATA", str(REAL))
+    written = WRITERS[path.stem](tmp_path) if path.stem in WRITERS else []
+    overrides = [*written, *SMALL]
     values = yaml.safe_load(re.sub(r"\$\{[^}]*\}", "x", path.read_text()))
     if "train" in values:
         checkpoints = tmp_path / "checkpoints"
@@ -71,3 +57,5 @@ def test_it_runs_small(path, tmp_path, monkeypatch):
     assert run.summary.samples == 80
     assert run.summary.quarantined == 0
     assert load_config(run.config_file).resolved == run.config
+    if "query" in values:
+        assert attribute(load_config(path, overrides), output=tmp_path / "asked").quarantined == 0

@@ -349,3 +349,37 @@ def test_missing_policy_file(tmp_path):
 def test_limits_that_are_none(text):
     with pytest.raises(ConfigError, match=r"--max-flagged: not a limit: .*\n  found: "):
         load_policy(max_flagged=text)
+
+
+# --- the checkpoint ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suggested", "status", "told"),
+    [({}, "failed", "memorised checkpoint"), ({3: 0, 9: 2, 12: 1}, "passed", "useful checkpoint")],
+)
+def test_a_checkpoint_that_knows_its_labels_by_heart(tmp_path, suggested, status, told):
+    run = Recipe(suggested=suggested).write(tmp_path / "run")
+    condition = found(gate(run, policy(require_useful=True)), "require_useful")
+    assert (condition.status, condition.found, condition.allowed) == (status, told, "not memorised")
+    assert condition.detail.startswith("it predicts ")
+    assert not [one for one in gate(run, policy()).conditions if one.name == "require_useful"]
+
+
+def test_a_regression_has_no_checkpoint_to_diagnose(tmp_path):
+    run = Recipe(classes=(), labels=[i / 4 for i in range(32)]).write(tmp_path / "run")
+    condition = found(gate(run, policy(require_useful=True)), "require_useful")
+    assert (condition.status, condition.detail) == (
+        "skipped",
+        "there are no classes to diagnose the checkpoint by",
+    )
+
+
+def test_the_option_switches_the_condition_on(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("max_flagged: 12%\n")
+    asked = load_policy(path, require_useful=True)
+    assert (asked.require_useful, asked.max_flagged) == (True, Budget(0.12))
+    path.write_text("require_useful: true\n")
+    assert load_policy(path).require_useful
+    assert not load_policy().require_useful

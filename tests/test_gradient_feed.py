@@ -1,5 +1,6 @@
 """Batch sizes, memory that runs out, and the second look in float32."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
 from ogacli.run import Run
 from ogacli.scan import plan, scan
@@ -114,6 +116,24 @@ def test_several_passes_through_the_network_are_one_batch(place, monkeypatch):
     assert joined.provenance["batch_size"] == single.provenance["batch_size"] == 21
     expected = single.scores["score"].to_numpy()
     np.testing.assert_allclose(joined.scores["score"].to_numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("detector", ["l2", "{name: isolation_forest, subsample: 100}"])
+def test_a_batch_is_gone_before_the_next_one_is_computed(place, monkeypatch, detector):
+    compute, made, alive = LayerGradients.__call__, [], []
+
+    def seen(self: LayerGradients, batch: Any) -> GradientBatch:
+        alive.append(sum(one() is not None for one in made))
+        found = compute(self, batch)
+        made.append(weakref.ref(found.residual))
+        return found
+
+    monkeypatch.setattr("ogacli.stream._HELD_BYTES", 0)
+    monkeypatch.setattr("ogacli.stream._KEPT_BYTES", 0)
+    monkeypatch.setattr(LayerGradients, "__call__", seen)
+    scanned(place, "out", ALL, "gradients.batch_size=30", f"detector={detector}")
+    assert len(made) >= N // 30
+    assert set(alive[1:]) == {0}
 
 
 def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):

@@ -39,6 +39,31 @@ def test_arrays_by_suffix() -> None:
     assert starter("some/where.npz").kind == "arrays"
 
 
+def test_a_table_of_texts_is_told_by_its_columns(tmp_path: Path) -> None:
+    table = tmp_path / "reviews.jsonl"
+    table.write_text('{"stars": "good", "Sentence": "a film", "Category": "x"}\n', encoding="utf-8")
+    found = starter(table)
+    assert (found.kind, found.label) == ("text", "Category")
+    file = tmp_path / "oga.yaml"
+    file.write_text(found.text, encoding="utf-8")
+    assert load_config(file).data.open().read([0]).inputs == ["a film"]
+    assert starter(table, kind="table").kind == "table"
+
+
+def test_shards_and_saved_datasets(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.tar").touch()
+    found = starter(tmp_path / "a")
+    assert found.kind == "webdataset"
+    assert f"path: {tmp_path}/a/*.tar" in found.text.replace("'", "")
+    assert starter(tmp_path / "a" / "0.tar").kind == "webdataset"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "dataset_dict.json").touch()
+    found = starter(tmp_path / "b")
+    assert found.kind == "huggingface"
+    assert f"path: {tmp_path}/b" in found.text
+
+
 def test_what_cannot_be_told_is_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"cannot be told from the name[\s\S]*--kind"):
         starter("data.bin")

@@ -190,3 +190,10 @@ def test_labels_of_the_wrong_kind_are_refused():
         with pytest.raises(GradientError, match="takes one target a logit") as caught:
             LossOptions(name=name).loss().residual(logits, labels["cross_entropy"])
         assert "labels [7], logits [7, 5]" in str(caught.value)
+
+
+def test_a_network_that_returns_its_loss_in_parts():
+    logits = torch.tensor([[1.0, 2.0], [0.5, 0.0]])
+    loss = LossOptions(name="output").loss()
+    assert loss.value(logits, torch.zeros(2, 0)).tolist() == [3.0, 0.5]
+    assert loss.residual(logits, torch.zeros(2, 0)).tolist() == [[1.0, 1.0], [1.0, 1.0]]

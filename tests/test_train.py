@@ -113,7 +113,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
     calls = []
 
-    def fails(module, path):
+    def fails(module, path, **options):
         Path(path).write_bytes(b"half")
         calls.append(path)
         if len(calls) == 2:
@@ -121,7 +121,7 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
 
     first = train(config(tmp_path))
     before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
-    monkeypatch.setattr(import_module("ogacli.train"), "save_weights", fails)
+    monkeypatch.setattr(import_module("ogacli.models"), "save_weights", fails)
     with pytest.raises(error):
         train(config(tmp_path), overwrite=True)
     assert names(tmp_path / "runs") == ["digits-checkpoints"]

@@ -118,14 +118,17 @@ def test_another_budget(run, budget, dropped):
     table = manifest_table(run, budget=Budget.parse(budget))
     rows = run.scores.to_pylist()
     if dropped is None:
-        dropped = sum(row["suggested_label"] is not None for row in rows)
+        dropped = run.summary.estimate.count(run.summary.scored)
         assert dropped > 12
     assert fates(table).count("dropped") == (dropped if dropped != 30 else round(0.25 * (N - 2)))
     for row, line in zip(rows, table.to_pylist(), strict=True):
         gone = line["fate"] == "dropped"
         assert gone == (row["rank"] is not None and row["rank"] <= fates(table).count("dropped"))
-        if gone:
-            assert line["reason"] == ("mislabelled" if row["suggested_label"] else "atypical")
+        if gone and row["suggested_label"]:
+            sure = row["confidence"] >= 2 * row["probability"]
+            assert line["reason"] == ("mislabelled" if sure else "ambiguous")
+        elif gone:
+            assert line["reason"] == ("ambiguous" if row["probability"] < 0.6 else "atypical")
 
 
 def test_the_scan_s_own_budget_changes_nothing(run):

@@ -42,6 +42,8 @@ def test_nothing_is_flagged():
     assert not verdict.flagged.any()
 
 
+LAST = ["probability", "duplicate_of"]
+"""Columns after the others."""
 SCORES = st.lists(st.one_of(st.floats(-9, 9), st.just(NAN)), min_size=1, max_size=20)
 
 
@@ -67,7 +69,7 @@ def test_the_table_row_by_row():
     found = findings([1.0, 5.0, NAN, 6.0], [0, 2, 1, 1], l2=[0.1, 0.2, NAN, 0.4])
     given = samples([0, 1, 0, 1], truth=[0, 2, 0, 1])
     table = scores_table(judge(found, given, Budget(2)), given)
-    assert table.column_names == [*SCORE_COLUMNS, "score_l2", "truth"]
+    assert table.column_names == [*SCORE_COLUMNS, "score_l2", "truth", *LAST, "agreement"]
     assert table.slice(1, 2).to_pylist() == [
         {
             "id": "1",
@@ -76,12 +78,15 @@ def test_the_table_row_by_row():
             "score": 5.0,
             "rank": 2,
             "flagged": True,
-            "reason": "mislabelled",
+            "reason": "ambiguous",
             "suggested_label": "c",
             "confidence": pytest.approx(2 / 3),
             "status": "ok",
             "score_l2": 0.2,
             "truth": "c",
+            "probability": pytest.approx(2 / 3),
+            "duplicate_of": None,
+            "agreement": 1.0,
         },
         {
             "id": "2",
@@ -96,9 +101,12 @@ def test_the_table_row_by_row():
             "status": "quarantined",
             "score_l2": None,
             "truth": "a",
+            "probability": None,
+            "duplicate_of": None,
+            "agreement": None,
         },
     ]
-    assert table["reason"].to_pylist() == [None, "mislabelled", "why 2", "atypical"]
+    assert table["reason"].to_pylist() == [None, "ambiguous", "why 2", "ambiguous"]
     assert table["confidence"].null_count == 3, "only where another label is suggested"
 
 

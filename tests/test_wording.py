@@ -34,7 +34,7 @@ def test_label(value, told):
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(0.05, "5% of the samples"), (1200, "1,200 samples"), ("auto", "auto: as many as have another")],
+    [(0.05, "5% of the samples"), (1200, "1,200 samples"), ("auto", "auto: as many as labels are estimated")],
 )
 def test_budget(value, told):
     assert wording.budget(value).startswith(told)

@@ -181,7 +181,7 @@ class Archive:
         if "://" in self.location:
             fs, path = fsspec.core.url_to_fs(self.location)
             starts, ends = [start for start, _ in spans], [end for _, end in spans]
-            yield from _contents(fs.cat_ranges([path] * len(spans), starts, ends, on_error="return"))
+            yield from contents(fs.cat_ranges([path] * len(spans), starts, ends, on_error="return"))
             return
         with open(self.location, "rb", buffering=0) as file:
             for start, end in spans:
@@ -229,9 +229,7 @@ class Bucket:
         """All at once, where the file system can."""
         fs, path = self._filesystem()
         paths = [f"{path.rstrip('/')}/{name}" if path else name for name in names]
-        yield from _contents(
-            fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return")
-        )
+        yield from contents(fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return"))
 
     def signature(self, names: pa.StringArray) -> str:
         """Over the names only: asking for each file's size may cost a request a file."""
@@ -249,7 +247,8 @@ class Bucket:
         return fs, path
 
 
-def _contents(found: Sequence[Any]) -> Iterator[Content]:
+def contents(found: Sequence[Any]) -> Iterator[Content]:
+    """What ``cat_ranges`` of fsspec returned, with reasons for its errors."""
     for content in found:
         yield content if isinstance(content, bytes) else _reason(content)
 

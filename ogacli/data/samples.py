@@ -5,7 +5,7 @@ only where the config asked for a part of the source.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -20,7 +20,8 @@ from torch import Tensor
 from ogacli.errors import DataError
 
 Inputs = Any
-"""What the network is called with: a tensor [b, ...], or a mapping of names to tensors [b, ...]."""
+"""What the network is called with: a tensor [b, ...], a mapping of names to tensors [b, ...], or a list of b
+texts or pairs of texts."""
 
 
 class Unreadable(Exception):
@@ -84,7 +85,9 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the inputs."""
+        """Bytes of the inputs; of texts the characters."""
+        if isinstance(self.inputs, list):
+            return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in self.inputs)
         return sum(tensor.nbytes for tensor in _tensors(self.inputs))
 
     def split(self, size: int) -> "list[Batch]":
@@ -105,21 +108,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; from pinned memory this does not block."""
-        inputs = self.inputs
-        if isinstance(inputs, dict):
-            inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
-        elif inputs is not None:
-            inputs = inputs.to(device, non_blocking=True)
-        return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(self, inputs=_each(self.inputs, move), labels=move(self.labels))
 
     def pin_memory(self) -> "Batch":
         """The same in pinned memory; called by ``torch.utils.data.DataLoader``."""
-        inputs = self.inputs
-        if isinstance(inputs, dict):
-            inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
-        elif inputs is not None:
-            inputs = inputs.pin_memory()
-        return replace(self, inputs=inputs, labels=self.labels.pin_memory())
+        return replace(self, inputs=_each(self.inputs, Tensor.pin_memory), labels=self.labels.pin_memory())
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +236,13 @@ class Samples:
 def numbered(n: int) -> pa.StringArray:
     """Ids for samples that have none: ``"0"``, ``"1"``, .."""
     return pa.array(np.arange(n)).cast(pa.string())
+
+
+def _each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The inputs with each tensor changed; texts stay as they are."""
+    if isinstance(inputs, dict):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return change(inputs) if isinstance(inputs, Tensor) else inputs
 
 
 def _tensors(inputs: Inputs) -> list[Tensor]:

@@ -17,6 +17,11 @@ _TEXT = ("id", "fate", "new_label")
 """Columns of a manifest that are text, whatever they look like."""
 
 
+_APART = 1 << 31
+"""Added to the seed of ``limit``, which would else choose the very samples that ``flip`` does. (Of a seed
+torch heeds 32 bits.)"""
+
+
 class Limit(Options):
     """A random part of the samples."""
 
@@ -30,7 +35,7 @@ def limited(samples: Samples, limit: int | Limit) -> Samples:
     """The first so many, or a seeded random choice in the order of the source."""
     if isinstance(limit, int):
         return samples.select(torch.arange(min(limit, len(samples))))
-    generator = torch.Generator().manual_seed(limit.seed)
+    generator = torch.Generator().manual_seed(limit.seed + _APART)
     rows = torch.randperm(len(samples), generator=generator)[: limit.count]
     return samples.select(rows.sort().values)
 

@@ -2,70 +2,59 @@
 
 import string
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from jaxtyping import Float32
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from ogacli.data import Source, sources
+from ogacli.data import sources
 from ogacli.data.arrays import ArrayReader, digest
+from ogacli.data.categories import Categories, Encoding, encode
+from ogacli.data.columns import Label, Labelled, column_of
 from ogacli.data.files import open_files
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.labels import (
-    Classes,
-    Target,
-    Targets,
-    class_targets,
-    multi_label_targets,
-    regression_targets,
-)
-from ogacli.data.samples import Reader, Samples, numbered
+from ogacli.data.samples import Reader, Samples
 from ogacli.errors import DataError
 from ogacli.options import Location
 from ogacli.tables import read_table
 
 
 @sources.register
-class Table(Source):
+class Table(Labelled):
     """One row a sample."""
 
     path: Location
     """The csv, tsv, jsonl or parquet file; a path or fsspec URL."""
-    label: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    label: Label
     """The label's column: class names, or class indices from 0. A list of columns: 0 or 1 for each class, or
     the targets of a regression. A column of lists: several classes a sample."""
-    truth: str | None = None
-    """The column of the true classes, only to evaluate."""
-    id: str | None = None
-    """A column of unique values; by default samples are numbered from 0."""
-    classes: Classes | None = None
-    """The class names in the order of the model's outputs, or how many there are."""
-    target: Target = "classes"
-    """``regression`` where labels are numbers to be predicted."""
-    separator: Annotated[str, Field(min_length=1)] | None = None
-    """What stands between the classes of a sample in the label column, such as ``|``."""
     image: str | None = None
     """The column of the image file's name, or a pattern over columns such as ``"{index:05d}.jpg"``."""
     root: Location | None = None
     """The folder, zip archive or fsspec URL that ``image`` is relative to; by default the table's folder."""
     transform: Transform = Transform()
     """Of images: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
-    features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Numeric columns; by default, where there is no ``image``, all but label, truth and id."""
+    features: tuple[str, ...] | None = None
+    """Numeric columns; by default, where there is no ``image``, all but label, truth, id and categories."""
+    categorical: Categories = ()
+    """Columns of categories, which come after the numeric ones: a list of columns, whose categories are the
+    sorted values that occur, or ``{column: [category, ..]}`` as in training. A sample with another value, or
+    with none, is quarantined."""
+    encoding: Encoding = "one_hot"
+    """Of the categories: ``one_hot``, a 0 or 1 for each, or ``codes``, their numbers from 0."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Table":
-        if self.image is not None and self.features is not None:
-            raise ValueError("`image` and `features` exclude each other")
+        for name in ("features", "categorical"):
+            if self.image is not None and getattr(self, name):
+                raise ValueError(f"`image` and `{name}` exclude each other")
+        if self.features == () and not self.categorical:
+            raise ValueError("`features` is empty, and there are no `categorical` columns")
         if self.image is None and self.root is not None:
             raise ValueError("`root` needs `image`: a column or a pattern such as '{index:05d}.jpg'")
-        if self.truth is not None and (self.target == "regression" or self._several):
-            raise ValueError("`truth` needs one class a sample")
         return self
 
     def load(self) -> Samples:
@@ -73,80 +62,55 @@ class Table(Source):
         table = read_table(self.path, text=self._text_columns)
         if not len(table):
             raise DataError("the table has no rows", place=self.path)
-        ids = (
-            numbered(len(table)) if self.id is None else _column(table, self.id, self.path).cast(pa.string())
-        )
-        targets = self._targets(table, ids)
-        reader, signature = self._reader(table, ids)
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(table)),
-            labels=targets.labels,
-            classes=targets.classes,
-            reader=reader,
-            signature=signature,
-            truth=targets.truth,
-        )
-
-    @property
-    def _several(self) -> bool:
-        return not isinstance(self.label, str) or self.separator is not None
-
-    @property
-    def _labels(self) -> tuple[str, ...]:
-        return (self.label,) if isinstance(self.label, str) else self.label
+        reader, signature = self._reader(table)
+        return self.samples(table, self.path, reader, signature)
 
     @property
     def _text_columns(self) -> frozenset[str]:
         """Columns that must keep their leading zeros: ids, and names of files."""
         formatted = _fields(self.image or "")
         names = {self.image or ""} if not formatted else {n for n, spec in formatted if not spec}
-        numbers = {name for name, spec in formatted if spec} | {*self._labels, self.truth or ""}
-        return frozenset({self.id or "", *names} - numbers)
+        numbers = {name for name, spec in formatted if spec} | {*self.label_columns, self.truth or ""}
+        return frozenset({self.id or "", *names, *self.categorical} - numbers)
 
-    def _targets(self, table: pa.Table, ids: pa.StringArray) -> Targets:
-        columns = {name: _column(table, name, self.path) for name in self._labels}
-        try:
-            if self.target == "regression":
-                return regression_targets(columns, ids)
-            if not isinstance(self.label, str):
-                return multi_label_targets(columns, ids, classes=self.classes)
-            column = columns[self.label]
-            if self.separator is not None or pa.types.is_nested(column.type):
-                return multi_label_targets(column, ids, classes=self.classes, separator=self.separator)
-            truth = None if self.truth is None else _column(table, self.truth, self.path)
-            return class_targets(column, ids, classes=self.classes, truth=truth)
-        except DataError as error:
-            raise DataError(str(error), place=f"{self.path}, column {', '.join(self._labels)}") from None
-
-    def _reader(self, table: pa.Table, ids: pa.StringArray) -> tuple[Reader, str]:
+    def _reader(self, table: pa.Table) -> tuple[Reader, str]:
         """The reader, and what identifies what it reads."""
         if self.image is None:
-            names = self.features or self._numeric(table)
-            inputs = np.stack([_feature(table, name, self.path) for name in names], 1)
+            inputs, names = self._features(table)
             return ArrayReader(inputs, columns=names), digest(inputs)
         files = open_files(self.root or self.path.rpartition("/")[0] or ".")
-        found = self._file_names(table, self.image, ids)
+        found = self._file_names(table, self.image, self.ids(table, self.path))
         return ImageReader(files, found, self.transform), files.signature(found)
 
+    def _features(self, table: pa.Table) -> tuple[Float32[np.ndarray, "n f"], list[str]]:
+        """The numeric columns and the categories, and what each column of them is called."""
+        names = list(self._numeric(table) if self.features is None else self.features)
+        parts = [_feature(table, name, self.path)[:, None] for name in names]
+        for name in self.categorical:
+            column = column_of(table, name, self.path)
+            found, called = encode(name, column, self.categorical, self.encoding)
+            parts.append(found)
+            names += called
+        return np.concatenate(parts, 1), names
+
     def _numeric(self, table: pa.Table) -> tuple[str, ...]:
-        taken = {*self._labels, self.truth, self.id}
+        taken = {*self.label_columns, self.truth, self.id, *self.categorical}
         found = [field.name for field in table.schema if _is_numeric(field.type) and field.name not in taken]
-        if not found:
+        if not found and not self.categorical:
             raise DataError(
                 "no numeric column to be a feature",
                 place=self.path,
                 found=", ".join(table.column_names),
-                hint="name the column of image files as `image`, or numeric columns as `features`",
+                hint="name the column of image files as `image`, or columns as `features` or `categorical`",
             )
         return tuple(found)
 
     def _file_names(self, table: pa.Table, image: str, ids: pa.StringArray) -> pa.StringArray:
         fields = _fields(image)
         if not fields:
-            names = _column(table, image, self.path).cast(pa.string())
+            names = column_of(table, image, self.path).cast(pa.string())
         else:
-            columns = {name: _column(table, name, self.path).to_pylist() for name, _ in fields}
+            columns = {name: column_of(table, name, self.path).to_pylist() for name, _ in fields}
             rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
             names = pa.array([_formatted(image, row, ids, i) for i, row in enumerate(rows)], pa.string())
         return pc.fill_null(names, "")
@@ -172,26 +136,14 @@ def _formatted(pattern: str, row: dict[str, Any], ids: pa.StringArray, i: int) -
         ) from None
 
 
-def _column(table: pa.Table, name: str, place: str) -> pa.Array:
-    if name not in table.column_names:
-        near = get_close_matches(name, table.column_names, n=1)
-        raise DataError(
-            f"no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            place=place,
-            found=", ".join(table.column_names),
-        )
-    found = table.column(name).combine_chunks()
-    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
-
-
 def _feature(table: pa.Table, name: str, place: str) -> Float32[np.ndarray, " n"]:
-    column = _column(table, name, place)
+    column = column_of(table, name, place)
     if not _is_numeric(column.type):
         raise DataError(
             f"column {name!r} is not numeric",
             place=place,
             found=column.type,
-            hint="encode it as numbers, or leave it out of `features`",
+            hint="name it under `categorical`, or leave it out of `features`",
         )
     return np.asarray(pc.cast(column, pa.float32(), safe=False).to_numpy(zero_copy_only=False))
 

@@ -14,8 +14,12 @@ from ogacli.gradients import GradientBatch
 from ogacli.options import Options
 from ogacli.registry import Registry, type_name
 
-DEFAULT = "isolation_forest"
-"""The detector of a config that names none."""
+DEFAULT = "latent_label"
+"""The detector of a config that names none: on the whole the best of `benchmarks/detection.py`."""
+WITHOUT_CLASSES = "l2"
+"""The same where samples do not have one class each."""
+ATTRIBUTING = "isolation_forest"
+"""The same where queries are attributed to groups of samples, by their gradients."""
 
 
 class Detector(Protocol):
@@ -59,6 +63,22 @@ class Frugal(Detector, Protocol):
 
 
 @runtime_checkable
+class Drawn(Detector, Protocol):
+    """A detector whose scores are drawn by lot, and that knows how much of them is luck."""
+
+    def overlap(self, share: float) -> float | None:
+        """How much two halves of it have in common of the most anomalous samples.
+
+        Args:
+            share: How large a part of the samples those are.
+
+        Returns:
+            The share of them; None where that is not known.
+        """
+        ...
+
+
+@runtime_checkable
 class Comparing(Detector, Protocol):
     """A detector that can hold samples against those of the ``validation:`` section."""
 
@@ -69,6 +89,15 @@ class Comparing(Detector, Protocol):
 
     def see_validation(self, mean: Float[Tensor, " p"]) -> None:
         """Take the mean validation gradient; before ``fit_size`` and ``fit``, and only where there is one."""
+        ...
+
+
+@runtime_checkable
+class Answering(Detector, Protocol):
+    """A detector that looks at nothing but the model's answers and the given labels."""
+
+    def judge(self, logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Fit to the answers of several models as if they were one's, and score them."""
         ...
 
 

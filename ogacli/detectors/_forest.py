@@ -11,7 +11,7 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.gradients import GradientBatch
@@ -70,6 +70,27 @@ class Forest:
             here = torch.cat([children, children + 1]).sort().values
             level += 1
         return depth
+
+    def halves(self) -> tuple["Forest", "Forest"]:
+        """The trees of even and of odd number, as two forests."""
+        tree = torch.empty_like(self.left)
+        tree[: len(self.usual)] = torch.arange(len(self.usual), device=tree.device)
+        depth = self.depths()
+        for level in range(int(depth.max())):
+            inner = ((self.left > 0) & (depth == level)).nonzero()[:, 0]
+            tree[self.left[inner]] = tree[self.left[inner] + 1] = tree[inner]
+        return self._some(tree % 2 == 0, slice(0, None, 2)), self._some(tree % 2 == 1, slice(1, None, 2))
+
+    def _some(self, nodes: Bool[Tensor, " nodes"], trees: slice) -> "Forest":
+        """The trees that these nodes are all of."""
+        left = self.left[nodes]
+        return Forest(
+            coordinate=self.coordinate[nodes],
+            threshold=self.threshold[nodes],
+            left=torch.where(left > 0, nodes.cumsum(0)[left] - 1, 0),
+            path=self.path[nodes],
+            usual=self.usual[trees],
+        )
 
     def to(self, device: torch.device) -> "Forest":
         """The same on a device; itself where it is there already."""

@@ -63,13 +63,7 @@ class LabelQualityOptions(UnfittedOptions):
         Raises:
             GradientError: Samples do not have one class each, of several.
         """
-        if batch.labels.ndim != 1 or batch.labels.is_floating_point() or batch.logits.shape[1] < 2:
-            raise GradientError(
-                "label quality takes one class a sample, of two or more",
-                place=f"detector.name {type_name(self)}",
-                found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
-                hint="take `loss`, or a detector of gradients",
-            )
+        one_class_each(batch, type_name(self))
         logs = _log_softmax(batch.logits.double())
         index = batch.labels[:, None]
         others = logs.scatter(1, index, -torch.inf)
@@ -86,6 +80,21 @@ class LabelQualityOptions(UnfittedOptions):
             given: Those of the given labels.
             others: ``logs`` with -inf at the given labels.
         """
+
+
+def one_class_each(batch: GradientBatch, detector: str) -> None:
+    """See that the labels are what label quality can be told of.
+
+    Raises:
+        GradientError: Samples do not have one class each, of several.
+    """
+    if batch.labels.ndim != 1 or batch.labels.is_floating_point() or batch.logits.shape[1] < 2:
+        raise GradientError(
+            "label quality takes one class a sample, of two or more",
+            place=f"detector.name {detector}",
+            found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
+            hint="take `loss`, or a detector of gradients",
+        )
 
 
 def _log_softmax(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:

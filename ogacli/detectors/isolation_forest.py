@@ -7,7 +7,7 @@ looking at the data. So the coordinates are drawn first, and a batch is asked fo
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,6 +17,7 @@ from torch import Tensor
 from ogacli.detectors import DetectorOptions, detectors
 from ogacli.detectors._forest import Forest
 from ogacli.detectors._growth import Luck, grow
+from ogacli.detectors._spread import Spread
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 from ogacli.threads import one_thread
@@ -30,11 +31,11 @@ _SHARED = 2500
 """At most so many coordinates are shared by all trees where a batch is asked in many parts."""
 _SHARED_HELD = 12 << 20
 """Gradient entries that may then be held: 48 MB in float32."""
-_TREES_APART = 1 << 32
+_TREES_APART = 1 << 31
 """Added to the seed, so that the trees' random numbers are others than those of the shared coordinates."""
 _GROUP, _GROUP_SAMPLES = 5, 2
-"""Trees of a group draw their samples from the same ones, twice as many as each of them takes, so that 40 % of
-what trees with nothing in common would take must be seen."""
+"""Trees of a group draw their samples from the same ones, twice as many as each of them takes, so that 40 %
+of what trees with nothing in common would take must be seen."""
 _FEWEST = 32
 """Coordinates that a tree has at least to choose from, whatever that takes."""
 
@@ -43,8 +44,11 @@ _FEWEST = 32
 class IsolationForest(DetectorOptions):
     """Score = how soon random cuts isolate the sample's gradient, from 0 to 1 (Liu et al., ICDM 2008)."""
 
-    trees: Annotated[int, Field(ge=1)] = 100
-    """How many trees."""
+    trees: Annotated[int, Field(ge=1)] | Literal["auto"] = 100
+    """How many trees; ``auto``: a hundred, and then twice as many until what is flagged is ``stable``."""
+    stable: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Of ``trees: auto``: the share of the most anomalous twentieth of the samples that two halves of the
+    trees have in common. 1,600 trees are grown at most."""
     subsample: Annotated[int, Field(ge=2)] = 256
     """How many samples each tree is grown from."""
     seed: int = 0
@@ -59,27 +63,35 @@ class IsolationForest(DetectorOptions):
 
     def detector(self) -> "Isolation":
         """A forest that is not grown yet."""
-        return Isolation(self)
+        from ogacli.detectors._growing import Growing
+
+        if self.trees == "auto":
+            return Growing(self)
+        return Isolation(self, self.trees)
 
 
 class Isolation:
     """An isolation forest, or one a class."""
 
-    def __init__(self, options: IsolationForest) -> None:
+    def __init__(self, options: IsolationForest, trees: int) -> None:
         self.options = options
+        self.trees = trees
         self.forest: Forest | None = None
         self.classes: dict[int, Forest] = {}
-        self._groups = math.ceil(options.trees / _GROUP)
+        self._groups = math.ceil(trees / _GROUP)
         self._expected = self._wanted
         self._decided = False
         self._shared: Int64[Tensor, " f"] | None = None
+        self._spread = Spread(0)
 
     @property
     def _wanted(self) -> int:
-        """As many as the trees take when no two share a sample, or when those of each group choose from the
-        same ones; within classes there can hardly be too many.
+        """As many samples as the trees take.
+
+        That is when no two share a sample, or when those of each group choose from the same ones; within
+        classes there can hardly be too many.
         """
-        apart = self.options.trees * self.options.subsample
+        apart = self.trees * self.options.subsample
         return (
             apart
             if self.options.per_class
@@ -89,6 +101,7 @@ class Isolation:
     def fit_size(self, n: int) -> int:
         """As many as the trees take; remembered, as ``fit`` plans with it."""
         self._expected = min(n, self._wanted)
+        self._spread = Spread(n)
         return self._expected
 
     def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
@@ -146,6 +159,7 @@ class Isolation:
         device = batch.residual.device
         self.forest = self.forest.to(device)
         if not self.classes:
+            self._spread.see(self.forest, batch)
             return self.forest.score(batch)
         found = torch.empty(len(batch), dtype=torch.float64, device=device)
         for label in torch.unique(batch.labels).tolist():
@@ -154,6 +168,17 @@ class Isolation:
                 self.classes[label] = self.classes[label].to(device)
             found[here] = self.classes.get(label, self.forest).score(batch.select(here))
         return found
+
+    def overlap(self, share: float) -> float | None:
+        """How much two halves of the trees have in common of the most anomalous samples.
+
+        Args:
+            share: How large a part of the samples those are.
+
+        Returns:
+            The share of them; None where that is not known, as with a forest a class.
+        """
+        return self._spread.overlap(share)
 
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The scores as they are."""
@@ -167,7 +192,7 @@ class Isolation:
             f"{name}.{key}": value
             for name, forest in forests.items()
             for key, value in forest.state().items()
-        }
+        } | {f"spread.{key}": value for key, value in self._spread.state().items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take the trees that ``state`` gave."""
@@ -175,12 +200,13 @@ class Isolation:
         for key, value in state.items():
             name, _, field = key.partition(".")
             parts.setdefault(name, {})[field] = value
+        self._spread.restore(parts.pop("spread"))
         self.forest = Forest.of(parts.pop("all"))
         self.classes = {int(name): Forest.of(part) for name, part in parts.items()}
 
     def _fit_trees(self, batches: Iterable[GradientBatch], p: int, generator: torch.Generator) -> None:
         """Each tree its own samples and coordinates, grown once the samples have gone by."""
-        trees, size = self.options.trees, min(self.options.subsample, self._expected)
+        trees, size = self.trees, min(self.options.subsample, self._expected)
         starts, block, together = [0] * trees, self._expected, trees
         if self._expected == self._wanted:
             block, together = self._expected // self._groups, max(1, _HELD // (_GROUP * size**2)) * _GROUP
@@ -223,7 +249,7 @@ class Isolation:
 
     def _grow(self, table: Tensor, own: Tensor, coords: Tensor, generator: torch.Generator) -> Forest:
         """A forest from some rows of a table."""
-        trees, size, device = self.options.trees, min(self.options.subsample, len(own)), table.device
+        trees, size, device = self.trees, min(self.options.subsample, len(own)), table.device
         draws = [torch.randperm(len(own), generator=generator)[:size] for _ in range(trees)]
         luck = Luck.drawn(trees, size, len(coords), generator)
         with one_thread():

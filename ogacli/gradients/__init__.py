@@ -10,13 +10,14 @@ from ogacli.errors import GradientError
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
+from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
 from ogacli.gradients.precision import Precision
 from ogacli.gradients.selection import selected
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
 from ogacli.options import Options
 
-__all__ = ["GradientBatch", "GradientOptions", "Gradients", "HeadGradients", "capture"]
+__all__ = ["GradientBatch", "GradientOptions", "Gradients", "HeadGradients", "Neighbours", "capture"]
 
 
 class Gradients(Protocol):
@@ -39,8 +40,16 @@ class GradientOptions(Options):
     """The ``gradients:`` section: which gradient, and how it is computed."""
 
     layers: str | list[str] = "head"
-    """Which parameters: ``head``, the last linear layer; ``all``; or patterns of their names, such as
-    ``layer4.*`` or ``["*.lora_A.*", "*.lora_B.*"]``."""
+    """Which parameters: ``head``, the last linear layer; ``all``; ``lora``, those of adapters; or patterns of
+    their names, such as ``layer4.*`` or ``[head, lora]``."""
+    bias: bool = True
+    """For the head: with its bias, where it has one."""
+    residual: Literal["loss", "neighbours"] = "loss"
+    """What is sent back through the layers: the gradient of the ``loss`` at what the model says of the
+    sample, or at what it says of the sample's ``neighbours`` in feature space. The latter finds wrong labels
+    that the model has learned by heart, as long as the features still tell the classes apart."""
+    neighbours: NeighbourOptions = NeighbourOptions()
+    """Of ``residual: neighbours``."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Samples a batch; results do not depend on it."""
     device: str = "auto"
@@ -55,8 +64,16 @@ class GradientOptions(Options):
     """For the head: run the network under ``torch.compile``; pays on large datasets."""
 
 
-def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
+def capture(
+    model: Model, loss: Loss, options: GradientOptions, neighbours: Neighbours | None = None
+) -> Gradients:
     """What computes the gradients that the options ask for.
+
+    Args:
+        model: Whose gradients.
+        loss: Of what.
+        options: Of which parameters, and how.
+        neighbours: Whose answers stand for the model's own.
 
     Raises:
         GradientError: The model is a table of answers, which has no layers, or has none of such a name.
@@ -64,7 +81,9 @@ def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
     if options.layers == "head":
         if isinstance(model, Network):
             model.quicken(fold=options.fold, compile=options.compile)
-        return HeadGradients(model, loss, precision=options.precision)
+        return HeadGradients(
+            model, loss, neighbours=neighbours, bias=options.bias, precision=options.precision
+        )
     if not isinstance(model, Network):
         raise GradientError(
             "this model has no layers, only answers",
@@ -73,4 +92,4 @@ def capture(model: Model, loss: Loss, options: GradientOptions) -> Gradients:
             hint="give the network and its checkpoint as `model` to look at other layers",
         )
     selection = selected(model.module, options.layers)
-    return LayerGradients(model, loss, selection, precision=options.precision)
+    return LayerGradients(model, loss, selection, neighbours=neighbours, precision=options.precision)

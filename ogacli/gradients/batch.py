@@ -67,6 +67,7 @@ class GradientBatch:
     """Which rows of the ``Samples``; on the CPU."""
     labels: Shaped[Tensor, "b ..."]
     logits: Float[Tensor, "b k"]
+    """Where the residual is taken: what the model says of the sample, or its neighbours for it."""
     residual: Float[Tensor, "b k"]
     """Gradient of each sample's loss with respect to its logits."""
     features: Float[Tensor, "b h"] | None

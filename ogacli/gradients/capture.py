@@ -7,7 +7,7 @@ gradient of a few samples, parameter by parameter, against one backward pass eac
 gradient no rule gets right is left to the fallback; one that the fallback cannot do is an error.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ogacli.gradients.axis import SampleAxis, candidates
 from ogacli.gradients.batch import Columns, GradientBatch, Part
 from ogacli.gradients.fallback import Fallback
 from ogacli.gradients.layers.combined import Zero, through, together
+from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.passes import Pass, Reads
 from ogacli.gradients.precision import Precision, computing_in
 from ogacli.gradients.reference import mismatches
@@ -33,9 +34,6 @@ from ogacli.models.network import Network
 PROBED = 3
 """Samples that the engine checks itself on."""
 
-Residual = Callable[[Batch, Tensor, Tensor | None], Tensor]
-"""From a batch, its logits and its features to the residual [b, k] that is sent back through the network."""
-
 
 class LayerGradients:
     """Computes ``GradientBatch``es with respect to any parameters of a network."""
@@ -46,7 +44,7 @@ class LayerGradients:
         loss: Loss,
         selection: Mapping[str, nn.Parameter],
         *,
-        residual: Residual | None = None,
+        neighbours: Neighbours | None = None,
         precision: Precision = "float32",
     ) -> None:
         """Take a network.
@@ -55,7 +53,7 @@ class LayerGradients:
             network: In evaluation mode, its parameters frozen.
             loss: Whose gradients.
             selection: The parameters, by name, in the order of ``named_parameters()``.
-            residual: What to send back in place of the loss's own residual.
+            neighbours: Whose answers stand for the network's own.
             precision: Of the forward and backward pass; what is captured is float32 in any case, and the
                 first batch's checks are made in the network's own precision.
         """
@@ -65,7 +63,7 @@ class LayerGradients:
         self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
         self.notes: list[str] = []
         """What the user should know about how some of the parameters are treated."""
-        self._residual = residual or (lambda batch, logits, features: loss.residual(logits, batch.labels))
+        self._neighbours = neighbours
         self._precision = precision
         self._known: Known | None = None
         self._columns = Columns(list(self.parameters.values()))
@@ -117,7 +115,9 @@ class LayerGradients:
         logits = output.detach().float()
         features = as_rows(read[-1].detach().float(), len(logits)) if read else None
         with torch.no_grad():
-            residual = self._residual(batch, logits, features)
+            if self._neighbours is not None:
+                logits = self._neighbours(batch, logits, features)
+            residual = self.loss.residual(logits, batch.labels)
         return Pass(watch, output, logits, features, residual)
 
     def _laid_out(self, inputs: Any) -> Any:

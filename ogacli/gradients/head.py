@@ -3,11 +3,14 @@
 The head is linear, so the gradient of sample i is the outer product of its residual and its features.
 """
 
+from dataclasses import replace
+
 import torch
 
 from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch, Part
 from ogacli.gradients.layers.linear import Outer, Plain
+from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.precision import Precision, computing_in
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Outputs
@@ -16,9 +19,19 @@ from ogacli.models.network import Model, Outputs
 class HeadGradients:
     """Computes ``GradientBatch``es of the head of a model."""
 
-    def __init__(self, model: Model, loss: Loss, *, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        *,
+        neighbours: Neighbours | None = None,
+        bias: bool = True,
+        precision: Precision = "float32",
+    ) -> None:
         self.model = model
         self.loss = loss
+        self._neighbours = neighbours
+        self._bias = bias
         self._precision = precision
         self.parameters: dict[str, int] = {}
         self.piece: int | None = None
@@ -32,13 +45,11 @@ class HeadGradients:
         with computing_in(self._precision, batch.labels.device):
             outputs = self._outputs(batch)
         logits = outputs.logits.float()
+        features = None if outputs.features is None else outputs.features.float()
+        if self._neighbours is not None:
+            logits = self._neighbours(batch, logits, features)
         residual = self.loss.residual(logits, batch.labels)
-        part: Part
-        if outputs.features is None:
-            part, features = Plain(residual), None
-        else:
-            features = outputs.features.float()
-            part = Outer(features, residual, outputs.bias)
+        part: Part = Plain(residual) if features is None else Outer(features, residual, outputs.bias)
         if not self.parameters:
             self.parameters = self._sizes(outputs)
         return GradientBatch(
@@ -53,7 +64,7 @@ class HeadGradients:
 
     def _outputs(self, batch: Batch) -> Outputs:
         pieces = [self.model.outputs(piece) for piece in batch.split(self.piece or len(batch.rows))]
-        first = pieces[0]
+        first = replace(pieces[0], bias=pieces[0].bias and self._bias)
         if len(pieces) == 1:
             return first
         features = [piece.features for piece in pieces if piece.features is not None]

@@ -18,6 +18,7 @@ class Pass:
     watch: Watch
     output: Tensor
     logits: Float[Tensor, "b k"]
+    """Where the residual is taken: what the network returned, or its neighbours' answers for a sample."""
     features: Float[Tensor, "b h"] | None
     residual: Float[Tensor, "b k"]
 

@@ -1,4 +1,7 @@
-"""Which parameters: ``head``, ``all``, or patterns of names. In: a network. Out: its selected parameters."""
+"""Which parameters: ``head``, ``all``, ``lora``, or patterns of names.
+
+In: a network. Out: its selected parameters.
+"""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -8,6 +11,9 @@ from torch import nn
 
 from ogacli.errors import GradientError
 
+LORA = "*lora_*"
+"""The names of the parameters of low-rank adapters, as PEFT has them."""
+
 
 def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Parameter]:
     """The parameters that ``layers`` means, by name, in the order of ``named_parameters()``.
@@ -16,7 +22,8 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
 
     Args:
         module: The network.
-        layers: ``all``, or a pattern, or several: ``layer4.*``, ``*.lora_A.*``.
+        layers: ``all``, or a pattern, or several: ``layer4.*``, ``*.lora_A.*``; ``lora`` stands for the
+            parameters of adapters, and among several ``head`` for those of the last linear layer.
 
     Raises:
         GradientError: A pattern matches nothing, or the network has no parameters.
@@ -32,15 +39,15 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
         raise GradientError("the network has no parameters", place=type(module).__name__)
     if layers == "all":
         return every
-    patterns = [layers] if isinstance(layers, str) else layers
+    patterns = {_spelt_out(module, name): name for name in ([layers] if isinstance(layers, str) else layers)}
     known = [name for names in aliases.values() for name in names]
-    for pattern in patterns:
+    for pattern, written in patterns.items():
         if not any(fnmatchcase(name, pattern) for name in known):
-            near = get_close_matches(pattern, [*known, *_layers(known)], n=3, cutoff=0.5)
+            near = get_close_matches(written, [*known, *_layers(known)], n=3, cutoff=0.5)
             raise GradientError(
                 "no parameter of the network has such a name",
-                place=f"gradients.layers {pattern!r}",
-                expected="head, all, or patterns such as "
+                place=f"gradients.layers {written!r}",
+                expected="head, all, lora, or patterns such as "
                 + ", ".join(near or _layers(known)[-3:] or known[-3:]),
             )
     return {
@@ -48,6 +55,13 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
         for name, parameter in every.items()
         if any(fnmatchcase(alias, pattern) for alias in aliases[id(parameter)] for pattern in patterns)
     }
+
+
+def _spelt_out(module: nn.Module, name: str) -> str:
+    if name == "head":
+        linear = [known for known, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+        return f"{linear[-1]}.*" if linear else name
+    return LORA if name == "lora" else name
 
 
 def _layers(names: Sequence[str]) -> list[str]:

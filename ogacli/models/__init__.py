@@ -6,32 +6,66 @@ here with one class under ``@sources.register``, named as its module.
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models.answers import call
-from ogacli.models.checkpoints import head_outputs, put_weights, read_weights
+from ogacli.models.checkpoints import head_outputs, put_weights, read_weights, save_weights
 from ogacli.models.network import Model, Network
-from ogacli.options import Location, Options
+from ogacli.models.snapshots import Weights, files, scored_by
+from ogacli.options import Options
 from ogacli.registry import Registry
 
-__all__ = ["Fit", "Model", "ModelSource", "Network", "NetworkSource", "sources"]
+__all__ = [
+    "CheckpointSource",
+    "Fit",
+    "Model",
+    "ModelSource",
+    "Network",
+    "NetworkSource",
+    "Snapshot",
+    "sources",
+]
 
 
 class ModelSource(Options):
     """What every ``model:`` section must be able to do."""
 
+    @property
+    def returns_loss(self) -> bool:
+        """True where what the network returns is its loss, in parts that add up, and no logits."""
+        return False
+
+    def prepare(self, samples: Samples) -> Samples:
+        """The samples as the model is called with them, such as tokens for texts."""
+        return samples
+
     @abstractmethod
     def load(self, samples: Samples) -> Model:
         """The model, ready to be asked for the outputs of batches of these samples."""
 
+    def snapshots(self, samples: Samples) -> "list[Snapshot]":
+        """The model with each of its sets of weights, and which of the samples that one scores."""
+        return [Snapshot(self, torch.arange(len(samples)))]
+
     def checkpoint_files(self) -> tuple[str, ...]:
         """The files that the model's weights come from, for the provenance."""
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model with one set of weights, and the rows of the samples that it scores, ascending."""
+
+    source: ModelSource
+    rows: Int64[Tensor, " m"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +106,48 @@ class Fit:
         return tuple(self.example.shape[1:])
 
 
-class NetworkSource(ModelSource):
+class CheckpointSource(ModelSource):
+    """A source whose weights lie in files."""
+
+    checkpoint: Weights | None = None
+    """The weights: ``.safetensors``, or a state dict that ``torch.save`` wrote. Several, as a list or a
+    pattern such as ``epoch-*.safetensors``: a sample's score is the mean over these checkpoints of one training.
+    ``{folds: [{checkpoint: .., samples: ..}]}``: each sample is scored by the checkpoint that was not trained
+    on it."""
+
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The checkpoints, where there are any."""
+        return () if self.checkpoint is None else files(self.checkpoint)
+
+    def snapshots(self, samples: Samples) -> list[Snapshot]:
+        """One a checkpoint."""
+        if self.checkpoint is None:
+            return super().snapshots(samples)
+        return [
+            Snapshot(self.model_copy(update={"checkpoint": path}), rows)
+            for path, rows in scored_by(self.checkpoint, samples)
+        ]
+
+    def file(self) -> str:
+        """The only checkpoint."""
+        assert self.checkpoint is not None, "there is none"
+        (path,) = files(self.checkpoint)  # of several, take one of the snapshots
+        return path
+
+
+class NetworkSource(CheckpointSource):
     """A source that builds a network and loads a checkpoint into it."""
 
-    checkpoint: Location | None = None
-    """The weights: ``.safetensors``, or a state dict that ``torch.save`` wrote."""
     head: str | None = None
     """The name of the last linear layer, where it is not found by itself."""
 
     needs_checkpoint: ClassVar[bool] = True
     """False where what is built may bring its weights along."""
+
+    @property
+    def partial(self) -> bool:
+        """True where checkpoints hold what is trained and nothing else, as the rest is known."""
+        return False
 
     @abstractmethod
     def build(self, fit: Fit) -> torch.nn.Module:
@@ -114,20 +180,25 @@ class NetworkSource(ModelSource):
         module = self._built(fit)
         if self.checkpoint is None:
             return module
-        weights = read_weights(self.checkpoint)
+        path = self.file()
+        weights = read_weights(path)
         outputs = head_outputs(module, weights, fit.outputs)
         if outputs is not None and outputs < fit.outputs:
             raise CheckpointError(
                 "more classes in the data than the checkpoint's head has outputs",
-                place=self.checkpoint,
+                place=path,
                 found=f"{outputs} outputs",
                 expected=f"at least {fit.outputs}, as in the data",
                 hint="load a checkpoint that was trained on these classes, or check the label column",
             )
         if outputs is not None:
             module = self._built(replace(fit, outputs=outputs))
-        put_weights(module, weights, self.checkpoint)
+        put_weights(module, weights, path, partial=self.partial)
         return module
+
+    def save(self, module: torch.nn.Module, path: Path) -> None:
+        """Write a checkpoint that :meth:`network` loads; ``module`` is this source's, in training."""
+        save_weights(module, path, partial=self.partial)
 
     def _built(self, fit: Fit) -> torch.nn.Module:
         module = self.build(fit)
@@ -136,10 +207,6 @@ class NetworkSource(ModelSource):
             with torch.no_grad():
                 call(module.eval(), fit.example)
         return module
-
-    def checkpoint_files(self) -> tuple[str, ...]:
-        """The checkpoint, where there is one."""
-        return () if self.checkpoint is None else (self.checkpoint,)
 
 
 sources: Registry[type[ModelSource]] = Registry("ogacli.models", "model source")

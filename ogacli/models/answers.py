@@ -66,4 +66,6 @@ def call(module: Callable[..., Any], inputs: Any) -> Any:
 def _described(inputs: Any) -> str:
     if isinstance(inputs, dict):
         return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+    if isinstance(inputs, list):
+        return f"{len(inputs)} texts" if isinstance(inputs[0], str) else f"{len(inputs)} pairs of texts"
     return f"{list(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"

@@ -10,7 +10,7 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from ogacli.errors import CheckpointError
 from ogacli.folders import new_file
+from ogacli.models.inert import read_around_objects
+from ogacli.models.tensor_names import is_counter, matched, missing, own_part
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict, beside optimizer and epoch."""
-PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and wrappers put before the name of each tensor."""
 _EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
 _NAMED = 4
 """Tensors that an error names before it only counts."""
@@ -65,37 +65,46 @@ def read_weights(path: str) -> dict[str, Tensor]:
         return _state_dict(_unpickled(file, path), path)
 
 
-def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
+def put_weights(
+    module: nn.Module, weights: Mapping[str, Tensor], path: str, *, partial: bool = False
+) -> None:
     """Copy ``weights`` into ``module``; names are compared without the prefixes that wrappers add.
+
+    Args:
+        module: The network.
+        weights: The tensors of a checkpoint.
+        path: The checkpoint, for errors.
+        partial: It holds the parameters that are trained, and nothing else.
 
     Raises:
         CheckpointError: Tensors are missing, unexpected or of another shape; each kind is named.
     """
-    own = module.state_dict()
-    matched = _matched(own, weights)
+    own = _trained(module) if partial else module.state_dict()
+    weights = own_part(own, weights)
+    found = matched(own, weights)
     misfits = [
-        f"{name} {_shape(weights[found])}, not {_shape(own[name])}"
-        for name, found in matched.items()
-        if own[name].shape != weights[found].shape
+        f"{name} {_shape(weights[theirs])}, not {_shape(own[name])}"
+        for name, theirs in found.items()
+        if own[name].shape != weights[theirs].shape
     ]
-    taken = set(matched.values())
-    unexpected = [name for name in weights if name not in taken and not _counter(name)]
-    missing = _missing(own, matched)
-    if missing or unexpected or misfits:
+    taken = set(found.values())
+    unexpected = [name for name in weights if name not in taken and not is_counter(name)]
+    lacking = missing(own, found)
+    if lacking or unexpected or misfits:
         raise CheckpointError(
             f"the checkpoint does not fit the model ({type(module).__name__})",
             place=path,
             found="; ".join(
                 [
                     *_listed("of another shape", misfits),
-                    *_listed("missing", missing),
+                    *_listed("missing", lacking),
                     *_listed("unexpected", unexpected),
                 ]
             ),
             expected=f"the {len(own)} tensors of the model, such as {next(iter(own), 'none')!r}",
-            hint=_hint(missing, unexpected, misfits),
+            hint=_hint(lacking, unexpected, misfits),
         )
-    module.load_state_dict({name: weights[found] for name, found in matched.items()}, strict=False)
+    module.load_state_dict({name: weights[theirs] for name, theirs in found.items()}, strict=False)
 
 
 def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int) -> int | None:
@@ -108,7 +117,8 @@ def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int)
     """
     own = module.state_dict()
     sizes = set()
-    for name, found in _matched(own, weights).items():
+    weights = own_part(own, weights)
+    for name, found in matched(own, weights).items():
         ours, theirs = own[name], weights[found]
         if ours.shape == theirs.shape:
             continue
@@ -120,18 +130,25 @@ def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int)
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def save_weights(module: nn.Module, path: str | Path) -> None:
+def save_weights(module: nn.Module, path: str | Path, *, partial: bool = False) -> None:
     """Write the weights of ``module`` as safetensors, whole or not at all.
 
-    Tensors that share memory are written once each, so that any reader finds every name.
+    Tensors that share memory are written once each, so that any reader finds every name. A ``partial`` file
+    holds the parameters that are trained, and nothing else.
     """
+    module = plain(module)
     weights = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in plain(module).state_dict().items()
+        for name, tensor in (_trained(module) if partial else module.state_dict()).items()
         if isinstance(tensor, Tensor)
     }
     with new_file(Path(path), overwrite=True) as file:
         file.write(save(weights, metadata={"format": "pt"}))
+
+
+def _trained(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters that are not frozen."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def plain(module: nn.Module) -> nn.Module:
@@ -187,6 +204,9 @@ def _unpickled(file: Any, path: str) -> Any:
             raise _no_checkpoint(
                 path, "bytes that are neither safetensors nor a file of torch.save"
             ) from None
+        file.seek(0)
+        if (around := read_around_objects(file)) is not None:
+            return around
         # torch explains at length how to switch the check off; that is not what a user should do here.
         refused = re.search(r"Trying to [^\n]+|Unsupported [^\n]+", str(error))
         raise CheckpointError(
@@ -227,48 +247,7 @@ def _state_dict(found: Any, path: str) -> dict[str, Tensor]:
     return weights
 
 
-# --- names of the file and of the module --------------------------------------------------------------
-
-
-def _matched(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """The name in the file of each of the module's tensors that the file has."""
-    if all(name in weights for name in own):
-        return {name: name for name in own}
-    ours, theirs = _bare_names(own), _bare_names(weights)
-    return {name: theirs[bare] for bare, name in ours.items() if bare in theirs}
-
-
-def _bare_names(names: Iterable[str]) -> dict[str, str]:
-    """Each name without the wrappers' prefixes -> the name; as they are where two would become one."""
-    bare = {_bare(name): name for name in names}
-    names = list(names)
-    return bare if len(bare) == len(names) else {name: name for name in names}
-
-
-def _bare(name: str) -> str:
-    name = name.replace("_orig_mod.", "")
-    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _missing(own: Mapping[str, Tensor], matched: Mapping[str, str]) -> list[str]:
-    """Names without a tensor in the file, except where the tensor is tied to one that has."""
-    filled = {_memory(own[name]) for name in matched}
-    return [
-        name
-        for name, tensor in own.items()
-        if name not in matched and not _counter(name) and _memory(tensor) not in filled
-    ]
-
-
-def _memory(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), tensor.shape, tensor.stride()
-
-
-def _counter(name: str) -> bool:
-    """BatchNorm's count of batches: no weight, and absent from old files."""
-    return name.endswith("num_batches_tracked")
+# --- what an error says -------------------------------------------------------------------------------
 
 
 def _shape(tensor: Tensor) -> list[int]:
@@ -282,8 +261,8 @@ def _listed(noun: str, names: Sequence[str]) -> list[str]:
     return [f"{len(names)} {noun}: {', '.join(names[:_NAMED])}{more}"]
 
 
-def _hint(missing: Sequence[str], unexpected: Sequence[str], misfits: Sequence[str]) -> str:
-    if missing and unexpected and not misfits:
+def _hint(lacking: Sequence[str], unexpected: Sequence[str], misfits: Sequence[str]) -> str:
+    if lacking and unexpected and not misfits:
         return (
             "the names differ: the file belongs to another architecture; check `model.source` and its options"
         )

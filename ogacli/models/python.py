@@ -1,14 +1,12 @@
 """A network from a function of the user's own."""
 
-import traceback
-from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import nn
 
 from ogacli.errors import ConfigError
-from ogacli.imports import importable, imported
+from ogacli.imports import called
 from ogacli.models import Fit, NetworkSource, sources
 from ogacli.options import Location
 
@@ -32,19 +30,8 @@ class Python(NetworkSource):
         Raises:
             ConfigError: It cannot be imported, fails, or returns something else than a module.
         """
-        factory = imported(self.factory, ConfigError, self.folder)
         place = f"model.factory {self.factory}"
-        try:
-            with importable(self.folder):
-                module = factory(**self.args)
-        except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            raise ConfigError(
-                "the factory fails",
-                place=place,
-                found=f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})",
-                expected=f"a call with the arguments {self.args or 'none'} to return a torch.nn.Module",
-            ) from error
+        module = called(self.factory, self.args, self.folder, place=place, returns="a torch.nn.Module")
         if not isinstance(module, nn.Module):
             raise ConfigError(
                 "the factory does not return a network",

@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 
 from ogacli import wording
 from ogacli.evaluation import Evaluation
+from ogacli.reasons import DUPLICATE
 from ogacli.run import Run
 from ogacli.summary import ClassSummary, Summary
 
 ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
 """Characters that are shown of an id, of a label, of anything longer."""
+_STABLE = 0.8
+"""From this overlap on, more trees would change little."""
 _QUARANTINED = "quarantined"
 """A status in ``scores.parquet``; not imported from where it is given, as a report needs no torch."""
 
@@ -34,6 +37,8 @@ class Sample:
     rank: int
     reason: str
     truth: str | None
+    agreement: float | None
+    """Share of the detectors that flag it; None where there is only one."""
 
 
 def flagged_rows(run: Run, limit: int) -> pa.Table:
@@ -60,9 +65,18 @@ def _sample(row: Mapping[str, Any]) -> Sample:
         confidence=row["confidence"],
         score=row["score"],
         rank=row["rank"],
-        reason=wording.cut(row["reason"] or "", TEXT_LENGTH),
+        reason=_reason(row),
         truth=_label(row.get("truth")),
+        agreement=row.get("agreement"),
     )
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    reason = wording.cut(row["reason"] or "", TEXT_LENGTH)
+    twin = row.get("duplicate_of")
+    if reason == DUPLICATE and twin is not None:
+        return f"duplicate of {wording.cut(str(twin), ID_LENGTH)} with another label"
+    return reason
 
 
 def _label(value: object) -> str | None:
@@ -88,6 +102,52 @@ def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
     """The classes, those with the largest flagged share first; classes without samples are left out."""
     shares = [_share(one) for one in summary.classes if one.samples]
     return tuple(sorted(shares, key=lambda one: -one.share)[:limit])
+
+
+def _estimate(summary: Summary) -> list[str]:
+    """How many labels are wrong, where that can be told."""
+    found = summary.estimate
+    if found is None:
+        return []
+    if summary.diagnosis.verdict == "memorised":
+        return ["How many labels are wrong cannot be told from a checkpoint that knows them by heart"]
+    if not found.share:
+        return [
+            f"No wrong labels to be seen, nothing to trim (at most {wording.percent(found.high)} are wrong)"
+        ]
+    interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
+    return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
+
+
+def asides(summary: Summary) -> list[str]:
+    """What else there is to say of the samples, a sentence each, without full stop."""
+    lines = _estimate(summary)
+    if summary.held_back:
+        noun = "sample is" if summary.held_back == 1 else "samples are"
+        classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
+        lines.append(
+            f"{wording.number(summary.held_back)} more {noun} within the budget but held back, so that "
+            f"no class is trimmed away ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
+            "`protect: off` flags them too"
+        )
+    if summary.duplicates:
+        noun = "sample has" if summary.duplicates == 1 else "samples have"
+        lines.append(
+            f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample of another label, "
+            "flagged or not"
+        )
+    if (found := summary.consensus) is not None:
+        lines.append(
+            f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag "
+            f"{wording.number(found.all)} samples, "
+            f"at least one of them flags {wording.number(found.any)}"
+        )
+    for name, overlap in summary.overlap.items():
+        lines.append(
+            f"Two halves of the trees of {name} have {wording.percent(overlap)} of what they flag in common"
+            + ("; `trees: auto` grows more" if overlap < _STABLE else "")
+        )
+    return lines
 
 
 def _share(one: ClassSummary) -> ClassShare:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ogacli import reports, wording
+from ogacli.reasons import MEANINGS
 from ogacli.reports import content, pictures
 from ogacli.reports.plot import plot
 from ogacli.run import Run
@@ -45,6 +46,8 @@ def _content(run: Run) -> dict[str, Any]:
     return {
         "summary": summary,
         "what": content.what(run),
+        "meanings": MEANINGS,
+        "asides": content.asides(summary),
         "budget": wording.budget(summary.budget),
         "flagged": flagged,
         "shown": pictures.shown(run.previews, positions, content.TEXT_LENGTH),

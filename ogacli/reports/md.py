@@ -2,10 +2,14 @@
 
 from ogacli import markdown, reports, wording
 from ogacli.reports import content
+from ogacli.reports.pictures import Shown
+from ogacli.reports.pictures import shown as shown_previews
 from ogacli.run import Run
 from ogacli.summary import Summary
 
 _SAMPLES, _CLASSES, _QUARANTINED = 10, 8, 5
+_TEXT = 120
+"""Characters of a sample that is a text."""
 
 
 @reports.formats.register
@@ -16,6 +20,7 @@ def render(run: Run) -> str:
         "## Outlier gradient analysis",
         f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
         f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
+        *_diagnosis(summary),
         *markdown.warnings(summary.diagnosis.warnings),
         "\n".join(f"- {name}: {markdown.code(value)}" for name, value in content.what(run).items()),
         _reasons(summary),
@@ -27,9 +32,17 @@ def render(run: Run) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def _diagnosis(summary: Summary) -> list[str]:
+    found = summary.diagnosis
+    return (
+        [] if found.verdict is None else [f"Checkpoint: **{found.verdict}**: {markdown.plain(found.reason)}."]
+    )
+
+
 def _reasons(summary: Summary) -> str:
     found = [f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count]
-    return f"Reasons: {', '.join(found)}." if found else ""
+    lines = [f"Reasons: {', '.join(found)}."] if found else []
+    return " ".join([*lines, *(f"{markdown.plain(line)}." for line in content.asides(summary))])
 
 
 def _evaluation(summary: Summary) -> list[str]:
@@ -67,14 +80,29 @@ def _flagged(run: Run) -> list[str]:
     if not shown:
         return []
     truth = any(one.truth is not None for one in shown)
-    head = ["sample", "given label", "suggested", *["truth"] * truth, "reason", "rank", "score"]
+    several = run.summary.consensus is not None
+    looks = shown_previews(run.previews, [one.position for one in shown], _TEXT)
+    texts = any(look.text is not None for look in looks.values())
+    head = [
+        "sample",
+        *["text"] * texts,
+        "given label",
+        "suggested",
+        *["truth"] * truth,
+        "reason",
+        *["agree"] * several,
+        "rank",
+        "score",
+    ]
     rows = [
         [
             markdown.code(one.id),
+            *[markdown.code(looks.get(one.position, Shown()).text or "")] * texts,
             markdown.code(one.label),
             markdown.code(one.suggested_label or ""),
             *[markdown.code(one.truth or "")] * truth,
             markdown.plain(one.reason),
+            *["" if one.agreement is None else wording.percent(one.agreement)] * several,
             wording.number(one.rank),
             "" if one.score is None else wording.decimal(one.score),
         ]

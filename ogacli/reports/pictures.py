@@ -31,10 +31,11 @@ class Shown:
 def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int, Shown]:
     """The previews at some positions; texts are cut to ``length`` characters."""
     rows = previews.filter(pc.is_in(previews["position"], pa.array(positions, previews["position"].type)))
-    return {row["position"]: _shown(row["kind"], row["content"], length) for row in rows.to_pylist()}
+    return {row["position"]: look(row["kind"], row["content"], length) for row in rows.to_pylist()}
 
 
-def _shown(kind: str, content: bytes, length: int) -> Shown:
+def look(kind: str, content: bytes, length: int) -> Shown:
+    """What can be shown of one preview; of a text at most ``length`` characters."""
     if kind == "text":
         return Shown(text=wording.cut(content.decode(errors="replace").strip(), length))
     try:

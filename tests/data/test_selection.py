@@ -144,3 +144,10 @@ def test_every_source_says_what_its_keys_mean() -> None:
         source: type[Source] = sources.get(name)
         missing = [key for key, field in source.model_fields.items() if not field.description]
         assert not missing, f"{name}: {missing}"
+
+
+def test_a_random_part_is_flipped_as_the_whole_is() -> None:
+    """With equal seeds, too: the part must not be made of the flipped ones."""
+    part = digits(flip=0.2, limit={"count": 300, "seed": 0})
+    assert part.truth is not None
+    assert 30 < int((part.labels != part.truth).sum()) < 90

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from ogacli.config import parse_config
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.table import Table
 from ogacli.errors import ConfigError, DataError
 
@@ -60,6 +61,55 @@ def test_named_features_keep_their_order(tmp_path: Path) -> None:
     samples = Table(path=path, label="kind", features=("height", "age")).open()
     assert samples.read([0]).inputs.tolist() == [[3.0, 1.5]]
     assert samples.ids.to_pylist() == ["0", "1", "2"]
+
+
+PEOPLE: Rows = [
+    {"age": 1.5, "colour": "red", "floor": "10", "y": 0},
+    {"age": 2.0, "colour": None, "floor": "2", "y": 1},
+    {"age": 3.0, "colour": "blue", "floor": "007", "y": 1},
+    {"age": 4.0, "colour": "red", "floor": "2", "y": 0},
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_categories_are_encoded_after_the_numbers(suffix: str, tmp_path: Path) -> None:
+    path = write(PEOPLE, tmp_path / f"people{suffix}")
+    samples = Table(path=path, label="y", categorical=("colour", "floor")).open()
+    reader = samples.reader
+    assert isinstance(reader, ArrayReader)
+    assert reader.columns == ("age", "colour=blue", "colour=red", "floor=2", "floor=007", "floor=10")
+    batch = samples.read([0, 1, 2, 3])
+    assert batch.inputs.tolist() == [[1.5, 0, 1, 0, 0, 1], [3, 1, 0, 0, 1, 0], [4, 0, 1, 1, 0, 0]]
+    assert batch.quarantined == {1: "missing or not finite: colour=blue, colour=red"}
+    codes = Table(path=path, label="y", categorical=("floor",), encoding="codes", features=("age",)).open()
+    assert codes.read([0, 1, 2]).inputs.tolist() == [[1.5, 2], [2, 0], [3, 1]]
+    only = Table(path=path, label="y", categorical=("floor",), features=()).open()
+    assert only.read([0]).inputs.tolist() == [[0, 0, 1]]
+
+
+def test_categories_of_the_training_keep_their_order(tmp_path: Path) -> None:
+    path = write(PEOPLE, tmp_path / "people.csv")
+    section = (
+        f"data: {{source: table, path: {path}, label: y, features: [age],"
+        " categorical: {colour: [red, green]}}\nmodel: logistic"
+    )
+    samples = parse_config(section).data.open()
+    batch = samples.read([0, 1, 2, 3])
+    assert batch.inputs.tolist() == [[1.5, 1, 0], [4, 1, 0]]
+    assert sorted(batch.quarantined) == [1, 2]
+
+
+def test_the_order_of_rows_does_not_change_the_encoding(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"label": "y", "categorical": ("colour", "floor")}
+    one = Table(path=write(PEOPLE, tmp_path / "a.parquet"), **options).open()
+    other = Table(path=write(PEOPLE[::-1], tmp_path / "b.parquet"), **options).open()
+    assert torch.equal(one.read([0, 2, 3]).inputs, other.read([3, 1, 0]).inputs)
+
+
+def test_an_id_is_no_category(tmp_path: Path) -> None:
+    path = write([{"name": f"n{i}", "y": 0} for i in range(1001)], tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"column 'name' has 1,001 different values"):
+        Table(path=path, label="y", categorical=("name",)).open()
 
 
 def test_regression_and_several_classes(tmp_path: Path) -> None:
@@ -190,6 +240,8 @@ def test_no_numeric_column(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"image": "a", "features": ("b",)}, "`image` and `features` exclude each other"),
+        ({"image": "a", "categorical": ("b",)}, "`image` and `categorical` exclude each other"),
+        ({"features": ()}, "`features` is empty"),
         ({"root": "images"}, "`root` needs `image`"),
         ({"truth": "t", "target": "regression"}, "`truth` needs one class a sample"),
     ],

@@ -126,7 +126,7 @@ def test_options_survive_the_config(name: str) -> None:
         if isinstance(default, bool):
             given[key] = not default
         elif isinstance(default, int | float):
-            given[key] = default + 1
+            given[key] = default / 2 if 0 < default < 1 else default + 1
     text = "data: {source: digits}\nmodel: {source: logistic}\ndetector: {name: %s%s}\n"
     config = parse_config(text % (name, "".join(f", {key}: {value}" for key, value in given.items())))
     assert config.detectors == (cls.model_validate(given),)

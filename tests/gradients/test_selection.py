@@ -56,10 +56,29 @@ def test_a_pattern_without_a_parameter_names_near_ones() -> None:
 
 
 def test_a_pattern_like_nothing_is_answered_with_examples() -> None:
-    with pytest.raises(GradientError, match=r"expected: head, all, or patterns such as .*head\.\*"):
+    with pytest.raises(GradientError, match=r"expected: head, all, lora, or patterns such as .*head\.\*"):
         selected(network(), "zzzzzz")
 
 
 def test_a_network_without_parameters() -> None:
     with pytest.raises(GradientError, match="no parameters"):
         selected(nn.Flatten(), "all")
+
+
+def test_head_and_lora_among_several() -> None:
+    """``head`` is the last linear layer; ``lora`` everything that PEFT calls so."""
+
+    class Adapted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(3, 3)
+            self.lora_A = nn.Linear(3, 1, bias=False)
+            self.norm = nn.LayerNorm(3)
+            self.out = nn.Linear(3, 2)
+
+    module = Adapted()
+    assert list(selected(module, "lora")) == ["lora_A.weight"]
+    assert list(selected(module, ["head", "lora"])) == ["lora_A.weight", "out.weight", "out.bias"]
+    with pytest.raises(GradientError, match=r"gradients\.layers 'lora'") as caught:
+        selected(nn.Linear(2, 2), "lora")
+    assert "no parameter of the network has such a name" in str(caught.value)

@@ -14,7 +14,6 @@ from torch import nn
 
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints import (
-    PREFIXES,
     load_weights,
     plain,
     put_weights,
@@ -22,6 +21,7 @@ from ogacli.models.checkpoints import (
     save_weights,
     sha256,
 )
+from ogacli.models.tensor_names import PREFIXES
 
 
 def net(seed: int = 0, outputs: int = 3) -> nn.Module:

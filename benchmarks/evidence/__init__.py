@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/detection.py``: sets with wrong labels, trainings on them, scores, tables."""

@@ -1,0 +1,87 @@
+"""What oga's detectors make of the answers of a network.
+
+In: ``Answers`` and the given labels. Out: gradients of the head, and scores; higher = more anomalous.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from evidence.training import Answers
+from ogacli.data import Batch
+from ogacli.detectors import DetectorOptions, detectors
+from ogacli.gradients import GradientBatch
+from ogacli.gradients.head import HeadGradients
+from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
+from ogacli.losses import LossOptions
+from ogacli.models.network import Outputs
+
+_BATCH = 2048
+
+DETECTORS: Mapping[str, Mapping[str, Any]] = {
+    "l1": {},
+    "l2": {},
+    "l2 per class": {"name": "l2", "per_class": True},
+    "isolation_forest": {},
+    "isolation_forest per class": {"name": "isolation_forest", "per_class": True},
+    "latent_label": {},
+    "ensemble": {},
+    "loss": {},
+    "datainf": {"against": "training", "fit_samples": 2000},
+    "datainf self": {"name": "datainf", "against": "self", "fit_samples": 2000},
+}
+"""Rows of the tables, with the options of each."""
+QUICK = ("l1", "l2", "isolation_forest", "latent_label", "loss")
+"""Those that are always shown."""
+COMPARED = ("loss", "datainf", "datainf self")
+"""Those that others have proposed."""
+
+
+class _Known:
+    """A model whose answers are known."""
+
+    reads_inputs = False
+    head_name = "head"
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+
+    def to(self, device: torch.device) -> None:
+        """It stays on the CPU."""
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The answers to these rows."""
+        return Outputs(self.answers.logits[batch.rows], self.answers.features[batch.rows], bias=True)
+
+
+def gradients(
+    answers: Answers, labels: Int64[Tensor, " n"], rows: Int64[Tensor, " m"], *, neighbours: bool = False
+) -> GradientBatch:
+    """The head's gradients of some samples; at the answers of their neighbours, if so wished."""
+    loss, everyone = LossOptions().loss(), Batch(rows, None, labels[rows], {})
+    asked = None
+    if neighbours:
+        asked = Neighbours(NeighbourOptions(), loss, len(labels), torch.device("cpu"))
+        asked.see(HeadGradients(_Known(answers), loss)(everyone))
+        asked.close()
+    return HeadGradients(_Known(answers), loss, neighbours=asked)(everyone)
+
+
+def options(name: str) -> DetectorOptions:
+    """The options of a row of the tables."""
+    own = dict(DETECTORS[name])
+    return detectors.get(own.pop("name", name)).model_validate(own)
+
+
+def scores(name: str, everything: GradientBatch) -> Float[Tensor, " n"]:
+    """As a scan does it, from gradients that are there already."""
+    chosen = options(name)
+    detector, n = chosen.detector(), len(everything)
+    if size := detector.fit_size(n):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(getattr(chosen, "seed", 0)))
+        detector.fit([everything.select(rows) for rows in order[:size].split(_BATCH)])
+    parts = [detector.score(everything.select(slice(i, i + _BATCH))) for i in range(0, n, _BATCH)]
+    return detector.finish(torch.cat(parts).double(), everything.labels)

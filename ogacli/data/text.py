@@ -1,0 +1,176 @@
+"""Texts, pairs of texts, or prompts and completions, in the columns of a csv, jsonl or parquet file.
+
+What a network is called with is a list of strings, or of pairs of strings: to turn them into numbers is the
+model's part, whose tokenizer belongs to its weights.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import model_validator
+
+from ogacli import wording
+from ogacli.data import sources
+from ogacli.data.columns import Label, Labelled, column_of
+from ogacli.data.samples import Preview, Reader, Samples
+from ogacli.errors import DataError
+from ogacli.options import Location
+from ogacli.tables import read_table
+
+_SHOWN, _SHOWN_FIRST = 2000, 140
+"""Characters of a text in a preview; of the first text of a pair, so that the second is seen as well."""
+_CHUNK = 1 << 16
+
+
+class Texts(Labelled):
+    """The keys of every source of texts."""
+
+    text: str | tuple[str, str] | None = None
+    """The text's column; two columns where a sample is a pair of texts."""
+    prompt: str | None = None
+    """For language models: the column of what the completion follows; may be empty in some rows."""
+    completion: str | None = None
+    """For language models: the column of the text that is learned."""
+    label: Label | None = None
+    """The label's column, as in ``table``. May be left out where there is a ``completion``, whose tokens are
+    the labels; where it is given there, it groups the samples and plays no part in the loss."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("text", "completion")
+    """The keys of which one says what the network reads."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Texts":
+        if sum(getattr(self, name) is not None for name in self.inputs) != 1:
+            raise ValueError(f"give one of {', '.join(f'`{name}`' for name in self.inputs)}")
+        if self.prompt is not None and self.completion is None:
+            raise ValueError("`prompt` needs `completion`")
+        if self.label is None and self.completion is None:
+            raise ValueError("`label` is missing: the column of the labels")
+        return self
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that are read as text, in the order of the pair."""
+        if self.text is not None:
+            return (self.text,) if isinstance(self.text, str) else self.text
+        return tuple(name for name in (self.prompt, self.completion) if name is not None)
+
+    def reader(self, columns: Mapping[str, "Column"]) -> tuple[Reader, str]:
+        """The reader of these columns, and what identifies what it reads."""
+        signature = _digest(columns.values())
+        if self.completion is None:
+            return TextReader(columns), signature
+        if self.prompt is None:
+            nothing = pa.array([""], pa.string()).take(pa.array([0] * len(next(iter(columns.values())))))
+            columns = {"": nothing, **columns}
+        return TextReader(columns, may_be_empty=self.prompt or ""), signature
+
+
+@sources.register
+class Text(Texts):
+    """One row a sample."""
+
+    path: Location
+    """The csv, tsv, jsonl or parquet file; a path or fsspec URL."""
+
+    def load(self) -> Samples:
+        """All rows."""
+        labels = {*self.label_columns, self.truth}
+        table = read_table(self.path, text={*self.text_columns, self.id or ""} - labels)
+        if not len(table):
+            raise DataError("the table has no rows", place=self.path)
+        columns = {name: text_column(table, name, self.path) for name in self.text_columns}
+        return self.samples(table, self.path, *self.reader(columns))
+
+
+class Column(Protocol):
+    """Texts by row, none of them null."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: pa.Array) -> pa.Array:
+        """The texts of some rows."""
+        ...
+
+    def slice(self, offset: int, length: int) -> pa.Array:
+        """The texts of rows that follow one another."""
+        ...
+
+
+class TextReader:
+    """Reads texts, or pairs of texts, that lie in memory.
+
+    Args:
+        columns: The texts by the name of their column; one column, or two where samples are pairs.
+        may_be_empty: The column that need not hold a text in every row.
+    """
+
+    in_memory = True
+
+    def __init__(self, columns: Mapping[str, Column], *, may_be_empty: str | None = None) -> None:
+        self.columns = dict(columns)
+        self.may_be_empty = may_be_empty
+
+    def read(
+        self, positions: Sequence[int]
+    ) -> tuple[list[str] | list[tuple[str, ...]] | None, dict[int, str]]:
+        """The texts; a row without a text is quarantined."""
+        found: list[tuple[str, ...]] = []
+        failures = {}
+        for i, texts in enumerate(self._rows(positions)):
+            lacking = self._lacking(texts)
+            if lacking is None:
+                found.append(texts)
+            else:
+                failures[i] = f"no text in column {lacking}"
+        if not found:
+            return None, failures
+        return ([texts[0] for texts in found] if len(self.columns) == 1 else found), failures
+
+    def preview(self, position: int) -> Preview:
+        """The text itself; of a pair both, one below the other."""
+        *first, last = next(self._rows([position]))
+        shown = [wording.cut(text.strip(), _SHOWN_FIRST) for text in first]
+        shown.append(wording.cut(last.strip(), _SHOWN))
+        return Preview("text", "\n".join(text for text in shown if text).encode())
+
+    def file(self, position: int) -> Path | bytes | None:
+        """None: rows of a table are not files."""
+        return None
+
+    def _rows(self, positions: Sequence[int]) -> Iterator[tuple[str, ...]]:
+        index = pa.array(positions, pa.int64())
+        return zip(*(column.take(index).to_pylist() for column in self.columns.values()), strict=True)
+
+    def _lacking(self, texts: tuple[str, ...]) -> str | None:
+        """The first column that should hold a text and does not."""
+        for name, text in zip(self.columns, texts, strict=True):
+            if not text.strip() and name != self.may_be_empty:
+                return name
+        return None
+
+
+def text_column(table: pa.Table, name: str, place: str) -> pa.StringArray:
+    """A column of texts, missing ones empty.
+
+    Raises:
+        DataError: The table has no such column, or it holds something else.
+    """
+    column = column_of(table, name, place)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise DataError(f"column {name!r} holds no text", place=place, found=column.type, expected="strings")
+    return pc.fill_null(column, "")
+
+
+def _digest(columns: Iterable[Column]) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        for start in range(0, len(column), _CHUNK):
+            digest.update("\0".join(column.slice(start, _CHUNK).to_pylist()).encode() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,117 @@
+"""How many labels are wrong: an estimate from the predictions, for ``budget: auto``.
+
+In: what was predicted of each sample, and the given labels. Out: an ``Estimate`` with an interval.
+
+Where samples were held out from the model's training, a label that it contradicts is wrong, or the model is.
+Where it is surest it hardly ever is, so that the share of contradicted labels there is that of wrong ones
+(the anchor points of Patrini et al., CVPR 2017, arXiv 1609.03683). A model that was trained on the labels is
+surest where it has learned them, wrong ones too; its own mistakes and what it has learned then cancel more or
+less, the better the more labels are wrong. Constants were chosen on ``benchmarks/detection.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:  # reading a summary needs no torch
+    from jaxtyping import Bool, Float, Int64
+    from torch import Tensor
+
+    from ogacli.verdict import Findings
+
+_SURE = 0.3
+"""The share of each predicted class that the model is surest of."""
+_MOSTLY_NOISE = 0.3
+"""From this share of contradicted labels on, a model's contradictions of labels that it was trained on are
+taken for wrong labels; below, only in proportion."""
+_MOSTLY_NOISE_OF_SEVERAL = 0.05
+"""The same of several checkpoints, which err less together."""
+_NOTHING = 0.002
+"""Shares below cannot be told from nothing."""
+_OWN_MISTAKES = 0.15
+"""A share of the estimate that may be mistakes of the model among those that it is surest of."""
+_UNLEARNED = 1.25
+"""So many times more labels may be wrong than a model contradicts that was trained on them."""
+
+
+class Estimate(BaseModel):
+    """The share of the scored samples whose label is wrong."""
+
+    model_config = ConfigDict(frozen=True)
+
+    share: float
+    low: float
+    """Where the share may be instead: two standard errors, and what the method is known to be off by."""
+    high: float
+    by: Literal["held out", "checkpoint", "trajectory"]
+    """What it rests on: predictions of samples that were not trained on; of one checkpoint that was trained
+    on them; of several. The latter two say nothing of a model that knows the labels by heart."""
+
+    def count(self, n: int) -> int:
+        """How many of n samples that is."""
+        return round(self.share * n)
+
+
+def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool = False) -> Estimate | None:
+    """The share of wrong labels; None where nothing was predicted.
+
+    Args:
+        findings: What the scan saw.
+        labels: The given labels.
+        held_out: Whether no sample was scored by a model that was trained on it. Otherwise it is found out.
+    """
+    known = findings.predictions >= 0
+    known[list(findings.quarantined)] = False
+    n = int(known.sum())
+    if not n:
+        return None
+    differs = (findings.predictions != labels)[known].double()
+    surest = _surest(findings.confidence[known], findings.predictions[known])
+    all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
+    spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
+    if held_out or (not findings.several and not _seen(findings, known)):
+        high = sure + max(0.0, all_ - sure) / 2 + narrow
+        return _bounded(sure, (1 - _OWN_MISTAKES) * sure - narrow, high, "held out")
+    high = _UNLEARNED * all_ + spread
+    mostly = _MOSTLY_NOISE_OF_SEVERAL if findings.several else _MOSTLY_NOISE
+    share = sure + min(1.0, all_ / mostly) * (all_ - sure)
+    low = min(sure, all_) - narrow
+    return _bounded(share, low, high, "trajectory" if findings.several else "checkpoint")
+
+
+def _bounded(
+    share: float, low: float, high: float, by: Literal["held out", "checkpoint", "trajectory"]
+) -> Estimate:
+    share = 0.0 if share < _NOTHING else share
+    return Estimate(share=share, low=max(0.0, min(low, share)), high=min(1.0, max(high, share)), by=by)
+
+
+def _surest(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Of each predicted class the samples of highest confidence; ties go to the earlier one."""
+    found = predictions < 0
+    order = confidence.argsort(descending=True, stable=True)
+    for label in predictions.unique().tolist():
+        own = order[predictions[order] == label]
+        found[own[: math.ceil(_SURE * len(own))]] = True
+    return found
+
+
+def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
+    """Whether the model seems to have been trained on the labels: they surprise it less than it expects.
+
+    What it expects is its entropy, how they surprise it its loss.
+    """
+    if findings.entropy is None:
+        return True
+    least = 1e-30  # a probability that was rounded to 0
+    loss = -findings.agreement[known].double().clamp_min(least).log()
+    return bool(loss.mean() < findings.entropy[known].double().mean())
+
+
+def _two_errors(share: float, n: int) -> float:
+    """Two standard errors of a share, which are not 0 where it is (Agresti and Coull, 1998)."""
+    middle = (share * n + 2) / (n + 4)
+    return 2 * math.sqrt(middle * (1 - middle) / (n + 4))

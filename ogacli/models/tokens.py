@@ -1,0 +1,193 @@
+"""Texts -> tokens: the samples of a text source as a network of transformers is called with them.
+
+In: a reader of texts, pairs of texts, or prompts and completions, and the model's tokenizer. Out: a reader of
+``input_ids`` and what goes with them, [b, t], padded on the right to the longest of the batch; for a language
+model also of ``targets``, the tokens that are to be learned.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ogacli.data import Preview, Reader
+from ogacli.errors import DataError
+
+IGNORED = -100
+"""Stands among the targets for a token that is not to be learned."""
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One sample."""
+
+    inputs: Mapping[str, Sequence[int]]
+    """``input_ids`` and further rows of the same length."""
+    whole: bool
+    """False where the text was longer than the model takes."""
+
+
+class Encoder:
+    """Makes tokens of texts for a classifier.
+
+    Args:
+        tokenizer: Of transformers.
+        limit: Tokens that the model takes at most.
+    """
+
+    def __init__(self, tokenizer: Any, limit: int) -> None:
+        self.tokenizer = tokenizer
+        self.limit = limit
+
+    @property
+    def padding(self) -> Mapping[str, int]:
+        """What a row is filled up with; 0 where nothing is said."""
+        pad = self.tokenizer.pad_token_id
+        return {"input_ids": self.tokenizer.eos_token_id or 0 if pad is None else pad}
+
+    def __call__(self, texts: Sequence[Text]) -> list[Tokens | str]:
+        """The tokens of each text or pair; of too long pairs the longer text is cut first."""
+        found = [Tokens(rows, whole=True) for rows in self._rows(texts)]
+        long = [i for i, tokens in enumerate(found) if len(tokens.inputs["input_ids"]) > self.limit]
+        if long:
+            cut = self._rows([texts[i] for i in long], truncation=True, max_length=self.limit)
+            for i, rows in zip(long, cut, strict=True):
+                found[i] = Tokens(rows, whole=False)
+        return list(found)
+
+    def _rows(self, texts: Sequence[Text], **options: Any) -> list[dict[str, Sequence[int]]]:
+        pairs = not isinstance(texts[0], str)
+        first = [text[0] for text in texts] if pairs else list(texts)
+        second = [text[1] for text in texts] if pairs else None
+        found = self.tokenizer(first, second, verbose=False, **options)
+        names = [name for name in self.tokenizer.model_input_names if name in found]
+        return [{name: found[name][i] for name in names} for i in range(len(texts))]
+
+
+class LanguageEncoder(Encoder):
+    """Makes tokens of texts, or of prompts and completions, for a causal language model.
+
+    Args:
+        tokenizer: Of transformers, a fast one.
+        limit: Tokens that the model takes at most.
+        learn_prompt: Whether the tokens of the prompt are targets, too.
+        end: Whether the token that ends a text is added, and learned.
+    """
+
+    def __init__(self, tokenizer: Any, limit: int, *, learn_prompt: bool, end: bool) -> None:
+        super().__init__(tokenizer, limit)
+        self.learn_prompt = learn_prompt
+        self.end = tokenizer.eos_token_id if end else None
+
+    @property
+    def padding(self) -> Mapping[str, int]:
+        """Targets are filled up with what is not learned."""
+        return {**super().padding, "targets": IGNORED}
+
+    def __call__(self, texts: Sequence[Text]) -> list[Tokens | str]:
+        """The tokens of each text; of a too long one the end is cut off.
+
+        Prompt and completion are one text to the tokenizer, as they are to the model: a token that reaches
+        into the completion belongs to it.
+        """
+        prompts = ["" if isinstance(text, str) else text[0] for text in texts]
+        joined = [text if isinstance(text, str) else text[0] + text[1] for text in texts]
+        found = self.tokenizer(joined, return_offsets_mapping=True, verbose=False)
+        return [
+            self._sample(ids, offsets, 0 if self.learn_prompt else len(prompt))
+            for ids, offsets, prompt in zip(found["input_ids"], found["offset_mapping"], prompts, strict=True)
+        ]
+
+    def _sample(self, ids: Sequence[int], offsets: Sequence[tuple[int, int]], start: int) -> Tokens | str:
+        """One text whose characters are learned from ``start`` on, or why nothing of it is."""
+        targets = [token if stop > start else IGNORED for token, (_, stop) in zip(ids, offsets, strict=True)]
+        ids = list(ids)
+        if self.end is not None:
+            known = len(ids) - (ids[-1:] == [self.end])  # some tokenizers add it themselves
+            ids, targets = [*ids[:known], self.end], [*targets[:known], self.end]
+        if all(target == IGNORED for target in targets[1 : self.limit]):
+            if all(target == IGNORED for target in targets[1:]):
+                return "no token to predict"
+            return f"no token to predict among the first {self.limit}, which are all that the model takes"
+        kept = slice(0, self.limit)
+        rows = {"input_ids": ids[kept], "attention_mask": [1] * len(ids[kept]), "targets": targets[kept]}
+        return Tokens(rows, len(ids) <= self.limit)
+
+
+class TokenReader:
+    """Reads the samples of a text reader as tokens.
+
+    Args:
+        reader: Of texts.
+        encoder: Makes tokens of them.
+        positions: One more than the highest position that will be read.
+    """
+
+    def __init__(self, reader: Reader, encoder: Encoder, positions: int) -> None:
+        self.reader = reader
+        self.encoder = encoder
+        self.in_memory = reader.in_memory
+        # In shared memory, so that what worker processes note is seen here.
+        self._cut = torch.zeros(positions, dtype=torch.bool).share_memory_()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many of the texts read so far were too long."""
+        count = int(self._cut.sum())
+        noun = "text was" if count == 1 else "texts were"
+        return (f"{count:,} {noun} cut to {self.encoder.limit:,} tokens",) if count else ()
+
+    def read(
+        self, positions: Sequence[int]
+    ) -> tuple[dict[str, Int64[Tensor, "b t"]] | None, Mapping[int, str]]:
+        """The tokens of the readable texts, padded."""
+        texts, unreadable = self.reader.read(positions)
+        failures = dict(unreadable)
+        if texts is None:
+            return None, failures
+        self._check(texts)
+        readable = [i for i in range(len(positions)) if i not in failures]
+        samples: list[Tokens] = []
+        for i, found in zip(readable, self.encoder(texts), strict=True):
+            if isinstance(found, str):
+                failures[i] = found
+                continue
+            samples.append(found)
+            self._cut[positions[i]] = not found.whole
+        return (padded(samples, self.encoder.padding) if samples else None), failures
+
+    def preview(self, position: int) -> Preview:
+        """The text."""
+        return self.reader.preview(position)
+
+    def file(self, position: int) -> Path | bytes | None:
+        """Where the text was read from."""
+        return self.reader.file(position)
+
+    def _check(self, texts: Any) -> None:
+        first = texts[0] if isinstance(texts, list) else None
+        if not (isinstance(first, str) or (isinstance(first, tuple) and len(first) == 2)):
+            raise DataError(
+                "the model reads texts",
+                place="data",
+                found=type(texts).__name__ if first is None else type(first).__name__,
+                expected="texts, or pairs of texts, such as `source: text` has them",
+            )
+
+
+def padded(samples: Sequence[Tokens], padding: Mapping[str, int]) -> dict[str, Int64[Tensor, "b t"]]:
+    """The samples as rows of one length."""
+    return {
+        name: pad_sequence(
+            [torch.tensor(sample.inputs[name]) for sample in samples],
+            batch_first=True,
+            padding_value=padding.get(name, 0),
+        )
+        for name in samples[0].inputs
+    }

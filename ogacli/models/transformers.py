@@ -1,0 +1,298 @@
+"""Networks of the library transformers: text classifiers and causal language models.
+
+In: a folder that ``save_pretrained`` wrote, or a name on the hub; adapters and a checkpoint of ``oga train``
+where there are any. Out: the network, and its samples as tokens.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from torch import Tensor, nn
+
+from ogacli.data import Samples
+from ogacli.errors import CheckpointError, ConfigError
+from ogacli.models import Fit, NetworkSource, sources
+from ogacli.models.adapters import LoraOptions, add_adapters, load_adapter
+from ogacli.models.network import Network
+from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
+from ogacli.options import Location, locate
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def _folder_or_name(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    folder = locate(value, (info.context or {}).get("base", Path.cwd()))
+    return value if _HUB_NAME.fullmatch(value) and not Path(folder).is_dir() else folder
+
+
+Pretrained = Annotated[str, BeforeValidator(_folder_or_name)]
+"""A folder, relative to the config's own file, or a name on the hub."""
+
+
+@sources.register
+class Transformers(NetworkSource):
+    """A pretrained or fine-tuned network of the library transformers."""
+
+    name: Pretrained
+    """A folder that ``save_pretrained`` wrote, or a name on the hub; from the library's own cache where there
+    is no network."""
+    task: Literal["classification", "causal_lm"] = "classification"
+    """``classification`` of texts or pairs of texts; ``causal_lm``: the loss of a sample is the mean over the
+    tokens of its completion."""
+    tokenizer: Pretrained | None = None
+    """Where it is not beside the network."""
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    """Tokens; longer texts are cut and counted. By default, and at most, what the network takes."""
+    learn_prompt: bool = False
+    """Of ``causal_lm``: the loss is over the prompt's tokens, too."""
+    end: bool = True
+    """Of ``causal_lm``: the token that ends a text is added to each sample and is a part of its loss."""
+    adapter: Location | None = None
+    """A folder with an adapter that PEFT wrote."""
+    lora: LoraOptions | None = None
+    """New adapters: ``oga train`` then trains them and the head alone, and checkpoints hold just those."""
+
+    needs_checkpoint: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Transformers":
+        if self.lora is not None and self.adapter is not None:
+            raise ValueError("`lora` makes new adapters and `adapter` loads some: give one of them")
+        return self
+
+    @property
+    def returns_loss(self) -> bool:
+        """True of a language model."""
+        return self.task == "causal_lm"
+
+    @property
+    def partial(self) -> bool:
+        """True with adapters: the network below them is that of the folder."""
+        return self.lora is not None or self.adapter is not None
+
+    def prepare(self, samples: Samples) -> Samples:
+        """The samples as tokens; those of a language model have no labels but their tokens.
+
+        Raises:
+            ConfigError: There is no such tokenizer, or it cannot say where a token's text is.
+        """
+        config, tokenizer = self._config(), self._tokenizer()
+        limit = min(self._limits(config, tokenizer))
+        encoder = Encoder(tokenizer, limit)
+        if self.returns_loss:
+            if not tokenizer.is_fast:
+                raise ConfigError(
+                    "this tokenizer does not tell which characters a token stands for",
+                    place="model.tokenizer",
+                    found=type(tokenizer).__name__,
+                    expected="a fast tokenizer, with a tokenizer.json",
+                )
+            encoder = LanguageEncoder(tokenizer, limit, learn_prompt=self.learn_prompt, end=self.end)
+        reader = TokenReader(samples.reader, encoder, 1 + int(samples.positions.max()))
+        if not self.returns_loss:
+            return replace(samples, reader=reader)
+        nothing = torch.zeros(len(samples), 0)
+        return replace(samples, reader=reader, labels=nothing, classes=(), truth=None)
+
+    def load(self, samples: Samples) -> Network:
+        """The network with its checkpoint, in evaluation mode.
+
+        Raises:
+            CheckpointError: As of any network; or the head is untrained, or orders the classes otherwise.
+        """
+        untrained = (
+            "new adapters"
+            if self.lora is not None
+            else "a new head"
+            if not (self.returns_loss or self.adapter or _classifies(self._config()))
+            else None
+        )
+        if untrained and self.checkpoint is None:
+            raise CheckpointError(
+                f"the model has {untrained} and no checkpoint, and gradients at random weights say nothing",
+                place="model.checkpoint",
+                expected="a checkpoint, or as `name` a folder with a fine-tuned network",
+                hint="train one with `oga train`",
+            )
+        network = super().load(samples)
+        self._check_classes(samples.classes)
+        return network
+
+    def build(self, fit: Fit) -> nn.Module:
+        """The network with its adapters; the global random state decides on new weights.
+
+        Raises:
+            ConfigError: There is no such network, or no such layers for adapters.
+            CheckpointError: The tokenizer knows tokens that the network does not, or an adapter does not fit.
+        """
+        import transformers
+
+        config = self._config()
+        kinds = {
+            "classification": transformers.AutoModelForSequenceClassification,
+            "causal_lm": transformers.AutoModelForCausalLM,
+        }
+        if not self.returns_loss and not _classifies(config):
+            config.num_labels = fit.outputs
+        with _telling(self.name, "network"):
+            module, found = kinds[self.task].from_pretrained(
+                self.name, config=config, output_loading_info=True
+            )
+        fresh = set(found["missing_keys"])
+        if fresh and (self.returns_loss or _classifies(config)):
+            raise CheckpointError(
+                "the folder lacks weights of the network",
+                place=f"model.name {self.name}",
+                found=f"no {', '.join(sorted(fresh)[:5])}",
+                hint="check `task`, or save the network again",
+            )
+        self._check_tokenizer(module.float())
+        if self.adapter is not None:
+            module = load_adapter(module, self.adapter, fresh)
+        elif self.lora is not None:
+            head = set() if self.returns_loss else _head_names(module) | fresh
+            add_adapters(module, self.lora)
+            for name in head:
+                module.get_parameter(name).requires_grad_(True)
+        return TokenLosses(module) if self.returns_loss else module
+
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The weights in the folders, and the checkpoint."""
+        folders = [Path(folder) for folder in (self.name, self.adapter) if folder and Path(folder).is_dir()]
+        found = [str(path) for folder in folders for kind in _WEIGHTS for path in sorted(folder.glob(kind))]
+        return (*found, *super().checkpoint_files())
+
+    # --- what lies in the folder ----------------------------------------------------------------------
+
+    def _config(self) -> Any:
+        import transformers
+
+        with _telling(self.name, "network"):
+            return transformers.AutoConfig.from_pretrained(self.name)
+
+    def _tokenizer(self) -> Any:
+        import transformers
+
+        name = self.tokenizer or self.name
+        with _telling(name, "tokenizer"):
+            return transformers.AutoTokenizer.from_pretrained(name)
+
+    def _limits(self, config: Any, tokenizer: Any) -> Iterator[int]:
+        """What may bound the number of tokens."""
+        if self.max_length is not None:
+            yield self.max_length
+        yield tokenizer.model_max_length
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions is not None:
+            # The positions of this family begin behind the index that stands for padding.
+            before = 1 + (config.pad_token_id or 0) if "roberta" in config.model_type else 0
+            yield positions - before
+
+    def _check_tokenizer(self, module: Any) -> None:
+        tokenizer = self._tokenizer()
+        known = module.get_input_embeddings().num_embeddings
+        highest = max(tokenizer.get_vocab().values(), default=-1)
+        if highest >= known:
+            raise CheckpointError(
+                "the tokenizer knows tokens that the network does not",
+                place=f"model.tokenizer {self.tokenizer or self.name}",
+                found=f"token {highest:,}",
+                expected=f"tokens below {known:,}, as in the network's embedding",
+                hint="name the tokenizer that the network was trained with",
+            )
+        config = module.config
+        if config.pad_token_id is None:  # where a classifier of one kind finds a text's last token by it
+            config.pad_token_id = Encoder(tokenizer, 0).padding["input_ids"]
+
+    def _check_classes(self, classes: Sequence[str]) -> None:
+        """The network's own names of its classes, where it has any, must be in the order of the data's."""
+        config = self._config()
+        own = [str(config.id2label[i]) for i in sorted(config.id2label)] if _classifies(config) else []
+        ours, theirs = [name.casefold() for name in classes], [name.casefold() for name in own]
+        if ours != theirs and sorted(ours) == sorted(theirs):
+            raise CheckpointError(
+                "the network's classes are in another order than those of the data",
+                place=f"model.name {self.name}",
+                found=", ".join(own),
+                expected=", ".join(classes),
+                hint=f"add `classes: {json.dumps(own)}` to the data section",
+            )
+
+
+class TokenLosses(nn.Module):
+    """A causal language model that returns its loss: for each token its share of the sample's loss.
+
+    The loss of a sample is the mean cross-entropy of its targets, each predicted from the tokens before it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Int64[Tensor, "b t"],
+        attention_mask: Int64[Tensor, "b t"],
+        targets: Int64[Tensor, "b t"],
+    ) -> Float[Tensor, "b t-1"]:
+        """The shares; 0 where a token is no target."""
+        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        following = targets[:, 1:]
+        losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), following.flatten(), reduction="none")
+        return losses.view_as(following) / (following != IGNORED).sum(1, keepdim=True)
+
+
+def _classifies(config: Any) -> bool:
+    """Whether the folder holds a classifier with a head of its own."""
+    return any("SequenceClassification" in name for name in config.architectures or ())
+
+
+def _head_names(module: Any) -> set[str]:
+    """The parameters of a classifier that are not its pretrained encoder's."""
+    encoder = getattr(module, module.base_model_prefix)
+    inside = {id(parameter) for parameter in encoder.parameters()}
+    return {name for name, parameter in module.named_parameters() if id(parameter) not in inside}
+
+
+@contextmanager
+def _telling(name: str, noun: str) -> Iterator[None]:
+    """What the library says of a folder or name that it cannot load, in our words; and no progress bars.
+
+    Raises:
+        ConfigError: It could not be loaded.
+    """
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        folder = Path(name).is_dir()
+        raise ConfigError(
+            f"no {noun} of transformers in this folder" if folder else f"no such {noun} within reach",
+            place=f"model.name {name}",
+            found=str(error).partition("\n")[0][:300],
+            expected=f"a folder that save_pretrained wrote, with the {noun} in it"
+            if folder
+            else "a folder; or a name on the hub, and a network or the library's cache to have it from",
+            hint=None if folder else "without a network: download it elsewhere and name its folder",
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

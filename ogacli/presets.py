@@ -1,0 +1,41 @@
+"""Whole settings by one word, ``preset:`` at the top of a config.
+
+In: the values of a config. Out: the same, with those of its preset where it says nothing itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ogacli.errors import ConfigError
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper": {
+        "gradients": {"layers": "head", "bias": False, "residual": "loss"},
+        "detector": {"name": "isolation_forest", "trees": 100, "subsample": 256, "per_class": False},
+        "budget": 0.05,
+        "protect": "off",
+    }
+}
+"""``paper``: as Chhabra et al. (ICML 2025, arXiv 2405.03869) have it: the gradient of the last layer's
+weight, an isolation forest of 100 trees of 256 samples each, the 5 % most anomalous of all samples."""
+
+
+def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values and those of the preset that they name; what is written wins, key by key.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    found = {name: value for name, value in values.items() if name != "preset"}
+    chosen = values.get("preset")
+    if chosen is None:
+        return found
+    if not isinstance(chosen, str) or chosen not in PRESETS:
+        raise ConfigError("no such preset", found=repr(chosen), expected=f"one of {', '.join(PRESETS)}")
+    for name, value in PRESETS[chosen].items():
+        own = found.get(name)
+        if own is None:
+            found[name] = value
+        elif name == "gradients" and isinstance(own, dict):
+            found[name] = {**value, **own}
+    return found

@@ -1,0 +1,83 @@
+"""The report of ``oga attribute``: each query beside what it is most related to, on one page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ogacli import wording
+from ogacli.reports.content import ID_LENGTH
+from ogacli.reports.pictures import Shown, look
+
+if TYPE_CHECKING:
+    from ogacli.attributions import Attribution
+
+_QUERIES, _BESIDE, _TEXT = 100, 3, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A training sample or group beside a query."""
+
+    name: str
+    score: float
+    rank: int
+    related: bool | None
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query and what it is most related to."""
+
+    name: str
+    shown: Shown
+    entries: tuple[Entry, ...]
+
+
+def page(found: "Attribution", table: pa.Table, previews: pa.Table) -> str:
+    """The page; the same attributions give the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("ogacli", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": wording.number, "decimal": wording.decimal, "cut": wording.cut}
+    style = (resources.files("ogacli.reports") / "report.css").read_text(encoding="utf-8")
+    template = environment.get_template("attributions.html.j2")
+    return template.render(found=found, queries=_queries(table, previews), style=style) + "\n"
+
+
+def _queries(table: pa.Table, previews: pa.Table) -> tuple[Query, ...]:
+    looks = {
+        (row["side"], row["name"]): look(row["kind"], row["content"], _TEXT) for row in previews.to_pylist()
+    }
+    names = table["query"].unique().to_pylist()[:_QUERIES]
+    rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
+    for row in table.filter(pa.compute.less_equal(table["rank"], _BESIDE)).to_pylist():
+        if row["query"] in rows:
+            rows[row["query"]].append(row)
+    return tuple(
+        Query(
+            wording.cut(name, ID_LENGTH),
+            looks.get(("query", name), Shown()),
+            tuple(_entry(row, looks) for row in rows[name]),
+        )
+        for name in names
+    )
+
+
+def _entry(row: Mapping[str, Any], looks: Mapping[tuple[str, str], Shown]) -> Entry:
+    name = row["group"] if "group" in row else row["training"]
+    return Entry(
+        name=wording.cut(name, ID_LENGTH),
+        score=row["score"],
+        rank=row["rank"],
+        related=row.get("related"),
+        shown=looks.get(("training", name), Shown()),
+    )

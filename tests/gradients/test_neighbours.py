@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from ogacli.data import Batch
+from ogacli.errors import ConfigError, DataError, GradientError
+from ogacli.gradients import GradientBatch
+from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
+from ogacli.losses import LossOptions
+
+CROSS_ENTROPY = LossOptions().loss()
+
+
+def gradients(features, logits, labels, rows=None) -> GradientBatch:
+    rows = torch.arange(len(labels)) if rows is None else rows
+    return GradientBatch(rows, labels, logits, logits, features, [])
+
+
+def asked(batch: GradientBatch) -> tuple:
+    return Batch(batch.rows, None, batch.labels, {}), batch.logits, batch.features
+
+
+def bank(batch: GradientBatch, loss=CROSS_ENTROPY, n=None, **options) -> Neighbours:
+    found = Neighbours(NeighbourOptions(**options), loss, n or len(batch), torch.device("cpu"))
+    wanted = torch.isin(batch.rows, found.rows).nonzero()[:, 0]
+    for part in wanted.split(7):
+        found.see(batch.select(part))
+    found.close()
+    return found
+
+
+def blobs(n: int, h: int, k: int, seed: int) -> GradientBatch:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(n, h, generator=generator) + 5  # away from the origin, as behind a ReLU
+    logits = 3 * torch.randn(n, k, generator=generator)
+    return gradients(features, logits, torch.randint(k, (n,), generator=generator))
+
+
+def by_sklearn(batch: GradientBatch, count: int) -> np.ndarray:
+    search = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(batch.features.numpy())
+    found = search.kneighbors(return_distance=True, X=batch.features.numpy())[1]
+    return np.stack([[j for j in line if j != i][:count] for i, line in enumerate(found)])
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(3, 40),
+    h=st.integers(2, 9),
+    k=st.integers(2, 5),
+    count=st.integers(1, 45),
+    of=st.sampled_from(["predictions", "labels"]),
+    seed=st.integers(0, 99),
+)
+def test_the_mean_answer_of_the_neighbours(n, h, k, count, of, seed):
+    batch = blobs(n, h, k, seed)
+    count = min(count, n - 1)
+    found = bank(batch, count=count, of=of)(*asked(batch))
+    answers = batch.logits.softmax(1) if of == "predictions" else F.one_hot(batch.labels, k).float()
+    expected = answers[torch.from_numpy(by_sklearn(batch, count))].mean(1)
+    torch.testing.assert_close(found.softmax(1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_search_in_blocks_is_the_search_in_one(monkeypatch):
+    batch = blobs(60, 6, 3, 0)
+    whole = bank(batch, count=9)(*asked(batch))
+    monkeypatch.setattr("ogacli.gradients.neighbours._BLOCK", 7)
+    monkeypatch.setattr("ogacli.gradients.neighbours._QUERIES", 11)
+    torch.testing.assert_close(bank(batch, count=9)(*asked(batch)), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_a_sample_is_no_neighbour_of_itself_but_its_duplicate_is():
+    features = torch.tensor([[0.0, 0.0], [0.0, 0.0], [9.0, 9.0], [9.5, 9.0]])
+    logits = torch.tensor([[0.0, 9.0], [9.0, 0.0], [0.0, 9.0], [9.0, 0.0]])
+    batch = gradients(features, logits, torch.tensor([0, 1, 0, 1]))
+    found = bank(batch, count=1)(*asked(batch))
+    assert found.argmax(1).tolist() == [0, 1, 0, 1], "each says what the other of its pair says"
+
+
+def test_more_neighbours_than_there_are():
+    batch = blobs(5, 3, 2, 0)
+    found = bank(batch, count=50)(*asked(batch)).softmax(1)
+    answers = batch.logits.softmax(1)
+    others = torch.stack([answers[torch.arange(5) != i].mean(0) for i in range(5)])
+    torch.testing.assert_close(found, others)
+
+
+def test_a_sample_alone_has_no_answer():
+    batch = blobs(1, 3, 2, 0)
+    assert bank(batch)(*asked(batch)).isnan().all()
+
+
+def test_samples_that_are_not_finite_answer_for_nobody_and_get_no_answer():
+    batch = blobs(20, 3, 2, 0)
+    batch.features[3, 1] = torch.nan
+    batch.logits[8, 0] = torch.inf
+    found = bank(batch, count=18)
+    assert found._place[[3, 8]].tolist() == [-1, -1]
+    answered = found(*asked(batch)).isfinite().all(1)
+    assert answered.tolist() == [i != 3 for i in range(20)]
+
+
+def test_a_bank_of_some_of_the_samples():
+    batch = blobs(300, 4, 3, 0)
+    found = bank(batch, count=5, bank=40)
+    assert len(found.rows) == 40
+    assert not torch.equal(found.rows, torch.arange(40)), "drawn at random"
+    rest = batch.select(torch.tensor([i for i in range(300) if i not in set(found.rows.tolist())]))
+    members = batch.select(found.rows)
+    distance = torch.cdist(rest.features, members.features)
+    near = distance.topk(5, largest=False).indices
+    torch.testing.assert_close(
+        found(*asked(rest)).softmax(1), members.logits.softmax(1)[near].mean(1), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_projection_keeps_far_apart_what_is_far_apart():
+    generator = torch.Generator().manual_seed(0)
+    centres = 4 * torch.randn(3, 600, generator=generator)
+    group = torch.arange(90) % 3
+    features = centres[group] + torch.randn(90, 600, generator=generator)
+    batch = gradients(features, 9.0 * F.one_hot(group, 3), torch.zeros(90, dtype=torch.int64))
+    found = bank(batch, count=10, dim=32)
+    assert found._features.shape == (90, 32)
+    assert found(*asked(batch)).argmax(1).tolist() == group.tolist()
+    again = bank(batch, count=10, dim=32)(*asked(batch))
+    torch.testing.assert_close(again, found(*asked(batch)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("bce_with_logits", [[0.0, 1.0]] * 6), ("mse", [[2.0, -1.0]] * 6)]
+)
+@pytest.mark.parametrize("of", ["predictions", "labels"])
+def test_other_losses(name, labels, of):
+    loss = LossOptions(name=name).loss()
+    batch = blobs(6, 3, 2, 0)
+    batch = gradients(batch.features, batch.logits, torch.tensor(labels))
+    found = bank(batch, loss=loss, count=5, of=of)(*asked(batch))
+    own = batch.logits.sigmoid() if name == "bce_with_logits" else batch.logits
+    answers = own if of == "predictions" else batch.labels
+    others = torch.stack([answers[torch.arange(6) != i].mean(0) for i in range(6)])
+    said = found.sigmoid() if name == "bce_with_logits" else found
+    torch.testing.assert_close(said, others, rtol=1e-4, atol=1e-6)
+    assert loss.residual(found, batch.labels).isfinite().all()
+
+
+def test_labels_and_a_loss_of_ones_own(tmp_path):
+    (tmp_path / "own_neighbour_loss.py").write_text("def f(logits, labels):\n    return logits.sum(1)\n")
+    loss = LossOptions(name="python", factory="own_neighbour_loss:f", folder=str(tmp_path)).loss()
+    with pytest.raises(GradientError, match=r"not known of a loss of your own(.|\n)*of: predictions"):
+        bank(blobs(6, 3, 2, 0), loss=loss, of="labels")
+
+
+def test_a_model_without_features():
+    batch = blobs(6, 3, 2, 0)
+    with pytest.raises(GradientError, match="without features there are no neighbours"):
+        bank(gradients(None, batch.logits, batch.labels))
+
+
+def test_a_loss_that_is_not_taken_at_logits():
+    class Output:
+        class options:
+            name = "output"
+
+    with pytest.raises(ConfigError, match=r"gradients.residual: a model that returns its loss"):
+        Neighbours(NeighbourOptions(), Output(), 3, torch.device("cpu"))
+
+
+def test_no_sample_can_be_read():
+    found = Neighbours(NeighbourOptions(bank=5), CROSS_ENTROPY, 9, torch.device("cpu"))
+    with pytest.raises(
+        DataError, match=r"neighbours.bank: none of the samples(.|\n)*5 samples, such as number"
+    ):
+        found.close()
+
+
+def test_no_member_of_the_bank_is_finite():
+    batch = blobs(6, 3, 2, 0)
+    broken = gradients(batch.features * torch.nan, batch.logits, batch.labels)
+    assert bank(broken)(*asked(batch)).isnan().all()
