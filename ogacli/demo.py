@@ -27,8 +27,8 @@ model:
   checkpoint: checkpoints/epoch-*.safetensors    # all epochs: the last has learned wrong labels by heart
 gradients: {layers: head}
 detector:                      # the first decides, the others are shown beside it
+  - {name: latent_label}
   - {name: l2}
-  - {name: l1}
   - {name: isolation_forest, trees: 100, subsample: 256, seed: 0}
 budget: 0.1
 train: {epochs: 40, batch_size: 32, schedule: constant, output: checkpoints}

@@ -70,7 +70,7 @@ def read_directory(file: Any) -> Directory:
 
 
 def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, " n"]:
-    """The names, by where each begins and ends and whether it is in UTF-8; objects for all would take much."""
+    """The names, by where each begins and ends and whether it is in UTF-8."""
     width = int((spans[:, 1] - spans[:, 0]).max(initial=1))
     names = np.empty(len(spans), f"S{width}")
     for i, (begin, end, utf8) in enumerate(spans):

@@ -111,9 +111,9 @@ class CheckpointSource(ModelSource):
 
     checkpoint: Weights | None = None
     """The weights: ``.safetensors``, or a state dict that ``torch.save`` wrote. Several, as a list or a
-    pattern such as ``epoch-*.safetensors``: a sample's score is the mean over these checkpoints of one training.
-    ``{folds: [{checkpoint: .., samples: ..}]}``: each sample is scored by the checkpoint that was not trained
-    on it."""
+    pattern such as ``epoch-*.safetensors``: a sample's score is the mean over these checkpoints of one
+    training. ``{folds: [{checkpoint: .., samples: ..}]}``: each sample is scored by the checkpoint that was
+    not trained on it."""
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The checkpoints, where there are any."""

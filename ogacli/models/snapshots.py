@@ -1,7 +1,8 @@
 """Which weights score which samples: one checkpoint, those of one training run, or one a fold.
 
 In: the ``checkpoint:`` of a model and the samples. Out: each checkpoint with the rows that it scores. Every
-row is scored by all checkpoints of a trajectory, and by that one of several folds which was not trained on it.
+row is scored by all checkpoints of a trajectory, and by that one of several folds which was not trained on
+it.
 """
 
 import re
