@@ -209,12 +209,13 @@ def start(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 def fresh(*command: str | Path) -> dict[str, Any]:
     """`oga` in a process of its own: seconds, peak memory of itself and of its largest worker, imports."""
     code = (
-        "import json, resource, sys, time\n"
+        "import json, re, resource, sys, time\n"
         "from ogacli.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, "
-        "resource.RUSAGE_CHILDREN)]\n"
+        # Not what getrusage says of itself: a new process inherits its parent's peak there.
+        "own = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())\n"
+        "peak = [int(own[1]) / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]\n"
         f"print(json.dumps([*peak, [name for name in {HEAVY} if name in sys.modules]]), file=sys.stderr)"
     )
     before, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
