@@ -18,11 +18,11 @@ from ogacli.detectors._influence import InfluenceOptions
 from ogacli.device import device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, finite
-from ogacli.fit import seeded
 from ogacli.folders import check_free, new_folder
 from ogacli.gradient_feed import GradientFeed
 from ogacli.progress import SILENT, Progress
 from ogacli.relation import Sweep, auc_and_recall, by_cosine, by_groups, by_influence
+from ogacli.scan import load_model
 from ogacli.stream import column_names
 
 if TYPE_CHECKING:
@@ -102,13 +102,11 @@ class _Comparison:
                 found=f"{len(snapshots)} checkpoints",
                 hint="name one of them, such as the last",
             )
-        with seeded(0, self.device):
-            model = snapshots[0].source.load(self.training)
+        model = load_model(snapshots[0].source, self.training, self.device)
         if not model.reads_inputs:
             raise ConfigError(
                 "the model is a table of answers, which has none for queries", place="model.source"
             )
-        model.to(self.device)
         self._feeds = [
             GradientFeed(config, samples, model, self.device) for samples in (self.training, self.queries)
         ]

@@ -65,6 +65,11 @@ class Collector:
                 self.held_out.see(batch)
         self.done[batch.rows] = True
 
+    def contradicted(self, labels: Int64[Tensor, " n"]) -> int:
+        """How many of the samples with a prediction have another label, on the CPU."""
+        predictions = self.predictions.cpu()
+        return int(((predictions != labels) & (predictions >= 0)).sum())
+
     def tensors(self) -> dict[str, Tensor]:
         """What it holds a row, by name."""
         return {

@@ -52,12 +52,12 @@ class FoldTraining:
     @property
     def checkpoint(self) -> str:
         """The name of its file."""
-        return f"fold-{self.number}.safetensors"
+        return _files(self.number)[0]
 
     @property
     def positions(self) -> str:
         """The name of the file of the positions that it was not trained on."""
-        return f"fold-{self.number}.npy"
+        return _files(self.number)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,8 @@ def folded(config: "Config", count: int, *, overwrite: bool = False, progress: P
     folder = _folder(config)
     if not _same(read_history(folder), config):
         train_folds(config, overwrite=overwrite, progress=progress)
-    named_ = (FoldTraining(number, 0, 0, (), None) for number in range(1, count + 1))
-    folds = tuple(
-        Fold(checkpoint=str(folder / one.checkpoint), samples=str(folder / one.positions)) for one in named_
-    )
+    places = ([str(folder / name) for name in _files(number)] for number in range(1, count + 1))
+    folds = tuple(Fold(checkpoint=checkpoint, samples=positions) for checkpoint, positions in places)
     return _with(config, "model", checkpoint=Folds(folds=folds))
 
 
@@ -148,6 +146,11 @@ def assign(samples: Samples, count: int, seed: int) -> Int64[Tensor, " n"]:
     fold = torch.empty(len(samples), dtype=torch.int64)
     fold[order] = torch.arange(len(samples)) % count
     return fold
+
+
+def _files(number: int) -> tuple[str, str]:
+    """The names of a fold's files: of the weights, and of the positions that they were not trained on."""
+    return f"fold-{number}.safetensors", f"fold-{number}.npy"
 
 
 def _folder(config: "Config") -> Path:

@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -49,12 +50,8 @@ def write_images(
     """
     check_apart(run, destination)
     samples = reopened(run)
-
-    def ours(folder: Path) -> bool:
-        return written_header(folder / _MANIFEST) == list(manifest.column_names)
-
     with (
-        new_folder(destination, overwrite=overwrite, ours=ours) as work,
+        folder_with(manifest, destination, overwrite=overwrite) as work,
         progress.bar("writing images", stays.num_rows) as advance,
     ):
         for source, name in _placed(samples, stays):
@@ -62,6 +59,17 @@ def write_images(
             target.parent.mkdir(exist_ok=True)
             _place(source, target)
             advance(1)
+
+
+@contextmanager
+def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A new folder with a manifest in it, which is known by that when it is to be replaced."""
+
+    def ours(folder: Path) -> bool:
+        return _header(folder / _MANIFEST) == list(manifest.column_names)
+
+    with new_folder(destination, overwrite=overwrite, ours=ours) as work:
+        yield work
         with (work / _MANIFEST).open("wb") as file:
             write_table(manifest, file, "csv")
 
@@ -95,7 +103,7 @@ def reopened(run: Run) -> Samples:
     return samples
 
 
-def written_header(table: Path) -> list[str]:
+def _header(table: Path) -> list[str]:
     """The first line of a csv file; empty where there is none."""
     try:
         with table.open(encoding="utf-8", newline="") as file:

@@ -12,12 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from ogacli.errors import RunError
-from ogacli.folders import new_folder
-from ogacli.kept_images import check_apart, reopened, written_header
+from ogacli.kept_images import check_apart, folder_with, reopened
 from ogacli.run import Run
-from ogacli.tables import write_table
-
-_MANIFEST = "manifest.csv"
 
 
 def write_rows(run: Run, manifest: pa.Table, stays: pa.Table, destination: Path, *, overwrite: bool) -> None:
@@ -47,18 +43,12 @@ def write_rows(run: Run, manifest: pa.Table, stays: pa.Table, destination: Path,
         )
     check_apart(run, destination)
     reopened(run)
-
-    def ours(folder: Path) -> bool:
-        return written_header(folder / _MANIFEST) == list(manifest.column_names)
-
-    with new_folder(destination, overwrite=overwrite, ours=ours) as work, silent():
+    with folder_with(manifest, destination, overwrite=overwrite) as work, silent():
         kept = source.dataset().select(stays.column("position").to_pylist())
         new = stays.column("new_label").to_pylist()
         if any(label is not None for label in new):
             kept = _relabelled(kept, source.label, new)
         kept.save_to_disk(str(work))
-        with (work / _MANIFEST).open("wb") as file:
-            write_table(manifest, file, "csv")
 
 
 def _relabelled(kept: Any, column: Any, new: list[str | None]) -> Any:

@@ -10,7 +10,7 @@ lower the loss of the query. *Cosine* of the two gradients.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -25,6 +25,7 @@ from ogacli.errors import ConfigError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.linear import Plain
 from ogacli.gradients.products import blocks, dots
+from ogacli.gradients.repeated import Repeated
 from ogacli.options import Location, Options
 from ogacli.registry import type_name
 
@@ -104,16 +105,6 @@ class Sweep:
                 yield batch.select(here.to(batch.residual.device))
 
 
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """Batches that are made anew each time they are gone through."""
-
-    begin: Callable[[], Iterator[GradientBatch]]
-
-    def __iter__(self) -> Iterator[GradientBatch]:
-        return self.begin()
-
-
 def smaller(batch: GradientBatch, *, exact: bool = False) -> GradientBatch:
     """The batch with its gradients formed, where they take less memory so than as factors."""
     formed = 8 if exact else 4
@@ -155,7 +146,7 @@ def by_groups(
                 expected="a detector such as isolation_forest or pyod",
             )
         some = training.rows[torch.isin(training.rows, rows)][:size]
-        detector.fit(Passes(functools.partial(training.only, some)))
+        detector.fit(Repeated(functools.partial(training.only, some)))
         fitted.append(detector)
     beyond = len(training.rows)
     scores = torch.full((count, len(groups)), torch.nan, dtype=torch.float64)
@@ -211,8 +202,7 @@ def by_cosine(
     scores = torch.full(shape, torch.nan, dtype=torch.float64)
 
     def short(batch: GradientBatch) -> Float[Tensor, "b dim"]:
-        whole = batch.p <= options.projection
-        return F.normalize(batch.dense() if whole else batch.project(options.projection, options.seed))
+        return F.normalize(batch.reduced(options.projection, options.seed))
 
     found = [(batch.rows, short(batch)) for batch in queries]
     if not found:

@@ -142,7 +142,7 @@ class _Passes:
     def _stream(self, snapshot: Snapshot) -> Stream:
         if hasattr(self, "last"):
             del self.last  # two sets of weights at a time would be one too many
-        model = _load_model(snapshot.source, self.samples, self.device)
+        model = load_model(snapshot.source, self.samples, self.device)
         self.last = Stream(self.config, self.samples, model, self.device, snapshot.rows)
         return self.last
 
@@ -161,12 +161,10 @@ def _weight(collector: Collector, samples: Samples) -> float:
     A checkpoint that knows all labels by heart has next to nothing left to tell right from wrong ones by.
     Chosen on `benchmarks/detection.py`: better than equal weights, ranks, or the first half of a training.
     """
-    predictions = collector.predictions.cpu()
-    known = predictions >= 0
-    if not samples.categorical or not known.any():
+    known = int((collector.predictions >= 0).sum())
+    if not samples.categorical or not known:
         return 1.0
-    unlearned = int((predictions != samples.labels)[known].sum())
-    return (max(1, unlearned) / int(known.sum())) ** 2
+    return (max(1, collector.contradicted(samples.labels)) / known) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +199,7 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
     samples = config.model.prepare(config.data.open())
     device = device_of(config.gradients.device)
     snapshots = config.model.snapshots(samples)
-    model = _load_model(snapshots[0].source, samples, device)
+    model = load_model(snapshots[0].source, samples, device)
     stream = Stream(config, samples, model, device, snapshots[0].rows)
     some = torch.arange(min(_PLANNED, len(samples)))
     stream.see_neighbours(Collector(len(samples), (), device), SILENT, some)
@@ -226,7 +224,7 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
     )
 
 
-def _load_model(source: ModelSource, samples: Samples, device: torch.device) -> Model:
+def load_model(source: ModelSource, samples: Samples, device: torch.device) -> Model:
     """The model on its device; what building it draws at random is nobody else's and always the same."""
     with seeded(0, device):
         model = source.load(samples)

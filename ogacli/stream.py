@@ -176,7 +176,9 @@ class Stream:
         """Score what is flagged or near the cut in float32."""
         before = self._finished(collector)[0].cpu()
         scored = int(torch.isfinite(before).sum())
-        count = self.config.budget.count(scored, self._disagreements(collector))
+        # Of an automatic budget about as many as it flags at most.
+        contradicted = collector.contradicted(self.samples.labels) if self.samples.categorical else 0
+        count = self.config.budget.count(scored, contradicted)
         near = min(scored, count + max(_NEAR_THE_CUT, count // 4))
         rows = ranking(before)[:near].sort().values
         options = self.config.gradients.model_copy(update={"precision": "float32"})
@@ -188,13 +190,6 @@ class Stream:
         after = self._finished(collector)[0].cpu()
         changed = int((flag(before, count) != flag(after, count)).sum())
         self.rescored = Rescored(near, changed)
-
-    def _disagreements(self, collector: Collector) -> int:
-        """Samples whose prediction is not their label: about as many as ``auto`` flags at most."""
-        if not self.samples.categorical:
-            return 0
-        predictions = collector.predictions.cpu()
-        return int(((predictions != self.samples.labels) & (predictions >= 0)).sum())
 
     def seconds(self) -> dict[str, float] | None:
         """What each detector took beyond the gradients; None on a GPU, which does not wait to be timed."""

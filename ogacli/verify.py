@@ -17,10 +17,11 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from ogacli.device import device_of
-from ogacli.errors import ConfigError, RunError
+from ogacli.errors import RunError
 from ogacli.fit import accuracy, fit, seeded
 from ogacli.models import Fit, NetworkSource
 from ogacli.progress import SILENT, Progress
+from ogacli.train import trainable
 from ogacli.trim import kept_positions, manifest_table
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def verify(
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
     """
-    source = config.model
-    if not isinstance(source, NetworkSource):
-        raise ConfigError("this model cannot be trained", place="model.source")
+    source = trainable(config.model)
     samples = source.prepare(config.data.open()) if samples is None else samples
     if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
         raise RunError(

@@ -14,14 +14,7 @@ from pydantic import field_validator, model_validator
 
 from ogacli.data import Source, sources
 from ogacli.data.images import Transform, thumbnail
-from ogacli.data.labels import (
-    Classes,
-    Target,
-    Targets,
-    class_targets,
-    multi_label_targets,
-    regression_targets,
-)
+from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets, matrix_targets
 from ogacli.data.npy import Rows, open_array
 from ogacli.data.samples import Preview, Reader, Samples, Unreadable, numbered
 from ogacli.errors import DataError
@@ -99,16 +92,12 @@ class Arrays(Source):
         try:
             if self.target == "classes" and labels.ndim == 1:
                 truth = None if self.truth is None else self._column("truth", self.truth, len(labels))
-                return class_targets(_arrow(labels), ids, classes=self.classes, truth=truth)
+                return class_targets(arrow(labels), ids, classes=self.classes, truth=truth)
             if labels.ndim > 2:
                 raise DataError("too many dimensions", found=list(labels.shape), expected="[n] or [n, k]")
-            table = labels.reshape(len(labels), -1)
-            columns = {str(k): _arrow(table[:, k]) for k in range(table.shape[1])}
-            if self.target == "regression":
-                return regression_targets(columns, ids)
             if self.truth is not None:
                 raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
-            return multi_label_targets(columns, ids, classes=self.classes)
+            return matrix_targets(labels, ids, target=self.target, classes=self.classes)
         except DataError as error:
             raise DataError(str(error), place=f"data.y {self.y}") from None
 
@@ -123,11 +112,7 @@ class Arrays(Source):
         found = self._array(key, name, n)[...]
         if found.ndim > 1:
             raise DataError("not one value a sample", place=f"data.{key} {name}", found=list(found.shape))
-        return _arrow(found)
-
-
-def _arrow(array: Shaped[np.ndarray, " n"]) -> pa.Array:
-    return pa.array(array.astype(str) if array.dtype.kind == "S" else np.ascontiguousarray(array))
+        return arrow(found)
 
 
 def digest(array: Rows) -> str:

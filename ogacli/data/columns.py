@@ -4,7 +4,7 @@ In: an Arrow table, the keys that name its columns, and a reader of the inputs. 
 that reads rows of columns takes the same keys.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated
 
@@ -122,19 +122,28 @@ class Labelled(Source):
             raise DataError(str(error), place=f"{place}, column {', '.join(self.label_columns)}") from None
 
 
+def check_column(known: Sequence[str], name: str, place: str) -> None:
+    """See that there is a column of that name.
+
+    Raises:
+        DataError: There is none.
+    """
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise DataError(
+            f"no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            place=place,
+            found=", ".join(known),
+        )
+
+
 def column_of(table: pa.Table, name: str, place: str) -> pa.Array:
     """A column as one array.
 
     Raises:
         DataError: There is none of that name.
     """
-    if name not in table.column_names:
-        near = get_close_matches(name, table.column_names, n=1)
-        raise DataError(
-            f"no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            place=place,
-            found=", ".join(table.column_names),
-        )
+    check_column(table.column_names, name, place)
     found = table.column(name).combine_chunks()
     return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
 

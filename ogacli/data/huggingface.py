@@ -8,7 +8,6 @@ import glob
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import model_validator
 
 from ogacli.data import sources
+from ogacli.data.columns import check_column
 from ogacli.data.files import Content
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Samples, Unreadable, numbered
@@ -214,13 +214,7 @@ def silent() -> Iterator[None]:
 
 
 def _known(dataset: Any, name: str, place: str) -> str:
-    if name not in dataset.column_names:
-        near = get_close_matches(name, dataset.column_names, n=1)
-        raise DataError(
-            f"no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            place=place,
-            found=", ".join(dataset.column_names),
-        )
+    check_column(dataset.column_names, name, place)
     return name
 
 

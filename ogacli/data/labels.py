@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
@@ -52,6 +52,30 @@ class Targets:
     labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
     classes: tuple[str, ...]
     truth: Int64[Tensor, " n"] | None = None
+
+
+def matrix_targets(
+    labels: Shaped[np.ndarray, "n ..."],
+    ids: pa.StringArray,
+    *,
+    target: Target,
+    classes: Sequence[str] | None = None,
+) -> Targets:
+    """The columns of an array: targets of a regression, or 0 or 1 for each class.
+
+    Raises:
+        DataError: They are not.
+    """
+    table = labels.reshape(len(labels), -1)
+    columns = {str(k): arrow(table[:, k]) for k in range(table.shape[1])}
+    if target == "regression":
+        return regression_targets(columns, ids)
+    return multi_label_targets(columns, ids, classes=classes)
+
+
+def arrow(array: Shaped[np.ndarray, " n"]) -> pa.Array:
+    """A column of an array; bytes are text."""
+    return pa.array(array.astype(str) if array.dtype.kind == "S" else np.ascontiguousarray(array))
 
 
 def class_targets(

@@ -19,14 +19,7 @@ from torch import Tensor
 
 from ogacli.data import Source, sources
 from ogacli.data.arrays import channel_axis, picture
-from ogacli.data.labels import (
-    Classes,
-    Target,
-    Targets,
-    class_targets,
-    multi_label_targets,
-    regression_targets,
-)
+from ogacli.data.labels import Classes, Target, Targets, class_targets, matrix_targets
 from ogacli.data.samples import Inputs, Preview, Samples, Unreadable, numbered
 from ogacli.errors import ConfigError, DataError
 from ogacli.imports import called
@@ -103,11 +96,7 @@ class Python(Source):
                 indices = [str(i) for i in range(len(names))]
                 return Targets(class_targets(pa.array(labels), ids, classes=indices).labels, names)
             return class_targets(pa.array(labels), ids, classes=names)
-        table = labels.reshape(len(labels), -1)
-        columns = {str(k): pa.array(np.ascontiguousarray(table[:, k])) for k in range(table.shape[1])}
-        if self.target == "regression":
-            return regression_targets(columns, ids)
-        return multi_label_targets(columns, ids, classes=names)
+        return matrix_targets(labels, ids, target=self.target, classes=names)
 
 
 class ItemReader:

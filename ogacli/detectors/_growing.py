@@ -1,6 +1,6 @@
 """An isolation forest that grows until what it flags does not change much any more."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 
@@ -8,6 +8,7 @@ from ogacli.detectors._forest import Forest
 from ogacli.detectors._spread import ASKED, common
 from ogacli.detectors.isolation_forest import Isolation, IsolationForest
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.repeated import first
 
 _TREES, _MOST = 100, 1600
 """Trees that are grown at a time, and at most."""
@@ -55,7 +56,7 @@ class Growing(Isolation):
         assert self.forest is not None
         pairs = {None: self.forest.halves()} | {label: one.halves() for label, one in self.classes.items()}
         found = []
-        for batch in _first(batches, ASKED):
+        for batch in first(batches, ASKED):
             scores = torch.empty(2, len(batch), dtype=torch.float64)
             for label in torch.unique(batch.labels).tolist() if self.classes else (None,):
                 everyone = torch.arange(len(batch), device=batch.residual.device)
@@ -65,12 +66,3 @@ class Growing(Isolation):
             found.append(scores)
         scores = torch.cat(found, 1)
         return common(scores, max(1, round(_FLAGGED * scores.shape[1])))
-
-
-def _first(batches: Iterable[GradientBatch], count: int) -> Iterator[GradientBatch]:
-    """The batches up to so many samples."""
-    for batch in batches:
-        yield batch.select(slice(0, count))
-        count -= len(batch)
-        if count <= 0:
-            return

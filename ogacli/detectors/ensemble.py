@@ -1,6 +1,7 @@
 """Several detectors as one: the mean of where each one places a sample among others."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -12,6 +13,7 @@ from ogacli.detectors import Comparing, Detector, DetectorOptions, detectors
 from ogacli.detectors.norm import NormOptions
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.repeated import Repeated, first
 from ogacli.registry import type_name
 
 
@@ -92,9 +94,9 @@ class Together:
         """
         for one, size in zip(self.members, self.sizes, strict=True):
             if size:
-                one.fit(_First(batches, size))
+                one.fit(Repeated(functools.partial(first, batches, size)))
         found: list[list[Tensor]] = [[] for _ in self.members]
-        for batch in _First(batches, self.compared):
+        for batch in first(batches, self.compared):
             for one, scores in zip(self.members, found, strict=True):
                 scores.append(one.score(batch).double())
         if not found[0]:
@@ -130,22 +132,6 @@ class Together:
             one.restore(
                 {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
             )
-
-
-class _First:
-    """The first samples of batches that may be gone through several times."""
-
-    def __init__(self, batches: Iterable[GradientBatch], size: int) -> None:
-        self.batches = batches
-        self.size = size
-
-    def __iter__(self) -> Iterator[GradientBatch]:
-        left = self.size
-        for batch in self.batches:
-            yield batch.select(slice(0, left)) if len(batch) > left else batch
-            left -= len(batch)
-            if left <= 0:
-                return
 
 
 def share_below(known: Float[Tensor, " m"], scores: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -102,6 +102,4 @@ class Gaussian:
         self.log_determinant = state["log_determinant"]
 
     def _projected(self, batch: GradientBatch) -> Float[Tensor, "b dim"]:
-        whole = batch.p <= self.options.projection
-        found = batch.dense() if whole else batch.project(self.options.projection, self.options.seed)
-        return found.double()
+        return batch.reduced(self.options.projection, self.options.seed).double()

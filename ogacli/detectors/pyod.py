@@ -110,9 +110,7 @@ class Projected:
         self._fit(state["rows"], state["values"])
 
     def _projected(self, batch: GradientBatch) -> Float[Tensor, "b dim"]:
-        if batch.p <= self.options.projection:
-            return batch.dense()
-        return batch.project(self.options.projection, self.options.seed)
+        return batch.reduced(self.options.projection, self.options.seed)
 
     def _fit(self, rows: Int64[Tensor, " m"], values: Float[Tensor, "m dim"]) -> None:
         order = rows.argsort()

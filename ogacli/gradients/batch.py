@@ -133,6 +133,10 @@ class GradientBatch:
         """A seeded random projection that keeps inner products in expectation; O(b p)."""
         return projected(self.parts, self.residual, dim, seed)
 
+    def reduced(self, dim: int, seed: int) -> Float[Tensor, "b d"]:
+        """The whole matrix where it has at most ``dim`` columns, its projection otherwise."""
+        return self.dense() if self.p <= dim else self.project(dim, seed)
+
     def select(self, index: Int64[Tensor, " c"] | slice) -> "GradientBatch":
         """The gradients of some of the samples; a slice copies nothing."""
         host = index if isinstance(index, slice) else index.cpu()
