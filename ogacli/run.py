@@ -12,7 +12,7 @@ report.html       all that for a person
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,7 @@ from ogacli.summary import SCHEMA_VERSION, Summary
 
 if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.config import Config
-    from ogacli.data import Samples
+    from ogacli.data import Preview, Samples
     from ogacli.verdict import Verdict
 
 _PREVIEWS = 100
@@ -136,7 +136,7 @@ class Run:
 
     @cached_property
     def previews(self) -> pa.Table:
-        """``previews.parquet``: position, kind (``image`` or ``text``) and content of some samples."""
+        """``previews.parquet``: position, kind and content of some samples."""
         with self._parquet("previews.parquet", ()) as file:
             return file.read()
 
@@ -184,8 +184,19 @@ def write_run(
     verdict: Verdict,
     summary: Summary,
     provenance: dict[str, Any],
+    look: Callable[[int], Preview] | None = None,
 ) -> None:
-    """Fill an empty folder with everything of a run but ``timing.json`` and the report."""
+    """Fill an empty folder with everything of a run but ``timing.json`` and the report.
+
+    Args:
+        folder: Empty.
+        config: As resolved.
+        samples: What was scanned.
+        verdict: A row a sample.
+        summary: A page.
+        provenance: What it was made from.
+        look: How a row of the samples is shown; as its reader shows it where left out.
+    """
     from ogacli.verdict import scores_table
 
     text = yaml.safe_dump(dict(config.resolved), sort_keys=False, allow_unicode=True)
@@ -197,11 +208,14 @@ def write_run(
     pa.parquet.write_table(
         table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
     )
-    pa.parquet.write_table(_previews(verdict, samples), folder / "previews.parquet")
+    looks = _previews(
+        verdict, samples, look or (lambda row: samples.reader.preview(int(samples.positions[row])))
+    )
+    pa.parquet.write_table(looks, folder / "previews.parquet")
     pa.default_memory_pool().release_unused()
 
 
-def _previews(verdict: Verdict, samples: Samples) -> pa.Table:
+def _previews(verdict: Verdict, samples: Samples, look: Callable[[int], Preview]) -> pa.Table:
     """How the most anomalous samples look; those that cannot be shown are left out."""
     from ogacli.data import Unreadable
 
@@ -209,7 +223,7 @@ def _previews(verdict: Verdict, samples: Samples) -> pa.Table:
     for row in verdict.ranked()[:_PREVIEWS].tolist():
         position = int(samples.positions[row])
         try:
-            preview = samples.reader.preview(position)
+            preview = look(row)
         except Unreadable:
             continue
         for name, value in (("position", position), ("kind", preview.kind), ("content", preview.content)):

@@ -3,21 +3,23 @@
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ogacli import contributions
 from ogacli.config import Config
-from ogacli.data import Samples
+from ogacli.data import Preview, Samples
 from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, Partial
 from ogacli.fit import seeded
 from ogacli.folders import check_free, new_folder
 from ogacli.held_out import wants_answers
-from ogacli.models import Model, ModelSource, Snapshot
+from ogacli.models import Model, ModelSource, Network, Snapshot
 from ogacli.progress import SILENT, Progress
 from ogacli.provenance import checkpoint_sums, provenance
 from ogacli.reports import render
@@ -95,6 +97,7 @@ def scan(
             verdict=verdict,
             summary=summarise(verdict, samples, parameters, passes.rescored, stream.overlaps(share)),
             provenance=provenance(config, samples, device, checkpoints, stream.feed, stream.validation),
+            look=_look(stream) if config.model.returns_loss else None,
         )
         (work / "report.html").write_text(render(Run(work), "html"), encoding="utf-8")
         clock.lap("write")
@@ -222,6 +225,13 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
         checkpoints=len(snapshots),
         seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
     )
+
+
+def _look(stream: Stream) -> Callable[[int], Preview]:
+    """How the samples of a network that returns its loss are shown."""
+    model = stream.model
+    assert isinstance(model, Network)
+    return lambda row: contributions.preview(model, stream.samples, row, stream.device)
 
 
 def load_model(source: ModelSource, samples: Samples, device: torch.device) -> Model:

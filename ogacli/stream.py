@@ -129,7 +129,10 @@ class Stream:
                     self._score(batch, collector)
                 held.clear()
                 advance(int(collector.done[self.rows].sum()))
-                for batch in self.feed(self.rows[~collector.done[self.rows]], collector):
+                left = self.rows[~collector.done[self.rows]]
+                if self.model.reads_inputs:
+                    left = self.samples.longest_first(left)
+                for batch in self.feed(left, collector):
                     self._score(batch, collector)
                     advance(len(batch))
                     del batch  # before the next one is computed
@@ -349,7 +352,8 @@ class Stream:
 
     def _scores(self, batch: GradientBatch) -> list[Float[Tensor, " b"]]:
         if len(self._orders) > 1:
-            batch.norms(self._orders)  # together they share what they are computed from
+            with self._norms:
+                batch.norms(self._orders)  # together they share what they are computed from
         scores = []
         for detector, watch in zip(self.detectors, self._watches, strict=True):
             with watch:

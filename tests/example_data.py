@@ -169,6 +169,16 @@ def lora(folder: Path) -> list[str]:
     return [f"data.path={folder}/reviews.jsonl", f"model.name={folder}/encoder"]
 
 
+def tagger(folder: Path) -> list[str]:
+    """A bare encoder of random weights, to become a tagger."""
+    pytest.importorskip("peft")
+    from small_transformers import sentences, write_network, write_rows
+
+    write_rows(folder / "sentences.jsonl", sentences(90))
+    write_network(folder / "encoder", "bert")
+    return [f"data.path={folder}/sentences.jsonl", f"model.name={folder}/encoder"]
+
+
 def causal_lm(folder: Path) -> list[str]:
     """A language model of random weights, with sums to be learned."""
     pytest.importorskip("peft")
@@ -196,6 +206,7 @@ WRITERS: dict[str, Writer] = {
         text,
         huggingface,
         lora,
+        tagger,
         causal_lm,
     )
 }

@@ -41,8 +41,8 @@ def write_network(folder: Path, kind: str, *, seed: int = 0, head: int | None = 
 
     Args:
         folder: To be.
-        kind: ``bert``, a bare encoder where ``head`` is None; ``roberta``, a classifier; ``gpt2``, a language
-            model where ``head`` is None; ``llama``, a language model.
+        kind: ``bert``, a bare encoder where ``head`` is None; ``tagger`` and ``roberta``, a classifier;
+            ``gpt2``, a language model where ``head`` is None; ``llama``, a language model.
         seed: Of the weights.
         head: Outputs of a classifier.
         sizes: Of the network, in its library's words.
@@ -58,6 +58,9 @@ def write_network(folder: Path, kind: str, *, seed: int = 0, head: int | None = 
         case "bert":
             config = transformers.BertConfig(**{**small, **words, **given})
             make = transformers.BertForSequenceClassification if head else transformers.BertModel
+        case "tagger":
+            config = transformers.BertConfig(**{**small, **words, **given})
+            make = transformers.BertForTokenClassification
         case "roberta":
             config = transformers.RobertaConfig(**{**small, **words, **given})
             make = transformers.RobertaForSequenceClassification
@@ -104,4 +107,15 @@ def sums(n: int = 24) -> list[dict[str, Any]]:
         word = "abcdefgh"[i % 5 : i % 5 + 2 + i % 3]
         answer = "".join(2 * letter for letter in word) if i % 2 else str(len(word))
         rows.append({"prompt": f"{kind} {word}: ", "answer": answer, "kind": kind})
+    return rows
+
+
+def sentences(n: int = 24) -> list[dict[str, Any]]:
+    """Words, of which those of digits are numbers."""
+    rows = []
+    for i in range(n):
+        words = [("ab", "cde", "3", "42", "f")[(i + 2 * j) % 5] for j in range(1 + i % 5)]
+        if i == 1:
+            words = ["ab", "3"]
+        rows.append({"words": words, "tags": ["NUM" if word.isdigit() else "O" for word in words]})
     return rows

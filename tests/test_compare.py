@@ -1,15 +1,19 @@
 import json
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from torch import Tensor
 
 from command_line import oga
 from ogacli.compare import compare
 from ogacli.config import load_config
 from ogacli.errors import RunError
+from ogacli.gradients import GradientBatch
 from ogacli.run import Run
 from ogacli.scan import scan
 from ogacli.train import train
@@ -69,6 +73,22 @@ def test_seconds_are_those_of_the_detector(run: Run) -> None:
     for column in compare([run]).columns:
         assert column.seconds is not None
         assert 0 <= column.seconds <= sum(run.timing["seconds"].values())
+
+
+def test_norms_computed_together_share_their_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = GradientBatch.norms
+
+    def slow(batch: GradientBatch, orders: Sequence[int]) -> Mapping[int, Tensor]:
+        time.sleep(0.2 * (len(orders) > 1))
+        return plain(batch, orders)
+
+    place = make_place(tmp_path, detector=[{"name": "l1"}, {"name": "loss"}, {"name": "l2"}])
+    monkeypatch.setattr(GradientBatch, "norms", slow)
+    one, loss, two = compare([scan(place.config(), output=tmp_path / "run")]).columns
+    assert one.seconds is not None
+    assert loss.seconds is not None
+    assert two.seconds is not None
+    assert min(one.seconds, two.seconds) >= 0.1 > loss.seconds
 
 
 def test_runs_of_one_dataset_are_cut_alike(run: Run, other: Run) -> None:

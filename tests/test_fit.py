@@ -234,6 +234,63 @@ def test_a_regression():
         accuracy(module, samples)
 
 
+class Words:
+    """A reader of samples that differ in length, which notes what is read together."""
+
+    in_memory = True
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = torch.tensor(sizes)
+        self.batches: list[list[int]] = []
+
+    def read(self, positions: Sequence[int]) -> tuple[dict[str, torch.Tensor], Mapping[int, str]]:
+        self.batches.append(list(positions))
+        longest = int(self.sizes[list(positions)].max())
+        return {"inputs": torch.ones(len(positions), longest)}, {}
+
+    def lengths(self, positions: torch.Tensor) -> torch.Tensor:
+        return self.sizes[positions]
+
+    preview = file = None
+
+
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(inputs.sum(1, keepdim=True))
+
+
+def read_together(n: int, **options: object) -> list[list[int]]:
+    """The batches of two epochs."""
+    sizes = torch.randint(1, 100, (n,), generator=torch.Generator().manual_seed(0)).tolist()
+    reader = Words(sizes)
+    labels = torch.arange(n) % 2
+    samples = Samples(numbered(n), torch.arange(n), labels, ("a", "b"), reader, "test")
+    fit(Counted(), samples, LOSS, FitOptions(epochs=2, batch_size=8, **options))
+    return reader.batches[1:]  # the first is read to see whether all fit in memory
+
+
+@pytest.mark.parametrize("n", [5, 8, 203, 1000])
+def test_samples_of_about_one_length_come_together(n):
+    grouped, plain = read_together(n, group_by_length=True), read_together(n)
+    assert grouped == read_together(n, group_by_length=True)
+    for found in (grouped, plain):
+        per_epoch = -(-n // 8)
+        epochs = [[row for batch in found[i : i + per_epoch] for row in batch] for i in (0, per_epoch)]
+        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(n))
+        assert epochs[0] != epochs[1] or n < 8
+        assert [len(batch) for batch in found[: per_epoch - 1]] == [8] * (per_epoch - 1)
+    if n > 200:
+        sizes = torch.randint(1, 100, (n,), generator=torch.Generator().manual_seed(0))
+        padded, bare = (
+            sum(int(sizes[batch].max()) * len(batch) for batch in found) for found in (grouped, plain)
+        )
+        assert padded < 1.2 * 2 * int(sizes.sum()) < bare
+
+
 def test_accuracy_counts_readable_samples_only():
     samples = samples_of(torch.eye(3), torch.tensor([0, 1, 0]))
     assert accuracy(nn.Identity(), samples) == pytest.approx(2 / 3)

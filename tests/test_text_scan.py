@@ -1,11 +1,13 @@
 """Scans of texts, from the table to the report and the trimmed split."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ogacli.config import parse_config
+from ogacli.data import Batch, Samples
 from ogacli.reports import render
 from ogacli.run import Run
 from ogacli.scan import scan
@@ -20,6 +22,7 @@ HARMFUL = '<script>alert("x")</script> & <b>bold</b>'
 
 
 def scanned(folder: Path, rows: list[dict[str, Any]], keys: str, **sections: str) -> Run:
+    folder.mkdir(exist_ok=True)
     write_rows(folder / "t.jsonl", rows)
     write_network(folder / "net", "bert", head=int(sections.pop("head", "2")))
     sections.setdefault("budget", "0.3")
@@ -48,6 +51,28 @@ def test_texts_are_shown_as_texts_and_empty_ones_are_counted(tmp_path: Path) -> 
     assert "`bad bad bad bad" in comment
     trimmed = trim(run, tmp_path / "clean.csv")
     assert trimmed.fates["quarantined"] == 2
+
+
+def test_texts_of_about_one_length_are_scored_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, keys = reviews(), "text: text, label: label"
+    sizes: list[int] = []
+    plain = Samples.read
+
+    def noted(samples: Samples, asked: Sequence[int]) -> Batch:
+        sizes.extend(len(rows[row]["text"]) for row in asked)
+        return plain(samples, asked)
+
+    monkeypatch.setattr(Samples, "read", noted)
+    ours = scanned(tmp_path / "a", rows, keys, gradients="{batch_size: 5}")
+    scored = sizes[-len(rows) :]  # before that some are looked at
+    assert scored == sorted(scored, reverse=True)
+    assert len(set(scored)) > 5
+    monkeypatch.setattr(Samples, "longest_first", lambda samples, rows: rows)
+    plainly = scanned(tmp_path / "b", rows, keys, gradients="{batch_size: 5}")
+    assert ours.scores["score"].to_pylist() == pytest.approx(plainly.scores["score"].to_pylist(), rel=1e-5)
+    assert ours.scores["flagged"] == plainly.scores["flagged"]
 
 
 def test_a_manifest_selects_texts_again(tmp_path: Path) -> None:

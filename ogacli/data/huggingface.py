@@ -50,7 +50,7 @@ class HuggingFace(Texts):
     transform: Transform = Transform()
     """Of pictures: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "image")
+    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "words", "image")
 
     @model_validator(mode="after")
     def _one_place(self) -> "HuggingFace":
@@ -64,9 +64,12 @@ class HuggingFace(Texts):
         place = self._place
         if not len(dataset):
             raise DataError("the dataset has no rows", place=place)
-        wanted = {name for name in (*self.label_columns, self.truth, self.id) if name is not None}
+        named = (*self.label_columns, self.truth, self.id, self.words, self.tags)
+        wanted = {name for name in named if name is not None}
         table = _columns(dataset, [_known(dataset, name, place) for name in sorted(wanted)])
         table, names = _named(table, dataset.features)
+        if self.words is not None:
+            return self.tagged(table, place, names)
         if self.image is not None:
             files = StoredFiles(dataset, _known(dataset, self.image, place))
             rows = numbered(len(dataset))

@@ -138,12 +138,37 @@ def multi_label_targets(
         return Targets(torch.from_numpy(matrix.astype(np.float32)), names)
     lists = _lists(labels, separator)
     _refuse(pc.is_null(lists), "label is missing", ids, hint="an empty list says that it has no class")
+    return listed_classes(lists, ids, classes=classes).occurring(len(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Lists of classes, one after the other."""
+
+    owners: Int64[Tensor, " m"]
+    """The row of the list that a member is in; ascending."""
+    members: Int64[Tensor, " m"]
+    """Class indices."""
+    names: tuple[str, ...]
+
+    def occurring(self, n: int) -> Targets:
+        """For each of n lists 1 where a class is in it, 0 elsewhere."""
+        found = torch.zeros(n, len(self.names))
+        found[self.owners, self.members] = 1.0
+        return Targets(found, self.names)
+
+
+def listed_classes(
+    lists: pa.ListArray, ids: pa.StringArray, *, classes: Sequence[str] | None = None
+) -> Listed:
+    """The classes in a column of lists, none of which is null.
+
+    Raises:
+        DataError: A member is missing or names no class.
+    """
     owners = pc.list_parent_indices(lists)
-    owner_ids = ids.take(owners)
-    members = class_targets(pc.list_flatten(lists), owner_ids, classes=classes)
-    found = torch.zeros(len(ids), len(members.classes))
-    found[torch.tensor(owners.to_numpy(), dtype=torch.int64), members.labels] = 1.0
-    return Targets(found, members.classes)
+    members = class_targets(pc.list_flatten(lists), ids.take(owners), classes=classes)
+    return Listed(torch.tensor(owners.to_numpy(), dtype=torch.int64), members.labels, members.classes)
 
 
 def regression_targets(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> Targets:

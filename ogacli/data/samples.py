@@ -30,10 +30,10 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How a sample is shown to a person: a picture (PNG bytes), or text."""
+    """How a sample is shown to a person: a picture (PNG bytes), text, or text in weighted parts."""
 
     kind: str
-    """``image`` or ``text``."""
+    """``image``, ``text``, or ``tokens``: a JSON list of ``[text, share of the loss]``."""
     content: bytes
 
 
@@ -69,6 +69,15 @@ class Reader(Protocol):
         Raises:
             Unreadable: It cannot be had.
         """
+        ...
+
+
+@runtime_checkable
+class Uneven(Protocol):
+    """A reader of samples that differ in length, so that a batch is padded to its longest."""
+
+    def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
+        """About how long each is, in any unit; None where that is not known without reading them."""
         ...
 
 
@@ -187,6 +196,15 @@ class Samples:
         else:
             quarantined = {}
         return Batch(index, inputs, self.labels[index], quarantined)
+
+    def lengths(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
+        """About how long these are, where they differ and it is known without reading them."""
+        return self.reader.lengths(self.positions[rows]) if isinstance(self.reader, Uneven) else None
+
+    def longest_first(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """The rows in an order that pads little and asks for the most memory first."""
+        lengths = self.lengths(rows)
+        return rows if lengths is None else rows[lengths.argsort(descending=True, stable=True)]
 
     def select(self, rows: Int64[Tensor, " m"]) -> "Samples":
         """The samples of these rows, in this order."""

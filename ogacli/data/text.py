@@ -1,4 +1,4 @@
-"""Texts, pairs of texts, or prompts and completions, in the columns of a csv, jsonl or parquet file.
+"""Texts, pairs of texts, prompts and completions, or tagged words: columns of a csv, jsonl or parquet file.
 
 What a network is called with is a list of strings, or of pairs of strings: to turn them into numbers is the
 model's part, whose tokenizer belongs to its weights.
@@ -11,12 +11,16 @@ from typing import ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from jaxtyping import Int64
 from pydantic import model_validator
+from torch import Tensor
 
 from ogacli import wording
 from ogacli.data import sources
 from ogacli.data.columns import Label, Labelled, column_of
 from ogacli.data.samples import Preview, Reader, Samples
+from ogacli.data.tagged import tagged
 from ogacli.errors import DataError
 from ogacli.options import Location
 from ogacli.tables import read_table
@@ -24,6 +28,7 @@ from ogacli.tables import read_table
 _SHOWN, _SHOWN_FIRST = 2000, 140
 """Characters of a text in a preview; of the first text of a pair, so that the second is seen as well."""
 _CHUNK = 1 << 16
+_LISTS = pa.list_(pa.string())
 
 
 class Texts(Labelled):
@@ -35,11 +40,16 @@ class Texts(Labelled):
     """For language models: the column of what the completion follows; may be empty in some rows."""
     completion: str | None = None
     """For language models: the column of the text that is learned."""
+    words: str | None = None
+    """For taggers: the column of lists of words."""
+    tags: str | None = None
+    """For taggers: the column of lists of tags, one a word: names, or class indices from 0."""
     label: Label | None = None
     """The label's column, as in ``table``. May be left out where there is a ``completion``, whose tokens are
-    the labels; where it is given there, it groups the samples and plays no part in the loss."""
+    the labels; where it is given there, it groups the samples and plays no part in the loss. ``words`` have
+    ``tags`` instead."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("text", "completion")
+    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "words")
     """The keys of which one says what the network reads."""
 
     @model_validator(mode="after")
@@ -48,7 +58,11 @@ class Texts(Labelled):
             raise ValueError(f"give one of {', '.join(f'`{name}`' for name in self.inputs)}")
         if self.prompt is not None and self.completion is None:
             raise ValueError("`prompt` needs `completion`")
-        if self.label is None and self.completion is None:
+        if (self.words is None) != (self.tags is None):
+            raise ValueError("`words` and `tags` go together")
+        if self.words is not None and self.label is not None:
+            raise ValueError("tagged words have no `label` beside their tags")
+        if self.label is None and self.completion is None and self.words is None:
             raise ValueError("`label` is missing: the column of the labels")
         return self
 
@@ -58,6 +72,38 @@ class Texts(Labelled):
         if self.text is not None:
             return (self.text,) if isinstance(self.text, str) else self.text
         return tuple(name for name in (self.prompt, self.completion) if name is not None)
+
+    def tagged(
+        self, table: pa.Table, place: str, names: Mapping[str, tuple[str, ...]] | None = None
+    ) -> Samples:
+        """A sample for each row of words and tags.
+
+        Args:
+            table: Has the columns.
+            place: The table, as an error names it.
+            names: The class names that are known of some columns; the config's ``classes`` come first.
+
+        Raises:
+            DataError: The table has no such columns, or they hold something else.
+        """
+        assert self.words is not None
+        assert self.tags is not None
+        words, tags = (column_of(table, name, place) for name in (self.words, self.tags))
+        ids = self.ids(table, place)
+        try:
+            reader, targets = tagged(words, tags, ids, classes=self.classes or (names or {}).get(self.tags))
+        except DataError as error:
+            raise DataError(str(error), place=place) from None
+        return Samples(
+            ids=ids,
+            positions=torch.arange(len(table)),
+            labels=targets.labels,
+            classes=targets.classes,
+            reader=reader,
+            signature=_digest(
+                pc.fill_null(pc.binary_join(one.cast(_LISTS), "\0"), "") for one in (words, tags)
+            ),
+        )
 
     def reader(self, columns: Mapping[str, "Column"]) -> tuple[Reader, str]:
         """The reader of these columns, and what identifies what it reads."""
@@ -83,6 +129,8 @@ class Text(Texts):
         table = read_table(self.path, text={*self.text_columns, self.id or ""} - labels)
         if not len(table):
             raise DataError("the table has no rows", place=self.path)
+        if self.words is not None:
+            return self.tagged(table, self.path)
         columns = {name: text_column(table, name, self.path) for name in self.text_columns}
         return self.samples(table, self.path, *self.reader(columns))
 
@@ -130,6 +178,17 @@ class TextReader:
         if not found:
             return None, failures
         return ([texts[0] for texts in found] if len(self.columns) == 1 else found), failures
+
+    def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Characters."""
+        found = torch.zeros(len(positions), dtype=torch.int64)
+        for start in range(0, len(positions), _CHUNK):
+            here = slice(start, start + _CHUNK)
+            index = pa.array(positions[here].numpy())
+            for column in self.columns.values():
+                counts = pc.utf8_length(column.take(index)).to_numpy(zero_copy_only=False)
+                found[here] += torch.from_numpy(counts.astype("int64"))
+        return found
 
     def preview(self, position: int) -> Preview:
         """The text itself; of a pair both, one below the other."""

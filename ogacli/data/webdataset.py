@@ -38,12 +38,12 @@ class WebDataset(Texts):
     """Of pictures: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in
     training."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "image")
+    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "words", "image")
 
     def load(self) -> Samples:
         """All samples, named by shard and key."""
         paths = shard_paths(self.path)
-        named = (*self.label_columns, *self.text_columns, self.truth, self.id)
+        named = (*self.label_columns, *self.text_columns, self.truth, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
         found = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
         if not found:
@@ -55,6 +55,8 @@ class WebDataset(Texts):
         for name in sorted(wanted & {name for one in fields for name in one}):
             columns[name] = _column(name, [one.get(name) for one in fields], whole=name in labels)
         table, source = pa.table(columns), self.model_copy(update={"id": self.id or _ID})
+        if self.words is not None:
+            return source.tagged(table, self.path)
         if self.image is None:
             texts = {name: text_column(table, name, self.path) for name in self.text_columns}
             return source.samples(table, self.path, *self.reader(texts))

@@ -167,7 +167,7 @@ class NetworkSource(CheckpointSource):
                 hint="train one with `oga train`",
             )
         fit = Fit.of(samples)
-        return Network(self.network(fit), head=self.head, outputs=fit.outputs)
+        return Network(self.network(fit), head=self.head, outputs=0 if self.returns_loss else fit.outputs)
 
     def network(self, fit: Fit) -> torch.nn.Module:
         """A new network; with the weights of the checkpoint where there is one.

@@ -5,6 +5,8 @@ In: a reader of texts, pairs of texts, or prompts and completions, and the model
 model also of ``targets``, the tokens that are to be learned.
 """
 
+import itertools
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ogacli.data import Preview, Reader
+from ogacli.data.samples import Uneven, Unreadable
 from ogacli.errors import DataError
 
 IGNORED = -100
@@ -41,9 +44,17 @@ class Encoder:
         limit: Tokens that the model takes at most.
     """
 
+    expected = "texts, or pairs of texts, such as `source: text` has them"
+    """What it makes tokens of."""
+
     def __init__(self, tokenizer: Any, limit: int) -> None:
         self.tokenizer = tokenizer
         self.limit = limit
+
+    def reads(self, sample: Any) -> bool:
+        """Whether a sample is what it makes tokens of."""
+        pair = isinstance(sample, tuple) and len(sample) == 2 and all(isinstance(one, str) for one in sample)
+        return isinstance(sample, str) or pair
 
     @property
     def padding(self) -> Mapping[str, int]:
@@ -51,7 +62,7 @@ class Encoder:
         pad = self.tokenizer.pad_token_id
         return {"input_ids": self.tokenizer.eos_token_id or 0 if pad is None else pad}
 
-    def __call__(self, texts: Sequence[Text]) -> list[Tokens | str]:
+    def __call__(self, texts: Sequence[Any]) -> list[Tokens | str]:
         """The tokens of each text or pair; of too long pairs the longer text is cut first."""
         found = [Tokens(rows, whole=True) for rows in self._rows(texts)]
         long = [i for i, tokens in enumerate(found) if len(tokens.inputs["input_ids"]) > self.limit]
@@ -70,7 +81,25 @@ class Encoder:
         return [{name: found[name][i] for name in names} for i in range(len(texts))]
 
 
-class LanguageEncoder(Encoder):
+class LossEncoder(Encoder):
+    """Makes tokens for a network that returns its loss, and so is told what is to be learned."""
+
+    @property
+    def padding(self) -> Mapping[str, int]:
+        """Targets are filled up with what is not learned."""
+        return {**super().padding, "targets": IGNORED}
+
+    @abstractmethod
+    def contributions(self, text: Any, losses: Sequence[float]) -> list[tuple[str, float]]:
+        """The parts of a text with what each adds to the loss of the sample.
+
+        Args:
+            text: The sample.
+            losses: What the network returns for it.
+        """
+
+
+class LanguageEncoder(LossEncoder):
     """Makes tokens of texts, or of prompts and completions, for a causal language model.
 
     Args:
@@ -85,11 +114,6 @@ class LanguageEncoder(Encoder):
         self.learn_prompt = learn_prompt
         self.end = tokenizer.eos_token_id if end else None
 
-    @property
-    def padding(self) -> Mapping[str, int]:
-        """Targets are filled up with what is not learned."""
-        return {**super().padding, "targets": IGNORED}
-
     def __call__(self, texts: Sequence[Text]) -> list[Tokens | str]:
         """The tokens of each text; of a too long one the end is cut off.
 
@@ -103,6 +127,16 @@ class LanguageEncoder(Encoder):
             self._sample(ids, offsets, 0 if self.learn_prompt else len(prompt))
             for ids, offsets, prompt in zip(found["input_ids"], found["offset_mapping"], prompts, strict=True)
         ]
+
+    def contributions(self, text: Text, losses: Sequence[float]) -> list[tuple[str, float]]:
+        """The text of each token; all but the first have a loss, as they are predicted from those before."""
+        joined = text if isinstance(text, str) else text[0] + text[1]
+        offsets = self.tokenizer(joined, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        stops = list(itertools.accumulate((stop for _, stop in offsets), max))
+        parts = [joined[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+        if len(parts) == len(losses):  # the end that was added
+            parts.append(self.tokenizer.eos_token)
+        return list(zip(parts, [0.0, *losses], strict=False))
 
     def _sample(self, ids: Sequence[int], offsets: Sequence[tuple[int, int]], start: int) -> Tokens | str:
         """One text whose characters are learned from ``start`` on, or why nothing of it is."""
@@ -162,6 +196,26 @@ class TokenReader:
             self._cut[positions[i]] = not found.whole
         return (padded(samples, self.encoder.padding) if samples else None), failures
 
+    def contributions(self, position: int, losses: Sequence[float]) -> list[tuple[str, float]]:
+        """The parts of a sample's text, in order, with what each adds to its loss.
+
+        Args:
+            position: Of the sample.
+            losses: What a network that returns its loss returns for this sample alone.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        assert isinstance(self.encoder, LossEncoder), "only a network that returns its loss tells parts"
+        texts, unreadable = self.reader.read([position])
+        if texts is None:
+            raise Unreadable(unreadable[0])
+        return self.encoder.contributions(texts[0], losses)
+
+    def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
+        """Those of the texts."""
+        return self.reader.lengths(positions) if isinstance(self.reader, Uneven) else None
+
     def preview(self, position: int) -> Preview:
         """The text."""
         return self.reader.preview(position)
@@ -172,12 +226,12 @@ class TokenReader:
 
     def _check(self, texts: Any) -> None:
         first = texts[0] if isinstance(texts, list) else None
-        if not (isinstance(first, str) or (isinstance(first, tuple) and len(first) == 2)):
+        if not self.encoder.reads(first):
             raise DataError(
                 "the model reads texts",
                 place="data",
                 found=type(texts).__name__ if first is None else type(first).__name__,
-                expected="texts, or pairs of texts, such as `source: text` has them",
+                expected=self.encoder.expected,
             )
 
 

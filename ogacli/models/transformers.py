@@ -1,4 +1,4 @@
-"""Networks of the library transformers: text classifiers and causal language models.
+"""Networks of the library transformers: classifiers of texts, taggers of words, causal language models.
 
 In: a folder that ``save_pretrained`` wrote, or a name on the hub; adapters and a checkpoint of ``oga train``
 where there are any. Out: the network, and its samples as tokens.
@@ -23,11 +23,14 @@ from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models import Fit, NetworkSource, sources
 from ogacli.models.adapters import LoraOptions, add_adapters, load_adapter
 from ogacli.models.network import Network
+from ogacli.models.tags import TagEncoder
 from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 from ogacli.options import Location, locate
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_HEADED = {"classification": "SequenceClassification", "token_classification": "TokenClassification"}
+"""By task, what the name of a network with a head for it holds."""
 
 
 def _folder_or_name(value: Any, info: ValidationInfo) -> Any:
@@ -48,9 +51,9 @@ class Transformers(NetworkSource):
     name: Pretrained
     """A folder that ``save_pretrained`` wrote, or a name on the hub; from the library's own cache where there
     is no network."""
-    task: Literal["classification", "causal_lm"] = "classification"
-    """``classification`` of texts or pairs of texts; ``causal_lm``: the loss of a sample is the mean over the
-    tokens of its completion."""
+    task: Literal["classification", "token_classification", "causal_lm"] = "classification"
+    """``classification`` of texts or pairs of texts; ``token_classification`` of words: the loss of a sample
+    is the mean over its words; ``causal_lm``: that over the tokens of its completion."""
     tokenizer: Pretrained | None = None
     """Where it is not beside the network."""
     max_length: Annotated[int, Field(ge=2)] | None = None
@@ -74,8 +77,8 @@ class Transformers(NetworkSource):
 
     @property
     def returns_loss(self) -> bool:
-        """True of a language model."""
-        return self.task == "causal_lm"
+        """True where the loss is that of many tokens."""
+        return self.task != "classification"
 
     @property
     def partial(self) -> bool:
@@ -83,7 +86,7 @@ class Transformers(NetworkSource):
         return self.lora is not None or self.adapter is not None
 
     def prepare(self, samples: Samples) -> Samples:
-        """The samples as tokens; those of a language model have no labels but their tokens.
+        """The samples as tokens; those of a language model have no labels but these.
 
         Raises:
             ConfigError: There is no such tokenizer, or it cannot say where a token's text is.
@@ -99,9 +102,13 @@ class Transformers(NetworkSource):
                     found=type(tokenizer).__name__,
                     expected="a fast tokenizer, with a tokenizer.json",
                 )
-            encoder = LanguageEncoder(tokenizer, limit, learn_prompt=self.learn_prompt, end=self.end)
+            encoder = (
+                TagEncoder(tokenizer, limit, samples.classes)
+                if self.task == "token_classification"
+                else LanguageEncoder(tokenizer, limit, learn_prompt=self.learn_prompt, end=self.end)
+            )
         reader = TokenReader(samples.reader, encoder, 1 + int(samples.positions.max()))
-        if not self.returns_loss:
+        if self.task != "causal_lm":
             return replace(samples, reader=reader)
         nothing = torch.zeros(len(samples), 0)
         return replace(samples, reader=reader, labels=nothing, classes=(), truth=None)
@@ -116,7 +123,7 @@ class Transformers(NetworkSource):
             "new adapters"
             if self.lora is not None
             else "a new head"
-            if not (self.returns_loss or self.adapter or _classifies(self._config()))
+            if not (self.adapter or self._complete(self._config()))
             else None
         )
         if untrained and self.checkpoint is None:
@@ -142,16 +149,18 @@ class Transformers(NetworkSource):
         config = self._config()
         kinds = {
             "classification": transformers.AutoModelForSequenceClassification,
+            "token_classification": transformers.AutoModelForTokenClassification,
             "causal_lm": transformers.AutoModelForCausalLM,
         }
-        if not self.returns_loss and not _classifies(config):
+        complete = self._complete(config)
+        if not complete:
             config.num_labels = fit.outputs
         with _telling(self.name, "network"):
             module, found = kinds[self.task].from_pretrained(
                 self.name, config=config, output_loading_info=True
             )
         fresh = set(found["missing_keys"])
-        if fresh and (self.returns_loss or _classifies(config)):
+        if fresh and complete:
             raise CheckpointError(
                 "the folder lacks weights of the network",
                 place=f"model.name {self.name}",
@@ -162,11 +171,11 @@ class Transformers(NetworkSource):
         if self.adapter is not None:
             module = load_adapter(module, self.adapter, fresh)
         elif self.lora is not None:
-            head = set() if self.returns_loss else _head_names(module) | fresh
+            head = set() if self.task == "causal_lm" else _head_names(module) | fresh
             add_adapters(module, self.lora)
             for name in head:
                 module.get_parameter(name).requires_grad_(True)
-        return TokenLosses(module) if self.returns_loss else module
+        return TokenLosses(module, ahead=self.task == "causal_lm") if self.returns_loss else module
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The weights in the folders, and the checkpoint."""
@@ -186,8 +195,10 @@ class Transformers(NetworkSource):
         import transformers
 
         name = self.tokenizer or self.name
+        # Some tokenizers take a word that is given by itself for the middle of one, unless told otherwise.
+        apart = {"add_prefix_space": True} if self.task == "token_classification" else {}
         with _telling(name, "tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(name)
+            return transformers.AutoTokenizer.from_pretrained(name, **apart)
 
     def _limits(self, config: Any, tokenizer: Any) -> Iterator[int]:
         """What may bound the number of tokens."""
@@ -216,12 +227,19 @@ class Transformers(NetworkSource):
         if config.pad_token_id is None:  # where a classifier of one kind finds a text's last token by it
             config.pad_token_id = Encoder(tokenizer, 0).padding["input_ids"]
 
+    def _complete(self, config: Any) -> bool:
+        """Whether the folder holds all of a network for the task; otherwise it lacks the head."""
+        return self.task == "causal_lm" or any(
+            _HEADED[self.task] in name for name in config.architectures or ()
+        )
+
     def _check_classes(self, classes: Sequence[str]) -> None:
         """The network's own names of its classes, where it has any, must be in the order of the data's."""
         config = self._config()
-        own = [str(config.id2label[i]) for i in sorted(config.id2label)] if _classifies(config) else []
+        known = self._complete(config) and bool(classes)
+        own = [str(config.id2label[i]) for i in sorted(config.id2label)] if known else []
         ours, theirs = [name.casefold() for name in classes], [name.casefold() for name in own]
-        if ours != theirs and sorted(ours) == sorted(theirs):
+        if set(ours) <= set(theirs) and ours != theirs[: len(ours)]:
             raise CheckpointError(
                 "the network's classes are in another order than those of the data",
                 place=f"model.name {self.name}",
@@ -232,31 +250,30 @@ class Transformers(NetworkSource):
 
 
 class TokenLosses(nn.Module):
-    """A causal language model that returns its loss: for each token its share of the sample's loss.
+    """A network that returns its loss: for each token its share of the sample's loss.
 
-    The loss of a sample is the mean cross-entropy of its targets, each predicted from the tokens before it.
+    The loss of a sample is the mean cross-entropy of its targets.
+
+    Args:
+        model: It answers each token.
+        ahead: Whether its answers are to the token that follows, as those of a language model.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, ahead: bool) -> None:
         super().__init__()
         self.model = model
+        self.ahead = ahead
 
     def forward(
-        self,
-        input_ids: Int64[Tensor, "b t"],
-        attention_mask: Int64[Tensor, "b t"],
-        targets: Int64[Tensor, "b t"],
-    ) -> Float[Tensor, "b t-1"]:
-        """The shares; 0 where a token is no target."""
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-        following = targets[:, 1:]
-        losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), following.flatten(), reduction="none")
-        return losses.view_as(following) / (following != IGNORED).sum(1, keepdim=True)
-
-
-def _classifies(config: Any) -> bool:
-    """Whether the folder holds a classifier with a head of its own."""
-    return any("SequenceClassification" in name for name in config.architectures or ())
+        self, targets: Int64[Tensor, "b t"], **inputs: Int64[Tensor, "b t"]
+    ) -> Float[Tensor, "b outputs"]:
+        """The shares, of all tokens or of all but the first; 0 where a token is no target."""
+        if self.ahead:
+            logits, targets = self.model(**inputs, use_cache=False).logits[:, :-1], targets[:, 1:]
+        else:
+            logits = self.model(**inputs).logits
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return losses.view_as(targets) / (targets != IGNORED).sum(1, keepdim=True)
 
 
 def _head_names(module: Any) -> set[str]:

@@ -1,6 +1,7 @@
 """Previews of samples -> what an HTML page can show of them, in a bounded number of bytes."""
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +18,8 @@ _BYTES = 10_000
 """Pictures up to this size are shown as they are."""
 _PIXELATED = 64
 """Pictures of fewer pixels a side are enlarged with hard edges."""
+_LEVELS = 5
+"""In how many shades parts of a text are marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,19 @@ class Shown:
     picture: str | None = None
     pixelated: bool = False
     text: str | None = None
+    parts: tuple["Part", ...] = ()
+    """The text once more, in parts, where it is known what they add to the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text."""
+
+    text: str
+    share: float
+    """Of the sample's loss."""
+    level: int
+    """0 to 5, by how it compares with the largest share."""
 
 
 def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int, Shown]:
@@ -38,6 +54,8 @@ def look(kind: str, content: bytes, length: int) -> Shown:
     """What can be shown of one preview; of a text at most ``length`` characters."""
     if kind == "text":
         return Shown(text=wording.cut(content.decode(errors="replace").strip(), length))
+    if kind == "tokens":
+        return _in_parts(json.loads(content), length)
     try:
         with Image.open(BytesIO(content)) as picture:
             pixelated = max(picture.size) < _PIXELATED
@@ -46,6 +64,20 @@ def look(kind: str, content: bytes, length: int) -> Shown:
             return Shown(picture=_uri("jpeg", _smaller(picture)), pixelated=pixelated)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return Shown()
+
+
+def _in_parts(found: list[tuple[str, float]], length: int) -> Shown:
+    """Parts whose texts together have at most about ``length`` characters."""
+    total, most = sum(loss for _, loss in found) or 1.0, max((loss for _, loss in found), default=0.0) or 1.0
+    parts: list[Part] = []
+    for text, loss in found:
+        if length <= 0:
+            parts.append(Part("…", 0.0, 0))
+            break
+        shown = wording.cut(text, length)
+        parts.append(Part(shown, loss / total, round(_LEVELS * max(0.0, loss) / most)))
+        length -= len(shown)
+    return Shown(text="".join(part.text for part in parts).strip(), parts=tuple(parts))
 
 
 def _smaller(picture: Image.Image) -> bytes:

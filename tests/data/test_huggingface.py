@@ -203,8 +203,8 @@ def test_mistakes_are_told(options: dict[str, Any], message: str, saved: Callabl
     [
         ({"text": "t"}, "give either `path`, a place on this machine, or `name`"),
         ({"path": "a", "name": "b", "text": "t"}, "give either `path`"),
-        ({"path": "a"}, "give one of `text`, `completion`, `image`"),
-        ({"path": "a", "text": "t", "image": "i"}, "give one of `text`, `completion`, `image`"),
+        ({"path": "a"}, "give one of `text`, `completion`, `words`, `image`"),
+        ({"path": "a", "text": "t", "image": "i"}, "give one of `text`, `completion`, `words`, `image`"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:

@@ -108,6 +108,18 @@ def test_texts_come_back_as_they_were(texts: list[str]) -> None:
     assert all(reader.preview(i).content.decode() == text.strip() for i, text in enumerate(texts))
 
 
+def test_lengths_are_known_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ogacli.data.text._CHUNK", 2)
+    rows = [{"text": "a", "pair": "äöü", "y": 0}, {"text": "", "pair": "b", "y": 1}, {"text": "four", "y": 0}]
+    path = write(rows, tmp_path / "t.jsonl")
+    one = Text(path=path, text="text", label="y").open()
+    assert one.lengths(torch.tensor([2, 0, 1])).tolist() == [4, 1, 0]
+    assert one.longest_first(torch.tensor([1, 0, 2])).tolist() == [2, 0, 1]
+    both = Text(path=path, text=("text", "pair"), label="y").open()
+    assert both.select(torch.tensor([2, 1])).lengths(torch.tensor([0, 1])).tolist() == [4, 1]
+    assert both.longest_first(torch.arange(3)).tolist() == [0, 2, 1], "of one length: as they came"
+
+
 def test_a_batch_of_texts_splits_and_moves(tmp_path: Path) -> None:
     samples = Text(path=write(REVIEWS, tmp_path / "t.csv"), text="other", label="mood").open()
     (batch,) = batches(samples, torch.arange(4), 4, workers=1)

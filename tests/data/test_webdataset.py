@@ -231,5 +231,5 @@ def test_the_same_names_in_two_folders_stay_apart(tmp_path: Path, shards: list[b
 
 
 def test_options_that_do_not_go_together() -> None:
-    with pytest.raises(ValidationError, match="give one of `text`, `completion`, `image`"):
+    with pytest.raises(ValidationError, match="give one of `text`, `completion`, `words`, `image`"):
         WebDataset(path="t.tar", label="cls")

@@ -37,6 +37,13 @@ def codes(text: str) -> list[int]:
     return [4 + WORDS.index(letter) for letter in text]
 
 
+def test_lengths_are_those_of_the_texts(tokenizers):
+    texts = reader(Encoder(tokenizers["bert"], 40), ["abc", "a"], ["", "bc"])
+    assert texts.lengths(torch.tensor([1, 0])).tolist() == [3, 3]
+    texts.reader = None  # one that does not know
+    assert texts.lengths(torch.tensor([1, 0])) is None
+
+
 def test_texts_are_padded_to_the_longest_of_the_batch(tokenizers):
     inputs, failures = reader(Encoder(tokenizers["bert"], 40), ["ab", "abcd", "a"]).read([2, 0])
     assert not failures

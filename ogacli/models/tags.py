@@ -1,0 +1,69 @@
+"""Tagged words -> tokens: the samples of a tagger as a network of transformers is called with them.
+
+A word may be several tokens; the first of them stands for it, and has its tag as the target.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ogacli.data.tagged import Tagged, words_with_tags
+from ogacli.models.tokens import IGNORED, LossEncoder, Tokens
+
+
+class TagEncoder(LossEncoder):
+    """Makes tokens of tagged words.
+
+    Args:
+        tokenizer: Of transformers, a fast one.
+        limit: Tokens that the model takes at most.
+        classes: What the tags are called.
+    """
+
+    expected = "words and their tags, as `source: text` has them by `words` and `tags`"
+
+    def __init__(self, tokenizer: Any, limit: int, classes: Sequence[str]) -> None:
+        super().__init__(tokenizer, limit)
+        self.classes = tuple(classes)
+
+    def reads(self, sample: Any) -> bool:
+        """Whether it is a sample with tags."""
+        return isinstance(sample, Tagged)
+
+    def __call__(self, texts: Sequence[Tagged]) -> list[Tokens | str]:
+        """The tokens of each sample; of a too long one the end is cut off."""
+        found = self._encoded(texts)
+        names = [name for name in self.tokenizer.model_input_names if name in found]
+        samples: list[Tokens | str] = []
+        for i, text in enumerate(texts):
+            begun = _begun(found.word_ids(i))
+            targets = [IGNORED if word is None else text.tags[word] for word in begun]
+            if all(target == IGNORED for target in targets):
+                samples.append(f"no word among the first {self.limit} tokens, all that the model takes")
+                continue
+            rows = {name: found[name][i] for name in names} | {"targets": targets}
+            samples.append(Tokens(rows, whole=sum(word is not None for word in begun) == len(text.words)))
+        return samples
+
+    def contributions(self, text: Tagged, losses: Sequence[float]) -> list[tuple[str, float]]:
+        """The words; the network returns the losses of all tokens."""
+        begun = _begun(self._encoded([text]).word_ids(0))
+        learned = {word: loss for word, loss in zip(begun, losses, strict=True) if word is not None}
+        shown = words_with_tags(text, self.classes)
+        return [(f"{word} ", learned.get(i, 0.0)) for i, word in enumerate(shown)]
+
+    def _encoded(self, texts: Sequence[Tagged]) -> Any:
+        return self.tokenizer(
+            [list(text.words) for text in texts],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.limit,
+            verbose=False,
+        )
+
+
+def _begun(words: Sequence[int | None]) -> list[int | None]:
+    """For each token the word that it is the first of; ``words`` are those that the tokens are of."""
+    return [
+        word if word is not None and word != before else None
+        for before, word in zip([None, *words], words, strict=False)
+    ]
