@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 NETWORKS = ("ResNet-18", "encoder")
@@ -126,8 +126,8 @@ def plain(name: str, b: int) -> Run:
     return run
 
 
-def engine(name: str, b: int) -> Run:
-    """Our gradients of a batch, of all layers, not computed yet."""
+def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any = None) -> Run:
+    """Our gradients of a batch, of all layers: not computed yet, or asked for norms and coordinates."""
     import torch
 
     from ogacli.data import Batch
@@ -139,6 +139,8 @@ def engine(name: str, b: int) -> Run:
     model = Network(network(name), head=None, outputs=CLASSES)
     compute = capture(model, LossOptions().loss(), GradientOptions(layers="all"))
     batch = Batch(torch.arange(b), inputs, labels, {})
+    if orders is not None:
+        compute.ask(orders, torch.empty(0, dtype=torch.int64) if coords is None else coords)
     compute(batch)
     return lambda: compute(batch)
 
@@ -173,18 +175,25 @@ def contenders(name: str, b: int) -> dict[str, Run]:
     gradients = compute()
     forest = forest_of(gradients)
     few = torch.randint(gradients.p, (FIT_COORDINATES,), generator=torch.Generator().manual_seed(3))
+    coords = forest.coordinate[forest.left > 0].unique()
+    squares, absolutes, all_three = (
+        engine(name, b, [2]),
+        engine(name, b, [1]),
+        engine(name, b, [1, 2], coords),
+    )
+    entries = engine(name, b, [], coords)
 
     def together() -> None:
-        found = compute()
+        found = all_three()
         found.norms([1, 2])
         forest.score(found)
 
     return {
         "plain": plain(name, b),
         "capture": compute,
-        "l2": lambda: compute().norm(2),
-        "l1": lambda: compute().norm(1),
-        "forest": lambda: forest.score(compute()),
+        "l2": lambda: squares().norm(2),
+        "l1": lambda: absolutes().norm(1),
+        "forest": lambda: forest.score(entries()),
         "fit": lambda: compute().entries(few),
         "all three": together,
     }
@@ -314,8 +323,8 @@ def streamed(what: str, name: str, b: int) -> float:
         for _ in range(3):
             plain(name, b)()
     else:
-        compute = engine(name, b)
-        forest = forest_of(compute())
+        forest = forest_of(engine(name, 1)())
+        compute = engine(name, b, [1, 2], forest.coordinate[forest.left > 0].unique())
         for _ in range(int(what)):
             found = compute()
             found.norms([1, 2])
@@ -332,7 +341,7 @@ def peer(which: str, name: str, b: int) -> Run:
     module, (inputs, labels) = network(name), batch_of(name, b)
     match which:
         case "ours":
-            compute = engine(name, b)
+            compute = engine(name, b, [2])
             return lambda: compute().norm(2)
         case "one by one":
             return lambda: one_by_one(module, inputs, labels)

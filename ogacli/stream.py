@@ -19,7 +19,7 @@ from ogacli.detectors import Comparing, Detector, Drawn, Frugal
 from ogacli.detectors.norm import Norm
 from ogacli.findings import Collector, Partial, finite
 from ogacli.gradient_feed import GradientFeed, out_of_memory
-from ogacli.gradients import GradientBatch, Neighbours
+from ogacli.gradients import GradientBatch, LayerGradients, Neighbours
 from ogacli.gradients.kept import kept
 from ogacli.models import Model
 from ogacli.progress import SILENT, Progress
@@ -123,6 +123,7 @@ class Stream:
                 detector.restore(state)
         else:
             held = self._fit(collector, progress)
+        self._ask()
         with progress.bar(step, len(self.rows)) as advance:
             try:
                 for batch in held:
@@ -145,6 +146,15 @@ class Stream:
         if self.config.gradients.precision != "float32":
             self._score_once_more(collector, progress)
         collector.scores.copy_(self._finished(collector))
+
+    def _ask(self) -> None:
+        """Let the gradients of all layers be asked as they come, where it is known what for."""
+        gradients = self.feed.gradients
+        others = [one for one in self.detectors if not isinstance(one, Norm)]
+        frugal = [one for one in others if isinstance(one, Frugal)]
+        if isinstance(gradients, LayerGradients) and len(frugal) == len(others):
+            coords = [one.scored() for one in frugal] or [torch.empty(0, dtype=torch.int64)]
+            gradients.ask(self._orders, torch.cat(coords).unique().to(self.device))
 
     def see_neighbours(
         self, collector: Collector, progress: Progress, rows: Int64[Tensor, " m"] | None = None

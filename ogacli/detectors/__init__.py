@@ -61,6 +61,10 @@ class Frugal(Detector, Protocol):
         """
         ...
 
+    def scored(self) -> Int64[Tensor, " f"]:
+        """All coordinates that ``score`` will ask for, once fitted; ascending, each once."""
+        ...
+
 
 @runtime_checkable
 class Drawn(Detector, Protocol):

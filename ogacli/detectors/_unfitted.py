@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,13 +17,16 @@ from ogacli.registry import type_name
 class UnfittedOptions(DetectorOptions):
     """A detector that is its own score."""
 
+    of_gradients: ClassVar[bool] = True
+    """False where it looks at the model's answers alone."""
+
     @abstractmethod
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The score of each sample; higher = more anomalous."""
 
     def detector(self) -> "Unfitted":
         """A detector that needs no fitting."""
-        return Unfitted(self)
+        return Unfitted(self) if self.of_gradients else OfAnswers(self)
 
 
 class Unfitted:
@@ -54,8 +58,22 @@ class Unfitted:
         """Nothing to restore."""
 
 
+class OfAnswers(Unfitted):
+    """Asks for none of the gradient's coordinates."""
+
+    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
+        """None at all."""
+        return torch.empty(0, dtype=torch.int64, device=batch.residual.device)
+
+    def scored(self) -> Int64[Tensor, " f"]:
+        """None at all."""
+        return torch.empty(0, dtype=torch.int64)
+
+
 class LabelQualityOptions(UnfittedOptions):
     """A score from the model's probabilities and the given label."""
+
+    of_gradients: ClassVar[bool] = False
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """1 minus the quality of the label.

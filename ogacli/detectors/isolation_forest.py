@@ -109,6 +109,13 @@ class Isolation:
         table = self._table(batch)
         return None if table is None else table.sort().values
 
+    def scored(self) -> Int64[Tensor, " f"]:
+        """The coordinates of all inner nodes."""
+        assert self.forest is not None, "fit or restore first"
+        forests = (self.forest, *self.classes.values())
+        coords: Tensor = torch.unique(torch.cat([one.coordinate[one.left > 0].cpu() for one in forests]))
+        return coords
+
     def _table(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
         """The coordinates that all trees share, where it pays that they do; the first batch decides.
 

@@ -48,6 +48,10 @@ class Latent:
         """None at all: it looks at the logits."""
         return torch.empty(0, dtype=torch.int64, device=batch.residual.device)
 
+    def scored(self) -> Int64[Tensor, " f"]:
+        """None at all."""
+        return torch.empty(0, dtype=torch.int64)
+
     def fit(self, batches: Iterable[GradientBatch]) -> None:
         """Fit the model of the label noise.
 

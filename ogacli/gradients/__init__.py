@@ -17,7 +17,15 @@ from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
 from ogacli.options import Options
 
-__all__ = ["GradientBatch", "GradientOptions", "Gradients", "HeadGradients", "Neighbours", "capture"]
+__all__ = [
+    "GradientBatch",
+    "GradientOptions",
+    "Gradients",
+    "HeadGradients",
+    "LayerGradients",
+    "Neighbours",
+    "capture",
+]
 
 
 class Gradients(Protocol):

@@ -7,11 +7,14 @@ gradient of a few samples, parameter by parameter, against one backward pass eac
 gradient no rule gets right is left to the fallback; one that the fallback cannot do is an error.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from ogacli.data import Batch
@@ -19,6 +22,7 @@ from ogacli.errors import GradientError
 from ogacli.gradients.axis import SampleAxis, candidates
 from ogacli.gradients.batch import Columns, GradientBatch, Part
 from ogacli.gradients.fallback import Fallback
+from ogacli.gradients.kept import Asked
 from ogacli.gradients.layers.combined import Zero, through, together
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.passes import Pass, Reads
@@ -67,9 +71,23 @@ class LayerGradients:
         self._precision = precision
         self._known: Known | None = None
         self._columns = Columns(list(self.parameters.values()))
+        self._places = {id(parameter): index for index, parameter in enumerate(selection.values())}
         self._fallback = Fallback(network.module)
         self._head: nn.Linear | None = None
         self._format = torch.preserve_format
+        self._asked: Asked | None = None
+
+    def ask(self, orders: Sequence[int], coords: Int64[Tensor, " f"]) -> None:
+        """From now on batches are asked for these norms and coordinates alone, and answer nothing else.
+
+        Each layer is asked on the way back through the network and its factors are dropped, so that they
+        never are in memory all at once.
+
+        Args:
+            orders: 1, 2, both or none.
+            coords: Ascending and each once, on the network's device.
+        """
+        self._asked = Asked(orders, coords, self._columns)
 
     def __call__(self, batch: Batch) -> GradientBatch:
         """The gradients of the samples of one batch, which lies on the network's device.
@@ -109,6 +127,9 @@ class LayerGradients:
     def _forward(self, batch: Batch, precision: Precision = "float32") -> Pass:
         assert self._known is not None
         watch = Watch(self.network.module, self.selection, self._known, len(batch.labels))
+        if self._asked is not None:
+            times = Counter(key for call in self._known.calls for key in call[1:])
+            watch.settle = partial(self._settle, self._asked, times)
         computing = computing_in(precision, batch.labels.device)
         with torch.enable_grad(), computing, watch, Reads(self._head) as read:
             output = call(self.network.module, self._laid_out(batch.inputs))
@@ -119,6 +140,10 @@ class LayerGradients:
                 logits = self._neighbours(batch, logits, features)
             residual = self.loss.residual(logits, batch.labels)
         return Pass(watch, output, logits, features, residual)
+
+    def _settle(self, asked: Asked, times: Mapping[int, int], parameter: int, part: Part) -> Part:
+        """Ask the part of a parameter, unless it was read more than once."""
+        return part if times[parameter] > 1 else asked.answered(self._places[parameter], part)
 
     def _laid_out(self, inputs: Any) -> Any:
         pictures = isinstance(inputs, Tensor) and inputs.ndim == 4
@@ -183,6 +208,7 @@ class LayerGradients:
         """Find out where the samples are, and which parameters the rules get right."""
         few = _few(batch)
         lost = dict(self._known.lost) if self._known else {}
+        asked, self._asked = self._asked, None  # the checks ask for everything
         while True:
             self._known = Known(lost=lost)
             before = len(lost)
@@ -195,6 +221,7 @@ class LayerGradients:
                     break
         if self._precision != "float32" and (found := self._compute(few, self._precision)):
             self._check_finite(found, self._precision)
+        self._asked = asked
         self.notes = [
             f"{name} {why}; its gradient is computed sample by sample" for name, why in lost.items()
         ]

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import GradientBatch, Sums
+from ogacli.gradients.batch import Columns, GradientBatch, Part, Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,32 @@ class Kept:
         """The same for some of the samples."""
         known = {order: sums[index] for order, sums in self.known.items()}
         return Kept(self.p, known, self.coords, self.values[index])
+
+
+class Asked:
+    """All that batches of gradients will be asked, known before they are computed.
+
+    Args:
+        orders: The norms.
+        coords: The coordinates, ascending and each once.
+        columns: Where the columns of each parameter lie.
+    """
+
+    def __init__(self, orders: Sequence[int], coords: Int64[Tensor, " f"], columns: Columns) -> None:
+        self.orders = tuple(orders)
+        self._local = {index: local for index, _, local in columns.split(coords)}
+        self._none = coords[:0]
+
+    def answered(self, index: int, part: Part) -> Kept:
+        """The part of a parameter, asked; its factors can go.
+
+        Args:
+            index: Of the parameter among the selected ones.
+            part: Its whole gradient.
+        """
+        local = self._local.get(index, self._none)
+        known = part.sums(self.orders) if self.orders else {}
+        return Kept(part.p, known, local, part.entries(local))
 
 
 def kept(batch: GradientBatch, orders: Sequence[int], coords: Int64[Tensor, " f"]) -> GradientBatch:

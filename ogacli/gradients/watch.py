@@ -11,7 +11,7 @@ covers is thus seen too, and its parameters are left to the fallback.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from types import FunctionType
 from typing import Any
 
@@ -74,6 +74,8 @@ class Watch(TorchFunctionMode):
         """By ``id`` of the parameter, or of a tensor made of parameters."""
         self.arrived: Callable[[Tapped, Tensor], None] | None = None
         """What to do with the gradient at a call's output, in place of collecting parts."""
+        self.settle: Callable[[int, Part], Part] | None = None
+        """What to put in place of a parameter's part when it comes, by the ``id`` of the parameter."""
         self.calls: list[Tapped] = []
         self._names = {id(parameter): name for name, parameter in wanted.items()}
         self._wanted = {id(p): p for name, p in wanted.items() if name not in known.lost}
@@ -181,6 +183,11 @@ class Watch(TorchFunctionMode):
         leaves = leaves_of(tensor)
         return [key for key, live in self.live.items() if id(live) in leaves]
 
+    @cached_property
+    def _behind(self) -> set[int]:
+        """The ``id`` of the parameters that something is made of; after the forward pass."""
+        return {origin for made in self.made.values() for origin in self.origins(made)}
+
     # --- backward -------------------------------------------------------------------------------------
 
     def _arrive(self, tapped: Tapped, gradient: Tensor) -> None:
@@ -211,6 +218,8 @@ class Watch(TorchFunctionMode):
             for tensor, part in rule(
                 reading, *replaced(tapped.args, single), **replaced(tapped.kwargs, single)
             ):
+                if self.settle is not None and id(tensor) in self._wanted and id(tensor) not in self._behind:
+                    part = self.settle(id(tensor), part)
                 self.parts.setdefault(id(tensor), []).append(part)
         except NotCovered as reason:
             self._lose(tapped.args, tapped.kwargs, f"is read by {reason}")

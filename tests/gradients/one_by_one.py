@@ -110,6 +110,12 @@ def check(
     agree(batch.select(some).dense(), exact[some], scale[some])
     agree(batch.select(some).norm(2)[:, None], exact[some].norm(dim=1)[:, None], scale[some])
     agree(batch.select(slice(1, 2)).entries(coords), exact[1:2, coords], scale[1:2])
+    asked = coords.unique()
+    engine.ask([1, 2], asked)
+    short = engine(Batch(torch.arange(len(labels)), inputs, labels, {}))
+    agree(short.entries(asked), exact[:, asked], scale)
+    for order in (1, 2):
+        torch.testing.assert_close(short.norm(order), batch.norm(order), rtol=1e-6, atol=0)
     if project:
         from ogacli.gradients.layers.plain import Plain
 

@@ -5,14 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gradient_batches import head_batch
 from ogacli.data import Batch
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.kept import kept
+from ogacli.gradients.selection import selected
+from ogacli.losses import LossOptions
+from ogacli.models import Network
 from ogacli.scan import scan
 from small_scans import N, make_place
+from tests.gradients.one_by_one import Classifier
 
 
 def test_what_is_kept_is_answered_and_nothing_else() -> None:
@@ -56,3 +61,65 @@ def test_a_scan_of_all_layers_takes_one_pass_where_coordinates_fit(
     assert sum(computed) == passes * N
     for column in ("score", "score_l2", "score_l1"):
         np.testing.assert_allclose(run.scores[column].to_numpy(), whole.scores[column].to_numpy(), rtol=1e-5)
+
+
+def encoder() -> LayerGradients:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        module = Classifier(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), 16)
+    return LayerGradients(
+        Network(module, head=None, outputs=3), LossOptions().loss(), selected(module, "all")
+    )
+
+
+def some_batch(b: int) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    return Batch(torch.arange(b), torch.randn(b, 9, 16, generator=generator), torch.arange(b) % 3, {})
+
+
+def test_what_is_asked_beforehand_is_all_that_stays() -> None:
+    """From the very first batch on, whose checks ask for more."""
+    whole, short = encoder(), encoder()
+    coords = torch.tensor([3, 50, 51, 1000, sum(whole.parameters.values()) - 1])
+    short.ask([2], coords)
+    full, found = whole(some_batch(12)), short(some_batch(12))
+    assert found.nbytes < full.nbytes / 20
+    assert torch.equal(found.norm(2), full.norm(2))
+    torch.testing.assert_close(found.entries(coords), full.entries(coords))
+    torch.testing.assert_close(found.entries(coords[[4, 1]]), full.entries(coords[[4, 1]]))
+    assert torch.equal(found.select(slice(2, 5)).norm(2), full.norm(2)[2:5])
+    with pytest.raises(NotImplementedError):
+        found.dense()
+    with pytest.raises(KeyError):
+        found.norm(1)
+    short.ask([], torch.empty(0, dtype=torch.int64))
+    assert short(some_batch(12)).nbytes < found.nbytes
+
+
+@pytest.mark.parametrize("extra", [[], ["loss"], ["latent_label"], ["gradient_tracing"]], ids=str)
+def test_a_scan_asks_as_the_gradients_come(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, extra: list[str]
+) -> None:
+    """Wherever no detector wants more than norms and coordinates; the scores are the same."""
+    forest = {"name": "isolation_forest", "trees": 20, "subsample": 16, "seed": 0}
+    if "gradient_tracing" in extra:
+        extra = [{"name": "gradient_tracing", "against": "self"}]  # type: ignore[list-item]
+    place = make_place(tmp_path, detector=[forest, "l2", "l1", *extra])
+    monkeypatch.setattr("ogacli.stream._HELD_BYTES", 0)
+    config = place.config("gradients.layers=all", "gradients.batch_size=32")
+    asked: list[Any] = []
+    ask = LayerGradients.ask
+
+    def noted(self: LayerGradients, orders: Any, coords: Any) -> None:
+        asked.append((list(orders), len(coords)))
+        ask(self, orders, coords)
+
+    monkeypatch.setattr(LayerGradients, "ask", noted)
+    short = scan(config, output=tmp_path / "short").scores
+    monkeypatch.setattr(LayerGradients, "ask", lambda *args: None)
+    whole = scan(config, output=tmp_path / "whole").scores
+    assert len(asked) == (not extra or isinstance(extra[0], str))
+    assert all(orders == [1, 2] and coords > 20 for orders, coords in asked)
+    for column in [name for name in whole.column_names if name.startswith("score")]:
+        np.testing.assert_allclose(short[column].to_numpy(), whole[column].to_numpy(), rtol=1e-5)
