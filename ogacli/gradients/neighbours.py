@@ -15,6 +15,7 @@ from torch import Tensor
 from ogacli.data import Batch
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients.batch import GradientBatch
+from ogacli.gradients.inverted import Inverted
 from ogacli.losses import Loss
 from ogacli.options import Options
 
@@ -31,6 +32,9 @@ class NeighbourOptions(Options):
     """What they answer: what the model predicts of them, or their given labels."""
     bank: Annotated[int, Field(ge=2)] = 50_000
     """Neighbours are looked for among at most so many samples, drawn at random from a larger dataset."""
+    search: Literal["exact", "faiss"] = "exact"
+    """``faiss``: approximate, on the CPU, for a bank of several hundred thousand; `pip install
+    'ogacli[faiss]'`."""
     dim: Annotated[int, Field(ge=1)] = 128
     """Features of more numbers are projected at random to so many."""
     seed: int = 0
@@ -38,7 +42,7 @@ class NeighbourOptions(Options):
 
 
 class Neighbours:
-    """A bank of features and answers, and the search in it: exact, in blocks, on the device."""
+    """A bank of features and answers, and the search in it: exact, in blocks, on the device; or by FAISS."""
 
     def __init__(self, options: NeighbourOptions, loss: Loss, n: int, device: torch.device) -> None:
         """An empty bank.
@@ -70,6 +74,7 @@ class Neighbours:
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._place = torch.full((n,), -1)
         self._features = self._answers = self._mean = torch.empty(0)
+        self._inverted: Inverted | None = None
 
     def see(self, batch: GradientBatch) -> None:
         """Put the samples of a batch into the bank, those that are not finite left out.
@@ -104,6 +109,9 @@ class Neighbours:
         # Distances are taken by way of inner products, which cancel less about the middle.
         self._features = features.sub_(self._mean)
         self._answers = answers
+        if self.options.search == "faiss" and len(features):
+            self._inverted = Inverted(self._features)
+            self._features = self._features[:0]
 
     def __call__(
         self, batch: Batch, logits: Float[Tensor, "b k"], features: Float[Tensor, "b h"] | None
@@ -128,12 +136,14 @@ class Neighbours:
     def nearest(
         self, queries: Float[Tensor, "q d"], own: Int64[Tensor, " q"]
     ) -> tuple[Float[Tensor, "q c"], Int64[Tensor, "q c"]]:
-        """Squared distances (less the query's own square) and places in the bank of the nearest members.
+        """Squared distances (maybe less the query's own square) and places in the bank of the nearest.
 
         Args:
             queries: Projected features, less their mean.
             own: The place of each query itself, which is left out; -1 where it is not in the bank.
         """
+        if self._inverted is not None:
+            return self._inverted.nearest(queries, own, self.options.count)
         best = queries.new_full((len(queries), 0), torch.inf)
         where = own.new_zeros(len(queries), 0)
         lines = torch.arange(len(own), device=own.device)

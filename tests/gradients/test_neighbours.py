@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +183,35 @@ def test_no_member_of_the_bank_is_finite():
     batch = blobs(6, 3, 2, 0)
     broken = gradients(batch.features * torch.nan, batch.logits, batch.labels)
     assert bank(broken)(*asked(batch)).isnan().all()
+
+
+def test_an_approximate_search_where_every_cell_is_looked_at():
+    pytest.importorskip("faiss")
+    batch = blobs(60, 6, 3, 0)
+    exact, found = (bank(batch, count=9, search=search)(*asked(batch)) for search in ("exact", "faiss"))
+    torch.testing.assert_close(found.softmax(1), exact.softmax(1))
+    one = bank(blobs(1, 6, 3, 0), count=9, search="faiss")(*asked(blobs(1, 6, 3, 0)))
+    assert one.isnan().all()
+
+
+def test_an_approximate_search_finds_nearly_all_neighbours():
+    pytest.importorskip("faiss")
+    generator = torch.Generator().manual_seed(0)
+    centres = 4 * torch.randn(30, 16, generator=generator)
+    features = centres[torch.arange(6000) % 30] + torch.randn(6000, 16, generator=generator)
+    batch = gradients(features, torch.randn(6000, 3, generator=generator), torch.arange(6000) % 3)
+    some = torch.arange(0, 6000, 29)
+    near = []
+    for search in ("exact", "faiss"):
+        found = bank(batch, count=10, search=search)
+        near.append(found.nearest(features[some] - found._mean, some)[1])
+        assert not (near[-1] == some[:, None]).any()
+    common = [len(set(a) & set(b)) for a, b in zip(near[0].tolist(), near[1].tolist(), strict=True)]
+    assert sum(common) > 0.95 * near[0].numel()
+
+
+def test_an_approximate_search_without_its_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match="faiss is not installed") as caught:
+        bank(blobs(20, 4, 3, 0), search="faiss")
+    assert "pip install 'ogacli[faiss]'" in str(caught.value)
