@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.attributions import Attribution, Relation, is_attribution, write_attribution
+from ogacli.detectors import LayeredOptions
 from ogacli.detectors._influence import InfluenceOptions
 from ogacli.device import device_of
 from ogacli.errors import ConfigError, DataError
@@ -78,6 +79,12 @@ class _Comparison:
         if config.query is None:
             raise ConfigError(
                 "there are no queries", place="query", expected="a section like `data`, of the queries"
+            )
+        if any(isinstance(one, LayeredOptions) and one.layers is not None for one in config.detectors):
+            raise ConfigError(
+                "attribution looks at all selected layers",
+                place="detector.layers",
+                hint="use gradients.layers",
             )
         self.config = config
         self.progress = progress

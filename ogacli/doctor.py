@@ -8,7 +8,14 @@ from typing import Any
 
 import ogacli
 
-_EXTRAS = {"pyod": "pyod", "transformers": "text", "peft": "text", "datasets": "hf", "timm": "timm"}
+_EXTRAS = {
+    "pyod": "pyod",
+    "transformers": "text",
+    "peft": "text",
+    "datasets": "hf",
+    "timm": "timm",
+    "faiss": "faiss",
+}
 """Optional distributions, and the extra that brings each."""
 
 

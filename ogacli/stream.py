@@ -15,12 +15,13 @@ from torch import Tensor
 from ogacli.budget import flag, ranking
 from ogacli.config import Config
 from ogacli.data import Samples
-from ogacli.detectors import Comparing, Detector, Drawn, Frugal
+from ogacli.detectors import Comparing, Detector, Drawn, Frugal, LayeredOptions
 from ogacli.detectors.norm import Norm
 from ogacli.findings import Collector, Partial, finite
 from ogacli.gradient_feed import GradientFeed, out_of_memory
 from ogacli.gradients import GradientBatch, LayerGradients, Neighbours
 from ogacli.gradients.kept import kept
+from ogacli.gradients.view import View, view
 from ogacli.models import Model
 from ogacli.progress import SILENT, Progress
 from ogacli.stopwatch import Stopwatch
@@ -88,6 +89,12 @@ class Stream:
         )
         self.feed = GradientFeed(config, samples, model, device, neighbours=self.neighbours)
         self.detectors: list[Detector] = [options.detector() for options in config.detectors]
+        self._views = [
+            view(self.feed.gradients, options.layers)
+            if isinstance(options, LayeredOptions) and options.layers is not None
+            else None
+            for options in config.detectors
+        ]
         self.validation = (
             open_validation(config.validation, samples, model, config.model.prepare)
             if config.validation is not None and self._comparing()
@@ -150,11 +157,15 @@ class Stream:
     def _ask(self) -> None:
         """Let the gradients of all layers be asked as they come, where it is known what for."""
         gradients = self.feed.gradients
-        others = [one for one in self.detectors if not isinstance(one, Norm)]
-        frugal = [one for one in others if isinstance(one, Frugal)]
-        if isinstance(gradients, LayerGradients) and len(frugal) == len(others):
-            coords = [one.scored() for one in frugal] or [torch.empty(0, dtype=torch.int64)]
-            gradients.ask(self._orders, torch.cat(coords).unique().to(self.device))
+        if not isinstance(gradients, LayerGradients):
+            return
+        coords = [torch.empty(0, dtype=torch.int64)]
+        for one, seen in zip(self.detectors, self._views, strict=True):
+            if isinstance(one, Frugal):
+                coords.append(one.scored() if seen is None else seen.among_all(one.scored()))
+            elif not isinstance(one, Norm):
+                return
+        gradients.ask(self._orders, torch.cat(coords).unique().to(self.device))
 
     def see_neighbours(
         self, collector: Collector, progress: Progress, rows: Int64[Tensor, " m"] | None = None
@@ -245,7 +256,7 @@ class Stream:
             rows = self.rows[torch.randperm(n, generator=torch.Generator().manual_seed(seed))]
             own = held if seed == first else None
             watch = self._watches[i]
-            again = functools.partial(self._fit_batches, rows, size, own, collector, progress)
+            again = functools.partial(self._fit_batches, rows, size, own, collector, progress, self._views[i])
             with watch:
                 self.detectors[i].fit(Passes(again, watch))
         return held
@@ -269,6 +280,7 @@ class Stream:
         held: list[GradientBatch] | None,
         collector: Collector,
         progress: Progress,
+        seen: View | None,
     ) -> Iterator[GradientBatch]:
         """The first ``size`` samples of ``rows`` whose gradients are finite.
 
@@ -278,7 +290,7 @@ class Stream:
         with progress.bar("fitting", size) as advance:
             for batch in self._usable(rows, size, held, collector):
                 advance(len(batch))
-                yield batch
+                yield batch if seen is None else seen.of(batch)
                 del batch
 
     def _usable(
@@ -334,7 +346,9 @@ class Stream:
         if batch.nbytes / len(batch) * size <= _HELD_BYTES:
             return lambda batch: batch
         asked = []
-        for detector in self.detectors:
+        for detector, seen in zip(self.detectors, self._views, strict=True):
+            if seen is not None:
+                return lambda batch: None
             if isinstance(detector, Norm):
                 continue
             coords = detector.coordinates(batch) if isinstance(detector, Frugal) else None
@@ -365,9 +379,9 @@ class Stream:
             with self._norms:
                 batch.norms(self._orders)  # together they share what they are computed from
         scores = []
-        for detector, watch in zip(self.detectors, self._watches, strict=True):
+        for detector, watch, seen in zip(self.detectors, self._watches, self._views, strict=True):
             with watch:
-                scores.append(detector.score(batch))
+                scores.append(detector.score(batch if seen is None else seen.of(batch)))
         return scores
 
 

@@ -3,6 +3,7 @@
 A new detector is a new file here with one class under ``@detectors.register``, named as its module.
 """
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
@@ -116,6 +117,20 @@ class DetectorOptions(Options):
     @abstractmethod
     def detector(self) -> Detector:
         """The detector that these options describe, not fitted yet."""
+
+
+class LayeredOptions(DetectorOptions):
+    """A detector that may look at some of the selected layers."""
+
+    layers: str | list[str] | None = None
+    """Which of the layers in ``gradients.layers`` it looks at, written like those; all where left out.
+    Several detectors of different layers say by their ``agreement`` how far the layers agree."""
+
+    @property
+    def column(self) -> str:
+        """With the layers."""
+        named = [self.layers] if isinstance(self.layers, str) else self.layers or []
+        return "_".join([super().column, *(re.sub(r"\W+", "_", name).strip("_") for name in named)])
 
 
 detectors: Registry[type[DetectorOptions]] = Registry("ogacli.detectors", "detector")

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from torch import Tensor
 
-from ogacli.detectors import Comparing, Detector, DetectorOptions, detectors
+from ogacli.detectors import Comparing, Detector, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors.norm import NormOptions
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -30,6 +30,8 @@ def _member(value: Any) -> Any:
     except ValidationError as error:
         told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ValueError(f"{name}: {'; '.join(told)}") from None
+    if isinstance(found, LayeredOptions) and found.layers is not None:
+        raise ValueError("`layers` is for detectors of their own, not for one of several")
     if isinstance(found, NormOptions) and found.per_class:
         raise ValueError("`per_class` ranks need all samples at once, so they cannot be one of several")
     return found

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors import LayeredOptions, detectors
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 
@@ -22,7 +22,7 @@ _LEAST = 1e-200
 
 
 @detectors.register
-class GaussianOptions(DetectorOptions):
+class GaussianOptions(LayeredOptions):
     """Score = (g - m)' C^-1 (g - m) + log det C: minus twice the log-likelihood, but for a constant."""
 
     projection: Annotated[int, Field(ge=1)] = 256

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors import LayeredOptions, detectors
 from ogacli.detectors._forest import Forest
 from ogacli.detectors._growth import Luck, grow
 from ogacli.detectors._spread import Spread
@@ -41,7 +41,7 @@ _FEWEST = 32
 
 
 @detectors.register
-class IsolationForest(DetectorOptions):
+class IsolationForest(LayeredOptions):
     """Score = how soon random cuts isolate the sample's gradient, from 0 to 1 (Liu et al., ICDM 2008)."""
 
     trees: Annotated[int, Field(ge=1)] | Literal["auto"] = 100

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions
+from ogacli.detectors import LayeredOptions
 from ogacli.gradients import GradientBatch
 
 
-class NormOptions(DetectorOptions):
+class NormOptions(LayeredOptions):
     """The options of ``l1`` and ``l2``."""
 
     order: ClassVar[int]

@@ -20,13 +20,13 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors import LayeredOptions, detectors
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 
 
 @detectors.register
-class PyOD(DetectorOptions):
+class PyOD(LayeredOptions):
     """Score = the outlier score of a PyOD detector, in whatever unit it has."""
 
     model: str = "ECOD"
