@@ -68,9 +68,8 @@ def test_a_dataset_that_knows_its_tags(tmp_path: Path) -> None:
     from ogacli.data.huggingface import HuggingFace
 
     names = datasets.ClassLabel(names=["O", "PER", "LOC"])
-    features = datasets.Features(
-        {"tokens": datasets.List(datasets.Value("string")), "ner_tags": datasets.List(names)}
-    )
+    lists = getattr(datasets, "List", datasets.Sequence)  # what it is called from release 4 on
+    features = datasets.Features({"tokens": lists(datasets.Value("string")), "ner_tags": lists(names)})
     found = datasets.Dataset.from_dict(
         {"tokens": [["Ada", "sings"], ["Rome"]], "ner_tags": [[1, 0], [2]]}, features=features
     )
