@@ -78,21 +78,17 @@ def main() -> None:
 
 def experiment(name: str, seed: int) -> tuple[Outcome, Picture]:
     """Train, score, trim by each detector, and train again."""
-    from ogacli import Run, scan, train
+    from ogacli import scan, train
+    from ogacli.compare import scores_of
     from ogacli.fit import accuracy, fit, seeded
     from ogacli.models import Fit
 
     with tempfile.TemporaryDirectory() as folder:
         config = configured(name, seed, Path(folder))
         checkpoint = train(config).checkpoints[-1]
-        config = configured(name, seed, Path(folder), model={"checkpoint": str(checkpoint)})
-        scan(config, output=Path(folder) / "run")
-        run = Run.open(Path(folder) / "run")
-        columns = ["score", *(f"score_{one}" for one in run.summary.detectors[1:])]
-        scores = {
-            one: torch.tensor(run.scores[column].to_pylist(), dtype=torch.float64)
-            for one, column in zip(run.summary.detectors, columns, strict=True)
-        }
+        config = configured(name, seed, Path(folder), checkpoint)
+        run = scan(config, output=Path(folder) / "run")
+        scores = {one: torch.from_numpy(own) for one, own in scores_of(run).items()}
         samples, test = config.data.open(), config.test.open()
         assert samples.truth is not None
         wrong = samples.labels != samples.truth
@@ -126,7 +122,7 @@ def experiment(name: str, seed: int) -> tuple[Outcome, Picture]:
         return Outcome(detection, {arm: retrained(rows) for arm, rows in arms.items()}), picture
 
 
-def configured(name: str, seed: int, folder: Path, **sections: Any) -> Any:
+def configured(name: str, seed: int, folder: Path, checkpoint: Path | None = None) -> Any:
     """The config of one seed."""
     from ogacli.config import parse_config
 
@@ -135,7 +131,11 @@ def configured(name: str, seed: int, folder: Path, **sections: Any) -> Any:
     values: dict[str, Any] = {
         "data": own | {"split": "train"},
         "verify": {"test": own | {"split": "test"}},
-        "model": {"source": "mlp", "hidden": HIDDEN[kind]},
+        "model": {
+            "source": "mlp",
+            "hidden": HIDDEN[kind],
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+        },
         "gradients": {"layers": "head", "device": "cpu"},
         "detector": [{"name": one} for one in DETECTORS],
         "budget": MISLABELLED[kind],
@@ -148,7 +148,6 @@ def configured(name: str, seed: int, folder: Path, **sections: Any) -> Any:
             "output": str(folder / "checkpoints"),
         },
     }
-    values["model"] |= sections.get("model", {})
     return parse_config(yaml.safe_dump(values))
 
 

@@ -145,6 +145,7 @@ class Experiment:
     def scores(self, checkpoint: Path) -> tuple[dict[str, Tensor], Tensor]:
         """The scores of each detector on head and adapters, and which labels are wrong."""
         from ogacli import Run, scan
+        from ogacli.compare import scores_of
 
         known = {row["layers"] for row in self.measured("detection.jsonl")}
         found: dict[str, Tensor] = {}
@@ -162,11 +163,7 @@ class Experiment:
                 scan(config, output=folder)
             run = Run.open(folder)
             table = run.scores
-            columns = ["score", *(f"score_{one}" for one in run.summary.detectors[1:])]
-            found |= {
-                f"{one}, {name}": torch.tensor(table[column].to_pylist(), dtype=torch.float64)
-                for one, column in zip(run.summary.detectors, columns, strict=True)
-            }
+            found |= {f"{one}, {name}": torch.from_numpy(own) for one, own in scores_of(run).items()}
             if name not in known and run.summary.evaluation is not None:
                 for one, figures in run.summary.evaluation.items():
                     self.write("detection.jsonl", layers=name, detector=one, **figures.model_dump())

@@ -101,7 +101,7 @@ def write_attribution(
     config: Config,
 ) -> None:
     """Fill an empty folder."""
-    from ogacli.reports.attributions import page
+    from ogacli.reports.attributions import render
 
     table = attribution_table(relation, training, queries, config.attribute.top)
     previews = _previews(relation, training, queries)
@@ -114,7 +114,7 @@ def write_attribution(
     (folder / "summary.json").write_text(text, encoding="utf-8")
     resolved = yaml.safe_dump(dict(config.resolved), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(resolved, encoding="utf-8")
-    (folder / "report.html").write_text(page(found, table, previews), encoding="utf-8")
+    (folder / "report.html").write_text(render(found, table, previews), encoding="utf-8")
 
 
 def attribution_table(relation: Relation, training: Samples, queries: Samples, top: int) -> pa.Table:

@@ -74,7 +74,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     columns: list[Column] = []
     reference: Float[np.ndarray, " n"] | None = None
     for run, name in zip(runs, _names(runs), strict=True):
-        for detector, score in _scores(run).items():
+        for detector, score in scores_of(run).items():
             reference = score if reference is None else reference
             columns.append(_column(name, detector, score, reference, flagged, wrong, _seconds(run, detector)))
     return Comparison(first.summary.samples, flagged, tuple(columns))
@@ -103,7 +103,7 @@ def _column(
     )
 
 
-def _scores(run: Run) -> dict[str, Float[np.ndarray, " n"]]:
+def scores_of(run: Run) -> dict[str, Float[np.ndarray, " n"]]:
     """The score columns by detector, the one that decided first; NaN where a sample is quarantined."""
     names = run.summary.detectors
     found = {names[0]: "score"} | {name: f"score_{name}" for name in names[1:]}

@@ -88,6 +88,15 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+def write_config(folder: Path, values: dict[str, Any], sections: dict[str, Any]) -> Path:
+    """``config.yaml`` of the values, with sections laid over them."""
+    for name, section in sections.items():
+        values[name] = values[name] | section if isinstance(values.get(name), dict) else section
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(values))
+    return file
+
+
 def reviews(n: int = 24) -> list[dict[str, Any]]:
     """Texts of different lengths whose class is in their letters; every sixth under the other label."""
     rows = []

@@ -67,16 +67,7 @@ class Arrays(Source):
         ids = numbered(len(labels)) if self.ids is None else self._column("ids", self.ids, len(labels))
         ids = ids.cast(pa.string())
         reader, signature = self._reader(len(labels))
-        targets = self._targets(labels, ids)
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(labels)),
-            labels=targets.labels,
-            classes=targets.classes,
-            reader=reader,
-            signature=signature,
-            truth=targets.truth,
-        )
+        return self._targets(labels, ids).samples(ids, reader, signature)
 
     def _reader(self, n: int) -> tuple[Reader, str]:
         """The reader, and what identifies what it reads."""

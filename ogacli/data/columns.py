@@ -81,15 +81,7 @@ class Labelled(Source):
         """
         ids = self.ids(table, place)
         targets = self._targets(table, ids, place, names or {})
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(table)),
-            labels=targets.labels,
-            classes=targets.classes,
-            reader=reader,
-            signature=signature,
-            truth=targets.truth,
-        )
+        return targets.samples(ids, reader, signature)
 
     def ids(self, table: pa.Table, place: str) -> pa.StringArray:
         """The samples' ids.

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
+from ogacli.data.samples import Reader, Samples
 from ogacli.errors import DataError
 
 Target = Literal["classes", "regression"]
@@ -52,6 +53,27 @@ class Targets:
     labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
     classes: tuple[str, ...]
     truth: Int64[Tensor, " n"] | None = None
+
+    def samples(self, ids: pa.StringArray, reader: Reader, signature: str) -> Samples:
+        """All rows of a source, with these targets.
+
+        Args:
+            ids: Of the rows.
+            reader: Of their inputs, by row.
+            signature: What identifies the inputs.
+
+        Raises:
+            DataError: They do not fit together.
+        """
+        return Samples(
+            ids=ids,
+            positions=torch.arange(len(ids)),
+            labels=self.labels,
+            classes=self.classes,
+            reader=reader,
+            signature=signature,
+            truth=self.truth,
+        )
 
 
 def matrix_targets(

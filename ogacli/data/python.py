@@ -61,14 +61,7 @@ class Python(Source):
         except DataError as error:
             raise DataError(str(error), place=self._place) from None
         called = json.dumps([self.factory, self.args, n], sort_keys=True, default=str)
-        return Samples(
-            ids=ids,
-            positions=torch.arange(n),
-            labels=targets.labels,
-            classes=targets.classes,
-            reader=ItemReader(dataset),
-            signature=hashlib.sha256(called.encode()).hexdigest(),
-        )
+        return targets.samples(ids, ItemReader(dataset), hashlib.sha256(called.encode()).hexdigest())
 
     @property
     def _place(self) -> str:

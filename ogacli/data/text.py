@@ -94,16 +94,8 @@ class Texts(Labelled):
             reader, targets = tagged(words, tags, ids, classes=self.classes or (names or {}).get(self.tags))
         except DataError as error:
             raise DataError(str(error), place=place) from None
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(table)),
-            labels=targets.labels,
-            classes=targets.classes,
-            reader=reader,
-            signature=_digest(
-                pc.fill_null(pc.binary_join(one.cast(_LISTS), "\0"), "") for one in (words, tags)
-            ),
-        )
+        lists = (pc.fill_null(pc.binary_join(one.cast(_LISTS), "\0"), "") for one in (words, tags))
+        return targets.samples(ids, reader, _digest(lists))
 
     def reader(self, columns: Mapping[str, "Column"]) -> tuple[Reader, str]:
         """The reader of these columns, and what identifies what it reads."""

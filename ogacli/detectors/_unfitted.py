@@ -1,8 +1,7 @@
-"""Detectors whose score is a function of each sample alone, so that nothing need be fitted."""
+"""Detectors whose score is a function of what the model says of each sample, so that nothing is fitted."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,11 +13,20 @@ from ogacli.gradients import GradientBatch
 from ogacli.registry import type_name
 
 
+class OfAnswers:
+    """Looks at the model's answers, and asks for none of the gradient's coordinates."""
+
+    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
+        """None at all."""
+        return self.scored().to(batch.residual.device)
+
+    def scored(self) -> Int64[Tensor, " f"]:
+        """None at all."""
+        return torch.empty(0, dtype=torch.int64)
+
+
 class UnfittedOptions(DetectorOptions):
     """A detector that is its own score."""
-
-    of_gradients: ClassVar[bool] = True
-    """False where it looks at the model's answers alone."""
 
     @abstractmethod
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
@@ -26,10 +34,10 @@ class UnfittedOptions(DetectorOptions):
 
     def detector(self) -> "Unfitted":
         """A detector that needs no fitting."""
-        return Unfitted(self) if self.of_gradients else OfAnswers(self)
+        return Unfitted(self)
 
 
-class Unfitted:
+class Unfitted(OfAnswers):
     """Scores as its options say."""
 
     def __init__(self, options: UnfittedOptions) -> None:
@@ -58,22 +66,8 @@ class Unfitted:
         """Nothing to restore."""
 
 
-class OfAnswers(Unfitted):
-    """Asks for none of the gradient's coordinates."""
-
-    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
-        """None at all."""
-        return torch.empty(0, dtype=torch.int64, device=batch.residual.device)
-
-    def scored(self) -> Int64[Tensor, " f"]:
-        """None at all."""
-        return torch.empty(0, dtype=torch.int64)
-
-
 class LabelQualityOptions(UnfittedOptions):
     """A score from the model's probabilities and the given label."""
-
-    of_gradients: ClassVar[bool] = False
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """1 minus the quality of the label.

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, detectors
-from ogacli.detectors._unfitted import one_class_each
+from ogacli.detectors._unfitted import OfAnswers, one_class_each
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.label_noise import LabelNoise
@@ -33,7 +33,7 @@ class LatentLabel(DetectorOptions):
         return Latent(self)
 
 
-class Latent:
+class Latent(OfAnswers):
     """Scores samples by a model of how their labels came about."""
 
     def __init__(self, options: LatentLabel) -> None:
@@ -43,14 +43,6 @@ class Latent:
     def fit_size(self, n: int) -> int:
         """As many as the options say."""
         return min(n, self.options.fit_samples)
-
-    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
-        """None at all: it looks at the logits."""
-        return torch.empty(0, dtype=torch.int64, device=batch.residual.device)
-
-    def scored(self) -> Int64[Tensor, " f"]:
-        """None at all."""
-        return torch.empty(0, dtype=torch.int64)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
         """Fit the model of the label noise.

@@ -1,7 +1,5 @@
 """The loss itself: what there is to compare with before any gradient."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,8 +11,6 @@ from ogacli.gradients import GradientBatch
 @detectors.register
 class LossValue(UnfittedOptions):
     """Score = the sample's loss."""
-
-    of_gradients: ClassVar[bool] = False
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The losses that the computation of the gradients left behind."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ogacli import wording
 from ogacli.reports.content import ID_LENGTH
+from ogacli.reports.page import page, part
 from ogacli.reports.pictures import Shown, look
 
 if TYPE_CHECKING:
@@ -38,19 +37,10 @@ class Query:
     entries: tuple[Entry, ...]
 
 
-def page(found: "Attribution", table: pa.Table, previews: pa.Table) -> str:
+def render(found: "Attribution", table: pa.Table, previews: pa.Table) -> str:
     """The page; the same attributions give the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("ogacli", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": wording.number, "decimal": wording.decimal, "cut": wording.cut}
-    style = (resources.files("ogacli.reports") / "report.css").read_text(encoding="utf-8")
-    template = environment.get_template("attributions.html.j2")
-    return template.render(found=found, queries=_queries(table, previews), style=style) + "\n"
+    queries = _queries(table, previews)
+    return page("attributions.html.j2", found=found, queries=queries, style=part("report.css"))
 
 
 def _queries(table: pa.Table, previews: pa.Table) -> tuple[Query, ...]:

@@ -5,14 +5,12 @@ The content security policy of the page allows its own style and its own script 
 
 import base64
 import hashlib
-from importlib import resources
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ogacli import reports, wording
 from ogacli.reasons import MEANINGS
 from ogacli.reports import content, pictures
+from ogacli.reports.page import page, part
 from ogacli.reports.plot import plot
 from ogacli.run import Run
 
@@ -22,27 +20,14 @@ _SAMPLES, _CLASSES, _QUARANTINED, _LINES = 100, 50, 50, 80
 @reports.formats.register
 def render(run: Run) -> str:
     """The page; the same run gives the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("ogacli", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "percent": wording.percent,
-        "decimal": wording.decimal,
-        "cut": wording.cut,
-    }
-    return environment.get_template("report.html.j2").render(_content(run)) + "\n"
+    return page("report.html.j2", **_content(run))
 
 
 def _content(run: Run) -> dict[str, Any]:
     summary = run.summary
     flagged = content.samples(content.flagged_rows(run, _SAMPLES))
     positions = [one.position for one in flagged]
-    script = _file("report.js")
+    script = part("report.js")
     return {
         "summary": summary,
         "what": content.what(run),
@@ -60,11 +45,7 @@ def _content(run: Run) -> dict[str, Any]:
         "figures": content.figures,
         "config": list(content.flat(run.config))[:_LINES],
         "provenance": list(content.flat(run.provenance))[:_LINES],
-        "style": _file("report.css"),
+        "style": part("report.css"),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-
-
-def _file(name: str) -> str:
-    return (resources.files("ogacli.reports") / name).read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from ogacli.models.tokens import IGNORED
 from ogacli.reports import render
 from ogacli.scan import load_model, scan
 from ogacli.train import train
-from small_transformers import WORDS, sentences, write_network, write_rows
+from small_transformers import WORDS, sentences, write_config, write_network, write_rows
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -37,11 +37,7 @@ def written(folder: Path, rows: list[dict[str, Any]], **sections: Any) -> Path:
         "budget": 0.1,
         "output": "run",
     }
-    for name, section in sections.items():
-        values[name] = values[name] | section if isinstance(values.get(name), dict) else section
-    file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump(values))
-    return file
+    return write_config(folder, values, sections)
 
 
 def tagger(folder: Path, **sections: Any) -> Config:

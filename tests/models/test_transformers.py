@@ -16,7 +16,15 @@ from ogacli.gradient_feed import GradientFeed
 from ogacli.models import Network
 from ogacli.scan import scan
 from ogacli.train import train
-from small_transformers import LANGUAGE_MODELS, reviews, sums, write_network, write_rows, write_tokenizer
+from small_transformers import (
+    LANGUAGE_MODELS,
+    reviews,
+    sums,
+    write_config,
+    write_network,
+    write_rows,
+    write_tokenizer,
+)
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -49,11 +57,7 @@ def written(folder: Path, network: str, **sections: Any) -> Path:
         "budget": 0.1,
         "output": "run",
     }
-    for name, section in sections.items():
-        values[name] = values[name] | section if isinstance(values.get(name), dict) else section
-    file = folder / "config.yaml"
-    file.write_text(json.dumps(values))
-    return file
+    return write_config(folder, values, sections)
 
 
 def opened(config: Config) -> tuple[Samples, Network]:
