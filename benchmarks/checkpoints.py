@@ -150,7 +150,7 @@ def precisions(task: Task, logits: Tensor, features: Tensor) -> list[float]:
     if not wrong.any():
         return [float("nan")] * 2
     rows = torch.arange(len(task.x))
-    bank = Neighbours(NeighbourOptions(), LOSS, len(rows), torch.device("cpu"))
+    bank = Neighbours(NeighbourOptions(), LOSS, len(rows))
     bank.see(GradientBatch(rows, task.labels, logits, logits, features, []))
     bank.close()
     theirs = bank(Batch(rows, None, task.labels, {}), logits, features)

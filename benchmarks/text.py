@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--trim", type=float, nargs="+", default=[0.3])
     parser.add_argument("--arms", nargs="*", help="only these, such as 'l2, head'; all where left out")
     parser.add_argument("--layers", nargs="*", choices=list(LAYERS), default=list(LAYERS))
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--precision", default="float32", help="of the trainings; or bfloat16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("runs/text"))
     parser.add_argument("--out", type=Path, help="also write the tables there")
@@ -106,11 +107,12 @@ class Experiment:
             },
             "train": {
                 "epochs": self.options.epochs,
-                "batch_size": 8,
+                "batch_size": 16,
                 "group_by_length": True,
                 "learning_rate": self.options.rate,
                 "weight_decay": 0.0,
                 "seed": self.seed,
+                "precision": self.options.precision,
                 "device": "cpu",
                 "output": str(self.folder / "checkpoints"),
             },

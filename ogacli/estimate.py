@@ -27,7 +27,7 @@ _SURE = 0.3
 _MOSTLY_NOISE = 0.3
 """From this share of contradicted labels on, a model's contradictions of labels that it was trained on are
 taken for wrong labels; below, only in proportion."""
-_MOSTLY_NOISE_OF_SEVERAL = 0.05
+_MOSTLY_NOISE_OF_SEVERAL = 0.1
 """The same of several checkpoints, which err less together."""
 _NOTHING = 0.002
 """Shares below cannot be told from nothing."""

@@ -30,16 +30,13 @@ _SAVE_EVERY = 60.0
 class Collector:
     """Scores, predictions and failures of n samples, filled in any order."""
 
-    def __init__(
-        self, n: int, detectors: tuple[str, ...], device: torch.device, held_out: HeldOut | None = None
-    ) -> None:
+    def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
         self.detectors = detectors
         self.scores = torch.full((len(detectors), n), torch.nan, dtype=torch.float64, device=device)
         self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
         self.confidence = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.agreement = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.entropy = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
-        self.held_out = held_out
         self.done = torch.zeros(n, dtype=torch.bool)
         self.quarantined: dict[int, str] = {}
 
@@ -61,8 +58,6 @@ class Collector:
             self.confidence[rows] = confidence
             self.agreement[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
             self.entropy[rows] = torch.special.entr(probabilities).sum(1)
-            if self.held_out is not None:
-                self.held_out.see(batch)
         self.done[batch.rows] = True
 
     def contradicted(self, labels: Int64[Tensor, " n"]) -> int:
@@ -158,7 +153,7 @@ class Partial:
         n: int,
         detectors: tuple[str, ...],
         device: torch.device,
-        answers: int = 0,
+        held_out: HeldOut | None = None,
     ) -> None:
         """An empty scan.
 
@@ -168,12 +163,12 @@ class Partial:
             n: How many samples.
             detectors: Their score columns.
             device: Where results are kept.
-            answers: How many logits of each sample to keep.
+            held_out: For what folds say of the samples that they hold out.
         """
         self.folder = output.with_name(output.name + ".partial")
         self.key = key
-        self.held_out = HeldOut(n, answers, device)
-        self._new_collector = functools.partial(Collector, n, detectors, device, self.held_out)
+        self.held_out = held_out or HeldOut(n, 0, (), device)
+        self._new_collector = functools.partial(Collector, n, detectors, device)
         self.gathered = Gathered(n, detectors, device)
         self.witness = Witness(n, device)
         self.collector = self._new_collector()

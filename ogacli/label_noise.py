@@ -1,15 +1,17 @@
 """How labels came about: a true class, seen through a model, and turned into the given label by chance.
 
-In: logits and given labels of samples. Out: a ``LabelNoise``, which knows for each sample how probable it is
-that the given label is wrong.
+In: logits and given labels of samples, and what their neighbours are, where that is known. Out: a
+``LabelNoise``, which knows for each sample how probable it is that the given label is wrong.
 
 The given label y of a sample x is drawn as P(y | x) = sum_t P(t | x) Q[t, y]: the true class t follows the
 model's probabilities at a temperature and class weights of their own, Q says how often class t is labelled y.
-All three are fitted to the given labels alone, by expectation and maximisation (EM). Class-conditional noise
-is that of Natarajan et al. (NeurIPS 2013) and Northcutt et al. (JAIR 2021, arXiv 1911.00068).
+Where it is known how probable each class is among a sample's neighbours, P(t | x) is a logarithmic pool of
+the two opinions (Heskes, NIPS 1997), whose mistakes are not the same. All of it is fitted to the given labels
+alone, by expectation and maximisation (EM). Class-conditional noise is that of Natarajan et al. (NeurIPS
+2013) and Northcutt et al. (JAIR 2021, arXiv 1911.00068).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -27,6 +29,11 @@ slight doubts would be lost in those about Q."""
 _SHARPEST = 100.0
 """For models that are always right. They are never taken as less sure than they say: a network that is surer
 than right has learned the wrong labels, too."""
+_TRUST = (0.2, 0.6)
+"""How much the neighbours are trusted at least and at most. A model that has learned the labels explains them
+better than neighbours can, for no merit of its own."""
+_STRIDE = 0.1
+"""The most that the trust changes in one step."""
 _CLOSE = 1e-5
 
 
@@ -36,35 +43,49 @@ class LabelNoise:
 
     sharpness: float
     """One over the temperature of the model's probabilities of the true class; at least 1."""
+    trust: float
+    """The weight of the neighbours' opinion; 1 less it is that of the model's own."""
     weights: Float[Tensor, " k"]
     """Added to the sharpened logits: logarithms of what the true classes' shares are raised by."""
     transition: Float[Tensor, "k k"]
     """Q: rows are true classes, columns given labels; float64."""
 
     @classmethod
-    def fitted(cls, logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> "LabelNoise":
+    def fitted(
+        cls,
+        logits: Float[Tensor, "n k"],
+        labels: Int64[Tensor, " n"],
+        around: Float[Tensor, "n k"] | None = None,
+    ) -> "LabelNoise":
         """Fit to samples; of very many only the first, as many as fit in a bounded memory.
 
         Args:
             logits: Best of a model that did not learn these labels.
             labels: As given.
+            around: The logarithm of how probable each class is among the neighbours of a sample; the model's
+                own opinion where left out.
         """
         most = max(1, _ENTRIES // logits.shape[1])
-        logits, labels = _centred(logits[:most]), labels[:most]
-        found, wrong = cls(1.0, logits.new_zeros(logits.shape[1]), _even(logits, 0.1)), 0.1
+        logits, labels = logits[:most], labels[:most]
+        own, gap = _opinions(logits, None if around is None else around[:most])
+        found, wrong = cls(1.0, 0.5, own.new_zeros(own.shape[1]), _even(own, 0.1)), 0.1
         for _ in range(_STEPS):
-            true = found._true(logits, labels).exp()
+            mixed = own + found.trust * gap
+            true = found._true(mixed, labels).exp()
             counts = torch.zeros_like(found.transition).index_add_(0, labels, true).t()
-            before = wrong, found.sharpness
+            before, last = found, wrong
             wrong = 1 - float(counts.diagonal().sum()) / len(labels)
-            expected = _even(logits, min(max(wrong, _LEAST), 1 - 1 / logits.shape[1]))
-            sharpness = found._sharpened(logits, true)
-            found = cls(
-                sharpness,
-                _weighted(sharpness, found.weights, logits, true),
-                _noisy(counts + _PSEUDO * expected),
-            )
-            if abs(wrong - before[0]) < _CLOSE and abs(sharpness / before[1] - 1) < 100 * _CLOSE:
+            expected = _even(own, min(max(wrong, _LEAST), 1 - 1 / own.shape[1]))
+            prior = before._prior(mixed).exp()
+            sharpness = _sharper(before.sharpness, _newton(prior, true, mixed))
+            trust = _trusted(before.trust, _newton(prior, true, before.sharpness * gap))
+            weights = _weighted(sharpness, before.weights, mixed, true)
+            found = cls(sharpness, trust, weights, _noisy(counts + _PSEUDO * expected))
+            if (
+                abs(wrong - last) < _CLOSE
+                and abs(sharpness / before.sharpness - 1) < 100 * _CLOSE
+                and abs(trust - before.trust) < 100 * _CLOSE
+            ):
                 break
         return found
 
@@ -72,46 +93,68 @@ class LabelNoise:
         """The same on a device."""
         if self.transition.device == device:
             return self
-        return LabelNoise(self.sharpness, self.weights.to(device), self.transition.to(device))
+        return replace(self, weights=self.weights.to(device), transition=self.transition.to(device))
 
-    def true(self, logits: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
+    def true(
+        self,
+        logits: Float[Tensor, "b k"],
+        labels: Int64[Tensor, " b"],
+        around: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, "b k"]:
         """The logarithm of the probability of each class to be the true one, given the label; float64."""
-        return self._true(_centred(logits), labels)
+        own, gap = _opinions(logits, around)
+        return self._true(own + self.trust * gap, labels)
 
-    def odds(self, logits: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+    def odds(
+        self,
+        logits: Float[Tensor, "b k"],
+        labels: Int64[Tensor, " b"],
+        around: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, " b"]:
         """The logarithm of P(the given label is wrong) / P(it is right)."""
-        logs, index = self.true(logits, labels), labels[:, None]
+        logs, index = self.true(logits, labels, around), labels[:, None]
         return logs.scatter(1, index, -torch.inf).logsumexp(1) - logs.gather(1, index)[:, 0]
 
-    def _true(self, centred: Tensor, labels: Tensor) -> Tensor:
-        before = torch.log_softmax(self.sharpness * centred + self.weights, 1)
-        return torch.log_softmax(before + self.transition.log()[:, labels].t(), 1)
+    def _prior(self, mixed: Tensor) -> Tensor:
+        return torch.log_softmax(self.sharpness * mixed + self.weights, 1)
 
-    def _sharpened(self, logits: Tensor, true: Tensor) -> float:
-        """One Newton step towards the sharpness at which the probabilities fit the true classes best."""
-        now = torch.softmax(self.sharpness * logits + self.weights, 1)
-        mean = (now * logits).sum(1)
-        slope = float(((true * logits).sum(1) - mean).sum())
-        curvature = float(((now * logits.square()).sum(1) - mean.square()).sum())
-        step = slope / curvature if curvature > 0 else 0.0
-        return min(max(self.sharpness + step, self.sharpness / 2, 1.0), self.sharpness * 2, _SHARPEST)
+    def _true(self, mixed: Tensor, labels: Tensor) -> Tensor:
+        return torch.log_softmax(self._prior(mixed) + self.transition.log()[:, labels].t(), 1)
 
 
-def _centred(logits: Tensor) -> Tensor:
-    logits = logits.double()
-    return logits - logits.max(1, keepdim=True).values
+def _opinions(logits: Tensor, around: Tensor | None) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+    """The model's opinion, and what has to be added to it to have the neighbours'."""
+    own = torch.log_softmax(logits.double(), 1)
+    return own, torch.zeros_like(own) if around is None else around.double() - own
 
 
-def _even(logits: Tensor, wrong: float) -> Float[Tensor, "k k"]:
+def _newton(prior: Tensor, true: Tensor, along: Float[Tensor, "n k"]) -> float:
+    """One Newton step, along a direction of the logits, to where the prior fits the true classes best."""
+    mean = (prior * along).sum(1)
+    slope = float(((true * along).sum(1) - mean).sum())
+    curvature = float(((prior * along.square()).sum(1) - mean.square()).sum())
+    return slope / curvature if curvature > 0 else 0.0
+
+
+def _sharper(before: float, step: float) -> float:
+    return min(max(before + step, before / 2, 1.0), before * 2, _SHARPEST)
+
+
+def _trusted(before: float, step: float) -> float:
+    least, most = _TRUST
+    return min(max(before + min(max(step, -_STRIDE), _STRIDE), least), most)
+
+
+def _even(own: Tensor, wrong: float) -> Float[Tensor, "k k"]:
     """The same share of each class labelled wrong, any other class as likely."""
-    k = logits.shape[1]
-    found = logits.new_full((k, k), wrong / (k - 1))
+    k = own.shape[1]
+    found = own.new_full((k, k), wrong / (k - 1))
     return found.fill_diagonal_(1 - wrong)
 
 
-def _weighted(sharpness: float, weights: Tensor, logits: Tensor, true: Tensor) -> Float[Tensor, " k"]:
+def _weighted(sharpness: float, weights: Tensor, mixed: Tensor, true: Tensor) -> Float[Tensor, " k"]:
     """Class weights nearer to those at which each class is as frequent as the true one is."""
-    now = torch.softmax(sharpness * logits + weights, 1)
+    now = torch.softmax(sharpness * mixed + weights, 1)
     moved = weights + ((true.sum(0) + 1) / (now.sum(0) + 1)).log()
     return moved - moved.mean()
 

@@ -13,12 +13,13 @@ import torch
 from ogacli import contributions
 from ogacli.config import Config
 from ogacli.data import Preview, Samples
+from ogacli.detectors import Answering
 from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
 from ogacli.findings import Collector, Partial
 from ogacli.fit import seeded
 from ogacli.folders import check_free, new_folder
-from ogacli.held_out import wants_answers
+from ogacli.held_out import HeldOut
 from ogacli.models import Model, ModelSource, Network, Snapshot
 from ogacli.progress import SILENT, Progress
 from ogacli.provenance import checkpoint_sums, provenance
@@ -63,14 +64,14 @@ def scan(
     with new_folder(folder, overwrite=overwrite, ours=is_run) as work:
         key = _key(config, samples, checkpoints)
         passes = _Passes(config, samples, device)
-        answers = len(samples.classes) if passes.held_out and wants_answers(config.detectors) else 0
         columns = column_names(config)
-        partial = Partial(folder, key, len(samples), columns, device, answers)
+        answering = _answering(config) if passes.held_out else {}
+        held_out = HeldOut(len(samples), len(samples.classes), tuple(answering), device)
+        partial = Partial(folder, key, len(samples), columns, device, held_out)
         passes.run(partial, resume=resume, progress=progress)
         clock.lap("score")
         findings, stream = partial.gathered.findings(), passes.last
-        detectors = dict(zip(columns, config.detectors, strict=True))
-        findings = partial.held_out.judged(findings, samples, detectors)
+        findings = held_out.judged(findings, samples, answering)
         if len(findings.quarantined) == len(samples):
             first = next(iter(findings.quarantined.items()))
             raise DataError(
@@ -156,6 +157,12 @@ class _Passes:
         if (taken := stream.seconds()) is not None:
             before_ = self.seconds or {}
             self.seconds = {name: round(before_.get(name, 0) + one, 4) for name, one in taken.items()}
+
+
+def _answering(config: Config) -> dict[str, Answering]:
+    """The detectors that can judge the answers of several models as if they were one's, by score column."""
+    found = zip(column_names(config), (options.detector() for options in config.detectors), strict=True)
+    return {name: detector for name, detector in found if isinstance(detector, Answering)}
 
 
 def _weight(collector: Collector, samples: Samples) -> float:

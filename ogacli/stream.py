@@ -22,6 +22,7 @@ from ogacli.gradient_feed import GradientFeed, out_of_memory
 from ogacli.gradients import GradientBatch, LayerGradients, Neighbours
 from ogacli.gradients.kept import kept
 from ogacli.gradients.view import View, view
+from ogacli.held_out import HeldOut
 from ogacli.models import Model
 from ogacli.progress import SILENT, Progress
 from ogacli.stopwatch import Stopwatch
@@ -83,7 +84,7 @@ class Stream:
         self.model = model
         self.device = device
         self.neighbours = (
-            Neighbours(config.gradients.neighbours, config.loss.loss(), len(samples), device)
+            Neighbours(config.gradients.neighbours, config.loss.loss(), len(samples))
             if config.gradients.residual == "neighbours"
             else None
         )
@@ -101,6 +102,7 @@ class Stream:
             else None
         )
         self.rescored: Rescored | None = None
+        self._held_out: HeldOut | None = None
         self._orders = sorted({one.order for one in self.detectors if isinstance(one, Norm)})
         self._watches = [Stopwatch() for _ in self.detectors]
         self._norms = Stopwatch()
@@ -122,7 +124,7 @@ class Stream:
             step: What the pass is called.
         """
         collector = partial.collector
-        self.feed.witness = partial.witness
+        self.feed.witness, self._held_out = partial.witness, partial.held_out
         held: list[GradientBatch] = []
         self.see_neighbours(collector, progress)
         if states:
@@ -373,6 +375,8 @@ class Stream:
                 self._score(batch.select(half), collector)
         else:
             collector.add(batch, scores, self.samples.categorical)
+            if self._held_out is not None:
+                self._held_out.see(batch, dict(zip(column_names(self.config), self.detectors, strict=True)))
 
     def _scores(self, batch: GradientBatch) -> list[Float[Tensor, " b"]]:
         if len(self._orders) > 1:

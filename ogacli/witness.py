@@ -5,7 +5,6 @@ label, which are blank, and the features of some thousand. 9 bytes a sample and 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +14,12 @@ from torch import Tensor
 from ogacli.data import Batch, Samples
 from ogacli.duplicates import blank, conflicts, contents, fingerprints
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.bank import DIM, compressed
 from ogacli.models import Model
 from ogacli.verdict import Notes
 
 PROBED = 4096
 """Samples, drawn at random, whose features are kept."""
-_DIM = 128
-"""Features of more numbers are projected at random to so many."""
 
 
 class Witness:
@@ -31,7 +29,7 @@ class Witness:
         generator = torch.Generator().manual_seed(0)
         self.rows = torch.randperm(n, generator=generator)[:PROBED].sort().values
         """The samples whose features are kept."""
-        self.features = torch.full((len(self.rows), _DIM), torch.nan, device=device)
+        self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
         """NaN where a sample was not seen; zeros beyond the features that there are."""
         self.marks = torch.zeros(n, dtype=torch.int64, device=device)
         """Fingerprints of the inputs; 0 where a sample was not seen."""
@@ -101,15 +99,5 @@ class Witness:
         wanted = (place >= 0).nonzero()[:, 0]
         if not len(wanted):
             return
-        found = features[wanted.to(features.device)].float()
-        h = found.shape[1]
-        if h > _DIM:
-            found = found @ _projection(h).to(found.device)
-        self.features[place[wanted].to(found.device)] = F.pad(found, (0, _DIM - found.shape[1]))
-
-
-@lru_cache
-def _projection(h: int) -> Float[Tensor, "h d"]:
-    """At random, but always the same for features of so many numbers."""
-    drawn = torch.randn(h, _DIM, generator=torch.Generator().manual_seed(h))
-    return drawn.div(_DIM**0.5)
+        found = compressed(features[wanted.to(features.device)])
+        self.features[place[wanted].to(found.device)] = F.pad(found, (0, DIM - found.shape[1]))

@@ -327,3 +327,15 @@ def test_progress_adds_up():
 
     fit(net(), blobs(), LOSS, FitOptions(epochs=3, batch_size=50), progress=Watch())
     assert seen == [("reading", N, N), ("training", 3 * N, 3 * N)]
+
+
+def test_bfloat16_learns_the_same_and_keeps_the_weights_in_float32():
+    samples, found = blobs(), {}
+    for precision in ("float32", "bfloat16"):
+        module = net()
+        history = fit(module, samples, LOSS, FitOptions(epochs=15, batch_size=16, precision=precision))
+        assert {tensor.dtype for tensor in module.parameters()} == {torch.float32}
+        assert accuracy(module, samples) > 0.95
+        found[precision] = weights(module), history.epochs[-1].loss
+    assert not torch.equal(found["float32"][0], found["bfloat16"][0]), "it makes a difference"
+    assert found["bfloat16"][1] == pytest.approx(found["float32"][1], rel=0.1)

@@ -8,7 +8,8 @@ from gradient_batches import dense_batch
 from ogacli.detectors import Answering, detectors
 from ogacli.findings import Collector, Gathered
 from ogacli.folds import folded
-from ogacli.held_out import HeldOut, wants_answers
+from ogacli.gradients import GradientBatch
+from ogacli.held_out import HeldOut
 from ogacli.scan import scan
 from small_scans import make_place
 from synthetic_runs import Recipe
@@ -32,22 +33,27 @@ def two_folds(samples, held_out):
     gathered = Gathered(N, ("latent_label", "l2"), CPU)
     for rows in torch.arange(N).tensor_split(2):
         batch = replace(dense_batch(logits[rows], samples.labels[rows]), rows=rows)
-        collector = Collector(N, ("latent_label", "l2"), CPU, held_out)
+        collector = Collector(N, ("latent_label", "l2"), CPU)
         collector.add(batch, [torch.zeros(len(rows)), batch.norm(2)], categorical=True)
+        held_out.see(batch, {"latent_label": latent()})
         gathered.add(collector, rows)
     return gathered.findings(), logits
 
 
-def options(*names):
-    return {name: detectors.get(name)() for name in names}
+def latent():
+    return detectors.get("latent_label")().detector()
+
+
+def held(k=K):
+    return HeldOut(N, k, ("latent_label",), CPU)
 
 
 def test_folds_are_judged_as_one_model(samples):
-    held_out = HeldOut(N, K, CPU)
+    held_out = held()
     findings, logits = two_folds(samples, held_out)
-    torch.testing.assert_close(held_out.logits, logits)
-    found = held_out.judged(findings, samples, options("latent_label", "l2"))
-    whole = detectors.get("latent_label")().detector()
+    torch.testing.assert_close(held_out.answers[0, :, :K], logits.log_softmax(1))
+    found = held_out.judged(findings, samples, {"latent_label": latent()})
+    whole = latent()
     whole.fit([dense_batch(logits, samples.labels)])
     expected = whole.score(dense_batch(logits, samples.labels))
     torch.testing.assert_close(found.scores["latent_label"], expected, rtol=1e-4, atol=1e-6)
@@ -55,39 +61,45 @@ def test_folds_are_judged_as_one_model(samples):
 
 
 def test_quarantined_samples_stay_without_a_score(samples):
-    held_out = HeldOut(N, K, CPU)
+    held_out = held()
     findings, _ = two_folds(samples, held_out)
     findings.scores["latent_label"][7] = torch.nan
-    found = held_out.judged(findings, samples, options("latent_label", "l2")).scores["latent_label"]
+    found = held_out.judged(findings, samples, {"latent_label": latent()}).scores["latent_label"]
     assert found.isnan().nonzero().flatten().tolist() == [7]
     assert len(found[~found.isnan()].unique()) > N / 2
 
 
 def test_too_many_answers_are_not_kept(samples, monkeypatch):
-    monkeypatch.setattr("ogacli.held_out._BYTES", 4 * N * K - 1)
-    held_out = HeldOut(N, K, CPU)
+    monkeypatch.setattr("ogacli.held_out._BYTES", 8 * N * K - 1)
+    held_out = held()
     findings, _ = two_folds(samples, held_out)
-    assert held_out.logits.numel() == 0
-    assert held_out.judged(findings, samples, options("latent_label", "l2")) is findings
+    assert held_out.answers.numel() == 0
+    assert held_out.judged(findings, samples, {"latent_label": latent()}) == findings
 
 
 def test_which_detectors_look_at_answers_only():
-    found = {name for name in detectors.names() if name != "pyod" and wants_answers([detectors.get(name)()])}
+    others = [name for name in detectors.names() if name != "pyod"]
+    found = {name for name in others if isinstance(detectors.get(name)().detector(), Answering)}
     assert found == {"latent_label"}
-    assert isinstance(detectors.get("latent_label")().detector(), Answering)
 
 
 def test_a_scan_of_folds_has_the_scores_of_all_folds_at_once(tmp_path):
-    """Those of the same answers as if one model had given them."""
+    """Those of the same answers as if one model had given them; neighbours are those of the fold."""
     place = make_place(tmp_path, detector=["latent_label", "l2"])
     config = folded(place.config("train.epochs=2"), 3)
     run = scan(config, output=tmp_path / "folds")
     samples = config.data.open()
-    logits = torch.empty(len(samples), len(samples.classes))
+    answers = torch.empty(len(samples), 2 * len(samples.classes))
     for snapshot in config.model.snapshots(samples):
-        network = snapshot.source.load(samples)
-        logits[snapshot.rows] = network.outputs(samples.read(snapshot.rows.tolist())).logits
-    detector = detectors.get("latent_label")().detector()
-    expected = detector.judge(logits, samples.labels)
+        rows = snapshot.rows
+        outputs = snapshot.source.load(samples).outputs(samples.read(rows.tolist()))
+        batch = GradientBatch(
+            rows, samples.labels[rows], outputs.logits, outputs.logits, outputs.features, []
+        )
+        detector = latent()
+        detector.fit([batch])
+        assert detector.neighbourhood is not None
+        answers[rows] = detector.answers(batch).float()
+    expected = latent().judge(answers, samples.labels)
     np.testing.assert_allclose(run.scores["score"].to_numpy(), expected.numpy(), rtol=1e-3, atol=1e-6)
     assert run.summary.estimate.by == "held out"

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from ogacli.label_noise import LabelNoise
@@ -47,7 +48,7 @@ def test_the_odds_are_calibrated(wrong: float) -> None:
 def test_the_odds_are_bayes_rule() -> None:
     logits, _, labels = noisy(50, even(4, 0.3))
     weights = torch.tensor([0.5, -0.2, 0.0, -0.3]).double()
-    noise = LabelNoise(1.7, weights, torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 4)))
+    noise = LabelNoise(1.7, 0.5, weights, torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 4)))
     prior = (1.7 * logits.double() + weights).softmax(1)
     for row in range(50):
         right = prior[row, labels[row]] * noise.transition[labels[row], labels[row]]
@@ -66,6 +67,43 @@ def test_labels_known_by_heart_are_still_told_apart() -> None:
     logits = F.one_hot(labels, 4) * (12 - 4 * doubt)[:, None]
     odds = LabelNoise.fitted(logits, labels).odds(logits, labels)
     assert torch.equal(odds.argsort(), doubt.argsort())
+
+
+def test_two_opinions_are_pooled_by_what_each_is_worth() -> None:
+    """The better one is trusted more, and both together tell more than either."""
+    generator = torch.Generator().manual_seed(0)
+    n, k = 6000, 4
+    true = torch.randint(k, (n,), generator=generator)
+    labels = torch.where(torch.rand(n, generator=generator) < 0.2, (true + 1) % k, true)
+
+    def opinion(sure: float) -> Tensor:
+        drawn = torch.randn(n, k, generator=generator) + sure * F.one_hot(true, k)
+        return sure * drawn  # these are the right logits
+
+    def precision(noise: LabelNoise, *opinions: Tensor | None) -> float:
+        first, second = opinions
+        odds = noise.odds(first, labels, second)
+        return float(average_precision_score((true != labels).numpy(), odds.numpy()))
+
+    weak, strong = opinion(1.2), opinion(2.0)
+    found = LabelNoise.fitted(weak, labels, strong.log_softmax(1))
+    turned = LabelNoise.fitted(strong, labels, weak.log_softmax(1))
+    assert found.trust == pytest.approx(0.5, abs=0.1)
+    assert turned.trust == pytest.approx(1 - found.trust, abs=0.02)
+    together = precision(found, weak, strong.log_softmax(1))
+    assert together == pytest.approx(precision(turned, strong, weak.log_softmax(1)), abs=1e-3)
+    for one in (weak, strong):
+        assert together > precision(LabelNoise.fitted(one, labels), one, None) + 0.02
+    luck = opinion(0.0) + torch.randn(n, k, generator=generator)
+    assert LabelNoise.fitted(strong, labels, luck.log_softmax(1)).trust == pytest.approx(0.2)
+
+
+def test_without_neighbours_they_say_what_the_model_says() -> None:
+    logits, _, labels = noisy(300, even(3, 0.2))
+    alone, same = (LabelNoise.fitted(logits, labels, around) for around in (None, logits.log_softmax(1)))
+    torch.testing.assert_close(
+        alone.odds(logits, labels), same.odds(logits, labels, logits.log_softmax(1)), rtol=1e-3, atol=1e-3
+    )
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evidence.training import Answers
 from ogacli.data import Batch
-from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors import Detector, DetectorOptions, detectors
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
@@ -64,7 +64,7 @@ def gradients(
     loss, everyone = LossOptions().loss(), Batch(rows, None, labels[rows], {})
     asked = None
     if neighbours:
-        asked = Neighbours(NeighbourOptions(), loss, len(labels), torch.device("cpu"))
+        asked = Neighbours(NeighbourOptions(), loss, len(labels))
         asked.see(HeadGradients(_Known(answers), loss)(everyone))
         asked.close()
     return HeadGradients(_Known(answers), loss, neighbours=asked)(everyone)
@@ -76,12 +76,19 @@ def options(name: str) -> DetectorOptions:
     return detectors.get(own.pop("name", name)).model_validate(own)
 
 
-def scores(name: str, everything: GradientBatch) -> Float[Tensor, " n"]:
+def fitted(name: str, everything: GradientBatch) -> Detector:
     """As a scan does it, from gradients that are there already."""
     chosen = options(name)
     detector, n = chosen.detector(), len(everything)
     if size := detector.fit_size(n):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(getattr(chosen, "seed", 0)))
         detector.fit([everything.select(rows) for rows in order[:size].split(_BATCH)])
-    parts = [detector.score(everything.select(slice(i, i + _BATCH))) for i in range(0, n, _BATCH)]
+    return detector
+
+
+def scores(detector: Detector, everything: GradientBatch) -> Float[Tensor, " n"]:
+    """Of a fitted detector."""
+    parts = [
+        detector.score(everything.select(slice(i, i + _BATCH))) for i in range(0, len(everything), _BATCH)
+    ]
     return detector.finish(torch.cat(parts).double(), everything.labels)

@@ -19,12 +19,13 @@ from evidence.sets import Case
 from evidence.training import Answers, Record, fold_rows, kept_epochs, record
 from ogacli.budget import Budget, flag
 from ogacli.data import Samples
+from ogacli.detectors import Answering
 from ogacli.evaluation import evaluate
 from ogacli.findings import Collector, Gathered
 from ogacli.held_out import HeldOut
 from ogacli.verdict import Findings, Notes, judge
 
-VERSION = 3
+VERSION = 5
 """Raised when what is scored, or how, changes."""
 REGIMES = ("memorised", "memorised, neighbours", "fresh", "trajectory", "folds")
 Row = dict[str, Any]
@@ -91,20 +92,23 @@ def _scanned(
     """As ``oga scan`` does it: detectors of its own for each checkpoint, and a weighted mean over them."""
     n, cpu = len(samples), torch.device("cpu")
     gathered, seconds = Gathered(n, tuple(names), cpu), dict.fromkeys(names, 0.0)
-    held_out = HeldOut(n, len(samples.classes) if regime == "folds" else 0, cpu)
+    chosen = {name: ours.options(name).detector() for name in names}
+    answering = {name: one for name, one in chosen.items() if isinstance(one, Answering)}
+    held_out = HeldOut(n, len(samples.classes) if regime == "folds" else 0, tuple(answering), cpu)
     for one in _passes(case, samples, found, regime):
         neighbours = regime == "memorised, neighbours"
         batch = ours.gradients(one.answers, samples.labels, one.rows, neighbours=neighbours)
-        scores = []
+        scores, fitted = [], {}
         for name in names:
             began = time.perf_counter()
-            scores.append(ours.scores(name, batch))
+            fitted[name] = ours.fitted(name, batch)
+            scores.append(ours.scores(fitted[name], batch))
             seconds[name] += time.perf_counter() - began
-        collector = Collector(n, tuple(names), cpu, held_out)
+        collector = Collector(n, tuple(names), cpu)
         collector.add(batch, scores, categorical=True)
+        held_out.see(batch, fitted)
         gathered.add(collector, one.rows, one.weight)
-    chosen = {name: ours.options(name) for name in names}
-    return held_out.judged(gathered.findings(), samples, chosen), seconds
+    return held_out.judged(gathered.findings(), samples, answering), seconds
 
 
 def _passes(case: Case, samples: Samples, found: Record, regime: str) -> list[Pass]:

@@ -99,10 +99,14 @@ class Comparing(Detector, Protocol):
 
 @runtime_checkable
 class Answering(Detector, Protocol):
-    """A detector that looks at nothing but the model's answers and the given labels."""
+    """A detector that looks at little but the model's answers and the given labels."""
 
-    def judge(self, logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Fit to the answers of several models as if they were one's, and score them."""
+    def answers(self, batch: GradientBatch) -> Float[Tensor, "b a"]:
+        """What it looks at, of a batch; of k classes 2 k numbers a sample."""
+        ...
+
+    def judge(self, answers: Float[Tensor, "n a"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Fit to what it saw of several models as if they were one, and score."""
         ...
 
 

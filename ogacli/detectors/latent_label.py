@@ -1,6 +1,7 @@
 """How probable it is that the given label is not the true class, which nobody has seen."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -9,10 +10,15 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, detectors
+from ogacli.detectors._neighbourhood import Neighbourhood
 from ogacli.detectors._unfitted import OfAnswers, one_class_each
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.bank import compressed
 from ogacli.label_noise import LabelNoise
+
+_NEIGHBOURS = "neighbours."
+"""What the names of a neighbourhood's tensors begin with."""
 
 
 @detectors.register
@@ -20,10 +26,16 @@ class LatentLabel(DetectorOptions):
     """Score = probability that the given label is wrong.
 
     It is that of a model of label noise whose temperature, class weights and rates of confusion are fitted to
-    the model's answers and the given labels (EM); see :mod:`ogacli.label_noise`.
+    the model's answers, those to the nearest samples in feature space, and the given labels (EM); see
+    :mod:`ogacli.label_noise`.
     """
 
-    fit_samples: Annotated[int, Field(ge=1)] = 50_000
+    neighbours: Annotated[int, Field(ge=0)] = 20
+    """How many of the nearest samples have a say, where features are known; 0 for none. Fewer where classes
+    have fewer samples."""
+    bank: Annotated[int, Field(ge=1)] = 10_000
+    """They are looked for among at most so many."""
+    fit_samples: Annotated[int, Field(ge=1)] = 20_000
     """How many samples it is fitted to."""
     seed: int = 0
     """Which."""
@@ -39,54 +51,84 @@ class Latent(OfAnswers):
     def __init__(self, options: LatentLabel) -> None:
         self.options = options
         self.noise: LabelNoise | None = None
+        self.neighbourhood: Neighbourhood | None = None
 
     def fit_size(self, n: int) -> int:
         """As many as the options say."""
         return min(n, self.options.fit_samples)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Fit the model of the label noise.
+        """Fit the model of the label noise: to the answers alone, and with what they make of the neighbours.
 
         Raises:
             DataError: There is no sample.
             GradientError: Samples do not have one class each, of several.
         """
-        logits, labels = [], []
+        seen = []
         for batch in batches:
             one_class_each(batch, "latent_label")
-            logits.append(batch.logits)
-            labels.append(batch.labels)
-        if not logits:
+            features = None if batch.features is None else compressed(batch.features)
+            seen.append(replace(batch, features=features, parts=(), columns=None))
+        if not seen:
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
-        self.noise = LabelNoise.fitted(torch.cat(logits), torch.cat(labels))
+        logits, labels = torch.cat([one.logits for one in seen]), torch.cat([one.labels for one in seen])
+        self.noise = LabelNoise.fitted(logits, labels)
+        self.neighbourhood = Neighbourhood.among(
+            seen, self.noise.true(logits, labels).exp(), bank=self.options.bank, most=self.options.neighbours
+        )
+        if self.neighbourhood is not None:
+            around = torch.cat([self.neighbourhood(one) for one in seen])
+            self.noise = LabelNoise.fitted(logits, labels, around)
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """From 0 to 1; float64."""
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(batch.logits.device)
-        return self.noise.odds(batch.logits, batch.labels).sigmoid()
+        own, around = self.answers(batch).chunk(2, 1)
+        return self.noise.odds(own, batch.labels, around).sigmoid()
 
-    def judge(self, logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def answers(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
+        """The logarithm of how probable each class is to the model, and among the neighbours."""
+        own = torch.log_softmax(batch.logits.double(), 1)
+        if self.neighbourhood is None:
+            return torch.cat([own, own], 1)
+        self.neighbourhood = self.neighbourhood.to(batch.logits.device)
+        return torch.cat([own, self.neighbourhood(batch).double()], 1)
+
+    def judge(self, answers: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Of several models, such as folds."""
         size, n = self.fit_size(len(labels)), len(labels)
         some = torch.randperm(n, generator=torch.Generator().manual_seed(self.options.seed))[:size]
         here = some.to(labels.device)
-        self.noise = LabelNoise.fitted(logits[here], labels[here])
-        return self.noise.odds(logits, labels).sigmoid()
+        own, around = answers.chunk(2, 1)
+        self.noise = LabelNoise.fitted(own[here], labels[here], around[here])
+        return self.noise.odds(own, labels, around).sigmoid()
 
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The scores as they are."""
         return scores
 
     def state(self) -> dict[str, Tensor]:
-        """The model of the label noise."""
+        """The model of the label noise, and the samples that may be neighbours."""
         assert self.noise is not None, "fit first"
-        return {
+        found = {
             "sharpness": torch.tensor(self.noise.sharpness, dtype=torch.float64),
+            "trust": torch.tensor(self.noise.trust, dtype=torch.float64),
             "weights": self.noise.weights.cpu(),
             "transition": self.noise.transition.cpu(),
         }
+        if self.neighbourhood is not None:
+            found |= {f"{_NEIGHBOURS}{key}": value for key, value in self.neighbourhood.state().items()}
+        return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` gave."""
-        self.noise = LabelNoise(float(state["sharpness"]), state["weights"], state["transition"])
+        self.noise = LabelNoise(
+            float(state["sharpness"]), float(state["trust"]), state["weights"], state["transition"]
+        )
+        known = {
+            key.removeprefix(_NEIGHBOURS): value
+            for key, value in state.items()
+            if key.startswith(_NEIGHBOURS)
+        }
+        self.neighbourhood = Neighbourhood.restored(known) if known else None

@@ -11,11 +11,11 @@ from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.gradients.precision import Precision
 from ogacli.gradients.selection import selected
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
 from ogacli.options import Options
+from ogacli.precision import Precision
 
 __all__ = [
     "GradientBatch",

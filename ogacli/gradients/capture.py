@@ -26,7 +26,6 @@ from ogacli.gradients.kept import Asked
 from ogacli.gradients.layers.combined import Zero, through, together
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.passes import Pass, Reads
-from ogacli.gradients.precision import Precision, computing_in
 from ogacli.gradients.reference import mismatches
 from ogacli.gradients.watch import Known, Tapped, Watch
 from ogacli.losses import Loss
@@ -34,6 +33,7 @@ from ogacli.models.answers import call, first_logits
 from ogacli.models.checks import check_answers, in_evaluation
 from ogacli.models.head import as_rows, find_head, recorded
 from ogacli.models.network import Network
+from ogacli.precision import Precision, computing_in
 
 PROBED = 3
 """Samples that the engine checks itself on."""

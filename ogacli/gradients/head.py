@@ -11,9 +11,9 @@ from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch, Part
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.neighbours import Neighbours
-from ogacli.gradients.precision import Precision, computing_in
 from ogacli.losses import Loss
 from ogacli.models.network import Model, Outputs
+from ogacli.precision import Precision, computing_in
 
 
 class HeadGradients:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.gradients.bank import compressed
 from ogacli.gradients.batch import Columns, GradientBatch, Part, Sums
 
 
@@ -79,7 +80,7 @@ class Asked:
 
 
 def kept(batch: GradientBatch, orders: Sequence[int], coords: Int64[Tensor, " f"]) -> GradientBatch:
-    """The batch without its factors.
+    """The batch without its factors; what is left of its features tells who is near whom.
 
     Args:
         batch: What to ask now.
@@ -89,4 +90,5 @@ def kept(batch: GradientBatch, orders: Sequence[int], coords: Int64[Tensor, " f"
     norms = batch.norms(orders)
     sums = {order: norms[order].square() if order == 2 else norms[order] for order in orders}
     part = Kept(batch.p, sums, coords, batch.entries(coords))
-    return replace(batch, features=None, parts=[part], columns=None)
+    features = None if batch.features is None else compressed(batch.features)
+    return replace(batch, features=features, parts=[part], columns=None)

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
 from gradient_batches import dense_batch, head_batch
 from ogacli import stream
 from ogacli.detectors import detectors
 from ogacli.errors import DataError, GradientError
+from ogacli.gradients import GradientBatch
 from ogacli.scan import scan
 from small_scans import make_place
 
@@ -23,6 +27,39 @@ def test_it_knows_which_classes_are_taken_for_each_other() -> None:
     detector.fit([batch])
     usual, strange = detector.score(batch)[[0, 3]].tolist()
     assert usual > strange > 0.5
+
+
+def test_neighbours_tell_of_labels_that_the_model_has_learned() -> None:
+    """Its answers follow half of the wrong labels, its features still lie with the right ones."""
+    generator = torch.Generator().manual_seed(0)
+    n, k, h = 600, 3, 200
+    true = torch.arange(n) % k
+    wrong = torch.rand(n, generator=generator) < 0.2
+    labels = torch.where(wrong, (true + 1) % k, true)
+    features = torch.randn(n, h, generator=generator) + torch.randn(k, h, generator=generator)[true]
+    learned = torch.rand(n, generator=generator) < 0.5
+    logits = torch.randn(n, k, generator=generator)
+    logits[torch.arange(n), torch.where(learned, labels, true)] += 4
+    batch = GradientBatch(torch.arange(n), labels, logits, logits, features, [])
+
+    def found(batch: GradientBatch, **options: int) -> torch.Tensor:
+        detector = detectors.get("latent_label")(**options).detector()
+        detector.fit([batch])
+        return detector.score(batch)
+
+    alone = found(batch, neighbours=0)
+    assert torch.equal(alone, found(replace(batch, features=None)))
+    together = found(batch)
+    known = average_precision_score(wrong, alone)
+    assert average_precision_score(wrong, together) > known + 0.1
+    assert average_precision_score(wrong, found(batch, bank=150)) > known + 0.1
+
+
+@pytest.mark.parametrize(("n", "k", "asked"), [(400, 10, 20), (60, 10, 6), (29, 10, None), (400, 2, 20)])
+def test_as_many_neighbours_as_classes_have_samples(n: int, k: int, asked: int | None) -> None:
+    detector = detectors.get("latent_label")().detector()
+    detector.fit([head_batch(n, k)])
+    assert (detector.neighbourhood and detector.neighbourhood.count) == asked
 
 
 def test_it_is_fitted_to_no_more_samples_than_asked() -> None:
@@ -48,7 +85,7 @@ def test_judging_answers_is_fitting_and_scoring_them() -> None:
     batch = head_batch(300)
     detector, other = (detectors.get("latent_label")().detector() for _ in range(2))
     detector.fit([batch])
-    torch.testing.assert_close(other.judge(batch.logits, batch.labels), detector.score(batch))
+    torch.testing.assert_close(other.judge(detector.answers(batch), batch.labels), detector.score(batch))
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])

@@ -27,7 +27,7 @@ def asked(batch: GradientBatch) -> tuple:
 
 
 def bank(batch: GradientBatch, loss=CROSS_ENTROPY, n=None, **options) -> Neighbours:
-    found = Neighbours(NeighbourOptions(**options), loss, n or len(batch), torch.device("cpu"))
+    found = Neighbours(NeighbourOptions(**options), loss, n or len(batch))
     wanted = torch.isin(batch.rows, found.rows).nonzero()[:, 0]
     for part in wanted.split(7):
         found.see(batch.select(part))
@@ -69,8 +69,8 @@ def test_the_mean_answer_of_the_neighbours(n, h, k, count, of, seed):
 def test_search_in_blocks_is_the_search_in_one(monkeypatch):
     batch = blobs(60, 6, 3, 0)
     whole = bank(batch, count=9)(*asked(batch))
-    monkeypatch.setattr("ogacli.gradients.neighbours._BLOCK", 7)
-    monkeypatch.setattr("ogacli.gradients.neighbours._QUERIES", 11)
+    monkeypatch.setattr("ogacli.gradients.bank._BLOCK", 7)
+    monkeypatch.setattr("ogacli.gradients.bank._QUERIES", 11)
     torch.testing.assert_close(bank(batch, count=9)(*asked(batch)), whole, rtol=1e-4, atol=1e-4)
 
 
@@ -100,7 +100,7 @@ def test_samples_that_are_not_finite_answer_for_nobody_and_get_no_answer():
     batch.features[3, 1] = torch.nan
     batch.logits[8, 0] = torch.inf
     found = bank(batch, count=18)
-    assert found._place[[3, 8]].tolist() == [-1, -1]
+    assert found._bank._place[[3, 8]].tolist() == [-1, -1]
     answered = found(*asked(batch)).isfinite().all(1)
     assert answered.tolist() == [i != 3 for i in range(20)]
 
@@ -126,7 +126,7 @@ def test_a_projection_keeps_far_apart_what_is_far_apart():
     features = centres[group] + torch.randn(90, 600, generator=generator)
     batch = gradients(features, 9.0 * F.one_hot(group, 3), torch.zeros(90, dtype=torch.int64))
     found = bank(batch, count=10, dim=32)
-    assert found._features.shape == (90, 32)
+    assert found._bank._features.shape == (90, 32)
     assert found(*asked(batch)).argmax(1).tolist() == group.tolist()
     again = bank(batch, count=10, dim=32)(*asked(batch))
     torch.testing.assert_close(again, found(*asked(batch)), rtol=0, atol=0)
@@ -168,11 +168,11 @@ def test_a_loss_that_is_not_taken_at_logits():
             name = "output"
 
     with pytest.raises(ConfigError, match=r"gradients.residual: a model that returns its loss"):
-        Neighbours(NeighbourOptions(), Output(), 3, torch.device("cpu"))
+        Neighbours(NeighbourOptions(), Output(), 3)
 
 
 def test_no_sample_can_be_read():
-    found = Neighbours(NeighbourOptions(bank=5), CROSS_ENTROPY, 9, torch.device("cpu"))
+    found = Neighbours(NeighbourOptions(bank=5), CROSS_ENTROPY, 9)
     with pytest.raises(
         DataError, match=r"neighbours.bank: none of the samples(.|\n)*5 samples, such as number"
     ):
@@ -204,7 +204,7 @@ def test_an_approximate_search_finds_nearly_all_neighbours():
     near = []
     for search in ("exact", "faiss"):
         found = bank(batch, count=10, search=search)
-        near.append(found.nearest(features[some] - found._mean, some)[1])
+        near.append(found._bank.nearest(some, features[some], 10)[1])
         assert not (near[-1] == some[:, None]).any()
     common = [len(set(a) & set(b)) for a, b in zip(near[0].tolist(), near[1].tolist(), strict=True)]
     assert sum(common) > 0.95 * near[0].numel()

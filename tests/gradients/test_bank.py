@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
+
+from ogacli.gradients.bank import Bank, compressed, mean_of
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(2, 60),
+    m=st.integers(1, 60),
+    d=st.integers(1, 8),
+    count=st.integers(1, 70),
+    seed=st.integers(0, 99),
+)
+def test_nearest_members_but_for_oneself(n, m, d, count, seed):
+    features = normal(seed, n, d) + 7
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    rows = order[: min(m, n)]
+    distance, where = Bank(rows, features[rows]).nearest(torch.arange(n), features, count)
+    others = NearestNeighbors(n_neighbors=len(rows), algorithm="brute").fit(features[rows].double().numpy())
+    expected, places = others.kneighbors(features.double().numpy())
+    for row in range(n):
+        found = rows[where[row][distance[row].isfinite()]]
+        assert row not in found
+        there = rows[torch.from_numpy(places[row])] != row
+        known = expected[row][there.numpy()][:count]
+        np.testing.assert_allclose((features[found] - features[row]).norm(dim=1), known, rtol=1e-3, atol=1e-3)
+
+
+def test_samples_that_are_no_members_and_none_at_all():
+    bank = Bank(torch.tensor([2, 5]), torch.tensor([[0.0], [10.0]]))
+    distance, where = bank.nearest(torch.tensor([5, 6, 999]), torch.tensor([[10.0], [9.0], [1.0]]), 1)
+    assert where[:, 0].tolist() == [0, 1, 0], "5 is the second member; 6 and 999 were never seen"
+    assert distance.isfinite().all()
+    distance, where = bank.nearest(torch.empty(0, dtype=torch.int64), torch.empty(0, 1), 1)
+    assert len(distance) == len(where) == 0
+    assert mean_of(torch.ones(2, 3), distance, where).shape == (0, 3)
+
+
+def test_the_mean_is_over_those_that_there_are():
+    answers = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    distance = torch.tensor([[0.1, torch.inf], [0.1, 0.2], [torch.inf, torch.inf]])
+    found = mean_of(answers, distance, torch.tensor([[0, 1], [0, 1], [0, 1]]))
+    torch.testing.assert_close(found[:2], torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    assert found[2].isnan().all()
+
+
+def test_features_are_compressed_once_and_always_alike():
+    features = normal(0, 40, 500)
+    found = compressed(features)
+    assert found.shape == (40, 128)
+    assert torch.equal(compressed(found), found)
+    torch.testing.assert_close(compressed(features[3:9]), found[3:9], rtol=1e-4, atol=1e-4)
+    ratio = torch.pdist(found) / torch.pdist(features)
+    assert ratio.mean() == pytest.approx(1, abs=0.05)
+    assert not torch.allclose(compressed(features, seed=1), found)
+    small = normal(1, 3, 7).half()
+    assert torch.equal(compressed(small), small.float())
