@@ -1,12 +1,15 @@
 """How many labels are wrong: an estimate from the predictions, for ``budget: auto``.
 
-In: what was predicted of each sample, and the given labels. Out: an ``Estimate`` with an interval.
+In: what was predicted of each sample, the given labels, and how probably each is wrong, where a detector says
+so. Out: an ``Estimate`` with an interval.
 
-Where samples were held out from the model's training, a label that it contradicts is wrong, or the model is.
-Where it is surest it hardly ever is, so that the share of contradicted labels there is that of wrong ones
-(the anchor points of Patrini et al., CVPR 2017, arXiv 1609.03683). A model that was trained on the labels is
-surest where it has learned them, wrong ones too; its own mistakes and what it has learned then cancel more or
-less, the better the more labels are wrong. Constants were chosen on ``benchmarks/detection.py``.
+Where samples were held out from the model's training, a label that it contradicts is wrong, or the model
+is. Where it is surest it hardly ever is, so that the share of contradicted labels there is that of wrong
+ones (the anchor points of Patrini et al., CVPR 2017, arXiv 1609.03683). Where a detector has few doubts,
+the mean of its probabilities is nearer, as all samples count; with many doubts, noise in the labels and a
+weak model look the same to it. A model that was trained on the labels is surest where it has learned them,
+wrong ones too; its own mistakes and what it has learned then cancel more or less, the better the more
+labels are wrong. Constants were chosen on ``benchmarks/detection.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ _MOSTLY_NOISE_OF_SEVERAL = 0.1
 """The same of several checkpoints, which err less together."""
 _NOTHING = 0.002
 """Shares below cannot be told from nothing."""
+_DOUBTFUL = 1 / 3
+"""A detector has few doubts where no more than so large a part of the labels that it finds wrong is expected
+to be on the other side of one half."""
 _OWN_MISTAKES = 0.15
 """A share of the estimate that may be mistakes of the model among those that it is surest of."""
 _UNLEARNED = 1.25
@@ -73,6 +79,8 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
     spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
     if held_out or (not findings.several and not _seen(findings, known)):
+        if sure >= _NOTHING and (found := _of_probabilities(findings, known)) is not None:
+            return found
         high = sure + max(0.0, all_ - sure) / 2 + narrow
         return _bounded(sure, (1 - _OWN_MISTAKES) * sure - narrow, high, "held out")
     high = _UNLEARNED * all_ + spread
@@ -80,6 +88,21 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     share = sure + min(1.0, all_ / mostly) * (all_ - sure)
     low = min(sure, all_) - narrow
     return _bounded(share, low, high, "trajectory" if findings.several else "checkpoint")
+
+
+def _of_probabilities(findings: Findings, known: Bool[Tensor, " n"]) -> Estimate | None:
+    """From a detector's probabilities that labels are wrong; None where it is in too many doubts."""
+    if findings.wrong is None:
+        return None
+    wrong = findings.wrong[known].double()
+    wrong = wrong[~wrong.isnan()]
+    if not len(wrong):
+        return None
+    share, doubts = float(wrong.mean()), float(wrong.minimum(1 - wrong).mean())
+    if doubts > _DOUBTFUL * share:
+        return None
+    spread = doubts + _two_errors(share, len(wrong))
+    return _bounded(share, share - spread, share + spread, "held out")
 
 
 def _bounded(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ogacli import contributions
 from ogacli.config import Config
@@ -27,7 +28,7 @@ from ogacli.reports import render
 from ogacli.run import Run, is_run, write_run
 from ogacli.stream import Rescored, Stream, column_names
 from ogacli.summary import summarise
-from ogacli.verdict import judge
+from ogacli.verdict import Findings, judge
 
 _PLANNED = 64
 """Samples that may be neighbours while a scan is planned."""
@@ -72,6 +73,7 @@ def scan(
         clock.lap("score")
         findings, stream = partial.gathered.findings(), passes.last
         findings = held_out.judged(findings, samples, answering)
+        findings = replace(findings, wrong=_wrong(findings, config))
         if len(findings.quarantined) == len(samples):
             first = next(iter(findings.quarantined.items()))
             raise DataError(
@@ -122,7 +124,7 @@ class _Passes:
         self.device = device
         self.last: Stream
         self.snapshots = config.model.snapshots(samples)
-        self.held_out = all(len(snapshot.rows) < len(samples) for snapshot in self.snapshots)
+        self.held_out = all(snapshot.held_out for snapshot in self.snapshots)
         """Whether no sample is scored by a checkpoint that was trained on it."""
         self.rescored: Rescored | None = None
         self.seconds: dict[str, float] | None = None
@@ -157,6 +159,12 @@ class _Passes:
         if (taken := stream.seconds()) is not None:
             before_ = self.seconds or {}
             self.seconds = {name: round(before_.get(name, 0) + one, 4) for name, one in taken.items()}
+
+
+def _wrong(findings: Findings, config: Config) -> Tensor | None:
+    """The scores of the first detector that tells how probably each label is wrong."""
+    found = zip(findings.scores.values(), config.detectors, strict=True)
+    return next((score for score, options in found if options.probability), None)
 
 
 def _answering(config: Config) -> dict[str, Answering]:

@@ -40,6 +40,8 @@ class Findings:
     """Of the model's probabilities, in nats; None where it was not looked at."""
     several: bool = False
     """Whether a row is the mean over several checkpoints of one training."""
+    wrong: Float[Tensor, " n"] | None = None
+    """The probability that the given label is wrong, where a detector tells; NaN as the scores."""
 
 
 @dataclass(frozen=True, slots=True)

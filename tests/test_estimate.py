@@ -133,3 +133,30 @@ def test_whatever_was_predicted_the_interval_holds_the_share(
 def test_it_is_json() -> None:
     told = Estimate(share=0.1, low=0.05, high=0.2, by="held out")
     assert Estimate.model_validate_json(told.model_dump_json()) == told
+
+
+def test_a_detector_with_few_doubts_tells_the_share() -> None:
+    found, labels, _ = answered(4000, 10, 0.2)
+    plain = estimate(found, labels, held_out=True)
+    generator = torch.Generator().manual_seed(1)
+    sure = torch.where(torch.rand(4000, generator=generator) < 0.25, 0.97, 0.01).double()
+    told = estimate(replace(found, wrong=sure), labels, held_out=True)
+    assert told.by == "held out"
+    assert told.share == pytest.approx(float(sure.mean()))
+    assert told.low < told.share < told.high
+    missing = sure.masked_fill(torch.arange(4000) % 7 == 0, torch.nan)
+    assert estimate(replace(found, wrong=missing), labels, held_out=True).share == pytest.approx(
+        float(missing[~missing.isnan()].mean())
+    )
+    doubtful = torch.full((4000,), 0.2, dtype=torch.float64)
+    assert estimate(replace(found, wrong=doubtful), labels, held_out=True) == plain
+    assert estimate(replace(found, wrong=sure), labels).by == "held out", "as is found out"
+
+
+def test_what_a_detector_finds_counts_only_for_samples_that_were_held_out() -> None:
+    found, labels, _ = answered(4000, 10, 0.2, doubts=10.0)
+    sure = torch.where(torch.arange(4000) % 4 == 0, 0.97, 0.01).double()
+    assert estimate(replace(found, wrong=sure), labels) == estimate(found, labels)
+    clean, labels, _ = answered(3000, 10, 0.0, errors=0.0)
+    some = torch.where(torch.arange(3000) % 50 == 0, 0.97, 0.0).double()
+    assert estimate(replace(clean, wrong=some), labels, held_out=True).share == 0

@@ -25,7 +25,7 @@ from ogacli.findings import Collector, Gathered
 from ogacli.held_out import HeldOut
 from ogacli.verdict import Findings, Notes, judge
 
-VERSION = 5
+VERSION = 6
 """Raised when what is scored, or how, changes."""
 REGIMES = ("memorised", "memorised, neighbours", "fresh", "trajectory", "folds")
 Row = dict[str, Any]
@@ -71,8 +71,9 @@ def _ours(case: Case, samples: Samples, found: Record, regime: str) -> Iterator[
     findings, seconds = _scanned(case, samples, found, regime, names)
     notes = Notes.none(len(samples))
     held_out = Notes(notes.duplicate_of, notes.blank, notes.rows, notes.features, regime == "folds")
+    findings = replace(findings, wrong=findings.scores["latent_label"])  # as in `ogacli.scan`
     if regime == "memorised, neighbours":
-        findings = replace(findings, entropy=None)  # as in `ogacli.scan`
+        findings = replace(findings, entropy=None)
     verdict = judge(findings, samples, Budget("auto"), "off", held_out)
     wrong = samples.truth != samples.labels
     for name, score in findings.scores.items():

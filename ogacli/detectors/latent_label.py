@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -29,6 +29,8 @@ class LatentLabel(DetectorOptions):
     the model's answers, those to the nearest samples in feature space, and the given labels (EM); see
     :mod:`ogacli.label_noise`.
     """
+
+    probability: ClassVar[bool] = True
 
     neighbours: Annotated[int, Field(ge=0)] = 20
     """How many of the nearest samples have a say, where features are known; 0 for none. Fewer where classes

@@ -66,6 +66,8 @@ class Snapshot:
 
     source: ModelSource
     rows: Int64[Tensor, " m"]
+    held_out: bool = False
+    """Whether it is known that it was not trained on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class CheckpointSource(ModelSource):
         if self.checkpoint is None:
             return super().snapshots(samples)
         return [
-            Snapshot(self.model_copy(update={"checkpoint": path}), rows)
+            Snapshot(self.model_copy(update={"checkpoint": path}), rows, len(rows) < len(samples))
             for path, rows in scored_by(self.checkpoint, samples)
         ]
 

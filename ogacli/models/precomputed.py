@@ -13,7 +13,7 @@ from torch import Tensor
 from ogacli.data import Batch, Samples
 from ogacli.data.npy import open_array
 from ogacli.errors import DataError
-from ogacli.models import ModelSource, sources
+from ogacli.models import ModelSource, Snapshot, sources
 from ogacli.models.network import Outputs
 from ogacli.options import Location
 
@@ -35,6 +35,9 @@ class PrecomputedSource(ModelSource):
     """npy file [n, h]: what the last linear layer read."""
     bias: bool = True
     """Whether that layer has a bias; of ``features``."""
+    held_out: bool = False
+    """That each sample's answers are of a model which was not trained on it, as out of fold. Where it is not
+    said it is found out, but a model that is less sure than right looks like one that was."""
 
     @model_validator(mode="after")
     def _one_answer(self) -> "PrecomputedSource":
@@ -81,6 +84,10 @@ class PrecomputedSource(ModelSource):
             are_probabilities=self.probabilities is not None,
             bias=self.bias,
         )
+
+    def snapshots(self, samples: Samples) -> list[Snapshot]:
+        """The only one."""
+        return [Snapshot(self, torch.arange(len(samples)), self.held_out)]
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The npy files."""

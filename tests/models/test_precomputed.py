@@ -9,6 +9,7 @@ from ogacli.data import Batch
 from ogacli.errors import ConfigError, DataError
 from ogacli.losses import LossOptions
 from ogacli.models.precomputed import Precomputed
+from ogacli.scan import scan
 
 
 @pytest.fixture
@@ -157,3 +158,25 @@ def test_mapped_pages_do_not_pile_up(files, make_samples):
         model.outputs(Batch(rows, None, rows % 3, {}))
         most = max(most, resident())
     assert most - before < n * k * 4 / 4, "a quarter of the file"
+
+
+def test_whoever_says_that_the_answers_are_held_out_is_believed(tmp_path):
+    """Of a model that is less sure than right it cannot be seen."""
+    generator = np.random.default_rng(0)
+    true = np.arange(300) % 3
+    labels = np.where(generator.random(300) < 0.1, (true + 1) % 3, true)
+    logits = np.eye(3)[true] + 0.1 * generator.normal(size=(300, 3))
+    np.save(tmp_path / "y.npy", labels)
+    np.save(tmp_path / "z.npy", logits)
+    told = {}
+    for held_out in ("true", "false"):
+        text = (
+            "data: {source: arrays, y: y.npy}\nbudget: auto\n"
+            f"model: {{source: precomputed, logits: z.npy, held_out: {held_out}}}"
+        )
+        summary = scan(parse_config(text, base=tmp_path), output=tmp_path / held_out).summary
+        told[held_out] = summary.estimate
+        assert summary.diagnosis.held_out is (held_out == "true")
+    assert told["false"].by == "checkpoint"
+    assert told["true"].by == "held out"
+    assert told["true"].share == pytest.approx((labels != true).mean(), abs=0.01)
