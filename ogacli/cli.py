@@ -155,7 +155,7 @@ def train(
         terminal.result(found.document(), *folds_view(found, config))
         return
     training = train(loaded, overwrite=overwrite, progress=terminal)
-    terminal.result(training.document(), *training_view(training, config, loaded.model.checkpoint_files()))
+    terminal.result(training.document(), *training_view(training, config, loaded.model))
 
 
 @app.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.markup import escape
 
+from ogacli.errors import CheckpointError
 from ogacli.reports.content import asides
 from ogacli.terminal import figure, table
 from ogacli.wording import part, percent
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ogacli.doctor import Checkup
     from ogacli.folds import CrossValidation
     from ogacli.gate import Gate
+    from ogacli.models import ModelSource
     from ogacli.run import Run
     from ogacli.scan import Plan
     from ogacli.train import Training
@@ -146,20 +147,24 @@ def _shown(path: Path) -> Path:
         return path
 
 
-def training_view(training: Training, config: Path, checkpoints: Sequence[str]) -> list[Any]:
+def training_view(training: Training, config: Path, source: ModelSource) -> list[Any]:
     """How the epochs went, and what to do next.
 
     Args:
         training: What was trained.
         config: The config file.
-        checkpoints: What the config's model loads.
+        source: The config's model.
     """
     rows = [
         [str(e.number), f"{e.loss:.4f}", "" if e.accuracy is None else percent(e.accuracy)]
         for e in training.epochs
     ]
     command = ["oga", "scan", str(config)]
-    if not set(checkpoints) & {str(path) for path in training.checkpoints}:
+    try:
+        loaded = source.checkpoint_files()
+    except CheckpointError:  # a pattern that matches nothing is of another training
+        loaded = ()
+    if not set(loaded) & {str(path) for path in training.checkpoints}:
         several = len(training.checkpoints) > 1
         named = training.folder / "epoch-*.safetensors" if several else training.checkpoints[-1]
         command += ["--set", f"model.checkpoint={_shown(named)}"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from command_line import oga
 from ogacli.config import Config, parse_config
 from ogacli.errors import ConfigError, RunError
 from ogacli.fit import accuracy
@@ -145,3 +146,12 @@ def test_what_cannot_be_trained(tmp_path, overrides, message):
     with pytest.raises(ConfigError, match=message):
         train(config(tmp_path, *overrides))
     assert names(tmp_path) == []
+
+
+def test_a_pattern_that_matches_nothing_does_not_lose_what_a_training_shows(tmp_path):
+    """As when the checkpoints go elsewhere than the config says."""
+    (tmp_path / "c.yaml").write_text(YAML.replace("mlp", "mlp, checkpoint: ck/epoch-*.safetensors"))
+    run = oga("train", "c.yaml", "--set", "train={epochs: 2, output: other}", cwd=tmp_path)
+    assert run.code == 0, run.err
+    assert "trained on" in run.out
+    assert "--set 'model.checkpoint=other/epoch-*.safetensors'" in run.out
