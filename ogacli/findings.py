@@ -19,7 +19,7 @@ from torch import Tensor
 from ogacli.errors import RunError
 from ogacli.gradients import GradientBatch
 from ogacli.held_out import HeldOut
-from ogacli.verdict import Findings
+from ogacli.verdict import Believed, Findings
 from ogacli.witness import Witness
 
 NOT_FINITE = "non-finite gradient"
@@ -37,6 +37,8 @@ class Collector:
         self.confidence = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.agreement = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.entropy = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
+        self.believed = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.belief = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
         self.done = torch.zeros(n, dtype=torch.bool)
         self.quarantined: dict[int, str] = {}
 
@@ -45,8 +47,21 @@ class Collector:
         self.quarantined.update(reasons)
         self.done[list(reasons)] = True
 
-    def add(self, batch: GradientBatch, scores: list[Float[Tensor, " b"]], categorical: bool) -> None:
-        """Remember the scores of a batch; a sample whose gradient is not finite gets none."""
+    def add(
+        self,
+        batch: GradientBatch,
+        scores: list[Float[Tensor, " b"]],
+        categorical: bool,
+        believed: Believed | None = None,
+    ) -> None:
+        """Remember the scores of a batch; a sample whose gradient is not finite gets none.
+
+        Args:
+            batch: Its gradients.
+            scores: Of each detector.
+            categorical: Whether a sample has one class.
+            believed: What a detector believes to be the true classes.
+        """
         rows = batch.rows.to(self.scores.device)
         broken = ~finite(batch)
         for own, found in zip(self.scores, scores, strict=True):
@@ -58,6 +73,8 @@ class Collector:
             self.confidence[rows] = confidence
             self.agreement[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
             self.entropy[rows] = torch.special.entr(probabilities).sum(1)
+        if believed is not None:
+            self.believed[rows], self.belief[rows] = believed.classes, believed.confidence
         self.done[batch.rows] = True
 
     def contradicted(self, labels: Int64[Tensor, " n"]) -> int:
@@ -69,7 +86,16 @@ class Collector:
         """What it holds a row, by name."""
         return {
             name: getattr(self, name)
-            for name in ("scores", "predictions", "confidence", "agreement", "entropy", "done")
+            for name in (
+                "scores",
+                "predictions",
+                "confidence",
+                "agreement",
+                "entropy",
+                "believed",
+                "belief",
+                "done",
+            )
         }
 
 
@@ -79,6 +105,7 @@ class Gathered:
     The predicted class is the winner of a vote in which each checkpoint gives its prediction the probability
     that it has there, and the confidence how far the winner is ahead of all others (Boyer and Moore's count:
     exact where one class has more than half of the votes, in memory that does not grow with the checkpoints).
+    So is the class that a detector believes in.
     """
 
     def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
@@ -86,6 +113,8 @@ class Gathered:
         self.scores = torch.zeros(len(detectors), n, dtype=torch.float64, device=device)
         self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
         self.lead = torch.zeros(n, dtype=torch.float32, device=device)
+        self.believed = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.belief_lead = torch.zeros(n, dtype=torch.float32, device=device)
         self.agreement = torch.zeros(n, dtype=torch.float32, device=device)
         self.entropy = torch.zeros(n, dtype=torch.float32, device=device)
         self.several = False
@@ -101,11 +130,14 @@ class Gathered:
         self.scores[:, here] += weight * found.scores[:, here]
         self.agreement[here] += weight * found.agreement[here]
         self.entropy[here] += weight * found.entropy[here]
-        predicted, leader = found.predictions[here], self.predictions[here]
-        vote = torch.where(predicted == leader, weight, -weight) * found.confidence[here].nan_to_num(0)
-        lead = self.lead[here] + vote
-        self.predictions[here] = torch.where(lead < 0, predicted, leader)
-        self.lead[here] = lead.abs()
+        for leader, lead, votes, confidence in (
+            (self.predictions, self.lead, found.predictions, found.confidence),
+            (self.believed, self.belief_lead, found.believed, found.belief),
+        ):
+            same = votes[here] == leader[here]
+            ahead = lead[here] + torch.where(same, weight, -weight) * confidence[here].nan_to_num(0)
+            leader[here] = torch.where(ahead < 0, votes[here], leader[here])
+            lead[here] = ahead.abs()
 
     def findings(self) -> Findings:
         """All of it, on the CPU; a row that a checkpoint could not score is quarantined."""
@@ -113,7 +145,8 @@ class Gathered:
         lost = (~torch.isfinite(scores).all(0)).nonzero()[:, 0].tolist()
         quarantined = {row: self.quarantined.get(row, NOT_FINITE) for row in lost}
         scores[:, lost] = torch.nan
-        predictions = self.predictions.cpu()
+        predictions, believed = self.predictions.cpu(), self.believed.cpu()
+        known = bool((believed >= 0).any())
         return Findings(
             scores=dict(zip(self.detectors, scores, strict=True)),
             predictions=predictions,
@@ -122,13 +155,23 @@ class Gathered:
             quarantined=quarantined,
             entropy=self.entropy.cpu() / weight,
             several=self.several,
+            believed=Believed(believed, self.belief_lead.cpu() / weight) if known else None,
         )
 
     def tensors(self) -> dict[str, Tensor]:
         """What it holds a row, by name."""
         return {
             name: getattr(self, name)
-            for name in ("scores", "predictions", "lead", "agreement", "entropy", "weight")
+            for name in (
+                "scores",
+                "predictions",
+                "lead",
+                "believed",
+                "belief_lead",
+                "agreement",
+                "entropy",
+                "weight",
+            )
         }
 
 

@@ -112,14 +112,24 @@ class LabelNoise:
         around: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, " b"]:
         """The logarithm of P(the given label is wrong) / P(it is right)."""
-        logs, index = self.true(logits, labels, around), labels[:, None]
-        return logs.scatter(1, index, -torch.inf).logsumexp(1) - logs.gather(1, index)[:, 0]
+        return odds_of(self.true(logits, labels, around), labels)
 
     def _prior(self, mixed: Tensor) -> Tensor:
         return torch.log_softmax(self.sharpness * mixed + self.weights, 1)
 
     def _true(self, mixed: Tensor, labels: Tensor) -> Tensor:
         return torch.log_softmax(self._prior(mixed) + self.transition.log()[:, labels].t(), 1)
+
+
+def odds_of(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The logarithm of P(the given label is wrong) / P(it is right).
+
+    Args:
+        true: The logarithm of the probability of each class to be the true one.
+        labels: As given.
+    """
+    index = labels[:, None]
+    return true.scatter(1, index, -torch.inf).logsumexp(1) - true.gather(1, index)[:, 0]
 
 
 def _opinions(logits: Tensor, around: Tensor | None) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ogacli import contributions
 from ogacli.config import Config
@@ -28,7 +27,7 @@ from ogacli.reports import render
 from ogacli.run import Run, is_run, write_run
 from ogacli.stream import Rescored, Stream, column_names
 from ogacli.summary import summarise
-from ogacli.verdict import Findings, judge
+from ogacli.verdict import judge
 
 _PLANNED = 64
 """Samples that may be neighbours while a scan is planned."""
@@ -66,14 +65,15 @@ def scan(
         key = _key(config, samples, checkpoints)
         passes = _Passes(config, samples, device)
         columns = column_names(config)
-        answering = _answering(config) if passes.held_out else {}
-        held_out = HeldOut(len(samples), len(samples.classes), tuple(answering), device)
+        answering = _answering(config)
+        names = tuple(answering) if passes.held_out else ()
+        held_out = HeldOut(len(samples), len(samples.classes), names, device)
         partial = Partial(folder, key, len(samples), columns, device, held_out)
         passes.run(partial, resume=resume, progress=progress)
         clock.lap("score")
         findings, stream = partial.gathered.findings(), passes.last
         findings = held_out.judged(findings, samples, answering)
-        findings = replace(findings, wrong=_wrong(findings, config))
+        findings = replace(findings, wrong=next((findings.scores[name] for name in answering), None))
         if len(findings.quarantined) == len(samples):
             first = next(iter(findings.quarantined.items()))
             raise DataError(
@@ -161,14 +161,8 @@ class _Passes:
             self.seconds = {name: round(before_.get(name, 0) + one, 4) for name, one in taken.items()}
 
 
-def _wrong(findings: Findings, config: Config) -> Tensor | None:
-    """The scores of the first detector that tells how probably each label is wrong."""
-    found = zip(findings.scores.values(), config.detectors, strict=True)
-    return next((score for score, options in found if options.probability), None)
-
-
 def _answering(config: Config) -> dict[str, Answering]:
-    """The detectors that can judge the answers of several models as if they were one's, by score column."""
+    """The detectors that tell how probably each label is wrong, by score column."""
     found = zip(column_names(config), (options.detector() for options in config.detectors), strict=True)
     return {name: detector for name, detector in found if isinstance(detector, Answering)}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ogacli.budget import flag, ranking
 from ogacli.config import Config
 from ogacli.data import Samples
-from ogacli.detectors import Comparing, Detector, Drawn, Frugal, LayeredOptions
+from ogacli.detectors import Answering, Comparing, Detector, Drawn, Frugal, LayeredOptions
 from ogacli.detectors.norm import Norm
 from ogacli.findings import Collector, Partial, finite
 from ogacli.gradient_feed import GradientFeed, out_of_memory
@@ -27,6 +27,7 @@ from ogacli.models import Model
 from ogacli.progress import SILENT, Progress
 from ogacli.stopwatch import Stopwatch
 from ogacli.validation import mean_validation_gradient, open_validation
+from ogacli.verdict import Believed
 
 _NEAR_THE_CUT = 32
 """At least so many samples below the cut are scored once more after a pass in lower precision."""
@@ -365,7 +366,7 @@ class Stream:
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         """Score a batch, in halves where that takes more memory than there is."""
         try:
-            scores = self._scores(batch)
+            scores, answers, believed = self._scores(batch)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -374,19 +375,29 @@ class Stream:
             for half in (slice(0, middle), slice(middle, None)):
                 self._score(batch.select(half), collector)
         else:
-            collector.add(batch, scores, self.samples.categorical)
+            collector.add(batch, scores, self.samples.categorical, believed)
             if self._held_out is not None:
-                self._held_out.see(batch, dict(zip(column_names(self.config), self.detectors, strict=True)))
+                self._held_out.see(batch.rows, answers)
 
-    def _scores(self, batch: GradientBatch) -> list[Float[Tensor, " b"]]:
+    def _scores(
+        self, batch: GradientBatch
+    ) -> tuple[list[Float[Tensor, " b"]], dict[str, Float[Tensor, "b a"]], Believed | None]:
+        """The scores; what detectors of answers look at; and what the first of them believes."""
         if len(self._orders) > 1:
             with self._norms:
                 batch.norms(self._orders)  # together they share what they are computed from
-        scores = []
-        for detector, watch, seen in zip(self.detectors, self._watches, self._views, strict=True):
+        scores, answers, believed = [], {}, None
+        each = zip(column_names(self.config), self.detectors, self._watches, self._views, strict=True)
+        for name, detector, watch, seen in each:
             with watch:
-                scores.append(detector.score(batch if seen is None else seen.of(batch)))
-        return scores
+                if isinstance(detector, Answering):
+                    answers[name] = detector.answers(batch)
+                    beliefs = detector.beliefs(answers[name], batch.labels)
+                    scores.append(detector.judge(beliefs, batch.labels))
+                    believed = believed or Believed.of(beliefs)
+                else:
+                    scores.append(detector.score(batch if seen is None else seen.of(batch)))
+        return scores, answers, believed
 
 
 def column_names(config: Config) -> tuple[str, ...]:

@@ -23,6 +23,29 @@ OK, QUARANTINED = "ok", "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
+class Believed:
+    """What a detector believes to be the true class of each sample."""
+
+    classes: Int64[Tensor, " n"]
+    """The most probable one; -1 where nothing is known."""
+    confidence: Float[Tensor, " n"]
+    """Its probability; float32."""
+
+    @classmethod
+    def of(cls, beliefs: Float[Tensor, "n k"]) -> "Believed":
+        """From the logarithms of the probabilities of all classes."""
+        highest, classes = beliefs.max(1)
+        return cls(classes, highest.exp().float())
+
+    def replaced(self, known: Bool[Tensor, " n"], by: "Believed") -> "Believed":
+        """With others in the place of some."""
+        return Believed(
+            self.classes.masked_scatter(known, by.classes),
+            self.confidence.masked_scatter(known, by.confidence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What the scan saw, row by row."""
 
@@ -42,6 +65,20 @@ class Findings:
     """Whether a row is the mean over several checkpoints of one training."""
     wrong: Float[Tensor, " n"] | None = None
     """The probability that the given label is wrong, where a detector tells; NaN as the scores."""
+    believed: Believed | None = None
+    """What that detector believes to be the true class."""
+
+    @property
+    def most_probable(self) -> Believed:
+        """By the detector, or the model: the class that is suggested where it is not the label."""
+        return self.believed or Believed(self.predictions, self.confidence)
+
+    @property
+    def belief_in_label(self) -> Float[Tensor, " n"]:
+        """The probability of the given label, by the detector or the model; NaN without classes."""
+        if self.believed is not None and self.wrong is not None:
+            return (1 - self.wrong).float()
+        return self.agreement.masked_fill(self.predictions < 0, torch.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +118,7 @@ class Verdict:
     held_back: Bool[Tensor, " n"]
     """Within the budget, but not flagged, so that its class is not trimmed away."""
     suggested: Int64[Tensor, " n"]
-    """The predicted class where it differs from the label; -1 elsewhere."""
+    """The most probable class where it differs from the label; -1 elsewhere."""
     budget: Budget
     estimate: Estimate | None
     """How many labels are wrong; None without classes."""
@@ -100,10 +137,8 @@ class Verdict:
         return torch.from_numpy(
             reasons(
                 differs=(self.suggested >= 0).numpy(),
-                confidence=self.findings.confidence.numpy(),
-                probability=self.findings.agreement.masked_fill(
-                    self.findings.predictions < 0, torch.nan
-                ).numpy(),
+                confidence=self.findings.most_probable.confidence.numpy(),
+                probability=self.findings.belief_in_label.numpy(),
                 duplicate=(self.notes.duplicate_of >= 0).numpy(),
                 blank=self.notes.blank.numpy(),
             )
@@ -137,8 +172,9 @@ def judge(
     """
     score = next(iter(findings.scores.values()))
     scored = len(score) - len(findings.quarantined)
+    classes = findings.most_probable.classes
     if samples.categorical:
-        differs = (findings.predictions != samples.labels) & ~score.isnan() & (findings.predictions >= 0)
+        differs = (classes != samples.labels) & ~score.isnan() & (classes >= 0)
     else:
         differs = torch.zeros(len(score), dtype=torch.bool)
     notes = notes or Notes.none(len(score))
@@ -157,7 +193,7 @@ def judge(
         rank=rank,
         flagged=flagged,
         held_back=within & ~flagged,
-        suggested=torch.where(differs, findings.predictions, -1),
+        suggested=torch.where(differs, classes, -1),
         budget=budget,
         estimate=wrong,
         cut=float(score[flagged].min()) if flagged.any() else None,
@@ -180,7 +216,7 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
         "flagged": pa.array(verdict.flagged.numpy()),
         "reason": _reasons(verdict),
         "suggested_label": _names(samples, verdict.suggested),
-        "confidence": pa.array(findings.confidence.numpy(), mask=~differs),
+        "confidence": pa.array(findings.most_probable.confidence.numpy(), mask=~differs),
         "status": pa.array([OK, QUARANTINED]).take(pa.array(none.astype("int8"))),
     }
     for name, score in list(findings.scores.items())[1:]:

@@ -35,7 +35,7 @@ def two_folds(samples, held_out):
         batch = replace(dense_batch(logits[rows], samples.labels[rows]), rows=rows)
         collector = Collector(N, ("latent_label", "l2"), CPU)
         collector.add(batch, [torch.zeros(len(rows)), batch.norm(2)], categorical=True)
-        held_out.see(batch, {"latent_label": latent()})
+        held_out.see(rows, {"latent_label": latent().answers(batch)})
         gathered.add(collector, rows)
     return gathered.findings(), logits
 
@@ -100,6 +100,15 @@ def test_a_scan_of_folds_has_the_scores_of_all_folds_at_once(tmp_path):
         detector.fit([batch])
         assert detector.neighbourhood is not None
         answers[rows] = detector.answers(batch).float()
-    expected = latent().judge(answers, samples.labels)
+    whole = latent()
+    whole.refit(answers, samples.labels)
+    beliefs = whole.beliefs(answers, samples.labels)
+    expected = whole.judge(beliefs, samples.labels)
     np.testing.assert_allclose(run.scores["score"].to_numpy(), expected.numpy(), rtol=1e-3, atol=1e-6)
     assert run.summary.estimate.by == "held out"
+    best = [samples.classes[i] for i in beliefs.argmax(1)]
+    differs = [
+        name if name != given else None
+        for name, given in zip(best, run.scores["label"].to_pylist(), strict=True)
+    ]
+    assert run.scores["suggested_label"].to_pylist() == differs

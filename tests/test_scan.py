@@ -66,7 +66,7 @@ def test_the_isolation_forest_is_a_walk_of_the_dense_gradients(place, monkeypatc
         isolation_forest.IsolationForest, "detector", lambda self: made.append(make(self)) or made[-1]
     )
     run = scanned(place, "out", f"detector={json.dumps(FOREST)}")
-    forest = made[0].forest
+    forest = made[-1].forest
     trees = [nested(forest, root) for root in range(FOREST["trees"])]
     expected = [
         isolation_score(trees, [FOREST["subsample"]] * len(trees), g) for g in gradients(place).tolist()

@@ -108,6 +108,7 @@ def test_the_class_with_most_of_the_votes_wins(votes):
     for predicted, confidence in votes:
         found = Collector(1, (), CPU)
         found.predictions[:], found.confidence[:], found.agreement[:] = predicted, confidence, 0.5
+        found.believed[:], found.belief[:] = predicted, confidence
         gathered.add(found, rows)
     total = sum(confidence for _, confidence in votes)
     per_class = Counter[int]()
@@ -120,6 +121,8 @@ def test_the_class_with_most_of_the_votes_wins(votes):
         assert 0 <= lead <= max(confidence for _, confidence in votes) + 1e-6
     if len(per_class) == 1:
         assert lead == pytest.approx(total / len(votes))
+    assert torch.equal(gathered.believed, gathered.predictions)
+    assert torch.equal(gathered.belief_lead, gathered.lead)
 
 
 def test_a_row_that_one_checkpoint_cannot_score_is_quarantined():

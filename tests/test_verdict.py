@@ -1,14 +1,16 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.budget import Budget
 from ogacli.run import SCORE_COLUMNS
-from ogacli.verdict import judge, scores_table
+from ogacli.verdict import Believed, judge, scores_table
 from scored_samples import NAN, findings, samples
 
 
@@ -22,6 +24,30 @@ def test_by_hand():
     assert verdict.suggested.tolist() == [-1, 2, -1, -1, -1]
     assert verdict.cut == 5.0
     assert verdict.ranked().tolist() == [1, 4, 3, 0]
+
+
+def test_what_a_detector_believes_is_suggested():
+    """The model predicts the label everywhere; the detector knows better."""
+    labels = [0, 1, 2, 0]
+    believed = Believed(torch.tensor([1, 1, 0, 2]), torch.tensor([0.9, 0.8, 0.45, 0.7]))
+    wrong = torch.tensor([0.95, 0.2, 0.6, NAN], dtype=torch.float64)
+    found = replace(findings([0.95, 0.2, 0.6, NAN], labels), believed=believed, wrong=wrong)
+    verdict = judge(found, samples(labels), Budget(3))
+    assert verdict.suggested.tolist() == [1, -1, 0, -1]
+    table = scores_table(verdict, samples(labels))
+    assert table["suggested_label"].to_pylist() == ["b", None, "a", None]
+    assert table["confidence"].to_pylist() == pytest.approx([0.9, None, 0.45, None])
+    assert table["reason"].to_pylist()[:3] == ["mislabelled", "atypical", "ambiguous"]
+    plain = judge(findings([0.95, 0.2, 0.6, NAN], labels), samples(labels), Budget(3))
+    assert plain.suggested.tolist() == [-1] * 4
+
+
+def test_beliefs_that_are_judged_anew_replace_those_that_were_known():
+    before = Believed(torch.tensor([1, -1, 0]), torch.tensor([0.9, NAN, 0.5]))
+    beliefs = torch.tensor([[0.3, 0.7], [0.8, 0.2]]).log()
+    found = before.replaced(torch.tensor([True, False, True]), Believed.of(beliefs))
+    assert found.classes.tolist() == [1, -1, 0]
+    assert found.confidence.tolist() == pytest.approx([0.7, NAN, 0.8], nan_ok=True)
 
 
 def test_the_first_detector_decides():

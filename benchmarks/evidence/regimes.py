@@ -107,7 +107,7 @@ def _scanned(
             seconds[name] += time.perf_counter() - began
         collector = Collector(n, tuple(names), cpu)
         collector.add(batch, scores, categorical=True)
-        held_out.see(batch, fitted)
+        held_out.see(batch.rows, {name: fitted[name].answers(batch) for name in answering})
         gathered.add(collector, one.rows, one.weight)
     return held_out.judged(gathered.findings(), samples, answering), seconds
 

@@ -6,7 +6,7 @@ A new detector is a new file here with one class under ``@detectors.register``, 
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -99,22 +99,27 @@ class Comparing(Detector, Protocol):
 
 @runtime_checkable
 class Answering(Detector, Protocol):
-    """A detector that looks at little but the model's answers and the given labels."""
+    """A detector that knows from the model's answers how probable each class is to be the true one."""
 
     def answers(self, batch: GradientBatch) -> Float[Tensor, "b a"]:
         """What it looks at, of a batch; of k classes 2 k numbers a sample."""
         ...
 
-    def judge(self, answers: Float[Tensor, "n a"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Fit to what it saw of several models as if they were one, and score."""
+    def refit(self, answers: Float[Tensor, "n a"], labels: Int64[Tensor, " n"]) -> None:
+        """Fit to what it saw of several models, as if they were one."""
+        ...
+
+    def beliefs(self, answers: Float[Tensor, "b a"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
+        """The logarithm of the probability of each class to be the true one, given the label."""
+        ...
+
+    def judge(self, beliefs: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The scores that follow: the probability that the given label is wrong."""
         ...
 
 
 class DetectorOptions(Options):
     """What every ``detector:`` section must be able to do."""
-
-    probability: ClassVar[bool] = False
-    """Whether the score is the probability that the given label is wrong."""
 
     @property
     def column(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,7 +15,7 @@ from ogacli.detectors._unfitted import OfAnswers, one_class_each
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.bank import compressed
-from ogacli.label_noise import LabelNoise
+from ogacli.label_noise import LabelNoise, odds_of
 
 _NEIGHBOURS = "neighbours."
 """What the names of a neighbourhood's tensors begin with."""
@@ -29,8 +29,6 @@ class LatentLabel(DetectorOptions):
     the model's answers, those to the nearest samples in feature space, and the given labels (EM); see
     :mod:`ogacli.label_noise`.
     """
-
-    probability: ClassVar[bool] = True
 
     neighbours: Annotated[int, Field(ge=0)] = 20
     """How many of the nearest samples have a say, where features are known; 0 for none. Fewer where classes
@@ -84,10 +82,7 @@ class Latent(OfAnswers):
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """From 0 to 1; float64."""
-        assert self.noise is not None, "fit or restore first"
-        self.noise = self.noise.to(batch.logits.device)
-        own, around = self.answers(batch).chunk(2, 1)
-        return self.noise.odds(own, batch.labels, around).sigmoid()
+        return self.judge(self.beliefs(self.answers(batch), batch.labels), batch.labels)
 
     def answers(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
         """The logarithm of how probable each class is to the model, and among the neighbours."""
@@ -97,14 +92,24 @@ class Latent(OfAnswers):
         self.neighbourhood = self.neighbourhood.to(batch.logits.device)
         return torch.cat([own, self.neighbourhood(batch).double()], 1)
 
-    def judge(self, answers: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Of several models, such as folds."""
+    def refit(self, answers: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
+        """Fit the model of the label noise to answers of several models, such as folds."""
         size, n = self.fit_size(len(labels)), len(labels)
         some = torch.randperm(n, generator=torch.Generator().manual_seed(self.options.seed))[:size]
         here = some.to(labels.device)
+        own, around = answers[here].chunk(2, 1)
+        self.noise = LabelNoise.fitted(own, labels[here], around)
+
+    def beliefs(self, answers: Float[Tensor, "b 2k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
+        """The logarithm of the probability of each class to be the true one, given the label; float64."""
+        assert self.noise is not None, "fit or restore first"
+        self.noise = self.noise.to(answers.device)
         own, around = answers.chunk(2, 1)
-        self.noise = LabelNoise.fitted(own[here], labels[here], around[here])
-        return self.noise.odds(own, labels, around).sigmoid()
+        return self.noise.true(own, labels, around)
+
+    def judge(self, beliefs: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The probability that the given label is not the true class."""
+        return odds_of(beliefs, labels).sigmoid()
 
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The scores as they are."""

@@ -85,7 +85,13 @@ def test_judging_answers_is_fitting_and_scoring_them() -> None:
     batch = head_batch(300)
     detector, other = (detectors.get("latent_label")().detector() for _ in range(2))
     detector.fit([batch])
-    torch.testing.assert_close(other.judge(detector.answers(batch), batch.labels), detector.score(batch))
+    answers = detector.answers(batch)
+    other.refit(answers, batch.labels)
+    beliefs = other.beliefs(answers, batch.labels)
+    torch.testing.assert_close(beliefs.exp().sum(1), torch.ones(300, dtype=torch.float64))
+    found = other.judge(beliefs, batch.labels)
+    torch.testing.assert_close(found, detector.score(batch))
+    torch.testing.assert_close(found, 1 - beliefs.exp().gather(1, batch.labels[:, None])[:, 0])
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])
