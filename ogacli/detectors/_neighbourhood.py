@@ -45,24 +45,24 @@ class Neighbourhood:
 
     @classmethod
     def among(
-        cls, batches: Sequence[GradientBatch], true: Float[Tensor, "n k"], *, bank: int, most: int
+        cls, batches: Sequence[GradientBatch], true: Float[Tensor, "m k"], most: int
     ) -> "Neighbourhood | None":
-        """Of the first samples.
+        """Of the first m samples.
 
         None where they have no features, or their classes too few samples to ask the nearest.
 
         Args:
             batches: The samples, with compressed features.
-            true: How probable each class is to be the true one of each of them.
-            bank: How many samples may be asked.
+            true: How probable each class is to be the true one of each of the first m.
             most: How many answer for a sample, where classes have as many.
         """
         features = [batch.features for batch in batches if batch.features is not None]
-        rows = torch.cat([batch.rows for batch in batches])[:bank]
-        count = min(most, len(rows) // true.shape[1])
+        m = len(true)
+        rows = torch.cat([batch.rows for batch in batches])[:m]
+        count = min(most, m // true.shape[1])
         if len(features) < len(batches) or count < max(1, min(most, _FEWEST)):
             return None
-        return cls(rows, torch.cat(features)[:bank], true[:bank].float(), count)
+        return cls(rows, torch.cat(features)[:m], true.float(), count)
 
     def to(self, device: torch.device) -> "Neighbourhood":
         """The same on a device."""

@@ -17,6 +17,8 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.bank import compressed
 from ogacli.label_noise import LabelNoise, odds_of
 
+_LOGITS = 1 << 24
+"""Logits that are held while fitting: 64 MB. Of thousands of classes they are those of fewer samples."""
 _NEIGHBOURS = "neighbours."
 """What the names of a neighbourhood's tensors begin with."""
 
@@ -64,18 +66,22 @@ class Latent(OfAnswers):
             DataError: There is no sample.
             GradientError: Samples do not have one class each, of several.
         """
-        seen = []
+        seen: list[GradientBatch] = []
+        known = 0
         for batch in batches:
             one_class_each(batch, "latent_label")
             features = None if batch.features is None else compressed(batch.features)
             seen.append(replace(batch, features=features, parts=(), columns=None))
+            known += batch.logits.numel()
+            if known >= _LOGITS:
+                break
         if not seen:
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
         logits, labels = torch.cat([one.logits for one in seen]), torch.cat([one.labels for one in seen])
         self.noise = LabelNoise.fitted(logits, labels)
-        self.neighbourhood = Neighbourhood.among(
-            seen, self.noise.true(logits, labels).exp(), bank=self.options.bank, most=self.options.neighbours
-        )
+        bank = self.options.bank
+        true = self.noise.true(logits[:bank], labels[:bank]).exp()
+        self.neighbourhood = Neighbourhood.among(seen, true, most=self.options.neighbours)
         if self.neighbourhood is not None:
             around = torch.cat([self.neighbourhood(one) for one in seen])
             self.noise = LabelNoise.fitted(logits, labels, around)

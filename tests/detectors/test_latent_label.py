@@ -103,3 +103,13 @@ def test_a_scan_need_not_hold_gradients_for_it(tmp_path, monkeypatch, layers) ->
     kept = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "kept")
     for column in ("score", "score_l2"):
         np.testing.assert_allclose(kept.scores[column].to_numpy(), held.scores[column].to_numpy(), rtol=1e-5)
+
+
+def test_of_many_classes_fewer_samples_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, found = head_batch(400), []
+    monkeypatch.setattr("ogacli.detectors.latent_label._LOGITS", 10 * 250)
+    detector = detectors.get("latent_label")().detector()
+    detector.fit(found.append(i) or batch.select(slice(i, i + 50)) for i in range(0, 400, 50))
+    assert found == [0, 50, 100, 150, 200], "five batches of fifty"
+    assert len(detector.neighbourhood.rows) == 250
+    assert torch.isfinite(detector.score(batch)).all()
