@@ -37,10 +37,14 @@ _NOTHING = 0.002
 _DOUBTFUL = 1 / 3
 """A detector has few doubts where no more than so large a part of the labels that it finds wrong is expected
 to be on the other side of one half."""
+_DOUBTFUL_OF_TRAINED = 0.2
+"""The same where it rests on a model that was trained on the labels, and hides some of the wrong ones."""
 _OWN_MISTAKES = 0.15
 """A share of the estimate that may be mistakes of the model among those that it is surest of."""
 _UNLEARNED = 1.25
 """So many times more labels may be wrong than a model contradicts that was trained on them."""
+
+Basis = Literal["held out", "checkpoint", "trajectory"]
 
 
 class Estimate(BaseModel):
@@ -52,7 +56,7 @@ class Estimate(BaseModel):
     low: float
     """Where the share may be instead: two standard errors, and what the method is known to be off by."""
     high: float
-    by: Literal["held out", "checkpoint", "trajectory"]
+    by: Basis
     """What it rests on: predictions of samples that were not trained on; of one checkpoint that was trained
     on them; of several. The latter two say nothing of a model that knows the labels by heart."""
 
@@ -78,36 +82,41 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     surest = _surest(findings.confidence[known], findings.predictions[known])
     all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
     spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
-    if held_out or (not findings.several and not _seen(findings, known)):
-        if sure >= _NOTHING and (found := _of_probabilities(findings, known)) is not None:
-            return found
+    by = _basis(findings, known, held_out)
+    if sure >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
+        return found
+    if by == "held out":
         high = sure + max(0.0, all_ - sure) / 2 + narrow
-        return _bounded(sure, (1 - _OWN_MISTAKES) * sure - narrow, high, "held out")
+        return _bounded(sure, (1 - _OWN_MISTAKES) * sure - narrow, high, by)
     high = _UNLEARNED * all_ + spread
     mostly = _MOSTLY_NOISE_OF_SEVERAL if findings.several else _MOSTLY_NOISE
     share = sure + min(1.0, all_ / mostly) * (all_ - sure)
     low = min(sure, all_) - narrow
-    return _bounded(share, low, high, "trajectory" if findings.several else "checkpoint")
+    return _bounded(share, low, high, by)
 
 
-def _of_probabilities(findings: Findings, known: Bool[Tensor, " n"]) -> Estimate | None:
+def _basis(findings: Findings, known: Bool[Tensor, " n"], held_out: bool) -> Basis:
+    if held_out or (not findings.several and not _seen(findings, known)):
+        return "held out"
+    return "trajectory" if findings.several else "checkpoint"
+
+
+def _of_probabilities(findings: Findings, known: Bool[Tensor, " n"], by: Basis) -> Estimate | None:
     """From a detector's probabilities that labels are wrong; None where it is in too many doubts."""
-    if findings.wrong is None:
+    if findings.wrong is None or by == "trajectory":
         return None
     wrong = findings.wrong[known].double()
     wrong = wrong[~wrong.isnan()]
     if not len(wrong):
         return None
     share, doubts = float(wrong.mean()), float(wrong.minimum(1 - wrong).mean())
-    if doubts > _DOUBTFUL * share:
+    if doubts > (_DOUBTFUL if by == "held out" else _DOUBTFUL_OF_TRAINED) * share:
         return None
     spread = doubts + _two_errors(share, len(wrong))
-    return _bounded(share, share - spread, share + spread, "held out")
+    return _bounded(share, share - spread, share + spread, by)
 
 
-def _bounded(
-    share: float, low: float, high: float, by: Literal["held out", "checkpoint", "trajectory"]
-) -> Estimate:
+def _bounded(share: float, low: float, high: float, by: Basis) -> Estimate:
     share = 0.0 if share < _NOTHING else share
     return Estimate(share=share, low=max(0.0, min(low, share)), high=min(1.0, max(high, share)), by=by)
 

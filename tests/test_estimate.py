@@ -153,10 +153,21 @@ def test_a_detector_with_few_doubts_tells_the_share() -> None:
     assert estimate(replace(found, wrong=sure), labels).by == "held out", "as is found out"
 
 
-def test_what_a_detector_finds_counts_only_for_samples_that_were_held_out() -> None:
+def test_of_a_model_that_was_trained_on_the_labels_doubts_must_be_fewer() -> None:
     found, labels, _ = answered(4000, 10, 0.2, doubts=10.0)
-    sure = torch.where(torch.arange(4000) % 4 == 0, 0.97, 0.01).double()
-    assert estimate(replace(found, wrong=sure), labels) == estimate(found, labels)
+    plain = estimate(found, labels)
+    wrong = torch.where(torch.arange(4000) % 5 == 0, 0.9, 0.0).double()
+    told = estimate(replace(found, wrong=wrong), labels)
+    assert told.by == plain.by == "checkpoint"
+    assert told.share == pytest.approx(0.18)
+    more = torch.where(torch.arange(4000) % 5 == 0, 0.8, 0.0).double()
+    assert estimate(replace(found, wrong=more), labels) == plain
+    assert estimate(replace(found, wrong=more), labels, held_out=True).share == pytest.approx(0.16)
+    several = replace(found, several=True)
+    assert estimate(replace(several, wrong=wrong), labels) == estimate(several, labels)
+
+
+def test_nothing_is_wrong_where_the_surest_answers_say_so() -> None:
     clean, labels, _ = answered(3000, 10, 0.0, errors=0.0)
     some = torch.where(torch.arange(3000) % 50 == 0, 0.97, 0.0).double()
     assert estimate(replace(clean, wrong=some), labels, held_out=True).share == 0

@@ -25,7 +25,7 @@ from ogacli.findings import Collector, Gathered
 from ogacli.held_out import HeldOut
 from ogacli.verdict import Findings, Notes, judge
 
-VERSION = 6
+VERSION = 7
 """Raised when what is scored, or how, changes."""
 REGIMES = ("memorised", "memorised, neighbours", "fresh", "trajectory", "folds")
 Row = dict[str, Any]
