@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ogacli.estimate import hardly_learned
 from ogacli.wording import percent
 
 if TYPE_CHECKING:  # reading a summary needs no torch
@@ -192,7 +193,7 @@ def _verdict(fit: float, majority: float, around: Neighbourhood | None, notes: N
     """The verdict, and what it rests on."""
     who = "what it says of a sample's neighbours" if notes.by_neighbours else "it"
     told = f"{who} predicts {percent(fit)} of the given labels"
-    if fit - majority < 0.1 * (1 - majority):
+    if hardly_learned(fit, majority):
         return "fresh", f"{told}, and {percent(majority)} are the same one"
     if notes.held_out:
         return "useful", f"{told}, of samples that it was not trained on"

@@ -41,6 +41,8 @@ _DOUBTFUL_OF_TRAINED = 0.2
 """The same where it rests on a model that was trained on the labels, and hides some of the wrong ones."""
 _OWN_MISTAKES = 0.15
 """A share of the estimate that may be mistakes of the model among those that it is surest of."""
+_LITTLE = 0.1
+"""A part of what is to be learned beyond the most frequent label."""
 _UNLEARNED = 1.25
 """So many times more labels may be wrong than a model contradicts that was trained on them."""
 
@@ -66,7 +68,7 @@ class Estimate(BaseModel):
 
 
 def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool = False) -> Estimate | None:
-    """The share of wrong labels; None where nothing was predicted.
+    """The share of wrong labels; None where nothing was predicted, or hardly anything has been learned.
 
     Args:
         findings: What the scan saw.
@@ -83,6 +85,8 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
     spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
     by = _basis(findings, known, held_out)
+    if not held_out and hardly_learned(1 - all_, float(labels[known].bincount().max()) / n):
+        return None
     if sure >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
         return found
     if by == "held out":
@@ -93,6 +97,16 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     share = sure + min(1.0, all_ / mostly) * (all_ - sure)
     low = min(sure, all_) - narrow
     return _bounded(share, low, high, by)
+
+
+def hardly_learned(fit: float, majority: float) -> bool:
+    """Whether a model predicts little more of the labels than whoever always says the most frequent one.
+
+    Args:
+        fit: The share of the labels that it predicts.
+        majority: The share of the most frequent label.
+    """
+    return fit - majority < _LITTLE * (1 - majority)
 
 
 def _basis(findings: Findings, known: Bool[Tensor, " n"], held_out: bool) -> Basis:

@@ -60,7 +60,7 @@ class Collector:
             batch: Its gradients.
             scores: Of each detector.
             categorical: Whether a sample has one class.
-            believed: What a detector believes to be the true classes.
+            believed: What a detector believes to be the true classes; what the model predicts where left out.
         """
         rows = batch.rows.to(self.scores.device)
         broken = ~finite(batch)
@@ -73,7 +73,7 @@ class Collector:
             self.confidence[rows] = confidence
             self.agreement[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
             self.entropy[rows] = torch.special.entr(probabilities).sum(1)
-        if believed is not None:
+            believed = believed or Believed(predicted, confidence)
             self.believed[rows], self.belief[rows] = believed.classes, believed.confidence
         self.done[batch.rows] = True
 
@@ -105,7 +105,8 @@ class Gathered:
     The predicted class is the winner of a vote in which each checkpoint gives its prediction the probability
     that it has there, and the confidence how far the winner is ahead of all others (Boyer and Moore's count:
     exact where one class has more than half of the votes, in memory that does not grow with the checkpoints).
-    So is the class that a detector believes in.
+    So is the class that a detector believes in; how sure it is of that is the mean over the checkpoints, of
+    which those that believe in another one add nothing.
     """
 
     def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
@@ -115,6 +116,7 @@ class Gathered:
         self.lead = torch.zeros(n, dtype=torch.float32, device=device)
         self.believed = torch.full((n,), -1, dtype=torch.int64, device=device)
         self.belief_lead = torch.zeros(n, dtype=torch.float32, device=device)
+        self.belief = torch.zeros(n, dtype=torch.float32, device=device)
         self.agreement = torch.zeros(n, dtype=torch.float32, device=device)
         self.entropy = torch.zeros(n, dtype=torch.float32, device=device)
         self.several = False
@@ -130,14 +132,12 @@ class Gathered:
         self.scores[:, here] += weight * found.scores[:, here]
         self.agreement[here] += weight * found.agreement[here]
         self.entropy[here] += weight * found.entropy[here]
-        for leader, lead, votes, confidence in (
-            (self.predictions, self.lead, found.predictions, found.confidence),
-            (self.believed, self.belief_lead, found.believed, found.belief),
-        ):
-            same = votes[here] == leader[here]
-            ahead = lead[here] + torch.where(same, weight, -weight) * confidence[here].nan_to_num(0)
-            leader[here] = torch.where(ahead < 0, votes[here], leader[here])
-            lead[here] = ahead.abs()
+        _vote(self.predictions, self.lead, here, found.predictions[here], weight * found.confidence[here])
+        before, votes, worth = self.believed[here], found.believed[here], weight * found.belief[here]
+        _vote(self.believed, self.belief_lead, here, votes, worth)
+        after = self.believed[here]
+        kept = torch.where(after == before, self.belief[here], 0)
+        self.belief[here] = kept + torch.where(after == votes, worth.nan_to_num(0), 0)
 
     def findings(self) -> Findings:
         """All of it, on the CPU; a row that a checkpoint could not score is quarantined."""
@@ -155,7 +155,7 @@ class Gathered:
             quarantined=quarantined,
             entropy=self.entropy.cpu() / weight,
             several=self.several,
-            believed=Believed(believed, self.belief_lead.cpu() / weight) if known else None,
+            believed=Believed(believed, self.belief.cpu() / weight) if known else None,
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -168,11 +168,26 @@ class Gathered:
                 "lead",
                 "believed",
                 "belief_lead",
+                "belief",
                 "agreement",
                 "entropy",
                 "weight",
             )
         }
+
+
+def _vote(
+    leader: Int64[Tensor, " n"],
+    lead: Float[Tensor, " n"],
+    rows: Int64[Tensor, " m"],
+    votes: Int64[Tensor, " m"],
+    worth: Float[Tensor, " m"],
+) -> None:
+    """Count votes for rows, in place: those for another class than the leader are taken off its lead."""
+    same = votes == leader[rows]
+    ahead = lead[rows] + torch.where(same, worth, -worth).nan_to_num(0)
+    leader[rows] = torch.where(ahead < 0, votes, leader[rows])
+    lead[rows] = ahead.abs()
 
 
 def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:

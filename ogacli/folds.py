@@ -110,7 +110,7 @@ def train_folds(config: "Config", *, overwrite: bool = False, progress: Progress
             if samples.categorical:
                 right = accuracy(module, unknown, device=device, workers=config.data.workers)
             fold = FoldTraining(number, history.samples, len(unknown), history.epochs, right)
-            source.save(module, work / fold.checkpoint)
+            source.save(module, work / fold.checkpoint, samples.classes)
             np.save(work / fold.positions, unknown.positions.numpy())
             skipped |= named(known, history.skipped)
             found.append(fold)

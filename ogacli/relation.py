@@ -143,7 +143,7 @@ def by_groups(
                 "this detector is not fitted to samples, so it cannot tell groups apart",
                 place="detector",
                 found=type_name(options),
-                expected="a detector such as isolation_forest or pyod",
+                expected="detectors such as gaussian or isolation_forest, and no others",
             )
         some = training.rows[torch.isin(training.rows, rows)][:size]
         detector.fit(Repeated(functools.partial(training.only, some)))

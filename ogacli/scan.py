@@ -58,6 +58,7 @@ def scan(
     started = time.time()
     clock = Clock()
     samples = config.model.prepare(config.data.open())
+    _check_budget(config, samples)
     device = device_of(config.gradients.device)
     checkpoints = checkpoint_sums(config.model)
     clock.lap("load")
@@ -161,6 +162,16 @@ class _Passes:
             self.seconds = {name: round(before_.get(name, 0) + one, 4) for name, one in taken.items()}
 
 
+def _check_budget(config: Config, samples: Samples) -> None:
+    if config.budget.value == "auto" and not samples.categorical:
+        raise ConfigError(
+            "wrong labels can be counted only where each sample has one class",
+            place="budget",
+            found="auto",
+            expected="a share such as 0.05, or a count",
+        )
+
+
 def _answering(config: Config) -> dict[str, Answering]:
     """The detectors that tell how probably each label is wrong, by score column."""
     found = zip(column_names(config), (options.detector() for options in config.detectors), strict=True)
@@ -209,6 +220,7 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
     folder = output_folder(config, output)
     check_free(folder, overwrite=overwrite, ours=is_run)
     samples = config.model.prepare(config.data.open())
+    _check_budget(config, samples)
     device = device_of(config.gradients.device)
     snapshots = config.model.snapshots(samples)
     model = load_model(snapshots[0].source, samples, device)

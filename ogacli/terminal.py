@@ -4,6 +4,8 @@ Progress bars only on a terminal; ``NO_COLOR`` and ``TERM=dumb`` are honoured by
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,15 @@ from rich.table import Table
 from rich.text import Text
 
 
+class _Output(Console):
+    """Stdout, which its reader may close before the end, as ``| head`` does: what was to be done is done."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Terminal:
     """The two streams of one command.
 
@@ -37,13 +48,16 @@ class Terminal:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.out = Console(highlight=False, emoji=False, soft_wrap=True)
+        self.out = _Output(highlight=False, emoji=False, soft_wrap=True)
         self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
     def result(self, document: Any, *parts: Any) -> None:
         """Print the result: as one JSON document, or as rich renderables."""
         if self.json:
-            print(json.dumps(document, indent=2, ensure_ascii=False))
+            try:
+                print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+            except BrokenPipeError:
+                self.out.on_broken_pipe()
             return
         for part in parts:
             self.out.print(part, soft_wrap=isinstance(part, str))

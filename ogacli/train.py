@@ -85,7 +85,9 @@ def train(config: "Config", *, overwrite: bool = False, progress: Progress = SIL
             device=device,
             workers=config.data.workers,
             progress=progress,
-            after_epoch=lambda epoch: source.save(module, work / checkpoint_name(epoch.number)),
+            after_epoch=lambda epoch: source.save(
+                module, work / checkpoint_name(epoch.number), samples.classes
+            ),
         )
         training = Training(folder, history.epochs, history.samples, named(samples, history.skipped))
         write_history(work, training.document(), config, samples)

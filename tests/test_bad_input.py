@@ -75,6 +75,13 @@ def test_no_such_config(place):
     refused(place, "no such config file", command=("train", "nowhere.yaml"))
 
 
+def test_an_automatic_budget_without_classes(place):
+    place.write(y=np.eye(K, dtype=np.float32)[place.arrays["y"]])
+    data = {"source": "arrays", "path": "data.npz", "x": "x", "y": "y"}
+    place.write_config(data=data, loss="bce_with_logits", budget="auto", detector="l2")
+    refused(place, "budget: wrong labels can be counted only where each sample has one class", "a share")
+
+
 # --- the checkpoint ----------------------------------------------------------------------------------------
 
 

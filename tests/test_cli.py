@@ -322,3 +322,17 @@ def test_train_says_what_to_do_next(place):
     following = re.search(r"next +(oga .*)$", done.out, re.M)
     assert following is not None, done.out
     assert oga(*shlex.split(following[1])[1:], cwd=place.folder).code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_a_reader_who_leaves_early_changes_nothing(tmp_path, options):
+    """As `oga .. | head -1` does: the work is done, and the exit code is that of the work."""
+    place = make_place(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ogacli", "scan", str(place.config_file), *options]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "run" / "scores.parquet").is_file()

@@ -123,6 +123,10 @@ def test_the_class_with_most_of_the_votes_wins(votes):
         assert lead == pytest.approx(total / len(votes))
     assert torch.equal(gathered.believed, gathered.predictions)
     assert torch.equal(gathered.belief_lead, gathered.lead)
+    sure = float(gathered.belief) / len(votes)
+    assert lead - 1e-6 <= sure <= per_class[int(gathered.believed)] / len(votes) + 1e-6
+    if len(per_class) == 1:
+        assert sure == pytest.approx(lead)
 
 
 def test_a_row_that_one_checkpoint_cannot_score_is_quarantined():

@@ -57,9 +57,17 @@ def test_the_first_detector_decides():
 
 
 def test_auto_flags_as_many_as_disagree():
-    found = findings([1.0, 2.0, 3.0, NAN, 5.0], [1, 0, 0, 1, 2])
-    verdict = judge(found, samples([0, 0, 1, 0, 2]), Budget("auto"))
-    assert verdict.flagged.tolist() == [False, False, True, False, True], "two of the four that have a score"
+    found = findings([1.0, 2.0, 3.0, NAN, 5.0, 0.0, 0.5, 0.6], [1, 0, 0, 1, 2, 1, 2, 1])
+    verdict = judge(found, samples([0, 0, 1, 0, 2, 1, 2, 1]), Budget("auto"))
+    flagged = [False, False, True, False, True, False, False, False]
+    assert verdict.flagged.tolist() == flagged, "two of the seven that have a score"
+
+
+def test_of_a_model_that_has_learned_nothing_auto_flags_nothing():
+    labels = [0, 1, 2, 0, 1, 2]
+    verdict = judge(findings([1.0] * 6, [0] * 6), samples(labels), Budget("auto"))
+    assert verdict.estimate is None
+    assert not verdict.flagged.any()
 
 
 def test_nothing_is_flagged():

@@ -106,6 +106,13 @@ class HuggingFace(Texts):
             )
             raise DataError("cannot be loaded", place=self._place, found=reason, hint=hint) from None
         if not isinstance(found, dict):
+            if self._saved_alone and self.split is not None:
+                raise DataError(
+                    "the folder holds one dataset without splits",
+                    place=self.path,
+                    found=f"split: {self.split}",
+                    hint="leave out `split`, or name the folder of that split",
+                )
             return found
         if self.split in found or (self.split is None and len(found) == 1):
             return found[self.split or next(iter(found))]
@@ -116,12 +123,17 @@ class HuggingFace(Texts):
             hint="name one as `split`",
         )
 
+    @property
+    def _saved_alone(self) -> bool:
+        """Whether `save_to_disk` of one dataset wrote the folder."""
+        return self.path is not None and (Path(self.path) / "state.json").is_file()
+
     def _opened(self, library: Any) -> Any:
         """The split or a mapping of all splits."""
         if self.path is None:
             return library.load_dataset(self.name, self.config, split=self.split, revision=self.revision)
         folder = Path(self.path)
-        if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        if self._saved_alone or (folder / "dataset_dict.json").is_file():
             return library.load_from_disk(self.path)
         if folder.is_dir():
             return library.load_dataset(self.path, self.config, split=self.split)

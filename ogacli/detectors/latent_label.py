@@ -75,7 +75,7 @@ class Latent(OfAnswers):
             known += batch.logits.numel()
             if known >= _LOGITS:
                 break
-        if not seen:
+        if not known:
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
         logits, labels = torch.cat([one.logits for one in seen]), torch.cat([one.labels for one in seen])
         self.noise = LabelNoise.fitted(logits, labels)

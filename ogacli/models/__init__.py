@@ -5,6 +5,7 @@ here with one class under ``@sources.register``, named as its module.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,11 +18,12 @@ from torch.nn.parameter import is_lazy
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models.answers import call
-from ogacli.models.checkpoints import head_outputs, put_weights, read_weights, save_weights
+from ogacli.models.checkpoints import head_outputs, put_weights, read_weights, save_weights, trained_classes
 from ogacli.models.network import Model, Network
 from ogacli.models.snapshots import Weights, files, scored_by
 from ogacli.options import Options
 from ogacli.registry import Registry
+from ogacli.wording import cut
 
 __all__ = [
     "CheckpointSource",
@@ -159,7 +161,7 @@ class NetworkSource(CheckpointSource):
         """The network with its checkpoint, in evaluation mode.
 
         Raises:
-            CheckpointError: There is none, or it does not fit the network or the samples.
+            CheckpointError: There is none, or it does not fit the network or the samples and their classes.
         """
         if self.checkpoint is None and self.needs_checkpoint:
             raise CheckpointError(
@@ -169,7 +171,10 @@ class NetworkSource(CheckpointSource):
                 hint="train one with `oga train`",
             )
         fit = Fit.of(samples)
-        return Network(self.network(fit), head=self.head, outputs=0 if self.returns_loss else fit.outputs)
+        module = self.network(fit)
+        if self.checkpoint is not None:
+            check_classes(self.file(), samples.classes)
+        return Network(module, head=self.head, outputs=0 if self.returns_loss else fit.outputs)
 
     def network(self, fit: Fit) -> torch.nn.Module:
         """A new network; with the weights of the checkpoint where there is one.
@@ -198,9 +203,9 @@ class NetworkSource(CheckpointSource):
         put_weights(module, weights, path, partial=self.partial)
         return module
 
-    def save(self, module: torch.nn.Module, path: Path) -> None:
+    def save(self, module: torch.nn.Module, path: Path, classes: Sequence[str]) -> None:
         """Write a checkpoint that :meth:`network` loads; ``module`` is this source's, in training."""
-        save_weights(module, path, partial=self.partial)
+        save_weights(module, path, partial=self.partial, classes=classes)
 
     def _built(self, fit: Fit) -> torch.nn.Module:
         module = self.build(fit)
@@ -209,6 +214,35 @@ class NetworkSource(CheckpointSource):
             with torch.no_grad():
                 call(module.eval(), fit.example)
         return module
+
+
+def check_classes(path: str, classes: Sequence[str]) -> None:
+    """See that a checkpoint of ``oga train`` was trained on these classes, in this order.
+
+    Classes that only have numbers for names are not compared.
+
+    Raises:
+        CheckpointError: It was not.
+    """
+    trained, given = list(trained_classes(path)), list(classes)
+    unnamed = [str(i) for i in range(max(len(trained), len(given)))]
+    if (
+        not trained
+        or trained == given
+        or unnamed[: len(given)] == given
+        or unnamed[: len(trained)] == trained
+    ):
+        return
+    shown = ", ".join(trained)
+    raise CheckpointError(
+        "the checkpoint was trained on other classes than the data has, or on them in another order",
+        place=path,
+        found=cut(", ".join(given), 200),
+        expected=cut(shown, 200),
+        hint=f"name them in that order: `classes: [{shown}]` under `data:`"
+        if len(shown) < 200
+        else "name them in that order by `classes` under `data:`",
+    )
 
 
 sources: Registry[type[ModelSource]] = Registry("ogacli.models", "model source")

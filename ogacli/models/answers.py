@@ -30,7 +30,7 @@ def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor,
         logits = call(module, batch.inputs)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise GradientError(
             "the network cannot be called with these samples",
             place=name,

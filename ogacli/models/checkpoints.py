@@ -6,6 +6,7 @@ every tensor that does not fit.
 """
 
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -29,6 +30,8 @@ from ogacli.models.tensor_names import is_counter, matched, missing, own_part
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict, beside optimizer and epoch."""
 _EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
+_CLASSES = "oga.classes"
+"""What the names of the classes are called in a file's metadata."""
 _NAMED = 4
 """Tensors that an error names before it only counts."""
 
@@ -77,7 +80,7 @@ def put_weights(
         partial: It holds the parameters that are trained, and nothing else.
 
     Raises:
-        CheckpointError: Tensors are missing, unexpected or of another shape; each kind is named.
+        CheckpointError: Tensors are missing, unexpected or of another shape, each kind named; or hold NaN.
     """
     own = _trained(module) if partial else module.state_dict()
     weights = own_part(own, weights)
@@ -87,6 +90,15 @@ def put_weights(
         for name, theirs in found.items()
         if own[name].shape != weights[theirs].shape
     ]
+    parameters = dict(module.named_parameters())
+    broken = [name for name, theirs in found.items() if name in parameters and weights[theirs].isnan().any()]
+    if broken:
+        raise CheckpointError(
+            "the checkpoint holds values that are not numbers",
+            place=path,
+            found="; ".join(_listed("with NaN", broken)),
+            hint="the training went astray: take an earlier checkpoint",
+        )
     taken = set(found.values())
     unexpected = [name for name in weights if name not in taken and not is_counter(name)]
     lacking = missing(own, found)
@@ -130,11 +142,14 @@ def head_outputs(module: nn.Module, weights: Mapping[str, Tensor], outputs: int)
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def save_weights(module: nn.Module, path: str | Path, *, partial: bool = False) -> None:
+def save_weights(
+    module: nn.Module, path: str | Path, *, partial: bool = False, classes: Sequence[str] = ()
+) -> None:
     """Write the weights of ``module`` as safetensors, whole or not at all.
 
     Tensors that share memory are written once each, so that any reader finds every name. A ``partial`` file
-    holds the parameters that are trained, and nothing else.
+    holds the parameters that are trained, and nothing else. ``classes`` are the names of its outputs, for
+    :func:`trained_classes`.
     """
     module = plain(module)
     weights = {
@@ -142,8 +157,30 @@ def save_weights(module: nn.Module, path: str | Path, *, partial: bool = False) 
         for name, tensor in (_trained(module) if partial else module.state_dict()).items()
         if isinstance(tensor, Tensor)
     }
+    metadata = {"format": "pt"} | ({_CLASSES: json.dumps(classes)} if classes else {})
     with new_file(Path(path), overwrite=True) as file:
-        file.write(save(weights, metadata={"format": "pt"}))
+        file.writelines(_in_order(save(weights, metadata=metadata)))
+
+
+def _in_order(data: bytes) -> tuple[bytes, bytes, memoryview]:
+    """A safetensors file whose metadata are in their order, which the library leaves to chance."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]
+
+
+def trained_classes(path: str) -> tuple[str, ...]:
+    """The classes that a checkpoint of ``oga train`` was trained on; none where it does not say."""
+    with _opened(path) as file:
+        start = file.read(9)
+        if start[8:9] != b"{":
+            return ()
+        header = b"{" + file.read(int.from_bytes(start[:8], "little") - 1)
+    found = json.loads(header).get("__metadata__", {}).get(_CLASSES)
+    return tuple(json.loads(found)) if found else ()
 
 
 def _trained(module: nn.Module) -> dict[str, Tensor]:

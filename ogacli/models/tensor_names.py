@@ -3,6 +3,7 @@
 In: both by name. Out: which is which, where wrappers and training scripts have put words before the names.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,12 +13,16 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and wrappers put before the name of each tensor."""
 
 
+_AVERAGE = re.compile(r"(?i)(?:^|[._])(?:ema|swa|average)")
+"""What trainings call a copy of the network whose weights are means over time."""
+
+
 def own_part(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors of the network, where it is one part of what was saved.
 
     A Lightning module keeps its network under a name of its choice, such as ``net.``, beside a loss or a
     metric with tensors of their own. Where all tensors of the network are found under one name, and under no
-    other, they are that part; otherwise all of ``weights`` are returned.
+    other but that of an average of weights, they are that part; otherwise all of ``weights`` are returned.
     """
     names = [name for name in own if not is_counter(name)]
     if not names or all(name in weights for name in names):
@@ -25,6 +30,8 @@ def own_part(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Mappin
     first = f".{names[0]}"
     parts = [name.removesuffix(first) + "." for name in weights if name.endswith(first)]
     whole = [part for part in parts if all(part + name in weights for name in names)]
+    if len(whole) > 1:
+        whole = [part for part in whole if not _AVERAGE.search(part)]
     if len(whole) != 1:
         return weights
     return {

@@ -28,6 +28,8 @@ from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 from ogacli.options import Location, locate
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_VOCABULARY = 0.5
+"""A tokenizer with a smaller part of the network's tokens is of another network."""
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _HEADED = {"classification": "SequenceClassification", "token_classification": "TokenClassification"}
 """By task, what the name of a network with a head for it holds."""
@@ -221,6 +223,14 @@ class Transformers(NetworkSource):
                 place=f"model.tokenizer {self.tokenizer or self.name}",
                 found=f"token {highest:,}",
                 expected=f"tokens below {known:,}, as in the network's embedding",
+                hint="name the tokenizer that the network was trained with",
+            )
+        if highest + 1 < known * _VOCABULARY:
+            raise CheckpointError(
+                "the tokenizer knows far fewer tokens than the network, so it is of another one",
+                place=f"model.tokenizer {self.tokenizer or self.name}",
+                found=f"{highest + 1:,} tokens",
+                expected=f"about {known:,}, as in the network's embedding",
                 hint="name the tokenizer that the network was trained with",
             )
         config = module.config

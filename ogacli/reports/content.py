@@ -107,6 +107,8 @@ def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
 def _estimate(summary: Summary) -> list[str]:
     """How many labels are wrong, where that can be told."""
     found = summary.estimate
+    if found is None and summary.diagnosis.verdict == "fresh":
+        return ["How many labels are wrong cannot be told from a checkpoint that has learned next to nothing"]
     if found is None:
         return []
     if summary.diagnosis.verdict == "memorised":

@@ -134,6 +134,9 @@ def test_splits(saved: Callable[..., str]) -> None:
         HuggingFace(**keys, split="test").open()
     alone = saved(datasets.DatasetDict({"train": reviews()}), "alone")
     assert len(HuggingFace(**{**keys, "path": alone}).open()) == 4
+    single = saved(reviews(), "single")
+    with pytest.raises(DataError, match=r"one dataset without splits\n  found: split: test"):
+        HuggingFace(**{**keys, "path": single}, split="test").open()
 
 
 def encoded(seed: int) -> bytes:

@@ -20,6 +20,7 @@ from ogacli.models.checkpoints import (
     read_weights,
     save_weights,
     sha256,
+    trained_classes,
 )
 from ogacli.models.tensor_names import PREFIXES
 
@@ -254,3 +255,31 @@ def test_a_url(tmp_path, name):
 def test_an_unknown_protocol():
     with pytest.raises(CheckpointError, match="cannot be opened"):
         read_weights("nosuch://bucket/w.pt")
+
+
+def test_weights_that_are_no_numbers(tmp_path):
+    broken = net(1)
+    with torch.no_grad():
+        next(iter(broken.parameters())).view(-1)[3] = torch.nan
+    with pytest.raises(CheckpointError, match=r"not numbers.*\n.*found: 1 with NaN"):
+        put_weights(net(2), broken.state_dict(), "w.pt")
+
+
+def test_of_a_network_and_its_average_the_network_is_taken():
+    one, other = net(1), net(2)
+    for average in ("ema_model.", "net_ema.", "averaged."):
+        both = {f"net.{name}": tensor for name, tensor in one.state_dict().items()}
+        both |= {f"{average}{name}": tensor for name, tensor in other.state_dict().items()}
+        into = net(3)
+        put_weights(into, both, "w.ckpt")
+        assert all(torch.equal(into.state_dict()[name], one.state_dict()[name]) for name in one.state_dict())
+
+
+def test_a_file_with_the_names_of_classes_is_one_that_every_reader_reads(tmp_path):
+    paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
+    for path in paths:
+        save_weights(net(1), path, classes=("Köter", "cat"))
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert trained_classes(str(paths[0])) == ("Köter", "cat")
+    found = load_file(paths[0])
+    assert all(torch.equal(found[name], tensor) for name, tensor in net(1).state_dict().items())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,8 @@ from torch import nn
 from ogacli.config import parse_config
 from ogacli.errors import CheckpointError, ConfigError, DataError
 from ogacli.models import Fit, NetworkSource, sources
-from ogacli.models.checkpoints import save_weights
+from ogacli.models.checkpoints import save_weights, trained_classes
+from small_scans import make_place
 
 PICTURES = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -219,3 +222,22 @@ def test_python_resolves_its_folder_into_the_config(folder):
 def test_python_factories_that_do_not_work(folder, factory, message):
     with pytest.raises(ConfigError, match=message):
         python(folder, f"'{factory}'").build(Fit(torch.zeros(1, 4), 3))
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
+    """Where one class has no samples any more, the others would be taken for each other."""
+    place = make_place(tmp_path)
+    source, samples = place.config().model, place.config().data.open()
+    names = ("cat", "dog", "eel")
+    trained = source.build(Fit.of(samples))
+    source.save(trained, tmp_path / "named.safetensors", names)
+    named = source.model_copy(update={"checkpoint": str(tmp_path / "named.safetensors")})
+    assert trained_classes(named.checkpoint) == names
+    assert trained_classes(str(place.folder / "weights.safetensors")) == ()
+    for same in (samples, replace(samples, classes=names)):  # numbers are no names
+        named.load(same)
+    for others in (("cat", "eel", "dog"), ("dog", "eel")):
+        fewer = replace(samples, labels=samples.labels.clamp_max(1), classes=others, truth=None)
+        with pytest.raises(CheckpointError, match=r"trained on other classes") as caught:
+            named.load(fewer)
+        assert "classes: [cat, dog, eel]" in str(caught.value)

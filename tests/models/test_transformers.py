@@ -250,6 +250,9 @@ def test_a_tokenizer_of_another_network(tmp_path):
     told = message(CheckpointError, written(tmp_path, "bert"), f"model.tokenizer={tmp_path / 'large'}")
     assert "the tokenizer knows tokens that the network does not" in told
     assert "found: token 603" in told
+    write_tokenizer(tmp_path / "small", [])
+    told = message(CheckpointError, written(tmp_path, "bert"), f"model.tokenizer={tmp_path / 'small'}")
+    assert "far fewer tokens than the network" in told
 
 
 def test_a_task_that_the_folder_was_not_trained_for(tmp_path):
