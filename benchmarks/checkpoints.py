@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from ogacli.data import Batch
 from ogacli.diagnosis import Diagnosis, diagnose
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
@@ -153,7 +152,7 @@ def precisions(task: Task, logits: Tensor, features: Tensor) -> list[float]:
     bank = Neighbours(NeighbourOptions(), LOSS, len(rows))
     bank.see(GradientBatch(rows, task.labels, logits, logits, features, []))
     bank.close()
-    theirs = bank(Batch(rows, None, task.labels, {}), logits, features)
+    theirs = bank(rows, features)
     residuals = (LOSS.residual(said, task.labels) for said in (logits, theirs))
     return [float(average_precision_score(wrong, residual.norm(dim=1).numpy())) for residual in residuals]
 

@@ -211,7 +211,7 @@ class Partial:
         n: int,
         detectors: tuple[str, ...],
         device: torch.device,
-        held_out: HeldOut | None = None,
+        held_out: HeldOut,
     ) -> None:
         """An empty scan.
 
@@ -225,7 +225,7 @@ class Partial:
         """
         self.folder = output.with_name(output.name + ".partial")
         self.key = key
-        self.held_out = held_out or HeldOut(n, 0, (), device)
+        self.held_out = held_out
         self._new_collector = functools.partial(Collector, n, detectors, device)
         self.gathered = Gathered(n, detectors, device)
         self.witness = Witness(n, device)

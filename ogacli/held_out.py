@@ -37,11 +37,11 @@ class HeldOut:
 
     def see(self, rows: Int64[Tensor, " b"], answers: Mapping[str, Float[Tensor, "b 2q"]]) -> None:
         """Keep what the detectors look at, of some samples; of classes that the data has."""
-        k = self.answers.shape[2] // 2
+        if not (k := self.answers.shape[2] // 2):
+            return
         for kept, name in zip(self.answers, self.names, strict=True):
-            if k:
-                found = torch.stack(answers[name].chunk(2, 1), 1)[:, :, :k]
-                kept[rows.to(kept.device)] = found.flatten(1).float()
+            found = torch.stack(answers[name].chunk(2, 1), 1)[:, :, :k]
+            kept[rows.to(kept.device)] = found.flatten(1).float()
 
     def tensors(self) -> dict[str, Tensor]:
         """What it holds a row, by name."""

@@ -70,10 +70,10 @@ class LabelNoise:
         own, gap = _opinions(logits, None if around is None else around[:most])
         found, wrong = cls(1.0, 0.5, own.new_zeros(own.shape[1]), _even(own, 0.1)), 0.1
         for _ in range(_STEPS):
-            mixed = own + found.trust * gap
-            true = found._true(mixed, labels).exp()
-            counts = torch.zeros_like(found.transition).index_add_(0, labels, true).t()
             before, last = found, wrong
+            mixed = own + before.trust * gap
+            true = before._true(mixed, labels).exp()
+            counts = torch.zeros_like(before.transition).index_add_(0, labels, true).t()
             wrong = 1 - float(counts.diagonal().sum()) / len(labels)
             expected = _even(own, min(max(wrong, _LEAST), 1 - 1 / own.shape[1]))
             prior = before._prior(mixed).exp()
@@ -104,15 +104,6 @@ class LabelNoise:
         """The logarithm of the probability of each class to be the true one, given the label; float64."""
         own, gap = _opinions(logits, around)
         return self._true(own + self.trust * gap, labels)
-
-    def odds(
-        self,
-        logits: Float[Tensor, "b k"],
-        labels: Int64[Tensor, " b"],
-        around: Float[Tensor, "b k"] | None = None,
-    ) -> Float[Tensor, " b"]:
-        """The logarithm of P(the given label is wrong) / P(it is right)."""
-        return odds_of(self.true(logits, labels, around), labels)
 
     def _prior(self, mixed: Tensor) -> Tensor:
         return torch.log_softmax(self.sharpness * mixed + self.weights, 1)

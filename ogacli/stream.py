@@ -90,6 +90,7 @@ class Stream:
             else None
         )
         self.feed = GradientFeed(config, samples, model, device, neighbours=self.neighbours)
+        self._columns = column_names(config)
         self.detectors: list[Detector] = [options.detector() for options in config.detectors]
         self._views = [
             view(self.feed.gradients, options.layers)
@@ -222,7 +223,7 @@ class Stream:
         """What each detector took beyond the gradients; None on a GPU, which does not wait to be timed."""
         if self.device.type != "cpu":
             return None
-        names = column_names(self.config)
+        names = self._columns
         norms = [isinstance(detector, Norm) for detector in self.detectors]
         shared = self._norms.total / max(1, sum(norms))
         return {
@@ -234,7 +235,7 @@ class Stream:
         """For detectors that are drawn by lot: what two halves have in common of so large a part."""
         return {
             name: found
-            for name, one in zip(column_names(self.config), self.detectors, strict=True)
+            for name, one in zip(self._columns, self.detectors, strict=True)
             if isinstance(one, Drawn) and (found := one.overlap(share)) is not None
         }
 
@@ -387,7 +388,7 @@ class Stream:
             with self._norms:
                 batch.norms(self._orders)  # together they share what they are computed from
         scores, answers, believed = [], {}, None
-        each = zip(column_names(self.config), self.detectors, self._watches, self._views, strict=True)
+        each = zip(self._columns, self.detectors, self._watches, self._views, strict=True)
         for name, detector, watch, seen in each:
             with watch:
                 if isinstance(detector, Answering):

@@ -66,7 +66,7 @@ class Findings:
     wrong: Float[Tensor, " n"] | None = None
     """The probability that the given label is wrong, where a detector tells; NaN as the scores."""
     believed: Believed | None = None
-    """What that detector believes to be the true class."""
+    """What that detector takes for the true class, or the model where none tells."""
 
     @property
     def most_probable(self) -> Believed:
@@ -76,7 +76,7 @@ class Findings:
     @property
     def belief_in_label(self) -> Float[Tensor, " n"]:
         """The probability of the given label, by the detector or the model; NaN without classes."""
-        if self.believed is not None and self.wrong is not None:
+        if self.wrong is not None:
             return (1 - self.wrong).float()
         return self.agreement.masked_fill(self.predictions < 0, torch.nan)
 

@@ -137,7 +137,7 @@ class LayerGradients:
         features = as_rows(read[-1].detach().float(), len(logits)) if read else None
         with torch.no_grad():
             if self._neighbours is not None:
-                logits = self._neighbours(batch, logits, features)
+                logits = self._neighbours(batch.rows, features)
             residual = self.loss.residual(logits, batch.labels)
         return Pass(watch, output, logits, features, residual)
 

@@ -47,7 +47,7 @@ class HeadGradients:
         logits = outputs.logits.float()
         features = None if outputs.features is None else outputs.features.float()
         if self._neighbours is not None:
-            logits = self._neighbours(batch, logits, features)
+            logits = self._neighbours(batch.rows, features)
         residual = self.loss.residual(logits, batch.labels)
         part: Part = Plain(residual) if features is None else Outer(features, residual, outputs.bias)
         if not self.parameters:

@@ -8,11 +8,10 @@ where the model has learned it by heart: the neighbours have labels of their own
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.data import Batch
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients.bank import Bank, Search, compressed, mean_of
 from ogacli.gradients.batch import GradientBatch
@@ -100,7 +99,7 @@ class Neighbours:
         self._answers = answers
 
     def __call__(
-        self, batch: Batch, logits: Float[Tensor, "b k"], features: Float[Tensor, "b h"] | None
+        self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"] | None
     ) -> Float[Tensor, "b k"]:
         """The logits that stand for the neighbours' mean answer; NaN where there is no neighbour.
 
@@ -108,9 +107,7 @@ class Neighbours:
             GradientError: The model has no features.
         """
         assert self._bank is not None, "close first"
-        if not len(batch.rows):
-            return logits
-        near = self._bank.nearest(batch.rows, self._projected(features), self.options.count)
+        near = self._bank.nearest(rows, self._projected(features), self.options.count)
         return self.loss.logits(mean_of(self._answers, *near))
 
     def _projected(self, features: Float[Tensor, "b h"] | None) -> Float[Tensor, "b d"]:

@@ -18,12 +18,11 @@ from torch.nn.parameter import is_lazy
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models.answers import call
-from ogacli.models.checkpoints import head_outputs, put_weights, read_weights, save_weights, trained_classes
+from ogacli.models.checkpoints import check_classes, head_outputs, put_weights, read_weights, save_weights
 from ogacli.models.network import Model, Network
 from ogacli.models.snapshots import Weights, files, scored_by
 from ogacli.options import Options
 from ogacli.registry import Registry
-from ogacli.wording import cut
 
 __all__ = [
     "CheckpointSource",
@@ -214,35 +213,6 @@ class NetworkSource(CheckpointSource):
             with torch.no_grad():
                 call(module.eval(), fit.example)
         return module
-
-
-def check_classes(path: str, classes: Sequence[str]) -> None:
-    """See that a checkpoint of ``oga train`` was trained on these classes, in this order.
-
-    Classes that only have numbers for names are not compared.
-
-    Raises:
-        CheckpointError: It was not.
-    """
-    trained, given = list(trained_classes(path)), list(classes)
-    unnamed = [str(i) for i in range(max(len(trained), len(given)))]
-    if (
-        not trained
-        or trained == given
-        or unnamed[: len(given)] == given
-        or unnamed[: len(trained)] == trained
-    ):
-        return
-    shown = ", ".join(trained)
-    raise CheckpointError(
-        "the checkpoint was trained on other classes than the data has, or on them in another order",
-        place=path,
-        found=cut(", ".join(given), 200),
-        expected=cut(shown, 200),
-        hint=f"name them in that order: `classes: [{shown}]` under `data:`"
-        if len(shown) < 200
-        else "name them in that order by `classes` under `data:`",
-    )
 
 
 sources: Registry[type[ModelSource]] = Registry("ogacli.models", "model source")

@@ -19,19 +19,23 @@ from typing import Any
 import fsspec
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from ogacli.errors import CheckpointError
 from ogacli.folders import new_file
 from ogacli.models.inert import read_around_objects
+from ogacli.models.metadata import packed, read_metadata
 from ogacli.models.tensor_names import is_counter, matched, missing, own_part
+from ogacli.wording import cut
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict, beside optimizer and epoch."""
 _EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
 _CLASSES = "oga.classes"
 """What the names of the classes are called in a file's metadata."""
+_SHOWN = 200
+"""Characters of the names of classes that an error tells."""
 _NAMED = 4
 """Tensors that an error names before it only counts."""
 
@@ -159,28 +163,41 @@ def save_weights(
     }
     metadata = {"format": "pt"} | ({_CLASSES: json.dumps(classes)} if classes else {})
     with new_file(Path(path), overwrite=True) as file:
-        file.writelines(_in_order(save(weights, metadata=metadata)))
-
-
-def _in_order(data: bytes) -> tuple[bytes, bytes, memoryview]:
-    """A safetensors file whose metadata are in their order, which the library leaves to chance."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    return len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]
+        file.writelines(packed(weights, metadata))
 
 
 def trained_classes(path: str) -> tuple[str, ...]:
     """The classes that a checkpoint of ``oga train`` was trained on; none where it does not say."""
     with _opened(path) as file:
-        start = file.read(9)
-        if start[8:9] != b"{":
-            return ()
-        header = b"{" + file.read(int.from_bytes(start[:8], "little") - 1)
-    found = json.loads(header).get("__metadata__", {}).get(_CLASSES)
+        found = read_metadata(file).get(_CLASSES)
     return tuple(json.loads(found)) if found else ()
+
+
+def check_classes(path: str, classes: Sequence[str]) -> None:
+    """See that a checkpoint of ``oga train`` was trained on these classes, in this order.
+
+    Classes that only have numbers for names are not compared.
+
+    Raises:
+        CheckpointError: It was not.
+    """
+    trained = trained_classes(path)
+    if trained == tuple(classes) or unnamed(trained) or unnamed(classes):
+        return
+    shown = ", ".join(trained)
+    named = f": `classes: [{shown}]`" if len(shown) < _SHOWN else " by `classes`"
+    raise CheckpointError(
+        "the checkpoint was trained on other classes than the data has, or on them in another order",
+        place=path,
+        found=cut(", ".join(classes), _SHOWN),
+        expected=cut(shown, _SHOWN),
+        hint=f"name them in that order{named} under `data:`",
+    )
+
+
+def unnamed(classes: Sequence[str]) -> bool:
+    """Whether classes have only their numbers for names, or there are none."""
+    return list(classes) == [str(i) for i in range(len(classes))]
 
 
 def _trained(module: nn.Module) -> dict[str, Tensor]:

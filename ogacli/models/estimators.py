@@ -7,6 +7,7 @@ A classifier of two classes has one decision value in scikit-learn; here it has 
 is always 0, with the same probabilities.
 """
 
+import io
 import json
 import warnings
 from collections import OrderedDict
@@ -19,11 +20,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from ogacli.errors import CheckpointError
 from ogacli.folders import new_file
+from ogacli.models.metadata import packed, read_metadata
 from ogacli.models.mlp import perceptron
 from ogacli.models.scalers import scale_of_all
 
@@ -199,7 +201,7 @@ def save_estimator(estimator: Any, path: str | Path) -> None:
     }
     kept = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
     with new_file(Path(path), overwrite=True) as file:
-        file.write(save(kept, metadata=about))
+        file.writelines(packed(kept, about))
 
 
 def read_coefficients(content: bytes, path: str) -> Coefficients:
@@ -210,8 +212,7 @@ def read_coefficients(content: bytes, path: str) -> Coefficients:
     """
     try:
         tensors = load(content)
-        size = int.from_bytes(content[:8], "little")
-        about = json.loads(content[8 : 8 + size]).get("__metadata__") or {}
+        about = read_metadata(io.BytesIO(content))
     except (SafetensorError, ValueError) as error:
         raise CheckpointError("not a whole safetensors file", place=path, found=str(error)) from None
     if about.get("format") != _FORMAT:

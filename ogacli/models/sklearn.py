@@ -7,6 +7,7 @@ from typing import Any
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models import CheckpointSource, Network, sources
+from ogacli.models.checkpoints import unnamed
 from ogacli.models.estimators import Coefficients, coefficients, read_coefficients, save_estimator
 from ogacli.models.snapshots import Weights
 from ogacli.tables import opened
@@ -101,7 +102,7 @@ def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str],
             found=_listed(known),
             hint="drop `target: regression`, or bring a regression",
         )
-    if list(known) == [str(i) for i in range(len(known))] and not set(known) & set(classes):
+    if unnamed(known) and not set(known) & set(classes):
         known = [*classes, *known[len(classes) :]]  # fitted on indices, which the samples give names
     lost = [name for name in classes if name not in known]
     if lost or len(known) > len(found.weights[-1]):

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from ogacli.data import Batch
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
@@ -23,7 +22,7 @@ def gradients(features, logits, labels, rows=None) -> GradientBatch:
 
 
 def asked(batch: GradientBatch) -> tuple:
-    return Batch(batch.rows, None, batch.labels, {}), batch.logits, batch.features
+    return batch.rows, batch.features
 
 
 def bank(batch: GradientBatch, loss=CROSS_ENTROPY, n=None, **options) -> Neighbours:
