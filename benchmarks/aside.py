@@ -15,17 +15,15 @@ Labels are flipped at 10 and 30 %, and each class is taken for the next at 20 %.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from evidence import peers
-from evidence.sets import Missing, kept, real, sentences, standardised
+from evidence.sets import Missing, flipped, kept, samples_of, sentences, standardised, table_of, texts
 from evidence.tables import table
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
@@ -34,7 +32,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 import ogacli
 from ogacli.config import parse_config
 
-NOISES = (("uniform", 0.1), ("uniform", 0.3), ("pairs", 0.2))
+NOISES = ("uniform-10", "uniform-30", "pairs-20")
 FIGURES = ("AP", "without neighbours", "cleanlab", "F1", "best filter", "wrong", "told")
 
 
@@ -53,23 +51,24 @@ def main() -> None:
         except Missing as reason:
             print(f"{name}: left out: {reason}")
             continue
-        for kind, share in NOISES:
-            found = [measured(inputs, truth, kind, share, seed) for seed in range(options.seeds)]
+        for noise in NOISES:
+            found = [measured(inputs, truth, noise, seed) for seed in range(options.seeds)]
             cells = [statistics.mean(each) for each in zip(*found, strict=True)]
-            lines.append([name, f"{kind} {share:.0%}", *(f"{cell:.3f}" for cell in cells)])
+            lines.append([name, noise, *(f"{cell:.3f}" for cell in cells)])
     print(table(["set", "noise", *FIGURES], lines))
 
 
-def measured(inputs: np.ndarray, truth: np.ndarray, kind: str, share: float, seed: int) -> list[float]:
+def measured(inputs: np.ndarray, truth: np.ndarray, noise: str, seed: int) -> list[float]:
     """The figures of one case."""
-    given = flipped(truth, kind, share, seed)
+    samples = flipped(samples_of(inputs, torch.from_numpy(truth)), noise, seed)
+    given = samples.labels.numpy()
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = cross_val_predict(
             LogisticRegression(C=0.1, max_iter=300), inputs, given, cv=folds, method="predict_proba"
         )
-    wrong, labels = given != truth, torch.from_numpy(given)
+    wrong, labels = given != truth, samples.labels
     logits = torch.from_numpy(said).clamp_min(1e-12).log()
     ours, flags, told = scanned(inputs, given, said, neighbours=20)
     alone, _, _ = scanned(inputs, given, said, neighbours=0)
@@ -99,30 +98,15 @@ def scanned(
         return run.scores["score"].to_numpy(), run.scores["flagged"].to_numpy(), estimate.share
 
 
-def flipped(truth: np.ndarray, kind: str, share: float, seed: int) -> np.ndarray:
-    """Another label for a share of the samples: any other, or the next."""
-    rng, given, k = np.random.default_rng(seed), truth.copy(), truth.max() + 1
-    chosen = rng.permutation(len(truth))[: round(share * len(truth))]
-    given[chosen] = (given[chosen] + (1 if kind == "pairs" else rng.integers(1, k, len(chosen)))) % k
-    return given
-
-
-def _toy(name: str) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn import datasets
-
-    inputs, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
-    return standardised(inputs), labels
-
-
 def _agnews(work: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = list(_rows("text/agnews_7600.jsonl"))
-    texts = [f"{row['title']}. {row['text']}" for row in rows]
-    inputs = kept(work / "agnews.npy", lambda: sentences(texts))
+    rows = texts("agnews_7600")
+    whole = [f"{row['title']}. {row['text']}" for row in rows]
+    inputs = kept(work / "agnews.npy", lambda: sentences(whole))
     return inputs, np.array([row["label"] for row in rows])
 
 
 def _mrpc(work: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = list(_rows("text/mrpc_train.jsonl"))
+    rows = texts("mrpc_train")
 
     def pairs() -> np.ndarray:
         first, second = (sentences([row[column] for row in rows]) for column in ("text_a", "text_b"))
@@ -131,13 +115,9 @@ def _mrpc(work: Path) -> tuple[np.ndarray, np.ndarray]:
     return kept(work / "mrpc.npy", pairs), np.array([row["label"] for row in rows])
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    yield from map(json.loads, real(name).read_text(encoding="utf-8").splitlines())
-
-
 SETS = {
-    "wine": lambda work: _toy("wine"),
-    "iris": lambda work: _toy("iris"),
+    "wine": lambda work: table_of("wine"),
+    "iris": lambda work: table_of("iris"),
     "agnews": _agnews,
     "mrpc": _mrpc,
 }

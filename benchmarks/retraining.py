@@ -12,10 +12,8 @@ measured again.
 """
 
 import argparse
-import json
 import os
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +21,14 @@ from typing import Any
 
 import torch
 import yaml
-from scipy.stats import t as student
+from measured import Measured
 from torch import Tensor
 
 from ogacli import Run, scan, train
 from ogacli.config import Config, parse_config
 from ogacli.data import Samples
-from ogacli.device import device_of
-from ogacli.fit import accuracy, fit, seeded
-from ogacli.models import Fit
+from ogacli.train import trainable
+from ogacli.verify import Arm, difference, trained_accuracy
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cifar10n"
 NOISES = ("aggre", "rand1", "worse")
@@ -55,6 +52,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--work", type=Path, default=Path("runs/retraining"))
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("an interval takes two seeds or more")
     for noise in options.noises or NOISES:
         Experiment(options, noise).run()
     print("\n\n".join(Experiment(options, noise).table() for noise in options.noises or NOISES))
@@ -67,7 +66,7 @@ class Experiment:
         self.options = options
         self.noise = noise
         self.folder = options.work.absolute() / f"{noise}-{options.samples}x{options.epochs}-{options.depth}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.measured = Measured(self.folder / "accuracy.jsonl")
 
     def config(self, **sections: Any) -> Config:
         """The config, with other sections."""
@@ -113,12 +112,16 @@ class Experiment:
         auto = self.scanned("auto", self.config(budget="auto"))
         config = self.config()
         samples, test = config.data.open(), config.test.open()
-        known = {(row["arm"], row["seed"]) for row in self.measured()}
+        known = {(row["arm"], row["seed"]) for row in self.measured.lines()}
         arms = dict(self.arms(samples, paper, auto))
         for seed in range(self.options.seeds):
             for arm, chosen in arms.items():
-                if (arm, seed) not in known:
-                    self.note(arm, seed, chosen, self.trained(config, chosen, test, seed))
+                if (arm, seed) in known:
+                    continue
+                assert chosen.truth is not None
+                right = float((chosen.labels == chosen.truth).double().mean())
+                found = trained_accuracy(config, trainable(config.model), chosen, test, seed)
+                self.measured.add(arm=arm, seed=seed, samples=len(chosen), right=right, accuracy=found)
 
     def scanned(self, name: str, config: Config) -> Run:
         """A scan, from the disk where it is there."""
@@ -138,49 +141,32 @@ class Experiment:
         yield RELABELLED, replace(samples, labels=_suggested(samples, auto, flagged))
         yield ORACLE, samples.select((samples.labels == samples.truth).nonzero()[:, 0])
 
-    def trained(self, config: Config, samples: Samples, test: Samples, seed: int) -> float:
-        """Accuracy after the last epoch."""
-        device = device_of(config.train.device)
-        with seeded(seed, device):
-            module = config.model.build(Fit.of(samples))  # type: ignore[attr-defined]
-        options = config.train.model_copy(update={"seed": seed})
-        fit(module, samples, config.loss.loss(), options, device=device)
-        return accuracy(module, test, device=device)
-
-    def measured(self) -> list[dict[str, Any]]:
-        """The lines so far."""
-        path = self.folder / "accuracy.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def note(self, arm: str, seed: int, samples: Samples, found: float) -> None:
-        """Keep a line."""
-        assert samples.truth is not None
-        right = float((samples.labels == samples.truth).double().mean())
-        line = {"arm": arm, "seed": seed, "samples": len(samples), "right": right, "accuracy": found}
-        with open(self.folder / "accuracy.jsonl", "a", encoding="utf-8") as opened:
-            opened.write(json.dumps(line) + "\n")
-        print(time.strftime("%H:%M:%S"), self.noise, line, flush=True)
-
     def table(self) -> str:
         """Means, deviations, and the paired differences to training on all."""
-        rows = self.measured()
-        base = {row["seed"]: row["accuracy"] for row in rows if row["arm"] == ALL}
+        rows = self.measured.lines()
         lines = [
             f"### {self.noise}",
             "",
             "| trained on | samples | right labels | accuracy | against all, 95 % |",
             "| --- | ---: | ---: | ---: | --- |",
         ]
-        for arm in dict.fromkeys(row["arm"] for row in rows):
-            own = [row for row in rows if row["arm"] == arm]
-            gaps = [100 * (row["accuracy"] - base[row["seed"]]) for row in own if row["seed"] in base]
-            spread = statistics.stdev(100 * row["accuracy"] for row in own) if len(own) > 1 else 0.0
+        for name in dict.fromkeys(row["arm"] for row in rows):
+            first = next(row for row in rows if row["arm"] == name)
+            arm, base = (_arm(rows, one) for one in (name, ALL))
+            gap = difference(arm, base)
+            told = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
             lines.append(
-                f"| {arm} | {own[0]['samples']:,} | {own[0]['right']:.1%} "
-                f"| {100 * statistics.mean(row['accuracy'] for row in own):.1f} ± {spread:.1f} "
-                f"| {'' if arm == ALL else _interval(gaps)} |"
+                f"| {name} | {arm.samples:,} | {first['right']:.1%} "
+                f"| {100 * arm.mean:.1f} ± {100 * statistics.stdev(arm.accuracies):.1f} "
+                f"| {'' if name == ALL else told} |"
             )
         return "\n".join(lines)
+
+
+def _arm(rows: list[dict[str, Any]], name: str) -> Arm:
+    """The trainings of an arm, by seed."""
+    own = sorted((row for row in rows if row["arm"] == name), key=lambda row: row["seed"])
+    return Arm(name, own[0]["samples"], tuple(row["accuracy"] for row in own))
 
 
 def _suggested(samples: Samples, run: Run, flagged: Tensor) -> Tensor:
@@ -191,14 +177,6 @@ def _suggested(samples: Samples, run: Run, flagged: Tensor) -> Tensor:
         if names[row] is not None:
             found[row] = samples.classes.index(names[row])
     return found
-
-
-def _interval(gaps: list[float]) -> str:
-    mean, n = statistics.mean(gaps), len(gaps)
-    if n < 2:
-        return f"{mean:+.1f}"
-    half = student.ppf(0.975, n - 1) * statistics.stdev(gaps) / n**0.5
-    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
 if __name__ == "__main__":

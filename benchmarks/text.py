@@ -11,10 +11,8 @@ again.
 """
 
 import argparse
-import json
 import os
 import statistics
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from measured import Measured
 from torch import Tensor
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -83,7 +82,8 @@ class Experiment:
         self.name = name
         self.seed = seed
         self.folder = options.work.absolute() / f"{name}-{options.rows}x{options.epochs}-{seed}"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.accuracies = Measured(self.folder / "accuracy.jsonl")
+        self.detections = Measured(self.folder / "detection.jsonl")
 
     def config(self, **sections: Any) -> Any:
         """The config of this experiment."""
@@ -135,21 +135,24 @@ class Experiment:
         if not checkpoint.is_file():
             train(self.config())
         scores, wrong = self.scores(checkpoint)
-        known = {(row["arm"], row["trim"]) for row in self.measured()}
+        known = {(row["arm"], row["trim"]) for row in self.accuracies.lines()}
         if (NOTHING, 0.0) not in known:
             config = self.config(model={"checkpoint": str(checkpoint)})
             samples = config.model.prepare(config.data.open())
-            self.note(NOTHING, 0.0, accuracy=self.accuracy(config, config.model.load(samples).module))
+            self.accuracies.add(
+                arm=NOTHING, trim=0.0, accuracy=self.accuracy(config, config.model.load(samples).module)
+            )
         for arm, trim, rows in self.arms(scores, wrong):
             if (arm, trim) not in known:
-                self.note(arm, trim, accuracy=self.retrained(rows), wrong=int(wrong[rows].sum()))
+                found = self.retrained(rows)
+                self.accuracies.add(arm=arm, trim=trim, accuracy=found, wrong=int(wrong[rows].sum()))
 
     def scores(self, checkpoint: Path) -> tuple[dict[str, Tensor], Tensor]:
         """The scores of each detector on head and adapters, and which labels are wrong."""
         from ogacli import Run, scan
         from ogacli.compare import scores_of
 
-        known = {row["layers"] for row in self.measured("detection.jsonl")}
+        known = {row["layers"] for row in self.detections.lines()}
         found: dict[str, Tensor] = {}
         for name in self.options.layers:
             layers = LAYERS[name]
@@ -168,7 +171,7 @@ class Experiment:
             found |= {f"{one}, {name}": torch.from_numpy(own) for one, own in scores_of(run).items()}
             if name not in known and run.summary.evaluation is not None:
                 for one, figures in run.summary.evaluation.items():
-                    self.write("detection.jsonl", layers=name, detector=one, **figures.model_dump())
+                    self.detections.add(layers=name, detector=one, **figures.model_dump())
         wrong = torch.tensor(
             [a != b for a, b in zip(table["label"].to_pylist(), table["truth"].to_pylist(), strict=True)]
         )
@@ -189,15 +192,12 @@ class Experiment:
 
     def retrained(self, rows: Tensor) -> float:
         """Accuracy after a training on some of the rows, with the weights to begin with that all had."""
-        from ogacli.fit import fit, seeded
-        from ogacli.models import Fit
+        from ogacli.train import trainable
+        from ogacli.verify import trained_accuracy
 
         config = self.config()
-        samples = config.model.prepare(config.data.open())
-        with seeded(self.seed, torch.device("cpu")):
-            module = config.model.build(Fit.of(samples))
-        fit(module, samples.select(rows), config.loss.loss(), config.train)
-        return self.accuracy(config, module)
+        samples, test = (config.model.prepare(data.open()) for data in (config.data, config.test))
+        return trained_accuracy(config, trainable(config.model), samples.select(rows), test, self.seed)
 
     def accuracy(self, config: Any, module: Any) -> float:
         """On the test texts."""
@@ -205,29 +205,14 @@ class Experiment:
 
         return accuracy(module, config.model.prepare(config.test.open()))
 
-    def measured(self, file: str = "accuracy.jsonl") -> list[dict[str, Any]]:
-        """What is in a file of this experiment."""
-        path = self.folder / file
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def note(self, arm: str, trim: float, **figures: Any) -> None:
-        """Keep the accuracy of an arm."""
-        self.write("accuracy.jsonl", arm=arm, trim=trim, **figures)
-        print(time.strftime("%H:%M:%S"), self.name, self.seed, arm, trim, figures, flush=True)
-
-    def write(self, file: str, **figures: Any) -> None:
-        """Add a line to a file of this experiment."""
-        with open(self.folder / file, "a", encoding="utf-8") as opened:
-            opened.write(json.dumps(figures) + "\n")
-
 
 def as_tables(options: argparse.Namespace) -> str:
     """What was measured so far: means and deviations over the seeds."""
     parts = []
     for name in options.sets or SETS:
         experiments = [Experiment(options, name, seed) for seed in options.seeds]
-        accuracies = [row | {"seed": one.seed} for one in experiments for row in one.measured()]
-        detections = [row for one in experiments for row in one.measured("detection.jsonl")]
+        accuracies = [row | {"seed": one.seed} for one in experiments for row in one.accuracies.lines()]
+        detections = [row for one in experiments for row in one.detections.lines()]
         if accuracies:
             parts += [
                 f"### {name}: {options.rows} rows, 20 % flipped, {options.epochs} epochs, "

@@ -124,11 +124,11 @@ def verify(
             chosen = samples.select(rows)
             found = []
             for seed in range(config.verify.seeds):
-                found.append(_trained_accuracy(config, source, chosen, test, seed))
+                found.append(trained_accuracy(config, source, chosen, test, seed))
                 advance(1)
             arms.append(Arm(name, len(rows), tuple(found)))
     trimmed = next(arm for arm in arms if arm.name == TRIMMED)
-    differences = tuple(_difference(trimmed, arm) for arm in arms if arm is not trimmed)
+    differences = tuple(difference(trimmed, arm) for arm in arms if arm is not trimmed)
     return Verification(tuple(arms), differences, len(test))
 
 
@@ -160,9 +160,10 @@ def _held_out(samples: Samples, share: float) -> tuple[Bool[Tensor, " n"], Sampl
     return train, test if test.truth is None else replace(test, labels=test.truth)
 
 
-def _trained_accuracy(
+def trained_accuracy(
     config: Config, source: NetworkSource, samples: Samples, test: Samples, seed: int
 ) -> float:
+    """Accuracy on ``test`` after the last epoch of the config's training on ``samples``, with a seed."""
     device = device_of(config.train.device)
     with seeded(seed, device):
         module = source.build(Fit.of(samples))
@@ -171,7 +172,8 @@ def _trained_accuracy(
     return accuracy(module, test, device=device, workers=config.data.workers)
 
 
-def _difference(trimmed: Arm, other: Arm) -> Difference:
+def difference(trimmed: Arm, other: Arm) -> Difference:
+    """One arm minus another, seed by seed."""
     from scipy.stats import t
 
     gaps = np.subtract(trimmed.accuracies, other.accuracies)

@@ -88,10 +88,10 @@ def test_global_random_state_is_left_alone(place):
 
 
 def verification(trimmed, everything):
-    from ogacli.verify import _difference
+    from ogacli.verify import difference
 
     one, other = Arm("trimmed", 9, trimmed), Arm("all", 10, everything)
-    return Verification((other, one), (_difference(one, other),), 5)
+    return Verification((other, one), (difference(one, other),), 5)
 
 
 def test_the_interval_is_that_of_a_paired_t_test():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,11 +75,7 @@ class Case:
         if self.noise in HUMAN:
             return _human(self.name, self.noise, folder)
         samples = _clean(self.name, folder)
-        kind, _, share = self.noise.partition("-")
-        if not int(share):
-            return replace(samples, truth=samples.labels)
-        flip = flip_labels if kind == "uniform" else flip_pairs
-        return flip(samples, int(share) / 100, self.seed)
+        return flipped(samples, self.noise, self.seed)
 
     def network(self, samples: Samples) -> nn.Sequential:
         """A fresh network that fits the samples; its last layer is the head."""
@@ -113,6 +110,15 @@ NOISES = {
 """What is done to the labels of each set."""
 
 
+def flipped(samples: Samples, noise: str, seed: int) -> Samples:
+    """With wrong labels, such as ``uniform-20`` or ``pairs-5``."""
+    kind, _, share = noise.partition("-")
+    if not int(share):
+        return replace(samples, truth=samples.labels)
+    flip = flip_labels if kind == "uniform" else flip_pairs
+    return flip(samples, int(share) / 100, seed)
+
+
 def flip_pairs(samples: Samples, share: float, seed: int) -> Samples:
     """Give ``round(share * n)`` samples the next class, the last one the first."""
     chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
@@ -126,15 +132,16 @@ def flip_pairs(samples: Samples, share: float, seed: int) -> Samples:
 def _clean(name: str, folder: Path) -> Samples:
     make: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
         "digits": _digits,
-        "breast_cancer": _breast_cancer,
+        "breast_cancer": lambda folder: table_of("breast_cancer"),
         "mnist": _mnist,
         "sst2": _sst2,
     }
     inputs, labels = make[name](folder)
-    return _samples(inputs, torch.from_numpy(labels.astype(np.int64)))
+    return samples_of(inputs, torch.from_numpy(labels.astype(np.int64)))
 
 
-def _samples(inputs: np.ndarray, labels: Tensor, truth: Tensor | None = None) -> Samples:
+def samples_of(inputs: np.ndarray, labels: Tensor, truth: Tensor | None = None) -> Samples:
+    """Samples in memory."""
     n, k = len(labels), int(labels.max()) + 1
     return Samples(
         ids=numbered(n),
@@ -154,10 +161,11 @@ def _digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return inputs / 16, labels
 
 
-def _breast_cancer(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_breast_cancer
+def table_of(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One of scikit-learn's tables, standardised."""
+    from sklearn import datasets
 
-    inputs, labels = load_breast_cancer(return_X_y=True)
+    inputs, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
     return standardised(inputs), labels
 
 
@@ -168,8 +176,7 @@ def _mnist(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _sst2(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The mean of MiniLM's last hidden states."""
-    lines = real("text/sst2_train.jsonl").read_text(encoding="utf-8").splitlines()[:_SST]
-    rows = [json.loads(line) for line in lines]
+    rows = texts("sst2_train")[:_SST]
     labels = np.array([row["label"] for row in rows])
     return kept(folder / f"sst2-{_SST}.npy", lambda: sentences([row["text"] for row in rows])), labels
 
@@ -183,7 +190,7 @@ def _human(name: str, column: str, folder: Path) -> Samples:
     inputs = _pictures(n)
     if name == "cifar10n":
         inputs = kept(folder / f"cifar10n-{n}.npy", lambda: _embedded(_pictures(n)))
-    return _samples(inputs, labels, truth)
+    return samples_of(inputs, labels, truth)
 
 
 def _pictures(n: int) -> np.ndarray:
@@ -213,6 +220,16 @@ def _embedded(pictures: np.ndarray) -> np.ndarray:
             large = nn.functional.interpolate(batch, size=96, mode="bilinear")
             found.append(network.features(large).mean((2, 3)).numpy())
     return standardised(np.concatenate(found))
+
+
+def texts(name: str) -> list[dict[str, Any]]:
+    """The rows of a set of texts.
+
+    Raises:
+        Missing: It is not there.
+    """
+    lines = real(f"text/{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def sentences(texts: list[str]) -> np.ndarray:
