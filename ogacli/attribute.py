@@ -22,7 +22,7 @@ from ogacli.findings import Collector, finite
 from ogacli.folders import check_free, new_folder
 from ogacli.gradient_feed import GradientFeed
 from ogacli.progress import SILENT, Progress
-from ogacli.relation import Sweep, auc_and_recall, by_cosine, by_groups, by_influence
+from ogacli.relation import Sweep, auc_and_recall, by_cosine, by_groups, by_influence, is_fitted
 from ogacli.scan import load_model
 from ogacli.stream import column_names
 
@@ -118,6 +118,7 @@ class _Comparison:
             GradientFeed(config, samples, model, self.device) for samples in (self.training, self.queries)
         ]
         self._lost: list[set[int]] = [set(), set()]
+        self._left_out: list[str] = []
 
     def relation(self) -> Relation:
         """How related each query is to each training sample, by every method that applies.
@@ -139,8 +140,17 @@ class _Comparison:
         for name, options in zip(column_names(self.config), self.config.detectors, strict=True):
             if isinstance(options, InfluenceOptions):
                 single[name] = by_influence(options, training, queries, shape)
-            elif self.groups:
+            elif self.groups and is_fitted(options):
                 grouped[name] = by_groups(options, members, training, queries, len(self.queries))
+            elif self.groups:
+                self._left_out.append(name)
+        if not single and not grouped:
+            raise ConfigError(
+                "no detector is fitted to samples, so none can tell groups apart",
+                place="detector",
+                found=", ".join(self._left_out),
+                expected="one such as gaussian or isolation_forest",
+            )
         for own in (*single.values(), *grouped.values()):
             if own.isnan().all():
                 raise DataError("no query, or no training sample, has a gradient", place="query")
@@ -161,7 +171,10 @@ class _Comparison:
             parameters=sum(parameters.values()),
             groups=self.groups,
             evaluation={name: {"auc": auc, "recall": recall} for name, (auc, recall) in evaluation.items()},
-            notes=tuple(dict.fromkeys(note for feed in self._feeds for note in feed.notes)),
+            notes=tuple(dict.fromkeys(note for feed in self._feeds for note in feed.notes))
+            + tuple(
+                f"{name} is not fitted to samples: it cannot tell groups apart" for name in self._left_out
+            ),
         )
 
     def _compute(self, which: int, noun: str) -> Callable[[Int64[Tensor, " m"]], Iterator[GradientBatch]]:

@@ -38,7 +38,7 @@ FoldCount = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what oga wrote there before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was resolved.")]
 
 
@@ -99,15 +99,20 @@ def init(
     """Write a commented starter config."""
     from ogacli.folders import new_file
     from ogacli.init import starter
+    from ogacli.views import starter_view
 
     found = starter(data, kind)
     with new_file(output, overwrite=overwrite) as file:
         file.write(found.text.encode())
-    label = f", label column {found.label!r}" if found.label else ""
-    Terminal(json=json).result(
-        {"schema_version": 1, "config": str(output), "kind": found.kind, "label": found.label},
-        f"{output}: a starter config for {found.kind}{label}; read it through, then `oga scan {output}`",
-    )
+    document = {
+        "schema_version": 1,
+        "config": str(output),
+        "kind": found.kind,
+        "label": found.columns.get("label"),
+        "columns": found.columns,
+        "open": list(found.open),
+    }
+    Terminal(json=json).result(document, *starter_view(found, output))
 
 
 @app.command()

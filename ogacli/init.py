@@ -1,15 +1,19 @@
 """``oga init``: a commented starter config for the user's kind of data.
 
-In: a path to the data, or the name of a kind. Out: the text of one of the example configs, with the path and,
-where it is plain, the label column filled in.
+In: a path to the data, or the name of a kind. Out: the text of one of the example configs, with the path and
+those of the data's columns filled in whose names say what they are for.
 """
 
+import itertools
+import json
 import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ogacli.errors import ConfigError, DataError
+from ogacli.errors import ConfigError, OgaError
 
 _BY_SUFFIX = {
     ".csv": "table",
@@ -24,8 +28,29 @@ _BY_SUFFIX = {
 }
 _SAVED = {"dataset_dict.json", "state.json"}
 """Files by which a folder of the library datasets is known."""
-_TEXTS = ("text", "sentence", "review", "content", "comment")
+
 _LABELS = ("label", "labels", "target", "class", "y", "category")
+_TEXTS = ("text", "sentence", "review", "content", "comment")
+_PAIRS = (
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+)
+_PROMPTS = ("prompt", "instruction", "question")
+_COMPLETIONS = ("completion", "answer", "response", "output")
+_COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "table": {"label": _LABELS},
+    "text": {"text": _TEXTS, "label": _LABELS},
+    "causal_lm": {"prompt": _PROMPTS, "completion": _COMPLETIONS, "label": ("kind", "task", *_LABELS)},
+    "huggingface": {"text": _TEXTS, "label": _LABELS},
+    "arrays": {"x": ("x", "x_train", "images", "data", "inputs", "features"), "y": ("y_train", *_LABELS)},
+    "webdataset": {"image": ("jpg", "jpeg", "png", "webp", "bmp"), "label": ("cls", *_LABELS)},
+}
+"""For each kind of data the keys that name a column, and what such columns are usually called."""
+_SHARD_SAMPLES = 20
+"""Samples of a shard that are looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +59,12 @@ class Starter:
 
     kind: str
     text: str
-    label: str | None
-    """The label column that was found, for a table or texts."""
+    columns: dict[str, str]
+    """For each key that names a column the one that was found in the data."""
+    open: tuple[str, ...]
+    """The keys for which none was found, though the data has columns; the user must fill them in."""
+    known: tuple[str, ...]
+    """The columns of the data."""
 
 
 def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
@@ -49,22 +78,26 @@ def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
         ConfigError: There is no such kind, or it cannot be told.
     """
     known = kinds()
-    chosen = kind or (_kind_of(Path(data)) if data is not None else "digits")
-    if chosen not in known:
-        raise ConfigError("no such kind of data", found=repr(chosen), expected=f"one of {', '.join(known)}")
-    text = (_folder() / f"{chosen}.yaml").read_text(encoding="utf-8")
+    if kind is not None and kind not in known:
+        raise ConfigError("no such kind of data", found=repr(kind), expected=f"one of {', '.join(known)}")
     if data is None:
-        return Starter(chosen, text, None)
-    text = _filled(text, "(?:path|root|y)", _place(Path(data), chosen))
-    if chosen not in ("table", "text"):
-        return Starter(chosen, text, None)
-    columns = _columns(Path(data))
-    label = _first(columns, _LABELS)
-    if label is not None:
-        text = _filled(text, "label", label)
-    if chosen == "text" and (found := _first(columns, _TEXTS)) is not None:
-        text = _filled(text, "text", found)
-    return Starter(chosen, text, label)
+        kind = kind or "digits"
+        return Starter(kind, _example(kind), {}, (), ())
+    path = Path(data)
+    chosen = kind or _by_name(path)
+    columns = _columns_of(path, chosen)
+    if kind is None and chosen == "table":
+        chosen = _by_columns(columns)
+    text = _filled(_example(chosen), "(?:path|root|y)", _scalar(_place(path, chosen)), count=1)
+    wanted = _COLUMNS.get(chosen, {}) if columns else {}
+    found = {key: one for key, names in wanted.items() if (one := _first(columns, names)) is not None}
+    values = {key: _scalar(one) for key, one in found.items()}
+    if "text" in wanted and (pair := _pair(columns)):
+        found["text"] = " + ".join(pair)
+        values["text"] = f"[{', '.join(map(_scalar, pair))}]"
+    for key, value in values.items():
+        text = _filled(text, key, value)
+    return Starter(chosen, text, found, tuple(key for key in wanted if key not in found), tuple(columns))
 
 
 def kinds() -> list[str]:
@@ -80,7 +113,15 @@ def _folder() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "configs"
 
 
-def _kind_of(data: Path) -> str:
+def _example(kind: str) -> str:
+    return (_folder() / f"{kind}.yaml").read_text(encoding="utf-8")
+
+
+# --- what the data is ---------------------------------------------------------------------------------
+
+
+def _by_name(data: Path) -> str:
+    """The kind of data that lies under such a name."""
     if data.is_dir():
         if any((data / name).is_file() for name in _SAVED):
             return "huggingface"
@@ -93,36 +134,73 @@ def _kind_of(data: Path) -> str:
             expected=f"a folder, or a file that ends in {', '.join(_BY_SUFFIX)}",
             hint=f"say it by --kind {'|'.join(kinds())}",
         )
-    if found == "table" and _first(_columns(data), _TEXTS) is not None:
-        return "text"
     return found
+
+
+def _by_columns(columns: Sequence[str]) -> str:
+    """What a table with such columns holds."""
+    if _first(columns, _PROMPTS) is not None and _first(columns, _COMPLETIONS) is not None:
+        return "causal_lm"
+    return "text" if _first(columns, _TEXTS) is not None or _pair(columns) else "table"
+
+
+def _columns_of(data: Path, kind: str) -> list[str]:
+    """What can be named of the data: columns, arrays of a file, endings in a shard; none where not known."""
+    try:
+        match kind:
+            case "table" | "text" | "causal_lm":
+                from ogacli.tables import read_table
+
+                return list(read_table(data).column_names)
+            case "arrays" if data.suffix == ".npz":
+                with zipfile.ZipFile(data) as archive:
+                    return [name.removesuffix(".npy") for name in archive.namelist()]
+            case "webdataset":
+                return _endings(_place(data, kind))
+            case "huggingface":
+                return _saved_features(data)
+    except (OgaError, OSError, ValueError, zipfile.BadZipFile):
+        pass  # `oga scan` tells what is the matter with the data
+    return []
+
+
+def _endings(pattern: str) -> list[str]:
+    from ogacli.data.shards import read_shards, shard_paths
+
+    samples = itertools.islice(read_shards(shard_paths(pattern)[:1], lambda _: False), _SHARD_SAMPLES)
+    return list(dict.fromkeys(ending for sample in samples for ending in sample.spans))
+
+
+def _saved_features(folder: Path) -> list[str]:
+    """The columns of a dataset that the library datasets saved: of its first split, where it has some."""
+    first = next(iter(sorted(folder.rglob("dataset_info.json"))), None)
+    return [] if first is None else list(json.loads(first.read_text(encoding="utf-8"))["features"])
+
+
+def _first(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """The column that has one of these names; the first of them that there is."""
+    lower = {column.lower(): column for column in columns}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _pair(columns: Sequence[str]) -> list[str]:
+    """The columns of pairs of texts."""
+    lower = {column.lower(): column for column in columns}
+    return next(([lower[name] for name in pair] for pair in _PAIRS if lower.keys() >= set(pair)), [])
+
+
+# --- its place in the example -------------------------------------------------------------------------
 
 
 def _place(data: Path, kind: str) -> str:
     return f"{data}/*.tar" if kind == "webdataset" and data.is_dir() else str(data)
 
 
-def _columns(table: Path) -> list[str]:
-    """The columns of a table; none where it cannot be read."""
-    from ogacli.tables import read_table
-
-    try:
-        return list(read_table(table).column_names)
-    except DataError:
-        return []
+def _filled(text: str, key: str, value: str, count: int = 0) -> str:
+    """The text with another value of such a key in its sections; ``count`` times at most, unless 0."""
+    return re.sub(rf"^(  {key}: +)\S+", lambda match: match[1] + value, text, count=count, flags=re.M)
 
 
-def _first(columns: list[str], names: tuple[str, ...]) -> str | None:
-    """The column that plainly is what these names are for."""
-    return next((column for column in columns if column.lower() in names), None)
-
-
-def _filled(text: str, key: str, value: str) -> str:
-    """The first such key of the ``data`` section with another value."""
-    return re.sub(rf"^(  {key}: +)\S+", rf"\g<1>{_quoted(value)}", text, count=1, flags=re.M)
-
-
-def _quoted(text: str) -> str:
-    """As a YAML scalar, and as the replacement of a regular expression."""
-    plain = re.fullmatch(r"[\w./-]+", text) is not None
-    return (text if plain else "'" + text.replace("'", "''") + "'").replace("\\", "\\\\")
+def _scalar(text: str) -> str:
+    """As a YAML scalar."""
+    return text if re.fullmatch(r"[\w./-]+", text) else "'" + text.replace("'", "''") + "'"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 def code(text: str) -> str:
     """``text`` as code, in which nothing is markup, a mention or the end of a table's cell."""
-    line = " ".join(text.split())
+    line = _line(text)
     if "|" in line:  # splits a cell even within backticks, and behind a backslash it cannot be escaped
         return f"<code>{_entities(line)}</code>"
     if not line:
@@ -18,7 +18,12 @@ def code(text: str) -> str:
 
 def plain(text: str) -> str:
     """``text`` with its punctuation escaped, so that it reads as it is written."""
-    return re.sub(r"([\\`*_\[\]#|<>&~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]#|<>&~])", r"\\\1", _line(text))
+
+
+def _line(text: str) -> str:
+    """``text`` in one line; a replacement character stands for each that would control a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
 def _entities(text: str) -> str:

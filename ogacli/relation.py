@@ -21,13 +21,11 @@ from torch import Tensor
 
 from ogacli.detectors import DetectorOptions
 from ogacli.detectors._influence import InfluenceOptions
-from ogacli.errors import ConfigError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.linear import Plain
 from ogacli.gradients.products import blocks, dots
 from ogacli.gradients.repeated import Repeated
 from ogacli.options import Location, Options
-from ogacli.registry import type_name
 
 _HELD_BYTES = 1 << 30
 """Gradients that may be held in memory from one pass to the next."""
@@ -115,6 +113,11 @@ def smaller(batch: GradientBatch, *, exact: bool = False) -> GradientBatch:
     return replace(batch, features=None, parts=parts, columns=None)
 
 
+def is_fitted(options: DetectorOptions) -> bool:
+    """Whether the detector is fitted to samples; one that is not says the same of every group."""
+    return options.detector().fit_size(2) > 0
+
+
 def by_groups(
     options: DetectorOptions,
     groups: Sequence[Int64[Tensor, " m"]],
@@ -125,26 +128,16 @@ def by_groups(
     """For each query and group minus the score of a detector that was fitted to the group.
 
     Args:
-        options: Of the detector.
+        options: Of the detector, which ``is_fitted``.
         groups: The rows of the training samples in each group.
         training: The gradients of all training samples, in random order.
         queries: The queries' gradients.
         count: How many queries there are.
-
-    Raises:
-        ConfigError: The detector is not fitted to samples, so that it cannot tell groups apart.
     """
     fitted = []
     for rows in groups:
         detector = options.detector()
         size = detector.fit_size(len(rows))
-        if not size:
-            raise ConfigError(
-                "this detector is not fitted to samples, so it cannot tell groups apart",
-                place="detector",
-                found=type_name(options),
-                expected="detectors such as gaussian or isolation_forest, and no others",
-            )
         some = training.rows[torch.isin(training.rows, rows)][:size]
         detector.fit(Repeated(functools.partial(training.only, some)))
         fitted.append(detector)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.markup import escape
+from rich.table import Table
 
 from ogacli.errors import CheckpointError
 from ogacli.reports.content import asides
 from ogacli.terminal import figure, table
-from ogacli.wording import part, percent
+from ogacli.wording import cut, part, percent
 
 if TYPE_CHECKING:
     from ogacli.attributions import Attribution
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ogacli.doctor import Checkup
     from ogacli.folds import CrossValidation
     from ogacli.gate import Gate
+    from ogacli.init import Starter
     from ogacli.models import ModelSource
     from ogacli.run import Run
     from ogacli.scan import Plan
@@ -31,6 +34,20 @@ if TYPE_CHECKING:
     from ogacli.verify import Verification
 
 _CLASSES, _WIDTH = 12, 80
+_COLUMNS = 200
+"""Characters of a list of columns."""
+
+
+def starter_view(found: Starter, file: Path) -> list[Any]:
+    """Which of the data's columns were filled in, and what is left to do."""
+    parts = [f"{escape(str(file))}: a starter config for {found.kind}"]
+    if found.columns:
+        parts += [f"  {key}: {escape(name)}" for key, name in found.columns.items()]
+    if found.open:
+        keys = " and ".join(f"data.{key}" for key in found.open)
+        several = f"the columns are {', '.join(found.known)}"
+        parts += [f"[bold yellow]fill in[/] {keys}: {escape(cut(several, _COLUMNS))}"]
+    return [*parts, f"[bold]next[/] read it through, then `{escape(shlex.join(['oga', 'scan', str(file)]))}`"]
 
 
 def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
@@ -169,7 +186,7 @@ def training_view(training: Training, config: Path, source: ModelSource) -> list
         named = training.folder / "epoch-*.safetensors" if several else training.checkpoints[-1]
         command += ["--set", f"model.checkpoint={_shown(named)}"]
     return [
-        table(["epoch", "loss", "fit to the given labels"], rows),
+        _filled(["epoch", "loss", "fit to the given labels"], rows),
         "",
         f"[bold]trained on {training.samples:,} samples[/]"
         + (f", {len(training.skipped):,} could not be read" if training.skipped else ""),
@@ -192,12 +209,18 @@ def folds_view(training: CrossValidation, config: Path) -> list[Any]:
     command = ["oga", "scan", str(config), "--folds", str(len(training.folds))]
     header = ["fold", "trained on", "loss", "fit to the given labels", "held out ones"]
     return [
-        table(header, rows),
+        _filled(header, rows),
         "",
         *([f"{len(training.skipped):,} samples could not be read"] if training.skipped else []),
         f"[bold]checkpoints[/]  {escape(str(_shown(training.folder)))}",
         f"[bold]next[/]         {escape(shlex.join(command))}",
     ]
+
+
+def _filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without the columns that have nothing in them."""
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def verification_view(found: Verification) -> list[Any]:

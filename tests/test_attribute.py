@@ -227,6 +227,13 @@ def test_the_folder_and_the_page(place):
     assert resolved["attribute"]["top"] == 20
 
 
+def test_detectors_that_are_not_fitted_are_left_out_of_groups(place):
+    found = attribute(place.config("attribute.group=label", "detector=[l2, gaussian, loss]"))
+    assert list(found.evaluation) == ["gaussian"]
+    assert [note.split(" is ")[0] for note in found.notes if "groups" in note] == ["l2", "loss"]
+    assert "l2 is not fitted to samples" in (found.folder / "report.html").read_text()
+
+
 def test_mistakes_are_told(place, tmp_path):
     def told(error: type[Exception], *overrides: str) -> str:
         with pytest.raises(error) as caught:
@@ -234,7 +241,7 @@ def test_mistakes_are_told(place, tmp_path):
         return str(caught.value)
 
     assert "there are no queries" in told(ConfigError, "query=null")
-    assert "cannot tell groups apart\n  found: l2" in told(ConfigError, "attribute.group=label")
+    assert "none can tell groups apart\n  found: l2" in told(ConfigError, "attribute.group=label")
     place.write_config(data={"source": "arrays", "path": "data.npz", "x": "x", "y": "y"})
     assert "the training samples have no such groups" in told(ConfigError, "attribute.group=truth")
     two = f"model.checkpoint=[{tmp_path}/weights.safetensors, {tmp_path}/weights.safetensors]"

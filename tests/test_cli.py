@@ -319,9 +319,36 @@ def test_scan_says_what_to_do_next(scanned):
 def test_train_says_what_to_do_next(place):
     train = ("train", "config.yaml", "--set", "train.epochs=2", "--set", "model.checkpoint=null")
     done = oga(*train, cwd=place.folder)
+    assert done.out.splitlines()[0].split() == "epoch loss fit to the given labels".split()
     following = re.search(r"next +(oga .*)$", done.out, re.M)
     assert following is not None, done.out
     assert oga(*shlex.split(following[1])[1:], cwd=place.folder).code == 0
+
+
+def test_a_training_on_numbers_has_no_fit_to_labels(place):
+    numbers = (
+        "data.truth=null",
+        "data.target=regression",
+        "loss=mse",
+        "train.epochs=1",
+        "model.checkpoint=null",
+        "detector=l2",
+    )
+    done = oga(
+        "train", "config.yaml", *(part for one in numbers for part in ("--set", one)), cwd=place.folder
+    )
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].split() == ["epoch", "loss"]
+
+
+def test_init_says_which_columns_it_found(tmp_path):
+    (tmp_path / "t.csv").write_text("label,a\nx,1\ny,2\n", encoding="utf-8")
+    assert "label: label" in oga("init", "t.csv", cwd=tmp_path).out
+    (tmp_path / "u.csv").write_text("verdict,a\nx,1\ny,2\n", encoding="utf-8")
+    assert (
+        "fill in data.label: the columns are verdict, a"
+        in oga("init", "u.csv", "-o", "u.yaml", cwd=tmp_path).out
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])

@@ -1,5 +1,9 @@
+import io
+import re
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ogacli.config import load_config
@@ -22,7 +26,7 @@ def test_a_table_is_told_by_its_name_and_its_label_column_found(tmp_path: Path) 
     table = tmp_path / "it's mine.csv"
     table.write_text("a,Target\n1,x\n2,y\n", encoding="utf-8")
     found = starter(table)
-    assert (found.kind, found.label) == ("table", "Target")
+    assert (found.kind, found.columns) == ("table", {"label": "Target"})
     file = tmp_path / "oga.yaml"
     file.write_text(found.text, encoding="utf-8")
     samples = load_config(file).data.open()
@@ -43,11 +47,70 @@ def test_a_table_of_texts_is_told_by_its_columns(tmp_path: Path) -> None:
     table = tmp_path / "reviews.jsonl"
     table.write_text('{"stars": "good", "Sentence": "a film", "Category": "x"}\n', encoding="utf-8")
     found = starter(table)
-    assert (found.kind, found.label) == ("text", "Category")
+    assert (found.kind, found.columns) == ("text", {"text": "Sentence", "label": "Category"})
     file = tmp_path / "oga.yaml"
     file.write_text(found.text, encoding="utf-8")
     assert load_config(file).data.open().read([0]).inputs == ["a film"]
     assert starter(table, kind="table").kind == "table"
+
+
+def test_pairs_of_texts(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("premise,hypothesis,label\na,b,x\nc,d,y\n", encoding="utf-8")
+    found = starter(table)
+    assert (found.kind, found.columns["text"], found.open) == ("text", "premise + hypothesis", ())
+    file = tmp_path / "oga.yaml"
+    file.write_text(found.text, encoding="utf-8")
+    assert load_config(file).data.open().read([1]).inputs == [("c", "d")]
+
+
+def test_prompts_and_completions(tmp_path: Path) -> None:
+    table = tmp_path / "talk.jsonl"
+    table.write_text('{"Instruction": "say a", "Response": "a", "text": "say a a"}\n', encoding="utf-8")
+    found = starter(table)
+    assert found.kind == "causal_lm"
+    assert found.columns == {"prompt": "Instruction", "completion": "Response"}
+    assert (found.open, found.known) == (("label",), ("Instruction", "Response", "text"))
+    assert found.text.count("completion: Response") == 2, "of the samples and of the queries"
+
+
+def test_a_table_whose_label_cannot_be_told(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("height,verdict\n1,x\n2,y\n", encoding="utf-8")
+    found = starter(table)
+    assert (found.open, found.known) == (("label",), ("height", "verdict"))
+
+
+def test_arrays_are_looked_into(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 3)), labels=np.arange(2))
+    found = starter(tmp_path / "a.npz")
+    assert (found.kind, found.columns, found.open) == ("arrays", {"x": "images", "y": "labels"}, ())
+    file = tmp_path / "oga.yaml"
+    file.write_text(found.text, encoding="utf-8")
+    assert len(load_config(file).data.open()) == 2
+
+
+def test_shards_are_looked_into(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for name in ("0.png", "0.label"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    found = starter(tmp_path)
+    assert (found.kind, found.columns) == ("webdataset", {"image": "png", "label": "label"})
+    assert re.search("^  image: png ", found.text, re.M)
+
+
+def test_a_saved_dataset_is_looked_into(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"review": ["a", "b"], "stars": [0, 1]})
+    datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "d")
+    found = starter(tmp_path / "d")
+    assert (found.kind, found.columns, found.open) == ("huggingface", {"text": "review"}, ("label",))
+
+
+def test_a_broken_file_still_gives_a_starter(tmp_path: Path) -> None:
+    for name in ("a.npz", "a.parquet", "a.tar"):
+        (tmp_path / name).write_bytes(b"broken")
+        assert starter(tmp_path / name).columns == {}
 
 
 def test_shards_and_saved_datasets(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions
+from ogacli.detectors import WITHOUT_CLASSES, DetectorOptions
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.registry import type_name
@@ -100,12 +100,16 @@ def one_class_each(batch: GradientBatch, detector: str) -> None:
     Raises:
         GradientError: Samples do not have one class each, of several.
     """
-    if batch.labels.ndim != 1 or batch.labels.is_floating_point() or batch.logits.shape[1] < 2:
+    several = batch.labels.ndim != 1 or batch.labels.is_floating_point()
+    if several or batch.logits.shape[1] < 2:
+        found = (
+            "samples without a class" if not batch.labels.numel() else "several labels a sample, or numbers"
+        )
         raise GradientError(
             "label quality takes one class a sample, of two or more",
             place=f"detector.name {detector}",
-            found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
-            hint="take `loss`, or a detector of gradients",
+            found=found if several else "a single class",
+            hint=f"take `{WITHOUT_CLASSES}`, or another detector of gradients",
         )
 
 

@@ -45,10 +45,14 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
         if not any(fnmatchcase(name, pattern) for name in known):
             near = get_close_matches(written, [*known, *_layers(known)], n=3, cutoff=0.5)
             raise GradientError(
-                "no parameter of the network has such a name",
+                "the network has no low-rank adapters"
+                if written == "lora"
+                else "no parameter of the network has such a name",
                 place=f"gradients.layers {written!r}",
-                expected="head, all, lora, or patterns such as "
+                expected=("head, all" if written == "lora" else "head, all, lora")
+                + ", or patterns such as "
                 + ", ".join(near or _layers(known)[-3:] or known[-3:]),
+                hint="a folder of adapters is given as `model.adapter`" if written == "lora" else "",
             )
     return {
         name: parameter

@@ -271,11 +271,15 @@ def _unpickled(file: Any, path: str) -> Any:
             hint="where you trust the file, load it in Python and save model.state_dict() again",
         ) from None
     except (RuntimeError, EOFError, ValueError) as error:
-        raise _no_checkpoint(path, str(error).partition("\n")[0] or type(error).__name__) from None
+        found = str(error).partition("\n")[0] or type(error).__name__
+        if "TorchScript" in found:
+            hint = "say `model: {source: torchscript}`, which needs no other key than `checkpoint`"
+            raise _no_checkpoint(path, "a whole network in TorchScript", hint) from None
+        raise _no_checkpoint(path, found) from None
 
 
-def _no_checkpoint(path: str, found: str) -> CheckpointError:
-    return CheckpointError("not a checkpoint", place=path, found=found, expected=_EXPECTED)
+def _no_checkpoint(path: str, found: str, hint: str = "") -> CheckpointError:
+    return CheckpointError("not a checkpoint", place=path, found=found, expected=_EXPECTED, hint=hint)
 
 
 def _state_dict(found: Any, path: str) -> dict[str, Tensor]:

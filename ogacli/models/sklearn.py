@@ -31,15 +31,14 @@ class Sklearn(CheckpointSource):
     """Load a pickle, which may run any code that is in it."""
 
     def load(self, samples: Samples) -> Network:
-        """The estimator as a network, its outputs in the order of the samples' classes.
+        """The estimator as a network, features and classes in the order that the samples have them in.
 
         Raises:
             CheckpointError: The file cannot be read or is not trusted, holds another kind of model, or was
                 fitted on other features or classes.
         """
         path = self.file()
-        found = self._coefficients(path)
-        _check_features(found, samples, path)
+        found = _fed(self._coefficients(path), samples, path)
         if found.classes is not None:
             found = _in_order(found, found.classes, samples.classes, path)
         outputs = len(samples.classes) or samples.labels[:1].numel()
@@ -75,22 +74,36 @@ def _unpickled(path: str) -> Any:
         ) from error
 
 
-def _check_features(found: Coefficients, samples: Samples, path: str) -> None:
-    """See that the samples have the features that the estimator was fitted on, in its order."""
+def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
+    """The same with its inputs in the order of the samples' features."""
     columns: Sequence[str] = getattr(samples.reader, "columns", ())
     names = found.features or ()
     if not columns or tuple(columns) == names or (not names and len(columns) == found.width):
-        return
-    problem = "fitted on the same features in another order"
-    if set(columns) != set(names):
-        problem = f"fitted on {found.width} features, not on these {len(columns)}"
+        return found
+    if sorted(columns) == sorted(names) and len(set(names)) == len(names):
+        order = [names.index(name) for name in columns]
+        return replace(
+            found,
+            center=None if found.center is None else found.center[order],
+            scale=None if found.scale is None else found.scale[order],
+            weights=(found.weights[0][:, order], *found.weights[1:]),
+            features=tuple(columns),
+        )
     raise CheckpointError(
-        problem,
+        f"fitted on {found.width} features, not on these {len(columns)}",
         place=path,
-        found=_listed(names) if names else f"{found.width} features without names",
-        expected=_listed(columns),
-        hint="name the columns that it was fitted on, in its order, as `data.features`",
+        found=_listed(columns),
+        expected=_listed(names) if names else f"{found.width} features without names",
+        hint=_feature_hint([name for name in names if name not in columns]),
     )
+
+
+def _feature_hint(lost: Sequence[str]) -> str:
+    """How to bring the features that the samples lack."""
+    encoded = list(dict.fromkeys(name.partition("=")[0] for name in lost if "=" in name))
+    if encoded:
+        return f"name {_listed(encoded)} under `data.categorical`, which makes a feature of each category"
+    return "name the columns that it was fitted on as `data.features`"
 
 
 def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str], path: str) -> Coefficients:

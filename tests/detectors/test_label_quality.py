@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,10 +59,21 @@ def test_less_belief_is_more_suspicion(margin: float, name: str) -> None:
         assert believed < doubted
 
 
+@pytest.mark.parametrize(
+    ("labels", "k", "found"),
+    [
+        (torch.zeros(4, 3), 3, "several labels a sample, or numbers"),
+        (torch.zeros(4, 0), 3, "samples without a class"),
+        (torch.zeros(4, dtype=torch.int64), 1, "a single class"),
+    ],
+    ids=["multi-label", "language model", "one class"],
+)
 @pytest.mark.parametrize("name", NAMES)
-def test_labels_must_be_classes(name: str) -> None:
-    with pytest.raises(GradientError, match=rf"detector.name {name}: label quality takes one class"):
-        scored(name, torch.zeros(4, 3), torch.zeros(4, 3))
+def test_labels_must_be_classes(name: str, labels: Tensor, k: int, found: str) -> None:
+    problem = rf"detector.name {name}: label quality takes one class .*\n  found: {found}\n  next: take `l2`"
+    batch = dense_batch(torch.zeros(4, k), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(GradientError, match=problem):
+        detectors.get(name)().detector().score(replace(batch, labels=labels))
 
 
 @pytest.mark.parametrize(

@@ -81,4 +81,5 @@ def test_head_and_lora_among_several() -> None:
     assert list(selected(module, ["head", "lora"])) == ["lora_A.weight", "out.weight", "out.bias"]
     with pytest.raises(GradientError, match=r"gradients\.layers 'lora'") as caught:
         selected(nn.Linear(2, 2), "lora")
-    assert "no parameter of the network has such a name" in str(caught.value)
+    assert "the network has no low-rank adapters" in str(caught.value)
+    assert "given as `model.adapter`" in str(caught.value)

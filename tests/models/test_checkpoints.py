@@ -194,6 +194,15 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
     assert "save model.state_dict() again" in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_network_in_torchscript_names_its_source(tmp_path):
+    torch.jit.trace(net().eval(), torch.zeros(1, 4)).save(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"model\.pt: not a checkpoint") as caught:
+        read_weights(str(tmp_path / "model.pt"))
+    assert "found: a whole network in TorchScript" in str(caught.value)
+    assert "model: {source: torchscript}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -51,6 +51,13 @@ def test_any_text_as_plain_text(text):
     assert "".join(token.content for token in told) == f"x{' '.join(text.split())}x"
 
 
+@pytest.mark.parametrize("say", [markdown.code, markdown.plain])
+def test_no_text_controls_a_terminal(say):
+    assert "\x1b" not in say("\x1b[31mred\x07")
+    assert "31mred" in say("\x1b[31mred\x07")
+    assert say("schön 日本") == say("schön\n日本")
+
+
 def test_hostile_names_stay_in_their_cells(tmp_path):
     recipe = Recipe(
         classes=tuple(EVIL),
