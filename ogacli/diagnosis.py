@@ -169,8 +169,11 @@ def _neighbourhood(
 ) -> Neighbourhood | None:
     import torch
 
+    from ogacli.gradients.bank import units
+
     seen = known[notes.rows]
     rows, features = notes.rows[seen], notes.features[seen]
+    features = features / units(features)
     count = min(_COUNT, len(rows) // 5)
     if not count:
         return None

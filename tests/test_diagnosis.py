@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from ogacli.diagnosis import diagnose
@@ -35,6 +38,19 @@ def blobs(wrong: float, n: int = 600, seed: int = 0) -> tuple:
     flipped = torch.rand(n, generator=generator) < wrong
     labels = torch.where(flipped, (truth + 1) % 4, truth)
     return features, truth, labels, flipped
+
+
+def test_columns_in_several_units_do_not_make_a_linear_model_know_labels_by_heart():
+    """Of raw wines, proline has all of the spread and says little."""
+    x, truth = load_wine(return_X_y=True)
+    labels = truth.copy()
+    labels[::7] = (labels[::7] + 1) % 3
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, labels)
+    logits = torch.from_numpy(model.decision_function(x)).float()
+    found = diagnose(*said(logits, torch.from_numpy(labels), torch.from_numpy(x).float()))
+    assert found.verdict == "useful"
+    assert found.neighbours.learned < 0.3
+    assert found.neighbours.contradicted == pytest.approx(1 / 7, abs=0.06)
 
 
 def test_what_it_has_learned_of_the_labels_that_neighbours_contradict():

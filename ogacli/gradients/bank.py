@@ -15,6 +15,8 @@ from ogacli.gradients.inverted import Inverted
 Search = Literal["exact", "faiss"]
 DIM = 128
 """Numbers that features are compressed to where nothing else is asked for."""
+_FEW = 0.1
+"""Where so small a share of the features has the spread of all, they are compared in units of their own."""
 _QUERIES, _BLOCK = 512, 8192
 """Samples and members of the bank whose distances are in memory at a time: 16 MB."""
 
@@ -38,8 +40,9 @@ class Bank:
         self._place = torch.full((int(rows.max()) + 2 if len(rows) else 1,), -1)
         self._place[rows.cpu()] = torch.arange(len(rows))
         self._mean = features.sum(0) / max(1, len(features))
+        self._units = units(features)
         # Distances are taken by way of inner products, which cancel less about the middle.
-        self._features = features - self._mean
+        self._features = (features - self._mean) / self._units
         self._inverted: Inverted | None = None
         if search == "faiss" and len(features):
             self._inverted = Inverted(self._features)
@@ -58,7 +61,8 @@ class Bank:
             count: How many neighbours.
         """
         own = self._place[rows.cpu().clamp_max(len(self._place) - 1)].to(features.device)
-        parts = zip((features - self._mean).split(_QUERIES), own.split(_QUERIES), strict=True)
+        queries = (features - self._mean) / self._units
+        parts = zip(queries.split(_QUERIES), own.split(_QUERIES), strict=True)
         found = [self._nearest(*part, count) for part in parts]
         return torch.cat([distance for distance, _ in found]), torch.cat([where for _, where in found])
 
@@ -98,6 +102,21 @@ def mean_of(
         found = near.isfinite().to(answers.dtype)
         means.append(torch.einsum("bc,bck->bk", found, answers[places]) / found.sum(1, keepdim=True))
     return torch.cat(means)
+
+
+def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
+    """What features are divided by before they are compared.
+
+    1; but the deviation of each where a few of them have nearly all of the spread, such as the columns of a
+    table with the largest numbers. As many as have it: the participation ratio of their variances.
+    """
+    if not len(features):
+        return features.new_ones(features.shape[1])
+    variance = features.double().var(0, correction=0)
+    spread = variance.sum().square() / variance.square().sum()
+    if not spread < _FEW * (variance > 0).sum():  # nor where there is no spread at all
+        return features.new_ones(features.shape[1])
+    return torch.where(variance > 0, variance.sqrt(), 1).to(features.dtype)
 
 
 def compressed(features: Float[Tensor, "b h"], dim: int = DIM, seed: int = 0) -> Float[Tensor, "b d"]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from ogacli.gradients.bank import Bank, compressed, mean_of
+from ogacli.gradients.bank import Bank, compressed, mean_of, units
 
 
 def normal(seed: int, *shape: int) -> torch.Tensor:
@@ -33,6 +33,30 @@ def test_nearest_members_but_for_oneself(n, m, d, count, seed):
         there = rows[torch.from_numpy(places[row])] != row
         known = expected[row][there.numpy()][:count]
         np.testing.assert_allclose((features[found] - features[row]).norm(dim=1), known, rtol=1e-3, atol=1e-3)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99), d=st.integers(12, 40), power=st.integers(3, 7))
+def test_a_column_of_large_numbers_does_not_decide_alone(seed, d, power):
+    features = normal(seed, 80, d)
+    features[:, 0] *= 10.0**power
+    features[:, 1] = 4.0
+    scaled = (features - features.mean(0)) / features.std(0, correction=0).where(features.std(0) > 0, 1)
+    rows = torch.arange(80)
+    _, where = Bank(rows, features).nearest(rows, features, 5)
+    _, expected = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(scaled.double()).kneighbors(scaled)
+    assert (
+        float((where.sort(1).values == torch.from_numpy(expected[:, 1:]).sort(1).values).float().mean())
+        > 0.98
+    )
+
+
+@given(seed=st.integers(0, 99), d=st.integers(2, 128), alive=st.floats(0.1, 1), spread=st.floats(0, 0.5))
+def test_features_of_one_kind_are_compared_as_they_are(seed, d, alive, spread):
+    """Those of a network, some of which are 0 for most samples."""
+    features = (normal(seed, 100, d) * (spread * normal(seed + 1, d)).exp()).relu()
+    features[:, max(2, round(alive * d)) :] = 0
+    assert units(features).eq(1).all()
 
 
 def test_samples_that_are_no_members_and_none_at_all():
