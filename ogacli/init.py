@@ -90,13 +90,13 @@ def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
         chosen = _by_columns(columns)
     text = _filled(_example(chosen), "(?:path|root|y)", _scalar(_place(path, chosen)), count=1)
     wanted = _COLUMNS.get(chosen, {}) if columns else {}
-    found = {key: one for key, names in wanted.items() if (one := _first(columns, names)) is not None}
-    values = {key: _scalar(one) for key, one in found.items()}
-    if "text" in wanted and (pair := _pair(columns)):
-        found["text"] = " + ".join(pair)
-        values["text"] = f"[{', '.join(map(_scalar, pair))}]"
-    for key, value in values.items():
-        text = _filled(text, key, value)
+    found: dict[str, str] = {}
+    for key, names in wanted.items():
+        own = (_pair(columns) if key == "text" else []) or _first(columns, names)
+        if own:
+            found[key] = " + ".join(own)
+            values = [_scalar(name) for name in own]
+            text = _filled(text, key, values[0] if len(values) == 1 else f"[{', '.join(values)}]")
     return Starter(chosen, text, found, tuple(key for key in wanted if key not in found), tuple(columns))
 
 
@@ -139,9 +139,9 @@ def _by_name(data: Path) -> str:
 
 def _by_columns(columns: Sequence[str]) -> str:
     """What a table with such columns holds."""
-    if _first(columns, _PROMPTS) is not None and _first(columns, _COMPLETIONS) is not None:
+    if _first(columns, _PROMPTS) and _first(columns, _COMPLETIONS):
         return "causal_lm"
-    return "text" if _first(columns, _TEXTS) is not None or _pair(columns) else "table"
+    return "text" if _first(columns, _TEXTS) or _pair(columns) else "table"
 
 
 def _columns_of(data: Path, kind: str) -> list[str]:
@@ -177,16 +177,20 @@ def _saved_features(folder: Path) -> list[str]:
     return [] if first is None else list(json.loads(first.read_text(encoding="utf-8"))["features"])
 
 
-def _first(columns: Iterable[str], names: Sequence[str]) -> str | None:
-    """The column that has one of these names; the first of them that there is."""
-    lower = {column.lower(): column for column in columns}
-    return next((lower[name] for name in names if name in lower), None)
+def _first(columns: Sequence[str], names: Iterable[str]) -> list[str]:
+    """The column that has the first of these names that there is; none where there is none."""
+    return next((own for name in names if (own := _all(columns, [name]))), [])
 
 
 def _pair(columns: Sequence[str]) -> list[str]:
-    """The columns of pairs of texts."""
+    """The two columns of pairs of texts; none where there are none."""
+    return next((own for pair in _PAIRS if (own := _all(columns, pair))), [])
+
+
+def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns of all these names, in whatever case; none where one is missing."""
     lower = {column.lower(): column for column in columns}
-    return next(([lower[name] for name in pair] for pair in _PAIRS if lower.keys() >= set(pair)), [])
+    return [lower[name] for name in names] if lower.keys() >= set(names) else []
 
 
 # --- its place in the example -------------------------------------------------------------------------
