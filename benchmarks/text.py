@@ -63,6 +63,9 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.sets) - set(SETS):
         parser.error(f"no set {', '.join(sorted(unknown))}")
+    for arm in options.arms or ():
+        if arm not in (ORACLE, RANDOM) and arm.partition(", ")[2] not in options.layers:
+            parser.error(f"no arm {arm!r}: take {ORACLE}, {RANDOM}, or 'DETECTOR, LAYERS' with --layers")
     torch.set_num_threads(options.threads)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     for seed in options.seeds:
@@ -183,8 +186,6 @@ class Experiment:
         generator = torch.Generator().manual_seed(self.seed)
         scores = {RANDOM: torch.randperm(n, generator=generator).argsort()} | scores
         asked = self.options.arms or [ORACLE, *scores]
-        if unknown := set(asked) - {ORACLE, *scores}:
-            raise SystemExit(f"no arm {', '.join(sorted(unknown))}; there are {', '.join([ORACLE, *scores])}")
         if ORACLE in asked:
             yield ORACLE, 0.0, (~wrong).nonzero()[:, 0]
         for trim in self.options.trim:

@@ -89,7 +89,10 @@ def demo(
 @app.command()
 def init(
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="A table, a folder or archive of pictures, an npz.")
+        str | None,
+        typer.Argument(
+            metavar="[DATA]", help="A table; pictures in a folder, zip or tar; an npz; a saved dataset."
+        ),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="What it is, where the name does not tell.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("oga.yaml"),
@@ -101,7 +104,7 @@ def init(
     from ogacli.init import starter
     from ogacli.views import starter_view
 
-    found = starter(data, kind)
+    found = starter(data, kind, output.parent)
     with new_file(output, overwrite=overwrite) as file:
         file.write(found.text.encode())
     document = {

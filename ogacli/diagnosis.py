@@ -173,7 +173,7 @@ def _neighbourhood(
 
     seen = known[notes.rows]
     rows, features = notes.rows[seen], notes.features[seen]
-    features = features / units(features)
+    features = (features - features.mean(0)) / units(features)  # distances cancel less about the middle
     count = min(_COUNT, len(rows) // 5)
     if not count:
         return None

@@ -6,12 +6,14 @@ those of the data's columns filled in whose names say what they are for.
 
 import itertools
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ogacli.errors import ConfigError, OgaError
 
@@ -29,7 +31,7 @@ _BY_SUFFIX = {
 _SAVED = {"dataset_dict.json", "state.json"}
 """Files by which a folder of the library datasets is known."""
 
-_LABELS = ("label", "labels", "target", "class", "y", "category")
+_LABELS = ("label", "labels", "target", "targets", "class", "y", "category")
 _TEXTS = ("text", "sentence", "review", "content", "comment")
 _PAIRS = (
     ("text_a", "text_b"),
@@ -40,15 +42,21 @@ _PAIRS = (
 )
 _PROMPTS = ("prompt", "instruction", "question")
 _COMPLETIONS = ("completion", "answer", "response", "output")
+_OF_TEXTS = {"text": _TEXTS, "label": _LABELS}
 _COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "table": {"label": _LABELS},
-    "text": {"text": _TEXTS, "label": _LABELS},
+    "sklearn": {"label": _LABELS},
+    "text": _OF_TEXTS,
+    "lora": _OF_TEXTS,
+    "huggingface": _OF_TEXTS,
+    "tagger": {"words": ("words", "tokens"), "tags": ("tags", "ner_tags", "pos_tags", *_LABELS)},
     "causal_lm": {"prompt": _PROMPTS, "completion": _COMPLETIONS, "label": ("kind", "task", *_LABELS)},
-    "huggingface": {"text": _TEXTS, "label": _LABELS},
-    "arrays": {"x": ("x", "x_train", "images", "data", "inputs", "features"), "y": ("y_train", *_LABELS)},
+    "arrays": {"x": ("x", "x_train", "images", "data", "inputs"), "y": ("y", "y_train", *_LABELS)},
     "webdataset": {"image": ("jpg", "jpeg", "png", "webp", "bmp"), "label": ("cls", *_LABELS)},
 }
 """For each kind of data the keys that name a column, and what such columns are usually called."""
+_OPTIONAL = {("causal_lm", "label")}
+"""Keys that a config does without, and what hangs on them."""
 _SHARD_SAMPLES = 20
 """Samples of a shard that are looked into."""
 
@@ -59,20 +67,26 @@ class Starter:
 
     kind: str
     text: str
-    columns: dict[str, str]
-    """For each key that names a column the one that was found in the data."""
+    columns: dict[str, str | list[str]]
+    """For each key that names a column the one that was found in the data; several for pairs of texts."""
     open: tuple[str, ...]
-    """The keys for which none was found, though the data has columns; the user must fill them in."""
+    """The keys for which none was found; the user must fill them in."""
     known: tuple[str, ...]
-    """The columns of the data."""
+    """The columns of the data; none where it could not be looked into."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the model is to be trained before a scan."""
+        return "\ntrain:" in self.text
 
 
-def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
+def starter(data: str | Path | None = None, kind: str | None = None, folder: Path | None = None) -> Starter:
     """The starter config for some data.
 
     Args:
         data: Where the data lies: a table, a folder or archive of pictures, tar shards, an array file.
         kind: One of ``kinds()``; told by ``data`` where left out.
+        folder: Where the config will lie, which relative paths are relative to; here where left out.
 
     Raises:
         ConfigError: There is no such kind, or it cannot be told.
@@ -88,16 +102,23 @@ def starter(data: str | Path | None = None, kind: str | None = None) -> Starter:
     columns = _columns_of(path, chosen)
     if kind is None and chosen == "table":
         chosen = _by_columns(columns)
-    text = _filled(_example(chosen), "(?:path|root|y)", _scalar(_place(path, chosen)), count=1)
-    wanted = _COLUMNS.get(chosen, {}) if columns else {}
-    found: dict[str, str] = {}
-    for key, names in wanted.items():
+    place = _place(path if folder is None or path.is_absolute() else _seen_from(folder, path), chosen)
+    text = _filled(_example(chosen), "(?:path|root|y)", _scalar(place), count=1)
+    if chosen == "huggingface":
+        text = _with_split(text, path)
+    found: dict[str, str | list[str]] = {}
+    lost = []
+    for key, names in _COLUMNS.get(chosen, {}).items():
         own = (_pair(columns) if key == "text" else []) or _first(columns, names)
         if own:
-            found[key] = " + ".join(own)
+            found[key] = own if len(own) > 1 else own[0]
             values = [_scalar(name) for name in own]
             text = _filled(text, key, values[0] if len(values) == 1 else f"[{', '.join(values)}]")
-    return Starter(chosen, text, found, tuple(key for key in wanted if key not in found), tuple(columns))
+        elif (chosen, key) in _OPTIONAL:
+            text = _without(text, key)
+        else:
+            lost.append(key)
+    return Starter(chosen, text, found, tuple(lost), tuple(columns))
 
 
 def kinds() -> list[str]:
@@ -139,7 +160,7 @@ def _by_name(data: Path) -> str:
 
 def _by_columns(columns: Sequence[str]) -> str:
     """What a table with such columns holds."""
-    if _first(columns, _PROMPTS) and _first(columns, _COMPLETIONS):
+    if _first(columns, _PROMPTS) and _first(columns, _COMPLETIONS) and not _first(columns, _LABELS):
         return "causal_lm"
     return "text" if _first(columns, _TEXTS) or _pair(columns) else "table"
 
@@ -147,18 +168,17 @@ def _by_columns(columns: Sequence[str]) -> str:
 def _columns_of(data: Path, kind: str) -> list[str]:
     """What can be named of the data: columns, arrays of a file, endings in a shard; none where not known."""
     try:
-        match kind:
-            case "table" | "text" | "causal_lm":
-                from ogacli.tables import read_table
+        if kind == "webdataset":
+            return _endings(_place(data, kind))
+        if kind == "arrays":
+            with zipfile.ZipFile(data) as archive:
+                return [name.removesuffix(".npy") for name in archive.namelist()]
+        if data.is_dir():
+            return _saved_features(data)
+        if kind in _COLUMNS:
+            from ogacli.tables import read_table
 
-                return list(read_table(data).column_names)
-            case "arrays" if data.suffix == ".npz":
-                with zipfile.ZipFile(data) as archive:
-                    return [name.removesuffix(".npy") for name in archive.namelist()]
-            case "webdataset":
-                return _endings(_place(data, kind))
-            case "huggingface":
-                return _saved_features(data)
+            return list(read_table(data).column_names)
     except (OgaError, OSError, ValueError, zipfile.BadZipFile):
         pass  # `oga scan` tells what is the matter with the data
     return []
@@ -173,8 +193,17 @@ def _endings(pattern: str) -> list[str]:
 
 def _saved_features(folder: Path) -> list[str]:
     """The columns of a dataset that the library datasets saved: of its first split, where it has some."""
-    first = next(iter(sorted(folder.rglob("dataset_info.json"))), None)
-    return [] if first is None else list(json.loads(first.read_text(encoding="utf-8"))["features"])
+    first = next(iter(sorted(folder.rglob("dataset_info.json"))), folder)
+    return list(_document(first).get("features") or ())
+
+
+def _document(file: Path) -> dict[str, Any]:
+    """What is in a file of JSON; nothing where it is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _first(columns: Sequence[str], names: Iterable[str]) -> list[str]:
@@ -189,7 +218,7 @@ def _pair(columns: Sequence[str]) -> list[str]:
 
 def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """The columns of all these names, in whatever case; none where one is missing."""
-    lower = {column.lower(): column for column in columns}
+    lower = {column.lower(): column for column in reversed(columns)}
     return [lower[name] for name in names] if lower.keys() >= set(names) else []
 
 
@@ -198,6 +227,24 @@ def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _place(data: Path, kind: str) -> str:
     return f"{data}/*.tar" if kind == "webdataset" and data.is_dir() else str(data)
+
+
+def _seen_from(folder: Path, data: Path) -> Path:
+    """The relative path of the data for a config that lies in the folder."""
+    return Path(os.path.relpath(data, folder))
+
+
+def _with_split(text: str, folder: Path) -> str:
+    """The config with a split that the saved dataset has, or none where it has no splits."""
+    if (folder / "state.json").is_file():
+        return re.sub(r"^  split:.*\n", "", text, flags=re.M)
+    names = _document(folder / "dataset_dict.json").get("splits")
+    return _filled(text, "split", _scalar(str(names[0]))) if names and "train" not in names else text
+
+
+def _without(text: str, key: str) -> str:
+    """The config with the lines of such a key, and the groups that are made by it, as comments."""
+    return re.sub(rf"^(  {key}: |attribute: {{group: {key})", r"# \1", text, flags=re.M)
 
 
 def _filled(text: str, key: str, value: str, count: int = 0) -> str:

@@ -41,13 +41,14 @@ _COLUMNS = 200
 def starter_view(found: Starter, file: Path) -> list[Any]:
     """Which of the data's columns were filled in, and what is left to do."""
     parts = [f"{escape(str(file))}: a starter config for {found.kind}"]
-    if found.columns:
-        parts += [f"  {key}: {escape(name)}" for key, name in found.columns.items()]
+    for key, names in found.columns.items():
+        parts.append(f"  {key}: {escape(names if isinstance(names, str) else ', '.join(names))}")
     if found.open:
         keys = " and ".join(f"data.{key}" for key in found.open)
-        several = f"the columns are {', '.join(found.known)}"
-        parts += [f"[bold yellow]fill in[/] {keys}: {escape(cut(several, _COLUMNS))}"]
-    return [*parts, f"[bold]next[/] read it through, then `{escape(shlex.join(['oga', 'scan', str(file)]))}`"]
+        why = f"the data has {', '.join(found.known)}" if found.known else "the data could not be looked into"
+        parts.append(f"[bold yellow]fill in[/] {keys}: {escape(cut(why, _COLUMNS))}")
+    command = shlex.join(["oga", "train" if found.trains else "scan", str(file)])
+    return [*parts, f"[bold]next[/] read it through, then `{escape(command)}`"]
 
 
 def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:

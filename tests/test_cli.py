@@ -325,6 +325,10 @@ def test_train_says_what_to_do_next(place):
     assert oga(*shlex.split(following[1])[1:], cwd=place.folder).code == 0
 
 
+def test_init_of_what_is_not_there(tmp_path):
+    assert "could not be looked into" in oga("init", "nothing.csv", cwd=tmp_path).out
+
+
 def test_a_training_on_numbers_has_no_fit_to_labels(place):
     numbers = (
         "data.truth=null",
@@ -343,10 +347,14 @@ def test_a_training_on_numbers_has_no_fit_to_labels(place):
 
 def test_init_says_which_columns_it_found(tmp_path):
     (tmp_path / "t.csv").write_text("label,a\nx,1\ny,2\n", encoding="utf-8")
-    assert "label: label" in oga("init", "t.csv", cwd=tmp_path).out
+    done = oga("init", "t.csv", cwd=tmp_path)
+    assert "label: label" in done.out
+    following = re.search(r"`(oga .*)`", done.out)
+    assert following is not None
+    assert oga(*following[1].split()[1:], cwd=tmp_path).code == 0
     (tmp_path / "u.csv").write_text("verdict,a\nx,1\ny,2\n", encoding="utf-8")
     assert (
-        "fill in data.label: the columns are verdict, a"
+        "fill in data.label: the data has verdict, a"
         in oga("init", "u.csv", "-o", "u.yaml", cwd=tmp_path).out
     )
 

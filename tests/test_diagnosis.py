@@ -40,9 +40,12 @@ def blobs(wrong: float, n: int = 600, seed: int = 0) -> tuple:
     return features, truth, labels, flipped
 
 
-def test_columns_in_several_units_do_not_make_a_linear_model_know_labels_by_heart():
-    """Of raw wines, proline has all of the spread and says little."""
+@pytest.mark.parametrize("columns", [13, 8, 4])
+def test_columns_in_several_units_do_not_make_a_linear_model_know_labels_by_heart(columns):
+    """Of raw wines, proline, the last, has all of the spread and says little."""
     x, truth = load_wine(return_X_y=True)
+    x = x[:, -columns:]
+    x[:, 0] += 1e4  # far from 0, as times are
     labels = truth.copy()
     labels[::7] = (labels[::7] + 1) % 3
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, labels)
@@ -50,7 +53,7 @@ def test_columns_in_several_units_do_not_make_a_linear_model_know_labels_by_hear
     found = diagnose(*said(logits, torch.from_numpy(labels), torch.from_numpy(x).float()))
     assert found.verdict == "useful"
     assert found.neighbours.learned < 0.3
-    assert found.neighbours.contradicted == pytest.approx(1 / 7, abs=0.06)
+    assert 0.1 < found.neighbours.contradicted < 0.25, "a seventh is wrong"
 
 
 def test_what_it_has_learned_of_the_labels_that_neighbours_contradict():

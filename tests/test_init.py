@@ -58,7 +58,7 @@ def test_pairs_of_texts(tmp_path: Path) -> None:
     table = tmp_path / "pairs.csv"
     table.write_text("premise,hypothesis,label\na,b,x\nc,d,y\n", encoding="utf-8")
     found = starter(table)
-    assert (found.kind, found.columns["text"], found.open) == ("text", "premise + hypothesis", ())
+    assert (found.kind, found.columns["text"], found.open) == ("text", ["premise", "hypothesis"], ())
     file = tmp_path / "oga.yaml"
     file.write_text(found.text, encoding="utf-8")
     assert load_config(file).data.open().read([1]).inputs == [("c", "d")]
@@ -70,8 +70,15 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
     found = starter(table)
     assert found.kind == "causal_lm"
     assert found.columns == {"prompt": "Instruction", "completion": "Response"}
-    assert (found.open, found.known) == (("label",), ("Instruction", "Response", "text"))
+    assert (found.open, found.known) == ((), ("Instruction", "Response", "text"))
     assert found.text.count("completion: Response") == 2, "of the samples and of the queries"
+    file = tmp_path / "oga.yaml"
+    file.write_text(found.text, encoding="utf-8")
+    config = load_config(file)
+    assert (len(config.data.open()), config.attribute.group) == (1, None), "it has no groups"
+    table.write_text('{"prompt": "a", "answer": "b", "text": "c", "label": "d"}\n', encoding="utf-8")
+    assert starter(table).kind == "text", "a question and its answer may be right or wrong"
+    assert starter(table, kind="causal_lm").columns["label"] == "label"
 
 
 def test_a_table_whose_label_cannot_be_told(tmp_path: Path) -> None:
@@ -105,6 +112,37 @@ def test_a_saved_dataset_is_looked_into(tmp_path: Path) -> None:
     datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "d")
     found = starter(tmp_path / "d")
     assert (found.kind, found.columns, found.open) == ("huggingface", {"text": "review"}, ("label",))
+
+
+@pytest.mark.parametrize("kind", ["sklearn", "lora", "tagger"])
+def test_kinds_of_tables(tmp_path: Path, kind: str) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"review": "a", "tokens": ["a"], "tags": ["x"], "target": "d"}\n', encoding="utf-8")
+    found = starter(table, kind=kind)
+    assert (set(found.columns.values()) <= {"review", "tokens", "tags", "target"}, found.open) == (True, ())
+
+
+def test_splits_of_saved_datasets(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    rows.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(fit=rows, test=rows).save_to_disk(tmp_path / "two")
+    for name in ("one", "two"):
+        file = tmp_path / "oga.yaml"
+        file.write_text(starter(tmp_path / name).text, encoding="utf-8")
+        assert len(load_config(file).data.open()) == 2
+    (tmp_path / "one" / "dataset_info.json").write_text("{}", encoding="utf-8")
+    assert starter(tmp_path / "one").open == ("text", "label")
+
+
+def test_paths_are_seen_from_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("label,Label,a\nx,1,1\ny,2,2\n", encoding="utf-8")
+    found = starter("t.csv", folder=Path("sub"))
+    assert found.columns == {"label": "label"}
+    Path("sub").mkdir()
+    Path("sub/oga.yaml").write_text(found.text, encoding="utf-8")
+    assert load_config(Path("sub/oga.yaml")).data.open().classes == ("x", "y")
 
 
 def test_a_broken_file_still_gives_a_starter(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from ogacli.gradients.inverted import Inverted
 Search = Literal["exact", "faiss"]
 DIM = 128
 """Numbers that features are compressed to where nothing else is asked for."""
-_FEW = 0.1
-"""Where so small a share of the features has the spread of all, they are compared in units of their own."""
+_FEW, _ONE = 0.1, 1.2
+"""Where so small a share of the features has the spread of all, or no more than so many features, they are
+compared in units of their own."""
 _QUERIES, _BLOCK = 512, 8192
 """Samples and members of the bank whose distances are in memory at a time: 16 MB."""
 
@@ -51,7 +52,7 @@ class Bank:
     def nearest(
         self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b d"], count: int
     ) -> tuple[Float[Tensor, "b c"], Int64[Tensor, "b c"]]:
-        """Squared distances (maybe less the sample's own square) and places in the bank of the nearest.
+        """Squared distances in ``units`` (maybe less the sample's own square) and places of the nearest.
 
         Fewer than ``count`` where the bank has no more; one that is infinitely far away is none.
 
@@ -108,13 +109,14 @@ def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
     """What features are divided by before they are compared.
 
     1; but the deviation of each where a few of them have nearly all of the spread, such as the columns of a
-    table with the largest numbers. As many as have it: the participation ratio of their variances.
+    table with the largest numbers. As many as have it: the participation ratio of their variances. Compressed
+    features are mixtures, each with a part of all columns: 1.
     """
     if not len(features):
         return features.new_ones(features.shape[1])
     variance = features.double().var(0, correction=0)
     spread = variance.sum().square() / variance.square().sum()
-    if not spread < _FEW * (variance > 0).sum():  # nor where there is no spread at all
+    if not spread < (_FEW * (variance > 0).sum()).clamp_min(_ONE):  # nor where there is no spread at all
         return features.new_ones(features.shape[1])
     return torch.where(variance > 0, variance.sqrt(), 1).to(features.dtype)
 

@@ -52,7 +52,7 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
                 expected=("head, all" if written == "lora" else "head, all, lora")
                 + ", or patterns such as "
                 + ", ".join(near or _layers(known)[-3:] or known[-3:]),
-                hint="a folder of adapters is given as `model.adapter`" if written == "lora" else "",
+                hint="a folder of adapters is given as `model.adapter`" if written == "lora" else None,
             )
     return {
         name: parameter

@@ -270,7 +270,7 @@ def _unpickled(file: Any, path: str) -> Any:
             expected=_EXPECTED,
             hint="where you trust the file, load it in Python and save model.state_dict() again",
         ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError) as error:
         found = str(error).partition("\n")[0] or type(error).__name__
         if "TorchScript" in found:
             hint = "say `model: {source: torchscript}`, which needs no other key than `checkpoint`"
@@ -278,7 +278,7 @@ def _unpickled(file: Any, path: str) -> Any:
         raise _no_checkpoint(path, found) from None
 
 
-def _no_checkpoint(path: str, found: str, hint: str = "") -> CheckpointError:
+def _no_checkpoint(path: str, found: str, hint: str | None = None) -> CheckpointError:
     return CheckpointError("not a checkpoint", place=path, found=found, expected=_EXPECTED, hint=hint)
 
 

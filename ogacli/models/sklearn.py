@@ -89,20 +89,24 @@ def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
             weights=(found.weights[0][:, order], *found.weights[1:]),
             features=tuple(columns),
         )
+    lost = [name for name in names if name not in columns]
     raise CheckpointError(
         f"fitted on {found.width} features, not on these {len(columns)}",
         place=path,
-        found=_listed(columns),
-        expected=_listed(names) if names else f"{found.width} features without names",
-        hint=_feature_hint([name for name in names if name not in columns]),
+        found=_listed([name for name in columns if name not in names] or columns),
+        expected=_listed(lost or names) if names else f"{found.width} features without names",
+        hint=_feature_hint(lost, columns),
     )
 
 
-def _feature_hint(lost: Sequence[str]) -> str:
+def _feature_hint(lost: Sequence[str], columns: Sequence[str]) -> str:
     """How to bring the features that the samples lack."""
-    encoded = list(dict.fromkeys(name.partition("=")[0] for name in lost if "=" in name))
+    encoded = dict.fromkeys(name.partition("=")[0] for name in lost if "=" in name)
+    known = [name for name in encoded if any(column.startswith(f"{name}=") for column in columns)]
+    if known:
+        return f"give all categories as in training: `categorical: {{{known[0]}: [category, ..]}}`"
     if encoded:
-        return f"name {_listed(encoded)} under `data.categorical`, which makes a feature of each category"
+        return f"name {_listed([*encoded])} under `data.categorical`, which makes a feature of each category"
     return "name the columns that it was fitted on as `data.features`"
 
 

@@ -25,6 +25,7 @@ def test_nearest_members_but_for_oneself(n, m, d, count, seed):
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     rows = order[: min(m, n)]
     distance, where = Bank(rows, features[rows]).nearest(torch.arange(n), features, count)
+    features = features / units(features[rows])
     others = NearestNeighbors(n_neighbors=len(rows), algorithm="brute").fit(features[rows].double().numpy())
     expected, places = others.kneighbors(features.double().numpy())
     for row in range(n):
@@ -36,11 +37,12 @@ def test_nearest_members_but_for_oneself(n, m, d, count, seed):
 
 
 @settings(deadline=None)
-@given(seed=st.integers(0, 99), d=st.integers(12, 40), power=st.integers(3, 7))
+@given(seed=st.integers(0, 99), d=st.integers(2, 60), power=st.integers(3, 7))
 def test_a_column_of_large_numbers_does_not_decide_alone(seed, d, power):
     features = normal(seed, 80, d)
     features[:, 0] *= 10.0**power
-    features[:, 1] = 4.0
+    if d > 2:
+        features[:, 1] = 4.0
     scaled = (features - features.mean(0)) / features.std(0, correction=0).where(features.std(0) > 0, 1)
     rows = torch.arange(80)
     _, where = Bank(rows, features).nearest(rows, features, 5)

@@ -58,6 +58,9 @@ def test_a_pattern_without_a_parameter_names_near_ones() -> None:
 def test_a_pattern_like_nothing_is_answered_with_examples() -> None:
     with pytest.raises(GradientError, match=r"expected: head, all, lora, or patterns such as .*head\.\*"):
         selected(network(), "zzzzzz")
+    with pytest.raises(GradientError) as error:
+        selected(network(), "zzzzzz")
+    assert "next:" not in str(error.value)
 
 
 def test_a_network_without_parameters() -> None:

@@ -351,9 +351,22 @@ def test_numbers_and_categories_behind_a_column_transformer(path: Path, tmp_path
     found = torch.softmax(logits(path, samples), 1)
     assert samples.classes == ("old", "young")
     np.testing.assert_allclose(found.numpy(), estimator.predict_proba(frame.drop(columns="y")), atol=1e-5)
+    other = parse_config(
+        f"data: {{{keys}, features: [height, age], categorical: [floor, city]}}\nmodel: logistic",
+        base=tmp_path,
+    ).data.open()
+    torch.testing.assert_close(torch.softmax(logits(path, other), 1), found)
+    categories = "{city: [bern, oslo], floor: ['2', '9', '10']}"
+    fewer = parse_config(
+        f"data: {{{keys}, features: [age, height], categorical: {categories}}}\nmodel: logistic",
+        base=tmp_path,
+    ).data.open()
+    with pytest.raises(CheckpointError, match=r"expected: city=rome\n") as no:
+        logits(path, fewer)
+    assert "give all categories as in training: `categorical: {city: [category, ..]}`" in str(no.value)
     without = parse_config(f"data: {{{keys}}}\nmodel: logistic", base=tmp_path).data.open()
     with pytest.raises(
-        CheckpointError, match=r"8 features, not on these 3\n  found: age, height, floor"
+        CheckpointError, match=r"on 8 features, not on these 3\n  found: floor\n  expected: city=bern"
     ) as no:
         logits(path, without)
     assert "name city, floor under `data.categorical`" in str(no.value)
