@@ -221,8 +221,10 @@ def test_attention_to_something_else(width: int) -> None:
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_transformer_encoder(norm_first: bool) -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=norm_first, dropout=0.3)
-    body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-    check(made(Classifier, body, 8), inputs(4, 6, 8))
+    network = made(Classifier, nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), 8).eval()
+    x = inputs(4, 6, 8)
+    # A label that is all but certain leaves a gradient of rounding errors, which differ between processors.
+    check(network, x, network(x).argmin(1))
 
 
 def test_transformer_decoder() -> None:
