@@ -21,6 +21,7 @@ _BY_SUFFIX = {
     ".csv": "table",
     ".tsv": "table",
     ".jsonl": "table",
+    ".ndjson": "table",
     ".parquet": "table",
     ".npz": "arrays",
     ".npy": "arrays",
@@ -176,9 +177,9 @@ def _columns_of(data: Path, kind: str) -> list[str]:
         if data.is_dir():
             return _saved_features(data)
         if kind in _COLUMNS:
-            from ogacli.tables import read_table
+            from ogacli.tables import column_names
 
-            return list(read_table(data).column_names)
+            return column_names(data)
     except (OgaError, OSError, ValueError, zipfile.BadZipFile):
         pass  # `oga scan` tells what is the matter with the data
     return []

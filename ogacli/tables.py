@@ -3,8 +3,9 @@
 In: a path or URL; the suffix says the format. Out: a ``pyarrow.Table``.
 """
 
+import itertools
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pyarrow.parquet
 from ogacli.errors import DataError
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_FIRST = 100
+"""Lines of a jsonl file that are looked at for its columns."""
 
 
 def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
@@ -29,25 +32,15 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
     Raises:
         DataError: The file is missing, of no known format, or does not parse.
     """
-    suffix = Path(str(path)).suffix.lower()
-    if suffix not in FORMATS:
-        raise DataError(
-            "not a table",
-            place=str(path),
-            found=f"suffix {suffix!r}",
-            expected=f"one of {', '.join(FORMATS)}",
-        )
-    with opened(path) as file:
-        try:
-            match FORMATS[suffix]:
-                case "csv":
-                    table = _read_csv(file, "\t" if suffix == ".tsv" else ",", text)
-                case "jsonl":
-                    table = _read_jsonl(file, str(path))
-                case _:
-                    table = pa.parquet.read_table(file)
-        except (pa.ArrowException, ValueError, AttributeError) as error:
-            raise DataError("does not parse", place=str(path), found=str(error).splitlines()[0]) from None
+    with _parsed(path) as (file, format):
+        match format:
+            case "csv":
+                convert = pa.csv.ConvertOptions(column_types={name: pa.string() for name in text})
+                table = pa.csv.read_csv(file, parse_options=_csv(path), convert_options=convert)
+            case "jsonl":
+                table = _read_jsonl(file, str(path))
+            case _:
+                table = pa.parquet.read_table(file)
     for name in set(text) & set(table.column_names):
         index = table.column_names.index(name)
         try:
@@ -62,15 +55,46 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
     return table
 
 
-def _read_csv(file: Any, delimiter: str, text: Collection[str]) -> pa.Table:
-    return pa.csv.read_csv(
-        file,
-        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(column_types={name: pa.string() for name in text}),
-    )
+def column_names(path: str | Path) -> list[str]:
+    """What the columns of a table are called, by a look at its beginning.
+
+    Raises:
+        DataError: As for ``read_table``.
+    """
+    with _parsed(path) as (file, format):
+        match format:
+            case "csv":
+                return list(pa.csv.open_csv(file, parse_options=_csv(path)).schema.names)
+            case "jsonl":
+                return list(_read_jsonl(itertools.islice(file, _FIRST), str(path)).column_names)
+            case _:
+                return list(pa.parquet.read_schema(file).names)
 
 
-def _read_jsonl(file: Any, place: str) -> pa.Table:
+@contextmanager
+def _parsed(path: str | Path) -> Iterator[tuple[Any, str]]:
+    """The open file and its format, while it is parsed."""
+    suffix = Path(str(path)).suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(
+            "not a table",
+            place=str(path),
+            found=f"suffix {suffix!r}",
+            expected=f"one of {', '.join(FORMATS)}",
+        )
+    with opened(path) as file:
+        try:
+            yield file, FORMATS[suffix]
+        except (pa.ArrowException, ValueError, AttributeError) as error:
+            raise DataError("does not parse", place=str(path), found=str(error).splitlines()[0]) from None
+
+
+def _csv(path: str | Path) -> pa.csv.ParseOptions:
+    tabs = str(path).lower().endswith(".tsv")
+    return pa.csv.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True)
+
+
+def _read_jsonl(file: Iterable[bytes], place: str) -> pa.Table:
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     for number, line in enumerate(file, 1):

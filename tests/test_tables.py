@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.errors import DataError
-from ogacli.tables import opened, read_table, write_table
+from ogacli.tables import column_names, opened, read_table, write_table
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 
@@ -33,6 +33,7 @@ def test_what_was_written_is_read(
     assert found.column("name").to_pylist() == names
     assert found.column("count").to_pylist() == list(range(n))
     assert found.column("value").to_pylist() == pytest.approx(values)
+    assert column_names(path) == found.column_names
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -88,6 +89,23 @@ def test_files_that_do_not_parse(name: str, content: bytes, message: str, tmp_pa
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_columns_are_told_by_the_beginning(name: str, tmp_path: Path) -> None:
+    comma = "," if name == "t.csv" else "\t"
+    rows = f"1{comma}2\n" * 500_000
+    (tmp_path / name).write_text(f"a{comma}b\n{rows}only one\n")
+    assert column_names(tmp_path / name) == ["a", "b"]
+    with pytest.raises(DataError, match="does not parse"):
+        read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.xlsx", "t.jsonl"])
+def test_columns_of_what_is_no_table(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"" if name == "t.csv" else b"no table")
+    with pytest.raises(DataError, match=r"t\.\w+(:1)?: (not a table|not JSON|does not parse)"):
+        column_names(tmp_path / name)
 
 
 def test_files_that_do_not_open(tmp_path: Path) -> None:
