@@ -118,7 +118,12 @@ class _Comparison:
             GradientFeed(config, samples, model, self.device) for samples in (self.training, self.queries)
         ]
         self._lost: list[set[int]] = [set(), set()]
-        self._left_out: list[str] = []
+        self._left_out = [
+            name
+            for name, options in zip(column_names(config), config.detectors, strict=True)
+            if self.groups and not isinstance(options, InfluenceOptions) and not is_fitted(options)
+        ]
+        """Detectors that say the same of every group."""
 
     def relation(self) -> Relation:
         """How related each query is to each training sample, by every method that applies.
@@ -140,10 +145,8 @@ class _Comparison:
         for name, options in zip(column_names(self.config), self.config.detectors, strict=True):
             if isinstance(options, InfluenceOptions):
                 single[name] = by_influence(options, training, queries, shape)
-            elif self.groups and is_fitted(options):
+            elif self.groups and name not in self._left_out:
                 grouped[name] = by_groups(options, members, training, queries, len(self.queries))
-            elif self.groups:
-                self._left_out.append(name)
         if not single and not grouped:
             raise ConfigError(
                 "no detector is fitted to samples, so none can tell groups apart",

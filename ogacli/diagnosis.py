@@ -169,17 +169,15 @@ def _neighbourhood(
 ) -> Neighbourhood | None:
     import torch
 
-    from ogacli.gradients.bank import units
+    from ogacli.gradients.bank import Bank
 
     seen = known[notes.rows]
     rows, features = notes.rows[seen], notes.features[seen]
-    features = (features - features.mean(0)) / units(features)  # distances cancel less about the middle
     count = min(_COUNT, len(rows) // 5)
     if not count:
         return None
     own = labels[rows]
-    distance = torch.cdist(features, features).fill_diagonal_(torch.inf)
-    near = own[distance.topk(count, largest=False).indices]
+    near = own[Bank(rows, features).nearest(rows, features, count)[1]]
     votes = torch.zeros(len(own), int(own.max()) + 1).scatter_add_(1, near, torch.ones(near.shape))
     same = votes.gather(1, own[:, None])[:, 0]
     contradicted = same < votes.max(1).values

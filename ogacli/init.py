@@ -57,7 +57,7 @@ _COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 """For each kind of data the keys that name a column, and what such columns are usually called."""
 _OPTIONAL = {("causal_lm", "label")}
-"""Keys that a config does without, and what hangs on them."""
+"""Keys that the config of a kind does without."""
 _SHARD_SAMPLES = 20
 """Samples of a shard that are looked into."""
 
@@ -103,7 +103,9 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
     columns = _columns_of(path, chosen)
     if kind is None and chosen == "table":
         chosen = _by_columns(columns)
-    place = _place(path if folder is None or path.is_absolute() else _seen_from(folder, path), chosen)
+    place = _place(path, chosen)
+    if folder is not None and not path.is_absolute():
+        place = os.path.relpath(place, folder)
     text = _filled(_example(chosen), "(?:path|root|y)", _scalar(place), count=1)
     if chosen == "huggingface":
         text = _with_split(text, path)
@@ -174,7 +176,7 @@ def _columns_of(data: Path, kind: str) -> list[str]:
         if kind == "arrays":
             with zipfile.ZipFile(data) as archive:
                 return [name.removesuffix(".npy") for name in archive.namelist()]
-        if data.is_dir():
+        if kind == "huggingface" and data.is_dir():
             return _saved_features(data)
         if kind in _COLUMNS:
             from ogacli.tables import column_names
@@ -194,8 +196,8 @@ def _endings(pattern: str) -> list[str]:
 
 def _saved_features(folder: Path) -> list[str]:
     """The columns of a dataset that the library datasets saved: of its first split, where it has some."""
-    first = next(iter(sorted(folder.rglob("dataset_info.json"))), folder)
-    return list(_document(first).get("features") or ())
+    infos = sorted([*folder.glob("dataset_info.json"), *folder.glob("*/dataset_info.json")])
+    return list(_document(infos[0]).get("features") or ()) if infos else []
 
 
 def _document(file: Path) -> dict[str, Any]:
@@ -228,11 +230,6 @@ def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _place(data: Path, kind: str) -> str:
     return f"{data}/*.tar" if kind == "webdataset" and data.is_dir() else str(data)
-
-
-def _seen_from(folder: Path, data: Path) -> Path:
-    """The relative path of the data for a config that lies in the folder."""
-    return Path(os.path.relpath(data, folder))
 
 
 def _with_split(text: str, folder: Path) -> str:

@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ogacli.config import load_config
+from ogacli.config import Config, load_config
 from ogacli.errors import ConfigError
-from ogacli.init import kinds, starter
+from ogacli.init import Starter, kinds, starter
+
+
+def written(found: Starter, folder: Path) -> Config:
+    """The starter as a config that lies in the folder."""
+    file = folder / "oga.yaml"
+    file.write_text(found.text, encoding="utf-8")
+    return load_config(file)
 
 
 @pytest.mark.parametrize("kind", kinds())
 def test_every_starter_is_a_valid_config(kind: str, tmp_path: Path) -> None:
-    file = tmp_path / "oga.yaml"
-    file.write_text(starter(kind=kind).text, encoding="utf-8")
-    assert load_config(file).output is not None
+    assert written(starter(kind=kind), tmp_path).output is not None
 
 
 def test_the_starters_are_the_example_configs() -> None:
@@ -27,9 +32,7 @@ def test_a_table_is_told_by_its_name_and_its_label_column_found(tmp_path: Path) 
     table.write_text("a,Target\n1,x\n2,y\n", encoding="utf-8")
     found = starter(table)
     assert (found.kind, found.columns) == ("table", {"label": "Target"})
-    file = tmp_path / "oga.yaml"
-    file.write_text(found.text, encoding="utf-8")
-    samples = load_config(file).data.open()
+    samples = written(found, tmp_path).data.open()
     assert samples.classes == ("x", "y")
 
 
@@ -48,9 +51,7 @@ def test_a_table_of_texts_is_told_by_its_columns(tmp_path: Path) -> None:
     table.write_text('{"stars": "good", "Sentence": "a film", "Category": "x"}\n', encoding="utf-8")
     found = starter(table)
     assert (found.kind, found.columns) == ("text", {"text": "Sentence", "label": "Category"})
-    file = tmp_path / "oga.yaml"
-    file.write_text(found.text, encoding="utf-8")
-    assert load_config(file).data.open().read([0]).inputs == ["a film"]
+    assert written(found, tmp_path).data.open().read([0]).inputs == ["a film"]
     assert starter(table, kind="table").kind == "table"
 
 
@@ -59,9 +60,7 @@ def test_pairs_of_texts(tmp_path: Path) -> None:
     table.write_text("premise,hypothesis,label\na,b,x\nc,d,y\n", encoding="utf-8")
     found = starter(table)
     assert (found.kind, found.columns["text"], found.open) == ("text", ["premise", "hypothesis"], ())
-    file = tmp_path / "oga.yaml"
-    file.write_text(found.text, encoding="utf-8")
-    assert load_config(file).data.open().read([1]).inputs == [("c", "d")]
+    assert written(found, tmp_path).data.open().read([1]).inputs == [("c", "d")]
 
 
 def test_prompts_and_completions(tmp_path: Path) -> None:
@@ -72,9 +71,7 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
     assert found.columns == {"prompt": "Instruction", "completion": "Response"}
     assert (found.open, found.known) == ((), ("Instruction", "Response", "text"))
     assert found.text.count("completion: Response") == 2, "of the samples and of the queries"
-    file = tmp_path / "oga.yaml"
-    file.write_text(found.text, encoding="utf-8")
-    config = load_config(file)
+    config = written(found, tmp_path)
     assert (len(config.data.open()), config.attribute.group) == (1, None), "it has no groups"
     table.write_text('{"prompt": "a", "answer": "b", "text": "c", "label": "d"}\n', encoding="utf-8")
     assert starter(table).kind == "text", "a question and its answer may be right or wrong"
@@ -92,9 +89,7 @@ def test_arrays_are_looked_into(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 3)), labels=np.arange(2))
     found = starter(tmp_path / "a.npz")
     assert (found.kind, found.columns, found.open) == ("arrays", {"x": "images", "y": "labels"}, ())
-    file = tmp_path / "oga.yaml"
-    file.write_text(found.text, encoding="utf-8")
-    assert len(load_config(file).data.open()) == 2
+    assert len(written(found, tmp_path).data.open()) == 2
 
 
 def test_shards_are_looked_into(tmp_path: Path) -> None:
@@ -128,9 +123,7 @@ def test_splits_of_saved_datasets(tmp_path: Path) -> None:
     rows.save_to_disk(tmp_path / "one")
     datasets.DatasetDict(fit=rows, test=rows).save_to_disk(tmp_path / "two")
     for name in ("one", "two"):
-        file = tmp_path / "oga.yaml"
-        file.write_text(starter(tmp_path / name).text, encoding="utf-8")
-        assert len(load_config(file).data.open()) == 2
+        assert len(written(starter(tmp_path / name), tmp_path).data.open()) == 2
     (tmp_path / "one" / "dataset_info.json").write_text("{}", encoding="utf-8")
     assert starter(tmp_path / "one").open == ("text", "label")
 
@@ -141,8 +134,7 @@ def test_paths_are_seen_from_the_config(tmp_path: Path, monkeypatch: pytest.Monk
     found = starter("t.csv", folder=Path("sub"))
     assert found.columns == {"label": "label"}
     Path("sub").mkdir()
-    Path("sub/oga.yaml").write_text(found.text, encoding="utf-8")
-    assert load_config(Path("sub/oga.yaml")).data.open().classes == ("x", "y")
+    assert written(found, Path("sub")).data.open().classes == ("x", "y")
 
 
 def test_a_broken_file_still_gives_a_starter(tmp_path: Path) -> None:

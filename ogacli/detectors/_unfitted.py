@@ -102,13 +102,16 @@ def one_class_each(batch: GradientBatch, detector: str) -> None:
     """
     several = batch.labels.ndim != 1 or batch.labels.is_floating_point()
     if several or batch.logits.shape[1] < 2:
-        found = (
-            "samples without a class" if not batch.labels.numel() else "several labels a sample, or numbers"
-        )
+        if not several:
+            found = "a single class"
+        elif batch.labels.numel():
+            found = "several labels a sample, or numbers"
+        else:
+            found = "samples without a class"
         raise GradientError(
             "label quality takes one class a sample, of two or more",
             place=f"detector.name {detector}",
-            found=found if several else "a single class",
+            found=found,
             hint=f"take `{WITHOUT_CLASSES}`, or another detector of gradients",
         )
 

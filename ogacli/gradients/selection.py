@@ -43,17 +43,7 @@ def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Par
     known = [name for names in aliases.values() for name in names]
     for pattern, written in patterns.items():
         if not any(fnmatchcase(name, pattern) for name in known):
-            near = get_close_matches(written, [*known, *_layers(known)], n=3, cutoff=0.5)
-            raise GradientError(
-                "the network has no low-rank adapters"
-                if written == "lora"
-                else "no parameter of the network has such a name",
-                place=f"gradients.layers {written!r}",
-                expected=("head, all" if written == "lora" else "head, all, lora")
-                + ", or patterns such as "
-                + ", ".join(near or _layers(known)[-3:] or known[-3:]),
-                hint="a folder of adapters is given as `model.adapter`" if written == "lora" else None,
-            )
+            raise _without(written, known)
     return {
         name: parameter
         for name, parameter in every.items()
@@ -66,6 +56,25 @@ def _spelt_out(module: nn.Module, name: str) -> str:
         linear = [known for known, layer in module.named_modules() if isinstance(layer, nn.Linear)]
         return f"{linear[-1]}.*" if linear else name
     return LORA if name == "lora" else name
+
+
+def _without(written: str, known: Sequence[str]) -> GradientError:
+    """That the network has no such parameters, among those that are known."""
+    place = f"gradients.layers {written!r}"
+    near = get_close_matches(written, [*known, *_layers(known)], n=3, cutoff=0.5)
+    patterns = "patterns such as " + ", ".join(near or _layers(known)[-3:] or known[-3:])
+    if written == "lora":
+        return GradientError(
+            "the network has no low-rank adapters",
+            place=place,
+            expected=f"head, all, or {patterns}",
+            hint="a folder of adapters is given as `model.adapter`",
+        )
+    return GradientError(
+        "no parameter of the network has such a name",
+        place=place,
+        expected=f"head, all, lora, or {patterns}",
+    )
 
 
 def _layers(names: Sequence[str]) -> list[str]:
