@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from ogacli.wording import visible
+
 
 def code(text: str) -> str:
     """``text`` as code, in which nothing is markup, a mention or the end of a table's cell."""
@@ -22,8 +24,8 @@ def plain(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """``text`` in one line; a replacement character stands for each that would control a terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    """``text`` in one line that controls no terminal."""
+    return visible(" ".join(text.split()))
 
 
 def _entities(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -22,11 +22,26 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from ogacli.wording import visible
 
-class _Output(Console):
+
+class _Console(Console):
+    """A console that only oga controls: names and texts of the data may hold codes of their own."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The parts of what is to be shown, each with characters that can be seen."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text), style, control)
+
+
+class _Output(_Console):
     """Stdout, which its reader may close before the end, as ``| head`` does: what was to be done is done."""
 
     def on_broken_pipe(self) -> None:
@@ -48,8 +63,8 @@ class Terminal:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
-        self.out = _Output(highlight=False, emoji=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        self.out = _Output()
+        self.err = _Console(stderr=True)
 
     def result(self, document: Any, *parts: Any) -> None:
         """Print the result: as one JSON document, or as rich renderables."""

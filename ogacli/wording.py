@@ -1,5 +1,6 @@
 """Numbers and texts as a person reads them. In: values. Out: short strings."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -53,7 +54,12 @@ def cut(text: str, length: int) -> str:
     return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
 
 
-def listed(names: Sequence[str], limit: int) -> str:
+def visible(text: str) -> str:
+    """``text`` with a replacement character for each that controls a terminal, but tabs and ends of lines."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def listed(names: Sequence[str], limit: int = 8) -> str:
     """Names separated by commas, at most ``limit`` of them."""
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f", and {number(rest)} more" if rest > 0 else "")

@@ -97,3 +97,15 @@ def test_a_table_with_long_cells_is_folded_and_not_cut(capsys):
 @pytest.mark.parametrize(("value", "shown"), [(0.98765, "0.988"), (1.0, "1.000"), (None, "-")])
 def test_figures(value, shown):
     assert figure(value) == shown
+
+
+def test_codes_in_names_and_texts_do_not_reach_the_terminal(capsys):
+    name = "a\x1b]0;title\x07b\x9b2J"
+    found = Terminal()
+    found.result({}, name, table(["x", name], [[name, "2"]], title=name))
+    found.note(name)
+    found.warn(name)
+    found.error(name)
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\x9b"} & {*out, *err}
+    assert out.splitlines()[0] == "a\ufffd]0;titleb\ufffd2J"

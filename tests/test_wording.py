@@ -45,3 +45,8 @@ def test_parts_and_lists():
     assert wording.part(0, 0) == "0 of 0"
     assert wording.listed(["a", "b", "c"], 2) == "a, b, and 1 more"
     assert wording.listed(["a", "b"], 2) == "a, b"
+
+
+def test_what_would_control_a_terminal_can_be_seen():
+    assert wording.visible("a\tb\nc é 😀") == "a\tb\nc é 😀"
+    assert wording.visible("\x1b[31m\x07\r\x7f\x9b") == "\ufffd[31m\ufffd\ufffd\ufffd\ufffd"

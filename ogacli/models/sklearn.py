@@ -11,6 +11,7 @@ from ogacli.models.checkpoints import unnamed
 from ogacli.models.estimators import Coefficients, coefficients, read_coefficients, save_estimator
 from ogacli.models.snapshots import Weights
 from ogacli.tables import opened
+from ogacli.wording import listed
 
 __all__ = ["Sklearn", "save_estimator"]
 
@@ -93,8 +94,8 @@ def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
     raise CheckpointError(
         f"fitted on {found.width} features, not on these {len(columns)}",
         place=path,
-        found=_listed([name for name in columns if name not in names] or columns),
-        expected=_listed(lost or names) if names else f"{found.width} features without names",
+        found=listed([name for name in columns if name not in names] or columns),
+        expected=listed(lost or names) if names else f"{found.width} features without names",
         hint=_feature_hint(lost, columns),
     )
 
@@ -106,7 +107,9 @@ def _feature_hint(lost: Sequence[str], columns: Sequence[str]) -> str:
     if known:
         return f"give all categories as in training: `categorical: {{{known[0]}: [category, ..]}}`"
     if encoded:
-        return f"name {_listed([*encoded])} under `data.categorical`, which makes a feature of each category"
+        return (
+            f"name {listed(list(encoded))} under `data.categorical`, which makes a feature of each category"
+        )
     return "name the columns that it was fitted on as `data.features`"
 
 
@@ -116,7 +119,7 @@ def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str],
         raise DataError(
             "the model is a classifier, but the samples have no classes",
             place=path,
-            found=_listed(known),
+            found=listed(known),
             hint="drop `target: regression`, or bring a regression",
         )
     if unnamed(known) and not set(known) & set(classes):
@@ -126,8 +129,8 @@ def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str],
         raise CheckpointError(
             "classes in the data that the model has not seen",
             place=path,
-            found=_listed(lost or classes),
-            expected=_listed(found.classes or ()),
+            found=listed(lost or classes),
+            expected=listed(found.classes or ()),
             hint="check the label column, or fit the model on this data",
         )
     order = [known.index(name) for name in (*classes, *(name for name in known if name not in classes))]
@@ -136,7 +139,3 @@ def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str],
         weights=(*found.weights[:-1], found.weights[-1][order]),
         biases=(*found.biases[:-1], found.biases[-1][order]),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f", .. ({len(names)})" if len(names) > 8 else "")
