@@ -6,6 +6,7 @@ Heavy imports stay inside the commands, so that ``oga --help`` answers at once.
 
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,9 @@ Overrides = Annotated[
 ]
 FoldCount = Annotated[
     int | None,
-    typer.Option("--folds", metavar="K", help="K networks, none of which scores what it was trained on."),
+    typer.Option(
+        "--folds", metavar="K", min=2, help="K networks, none of which scores what it was trained on."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what oga wrote there before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -185,18 +188,20 @@ def scan(
 ) -> None:
     """Score every sample and write a run directory with a report."""
     from ogacli.config import load_config
-    from ogacli.folds import folded
+    from ogacli.folds import folded, rehearsed
     from ogacli.scan import plan, scan
     from ogacli.views import plan_view, scan_view
 
     terminal = Terminal(json=json, quiet=quiet, verbose=verbose)
     loaded = load_config(config, overrides or ())
-    if folds is not None and not dry_run:
-        loaded = folded(loaded, folds, overwrite=overwrite, progress=terminal)
     if dry_run:
-        found = plan(loaded, output=output, overwrite=overwrite)
+        known = nullcontext(loaded) if folds is None else rehearsed(loaded, folds, overwrite=overwrite)
+        with known as rehearsal:
+            found = plan(rehearsal, output=output, overwrite=overwrite)
         terminal.result(found.document(), *plan_view(found))
         return
+    if folds is not None:
+        loaded = folded(loaded, folds, overwrite=overwrite, progress=terminal)
     try:
         run = scan(loaded, output=output, overwrite=overwrite, resume=resume, progress=terminal)
     except KeyboardInterrupt:

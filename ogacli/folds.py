@@ -5,9 +5,11 @@ trained on) and so on, and the config that scores each sample by the network tha
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,9 +127,34 @@ def folded(config: "Config", count: int, *, overwrite: bool = False, progress: P
     folder = _folder(config)
     if not _same(read_history(folder), config):
         train_folds(config, overwrite=overwrite, progress=progress)
-    places = ([str(folder / name) for name in _files(number)] for number in range(1, count + 1))
-    folds = tuple(Fold(checkpoint=checkpoint, samples=positions) for checkpoint, positions in places)
-    return _with(config, "model", checkpoint=Folds(folds=folds))
+    return _with(config, "model", checkpoint=_checkpoints(folder, count))
+
+
+@contextmanager
+def rehearsed(config: "Config", count: int, *, overwrite: bool = False) -> Iterator["Config"]:
+    """The config that :func:`folded` makes, without a training: what is not there is as training begins.
+
+    Raises:
+        OgaError: What a training of the folds would raise at its start.
+    """
+    from ogacli.device import device_of
+
+    config = _with(config, "train", folds=count)
+    source, folder = trainable(config.model), _folder(config)
+    if _same(read_history(folder), config):
+        yield _with(config, "model", checkpoint=_checkpoints(folder, count))
+        return
+    check_free(folder, overwrite=overwrite, ours=is_training)
+    samples = source.prepare(config.data.open())
+    fold_of = assign(samples, count, config.train.seed)
+    module = fresh(config, source, samples, device_of(config.train.device))
+    with TemporaryDirectory() as name:
+        work = Path(name)
+        for number in range(1, count + 1):
+            checkpoint, positions = _files(number)
+            source.save(module, work / checkpoint, samples.classes)
+            np.save(work / positions, samples.positions[fold_of == number - 1].numpy())
+        yield _with(config, "model", checkpoint=_checkpoints(work, count))
 
 
 def assign(samples: Samples, count: int, seed: int) -> Int64[Tensor, " n"]:
@@ -151,6 +178,14 @@ def assign(samples: Samples, count: int, seed: int) -> Int64[Tensor, " n"]:
 def _files(number: int) -> tuple[str, str]:
     """The names of a fold's files: of the weights, and of the positions that they were not trained on."""
     return f"fold-{number}.safetensors", f"fold-{number}.npy"
+
+
+def _checkpoints(folder: Path, count: int) -> Folds:
+    """The folds in such a folder."""
+    places = ([str(folder / name) for name in _files(number)] for number in range(1, count + 1))
+    return Folds(
+        folds=tuple(Fold(checkpoint=checkpoint, samples=positions) for checkpoint, positions in places)
+    )
 
 
 def _folder(config: "Config") -> Path:

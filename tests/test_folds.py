@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from command_line import oga
 from ogacli.errors import ConfigError, RunError
 from ogacli.fit import accuracy
-from ogacli.folds import assign, folded, train_folds
+from ogacli.folds import assign, folded, rehearsed, train_folds
 from ogacli.models import Snapshot
-from ogacli.scan import scan
+from ogacli.scan import plan, scan
 from small_scans import N, Place, make_place
 
 
@@ -125,3 +125,35 @@ def test_the_commands(place):
     scanned = oga("scan", str(place.config_file), "--folds", "2", "--set", "train.epochs=1", cwd=place.folder)
     assert scanned.code == 0, scanned.err
     assert "flagged" in scanned.out
+
+
+def test_a_dry_run_needs_no_folds_and_makes_none(place):
+    asked = ("scan", str(place.config_file), "--folds", "3", "--dry-run")
+    never = place.folder / "never-*.safetensors"
+    before = sorted(place.folder.rglob("*"))
+    found = oga(*asked, "--set", f"model.checkpoint={never}", "--json", cwd=place.folder)
+    assert found.code == 0, found.err
+    planned = json.loads(found.out)
+    assert planned["checkpoints"] == 3
+    assert planned["samples"] == N
+    assert sorted(place.folder.rglob("*")) == before
+
+
+def test_a_rehearsal_takes_the_folds_that_are_there(place):
+    config = place.config("train.epochs=1")
+    there = folded(config, 2)
+    with rehearsed(config, 2) as found:
+        assert found.model == there.model
+    with pytest.raises(RunError, match="exists"), rehearsed(place.config("train.epochs=2"), 2):
+        pass
+    with rehearsed(place.config("train.epochs=2"), 2, overwrite=True) as found:
+        assert plan(found, overwrite=True).checkpoints == 2
+        assert found.model != there.model
+
+
+@pytest.mark.parametrize("command", ["train", "scan"])
+def test_one_fold_is_none(place, command):
+    found = oga(command, str(place.config_file), "--folds", "1", cwd=place.folder)
+    assert found.code == 2
+    assert "--folds" in found.err
+    assert "2" in found.err
