@@ -37,8 +37,9 @@ DETECTORS = [
     {"name": "datainf"},
     {"name": "datainf", "against": "self", "fit_samples": 500},
 ]
-ALL_EPOCHS = "head, all epochs"
-LAYERS: dict[str, Any] = {"head": "head", ALL_EPOCHS: "head", "head + LoRA": ["head", "lora"]}
+ALL_EPOCHS = ", all epochs"
+LAYERS: dict[str, Any] = {"head": "head", "head + LoRA": ["head", "lora"]}
+LAYERS |= {f"{name}{ALL_EPOCHS}": layers for name, layers in LAYERS.items()}
 NOTHING, RANDOM, ORACLE = "nothing trimmed", "random", "oracle"
 
 
@@ -163,7 +164,7 @@ class Experiment:
             if not folder.exists():
                 every = str(checkpoint.with_name("epoch-*.safetensors"))
                 config = self.config(
-                    model={"checkpoint": every if name == ALL_EPOCHS else str(checkpoint)},
+                    model={"checkpoint": every if name.endswith(ALL_EPOCHS) else str(checkpoint)},
                     gradients={"layers": layers},
                     detector=DETECTORS,
                     budget=0.3,

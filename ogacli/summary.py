@@ -208,5 +208,6 @@ def _histogram(score: Tensor) -> Histogram | None:
     if not len(known):
         return None
     low, high = float(known.min()), float(known.max())
-    counts = known.histc(bins=_BINS, min=low, max=high if high > low else low + 1)
+    end = high if high > low else low + max(1.0, abs(low))
+    counts = known.histc(bins=_BINS, min=low, max=end)
     return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))

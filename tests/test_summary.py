@@ -61,7 +61,7 @@ def test_the_histogram_counts_every_score_once():
     np.testing.assert_allclose(np.cumsum(found.counts), np.cumsum(counts), atol=1)
 
 
-@pytest.mark.parametrize("value", [0.0, 3.5, 1e-300, 1e30])
+@pytest.mark.parametrize("value", [0.0, 3.5, 1e-300, 1e30, -1e30])
 def test_scores_that_are_all_the_same(value):
     found = summary(findings([value] * 4, [0] * 4), samples([0] * 4)).histogram
     assert sum(found.counts) == 4
