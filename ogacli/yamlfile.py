@@ -63,6 +63,10 @@ def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"no such {noun} file", place=str(path), hint=hint) from None
+    except IsADirectoryError:
+        inside = file / "config.yaml"  # of a run directory
+        hint = f"did you mean {inside}?" if inside.is_file() else hint
+        raise ConfigError(f"a folder, not a {noun} file", place=str(path), hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("cannot be read as text", place=str(path), found=str(error)) from None
     return parse(text, str(path), file.absolute().parent, noun)

@@ -189,9 +189,16 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.yaml: no such config file\n  next: `oga init`"):
         load_config(tmp_path / "nowhere.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path, tmp_path / "bytes.yaml"):
-        with pytest.raises(ConfigError, match="cannot be read as text"):
-            load_config(path)
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        load_config(tmp_path / "bytes.yaml")
+
+
+def test_a_folder_is_told_from_a_run_directory(tmp_path):
+    with pytest.raises(ConfigError, match=r"a folder, not a config file\n  next: `oga init`"):
+        load_config(tmp_path)
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match=r"next: did you mean .*config.yaml\?"):
+        load_config(tmp_path)
 
 
 # --- --set -------------------------------------------------------------------------------------------------
