@@ -199,6 +199,8 @@ def scan(
         with known as rehearsal:
             found = plan(rehearsal, output=output, overwrite=overwrite)
         terminal.result(found.document(), *plan_view(found))
+        if folds is not None:
+            terminal.note("folds that are not there yet would be trained first, which takes its own time")
         return
     if folds is not None:
         loaded = folded(loaded, folds, overwrite=overwrite, progress=terminal)

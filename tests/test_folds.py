@@ -136,6 +136,7 @@ def test_a_dry_run_needs_no_folds_and_makes_none(place):
     planned = json.loads(found.out)
     assert planned["checkpoints"] == 3
     assert planned["samples"] == N
+    assert "trained first" in found.err
     assert sorted(place.folder.rglob("*")) == before
 
 
