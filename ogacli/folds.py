@@ -149,12 +149,13 @@ def rehearsed(config: "Config", count: int, *, overwrite: bool = False) -> Itera
     fold_of = assign(samples, count, config.train.seed)
     module = fresh(config, source, samples, device_of(config.train.device))
     with TemporaryDirectory() as name:
-        work = Path(name)
-        for number in range(1, count + 1):
-            checkpoint, positions = _files(number)
-            source.save(module, work / checkpoint, samples.classes)
-            np.save(work / positions, samples.positions[fold_of == number - 1].numpy())
-        yield _with(config, "model", checkpoint=_checkpoints(work, count))
+        start, folds = Path(name, "start.safetensors"), []
+        source.save(module, start, samples.classes)
+        for number in range(count):
+            positions = Path(name, _files(number + 1)[1])
+            np.save(positions, samples.positions[fold_of == number].numpy())
+            folds.append(Fold(checkpoint=str(start), samples=str(positions)))
+        yield _with(config, "model", checkpoint=Folds(folds=tuple(folds)))
 
 
 def assign(samples: Samples, count: int, seed: int) -> Int64[Tensor, " n"]:
