@@ -4,6 +4,7 @@ What it holds stays on disk and is read as it is asked for. The library is optio
 ``pip install 'ogacli[hf]'``.
 """
 
+import functools
 import glob
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,6 +91,7 @@ class HuggingFace(Texts):
             ConfigError: The library is not installed.
             DataError: There is no such dataset or split, or it cannot be read or reached.
         """
+        self._refuse_scripts()
         library = optional("datasets", "hf", "data.source huggingface")
         problems = (OSError, ValueError, RuntimeError, library.exceptions.DatasetsError, pa.ArrowException)
         try:
@@ -98,6 +100,8 @@ class HuggingFace(Texts):
         except problems as error:
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            if "trust_remote_code" in str(cause) or "Dataset scripts are no longer" in str(cause):
+                raise _script(self._place, reason) from None
             hint = (
                 "check `path` and `split`"
                 if self.name is None
@@ -128,22 +132,30 @@ class HuggingFace(Texts):
         """Whether `save_to_disk` of one dataset wrote the folder."""
         return self.path is not None and (Path(self.path) / "state.json").is_file()
 
+    def _refuse_scripts(self) -> None:
+        """The library's older versions run a script that is named as the folder that it lies in."""
+        place = Path(self.path or self.name or "")
+        script = place if place.suffix == ".py" else place / f"{place.name}.py"
+        if script.is_file():
+            raise _script(str(script), "a dataset script")
+
     def _opened(self, library: Any) -> Any:
-        """The split or a mapping of all splits."""
+        """The split or a mapping of all splits; never by a script of the dataset's own."""
+        load = functools.partial(library.load_dataset, split=self.split, trust_remote_code=False)
         if self.path is None:
-            return library.load_dataset(self.name, self.config, split=self.split, revision=self.revision)
+            return load(self.name, self.config, revision=self.revision)
         folder = Path(self.path)
         if self._saved_alone or (folder / "dataset_dict.json").is_file():
             return library.load_from_disk(self.path)
         if folder.is_dir():
-            return library.load_dataset(self.path, self.config, split=self.split)
+            return load(self.path, self.config)
         files = sorted(glob.glob(self.path)) if "://" not in self.path else [self.path]
         builder = _BUILDERS.get(Path(self.path).suffix.lower())
         if not files or builder is None:
             raise FileNotFoundError(
                 "no such file or folder" if not files else f"not one of {', '.join(_BUILDERS)}"
             )
-        return library.load_dataset(builder, data_files=files, split=self.split or "train")
+        return load(builder, data_files=files, split=self.split or "train")
 
 
 class StoredTexts:
@@ -226,6 +238,17 @@ def silent() -> Iterator[None]:
     finally:
         if shown:
             library.enable_progress_bars()
+
+
+def _script(place: str, found: str) -> DataError:
+    return DataError(
+        "the dataset is loaded by Python code of its author, and that is never run",
+        place=place,
+        found=found,
+        expected="parquet, arrow, json or csv files, or a folder that `save_to_disk` wrote",
+        hint="where you trust the code, run it yourself and write its rows by `save_to_disk`; "
+        "otherwise take the script out of the folder",
+    )
 
 
 def _known(dataset: Any, name: str, place: str) -> str:

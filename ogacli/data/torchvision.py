@@ -20,6 +20,9 @@ from ogacli.data.samples import Preview, Samples, Unreadable, numbered
 from ogacli.errors import DataError
 from ogacli.options import Location
 
+_UNPICKLED = ("LSUN", "LSUNClass")
+"""Classes that keep an unchecked pickle beside the data; those of CIFAR are compared with known sums."""
+
 
 @sources.register
 class Torchvision(Source):
@@ -72,6 +75,13 @@ class Torchvision(Source):
                 f"torchvision has no dataset {self.name!r}"
                 + (f"; did you mean {near[0]!r}?" if near else ""),
                 place="data.name",
+            )
+        if self.name in _UNPICKLED:
+            raise DataError(
+                f"torchvision unpickles a file in the folder of {self.name}, which may run any code",
+                place="data.name",
+                found=self.name,
+                hint="write its images as files, and use `source: image_folder`",
             )
         known = inspect.signature(cls).parameters
         given = dict(self.args) | self._split(known)

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from ogacli.errors import CheckpointError, ConfigError
+from ogacli.models.remote_code import refuse_code
 from ogacli.options import Options
 
 
@@ -57,17 +58,21 @@ def add_adapters(module: nn.Module, options: LoraOptions) -> None:
         ) from None
 
 
-def load_adapter(module: nn.Module, folder: str, lacking: Collection[str]) -> nn.Module:
+def load_adapter(
+    module: nn.Module, folder: str, lacking: Collection[str], *, trust: bool = False
+) -> nn.Module:
     """The network with the adapter that PEFT's ``save_pretrained`` wrote to a folder.
 
     Args:
         module: The network.
         folder: Of the adapter.
         lacking: Weights that the network has no values for and the folder must bring along.
+        trust: Whether its config may name modules to import.
 
     Raises:
-        CheckpointError: There is none, or it belongs to another network.
+        CheckpointError: There is none, it belongs to another network, or it asks for code to be run.
     """
+    refuse_code(folder, "model.adapter", trust=trust)
     peft = peft_library()
     try:
         own = peft.PeftConfig.from_pretrained(folder)

@@ -23,6 +23,7 @@ from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models import Fit, NetworkSource, sources
 from ogacli.models.adapters import LoraOptions, add_adapters, load_adapter
 from ogacli.models.network import Network
+from ogacli.models.remote_code import asks_for_code, refuse_code
 from ogacli.models.tags import TagEncoder
 from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 from ogacli.options import Location, locate
@@ -68,6 +69,8 @@ class Transformers(NetworkSource):
     """A folder with an adapter that PEFT wrote."""
     lora: LoraOptions | None = None
     """New adapters: ``oga train`` then trains them and the head alone, and checkpoints hold just those."""
+    trust: bool = False
+    """Run the Python code that the folder or the hub's repository brings along (``auto_map``)."""
 
     needs_checkpoint: ClassVar[bool] = False
 
@@ -159,7 +162,7 @@ class Transformers(NetworkSource):
             config.num_labels = fit.outputs
         with _telling(self.name, "network"):
             module, found = kinds[self.task].from_pretrained(
-                self.name, config=config, output_loading_info=True
+                self.name, config=config, output_loading_info=True, trust_remote_code=self.trust
             )
         fresh = set(found["missing_keys"])
         if fresh and complete:
@@ -171,7 +174,7 @@ class Transformers(NetworkSource):
             )
         self._check_tokenizer(module.float())
         if self.adapter is not None:
-            module = load_adapter(module, self.adapter, fresh)
+            module = load_adapter(module, self.adapter, fresh, trust=self.trust)
         elif self.lora is not None:
             head = set() if self.task == "causal_lm" else _head_names(module) | fresh
             add_adapters(module, self.lora)
@@ -190,8 +193,9 @@ class Transformers(NetworkSource):
     def _config(self) -> Any:
         import transformers
 
+        refuse_code(self.name, "model.name", trust=self.trust)
         with _telling(self.name, "network"):
-            return transformers.AutoConfig.from_pretrained(self.name)
+            return transformers.AutoConfig.from_pretrained(self.name, trust_remote_code=self.trust)
 
     def _tokenizer(self) -> Any:
         import transformers
@@ -199,8 +203,9 @@ class Transformers(NetworkSource):
         name = self.tokenizer or self.name
         # Some tokenizers take a word that is given by itself for the middle of one, unless told otherwise.
         apart = {"add_prefix_space": True} if self.task == "token_classification" else {}
+        refuse_code(name, "model.name" if self.tokenizer is None else "model.tokenizer", trust=self.trust)
         with _telling(name, "tokenizer"):
-            return transformers.AutoTokenizer.from_pretrained(name, **apart)
+            return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=self.trust, **apart)
 
     def _limits(self, config: Any, tokenizer: Any) -> Iterator[int]:
         """What may bound the number of tokens."""
@@ -299,6 +304,7 @@ def _telling(name: str, noun: str) -> Iterator[None]:
 
     Raises:
         ConfigError: It could not be loaded.
+        CheckpointError: It asks for code that the user has not said to trust.
     """
     import transformers
 
@@ -309,6 +315,8 @@ def _telling(name: str, noun: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if "trust_remote_code" in str(error):  # of a name on the hub; a folder was looked into before
+            raise asks_for_code("model.name", f"model.name {name}", "`auto_map` in its config") from error
         folder = Path(name).is_dir()
         raise ConfigError(
             f"no {noun} of transformers in this folder" if folder else f"no such {noun} within reach",

@@ -250,3 +250,33 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
     ) as e:
         HuggingFace(path="t", text="text", label="mood").open()
     assert "pip install 'ogacli[hf]'" in str(e.value)
+
+
+SCRIPT = """
+from pathlib import Path
+Path({marker!r}).touch()
+"""
+
+
+@pytest.mark.parametrize("where", ["folder", "script", "name"])
+def test_a_script_of_the_dataset_is_never_run(tmp_path: Path, where: str, monkeypatch: Any) -> None:
+    folder = tmp_path / "reviews"
+    folder.mkdir()
+    script = folder / "reviews.py"
+    script.write_text(SCRIPT.format(marker=str(tmp_path / "ran")))
+    (folder / "rows.csv").write_text("text,mood\na,sad\nb,glad\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    monkeypatch.chdir(tmp_path)
+    place = {"folder": {"path": str(folder)}, "script": {"path": str(script)}, "name": {"name": "reviews"}}[
+        where
+    ]
+    with pytest.raises(
+        DataError, match="is loaded by Python code of its author, and that is never run"
+    ) as told:
+        HuggingFace(text="text", label="mood", **place).open()
+    assert "reviews/reviews.py: " in str(told.value)
+    assert "take the script out of the folder" in str(told.value)
+    assert not (tmp_path / "ran").exists()
+    script.unlink()
+    if where == "folder":
+        assert len(HuggingFace(text="text", label="mood", split="train", **place).open()) == 2

@@ -92,3 +92,9 @@ def test_labels_are_read_where_the_dataset_keeps_no_list(
 def test_mistakes_are_told(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         Torchvision(root=str(tmp_path), **options).open()
+
+
+def test_a_dataset_that_is_unpickled_is_refused(tmp_path):
+    with pytest.raises(DataError, match="torchvision unpickles a file in the folder of LSUN") as told:
+        Torchvision(name="LSUN", root=str(tmp_path)).load()
+    assert "source: image_folder" in str(told.value)

@@ -244,6 +244,117 @@ def test_no_such_folder_and_no_network(tmp_path):
     )
 
 
+EVIL = """
+from pathlib import Path
+Path({marker!r}).touch()
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+class Config(BertConfig):
+    model_type = "evil"
+class Network(BertForSequenceClassification):
+    config_class = Config
+class Words(BertTokenizer):
+    pass
+"""
+
+
+def asking(folder: Path, file: str, **keys: Any) -> None:
+    """A network whose file ``file`` has these keys, and the code that some of them ask for."""
+    write_network(folder, "bert", head=2)
+    (folder / "evil.py").write_text(EVIL.format(marker=str(folder.parent / "ran")))
+    values = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+    (folder / file).write_text(json.dumps(values | keys))
+
+
+OWN_CONFIG = {
+    "model_type": "evil",
+    "auto_map": {
+        "AutoConfig": "evil.Config",
+        "AutoModelForSequenceClassification": "evil.Network",
+    },
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The questions on stdin, each answered with yes."""
+    questions: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question="": questions.append(question) or "y")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    return questions
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "told"),
+    [
+        ("config.json", OWN_CONFIG, "`auto_map`"),
+        ("config.json", {"auto_map": OWN_CONFIG["auto_map"]}, "`auto_map`"),
+        ("config.json", {"text_config": {"auto_map": {"AutoConfig": "evil.Config"}}}, "`auto_map`"),
+        ("config.json", {"attn_implementation": "someone/kernel"}, "`attn_implementation`"),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Words", None]}}, "`auto_map`"),
+    ],
+)
+def test_code_that_comes_with_a_network_is_not_run(tmp_path, asked, file, keys, told):
+    asking(tmp_path / "network", file, **keys)
+    said = message(CheckpointError, written(tmp_path, "bert"))
+    assert said.startswith(f"{tmp_path / 'network' / file}: it asks for Python code")
+    assert f"found: {told}" in said
+    assert "say `trust: true` in the model section if you trust the author" in said
+    assert not asked
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_the_network_below_an_adapter_is_not_run(tmp_path, asked):
+    asking(tmp_path / "below", "config.json", **OWN_CONFIG)
+    write_network(tmp_path / "network", "bert", head=2)
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / "below")}
+    (tmp_path / "network" / "adapter_config.json").write_text(json.dumps(adapter))
+    assert f"{tmp_path / 'below' / 'config.json'}: it asks" in message(
+        CheckpointError, written(tmp_path, "bert")
+    )
+    assert not asked
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_module_that_an_adapter_names_is_not_imported(tmp_path, monkeypatch):
+    write_network(tmp_path / "network", "bert", head=2)
+    adapter = {
+        "peft_type": "LORA",
+        "r": 2,
+        "target_modules": ["query"],
+        "megatron_config": {"x": 1},
+        "megatron_core": "evil",
+    }
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
+    said = message(CheckpointError, written(tmp_path, "bert", model={"adapter": "adapter"}))
+    assert said.startswith(f"{tmp_path / 'adapter' / 'adapter_config.json'}: it asks for Python code")
+    assert '`megatron_core`: "evil"' in said
+
+
+def test_code_of_a_network_on_the_hub_is_not_run(tmp_path, asked, monkeypatch):
+    """The library finds what a name stands for; here it is told of a folder behind our back."""
+    import transformers
+
+    asking(tmp_path / "network", "config.json", **OWN_CONFIG)
+    load = transformers.AutoConfig.from_pretrained
+    monkeypatch.setattr(
+        transformers.AutoConfig, "from_pretrained", lambda name, **how: load(tmp_path / "network", **how)
+    )
+    said = message(CheckpointError, written(tmp_path, "bert"), "model.name=someone/something")
+    assert said.startswith("model.name someone/something: it asks for Python code")
+    assert not asked
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_a_network_is_run_where_it_is_trusted(tmp_path, asked):
+    asking(tmp_path / "network", "config.json", **OWN_CONFIG)
+    _, model = opened(load_config(written(tmp_path, "bert", model={"trust": True})))
+    assert type(model.module).__name__ == "Network"
+    assert (tmp_path / "ran").exists()
+    assert not asked
+
+
 def test_a_tokenizer_of_another_network(tmp_path):
     write_network(tmp_path / "network", "bert", head=2)
     write_tokenizer(tmp_path / "large", [chr(i) for i in range(300, 900)])
