@@ -256,6 +256,12 @@ def trim(
     format: Annotated[
         str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; from DEST's suffix.")
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Config whose data is opened, in place of the run's, for images, hf."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -273,6 +279,7 @@ def trim(
         budget=None if budget is None else Budget.parse(budget, "--budget"),
         decisions=decisions,
         format=format,
+        config=config,
         overwrite=overwrite,
         progress=terminal,
     )

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ogacli.errors import DataError, RunError
+from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.folders import new_folder
 from ogacli.progress import Progress
+from ogacli.registry import type_name
 from ogacli.run import Run
 from ogacli.tables import write_table
 
 if TYPE_CHECKING:
-    from ogacli.data import Samples
+    from ogacli.data import Samples, Source
 
 _MANIFEST = "manifest.csv"
 _LONGEST = 200
@@ -33,7 +34,14 @@ _LONGEST = 200
 
 
 def write_images(
-    run: Run, manifest: pa.Table, stays: pa.Table, destination: Path, *, overwrite: bool, progress: Progress
+    run: Run,
+    manifest: pa.Table,
+    stays: pa.Table,
+    destination: Path,
+    *,
+    config: str | Path | None,
+    overwrite: bool,
+    progress: Progress,
 ) -> None:
     """Write the images of the samples that stay.
 
@@ -42,22 +50,24 @@ def write_images(
         manifest: Every sample and its fate; written beside the images.
         stays: The rows of it that are kept or relabelled.
         destination: The folder to be.
+        config: As of :func:`source_of`.
         overwrite: Replace an earlier one.
         progress: Told how far it is.
 
     Raises:
         OgaError: The dataset has changed or lies in the destination, or its samples are not files.
     """
-    check_apart(run, destination)
-    samples = reopened(run)
+    source = source_of(run, config)
+    check_apart(source, destination)
+    samples = reopened(run, source)
     with (
         folder_with(manifest, destination, overwrite=overwrite) as work,
         progress.bar("writing images", stays.num_rows) as advance,
     ):
-        for source, name in _placed(samples, stays):
+        for file, name in _placed(samples, stays):
             target = work / name
             target.parent.mkdir(exist_ok=True)
-            _place(source, target)
+            _place(file, target)
             advance(1)
 
 
@@ -74,14 +84,14 @@ def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> It
             write_table(manifest, file, "csv")
 
 
-def check_apart(run: Run, destination: Path) -> None:
+def check_apart(source: Source, destination: Path) -> None:
     """Refuse a folder that holds the data, which would be replaced, or that would become a class of it."""
-    data, there = run.config.get("data", {}), destination.resolve()
+    data, there = source.model_dump(mode="json", exclude_none=True), destination.resolve()
     for key, value in data.items():
         if not (isinstance(value, str) and os.path.isabs(value)):
             continue
         place = Path(value).resolve()
-        becomes_class = data.get("source") == "image_folder" and key == "root"
+        becomes_class = type_name(source) == "image_folder" and key == "root"
         if place.is_relative_to(there) or (becomes_class and there.is_relative_to(place)):
             raise RunError(
                 "the dataset itself lies there",
@@ -91,11 +101,50 @@ def check_apart(run: Run, destination: Path) -> None:
             )
 
 
-def reopened(run: Run) -> Samples:
-    """The dataset of a run, unchanged since the scan."""
-    from ogacli.config import load_config
+def source_of(run: Run, config: str | Path | None) -> Source:
+    """The data section of a run, or of a config that the user names.
 
-    samples = load_config(run.config_file).data.open()
+    A run directory is data, wherever it comes from: nothing but the data section of its config is looked at,
+    no environment variable is put into it, and it cannot name code to be imported.
+
+    Args:
+        run: Whose config is taken.
+        config: A config file instead; it may run code.
+
+    Raises:
+        ConfigError: The data section is not one.
+        RunError: It would run code, and ``config`` is left out.
+    """
+    from ogacli.config import load_config
+    from ogacli.data import sources
+    from ogacli.yamlfile import Checker, Document
+
+    if config is not None:
+        return load_config(config).data
+    values, key = run.config.get("data"), ("data",)
+    checker = Checker(Document(str(run.config_file), run.path.absolute(), {}, {}))
+    name = values.get("source") if isinstance(values, dict) else values
+    cls = checker.parsed(sources.get, str(name), ("data", "source"))
+    if cls is not None and (cls.runs_code or not cls.__module__.startswith("ogacli.data.")):
+        raise RunError(
+            "this source of data may run code, and none is run on the word of a run directory",
+            place=f"{run.config_file}: data.source",
+            found=name,
+            hint="add --config FILE, the config that was scanned, if you trust it",
+        )
+    source: Source | None = checker.named(sources, values, key, by="source") if cls is not None else None
+    if source is None:
+        raise ConfigError.of(checker.problems)
+    return source
+
+
+def reopened(run: Run, source: Source) -> Samples:
+    """The dataset of a run, unchanged since the scan.
+
+    Raises:
+        DataError: It has changed, or the source is of another dataset.
+    """
+    samples = source.open()
     if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
         raise DataError(
             "the dataset has changed since the scan", place=str(run.path), hint="scan it again, then trim"

@@ -12,11 +12,20 @@ from typing import Any
 import pyarrow as pa
 
 from ogacli.errors import RunError
-from ogacli.kept_images import check_apart, folder_with, reopened
+from ogacli.kept_images import check_apart, folder_with, reopened, source_of
+from ogacli.registry import type_name
 from ogacli.run import Run
 
 
-def write_rows(run: Run, manifest: pa.Table, stays: pa.Table, destination: Path, *, overwrite: bool) -> None:
+def write_rows(
+    run: Run,
+    manifest: pa.Table,
+    stays: pa.Table,
+    destination: Path,
+    *,
+    config: str | Path | None,
+    overwrite: bool,
+) -> None:
     """Write the rows of the samples that stay, relabelled ones with their new label.
 
     Args:
@@ -24,25 +33,25 @@ def write_rows(run: Run, manifest: pa.Table, stays: pa.Table, destination: Path,
         manifest: Every sample and its fate; written beside the rows.
         stays: The rows of it that are kept or relabelled.
         destination: The folder to be.
+        config: The config whose data section is taken in place of that of the run.
         overwrite: Replace an earlier one.
 
     Raises:
         OgaError: The run is of another kind of data, or the dataset has changed or lies there.
     """
-    from ogacli.config import load_config
     from ogacli.data.huggingface import HuggingFace, silent
 
-    source = load_config(run.config_file).data
+    source = source_of(run, config)
     if not isinstance(source, HuggingFace):
         raise RunError(
             "only a dataset of the library `datasets` can be written as one",
             place=str(run.path),
-            found=f"data.source {run.config['data']['source']}",
+            found=f"data.source {type_name(source)}",
             expected="huggingface",
             hint="take another --format",
         )
-    check_apart(run, destination)
-    reopened(run)
+    check_apart(source, destination)
+    reopened(run, source)
     with folder_with(manifest, destination, overwrite=overwrite) as work, silent():
         kept = source.dataset().select(stays.column("position").to_pylist())
         new = stays.column("new_label").to_pylist()

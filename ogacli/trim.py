@@ -56,6 +56,7 @@ def trim(
     budget: Budget | None = None,
     decisions: str | Path | None = None,
     format: str | None = None,
+    config: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Trimmed:
@@ -68,6 +69,8 @@ def trim(
         decisions: A table with the columns ``id``, ``decision`` (keep, drop or relabel) and, for relabel,
             ``label``; it overrules the flags.
         format: One of ``FORMATS``; from the suffix of ``to`` where left out.
+        config: For images and rows: a config file whose data section is opened in place of that in the run
+            directory, which may not run code.
         overwrite: Replace what stands there, if it is ours.
         progress: Told how far it is.
 
@@ -78,9 +81,10 @@ def trim(
     chosen = _format(destination, format)
     manifest = manifest_table(run, budget=budget, decisions=decisions)
     if chosen == "image_folder":
-        write_images(run, manifest, _staying(manifest), destination, overwrite=overwrite, progress=progress)
+        stays = _staying(manifest)
+        write_images(run, manifest, stays, destination, config=config, overwrite=overwrite, progress=progress)
     elif chosen == "hf":
-        write_rows(run, manifest, _staying(manifest), destination, overwrite=overwrite)
+        write_rows(run, manifest, _staying(manifest), destination, config=config, overwrite=overwrite)
     else:
         with new_file(destination, overwrite=overwrite) as file:
             if chosen == "indices":

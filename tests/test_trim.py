@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from command_line import oga
 from ogacli.budget import Budget
 from ogacli.config import load_config
 from ogacli.errors import ConfigError, DataError, RunError
@@ -430,6 +431,98 @@ def test_hostile_names_stay_inside(tmp_path):
     assert len(folders) == len({row["label"] for row in rows}), "two labels never share a folder"
     assert all(path.parent.parent == found.path for path in found.path.rglob("*.png"))
     assert (found.path / "manifest.csv").is_file()
+
+
+MARKING = """
+from pathlib import Path
+Path({marker!r}).touch()
+def items():
+    return [([0.0], 0)]
+def loss(logits, labels):
+    raise AssertionError
+"""
+
+
+def run_with(run: Run, **sections: Any) -> Run:
+    """The run with other sections in its config, as somebody may have sent it; it names code in itself."""
+    values = run.config | sections
+    run.config_file.write_text(json.dumps(values))
+    (run.path / "evil.py").write_text(MARKING.format(marker=str(run.path / "ran")))
+    return Run.open(run.path)
+
+
+@pytest.mark.parametrize("format", ["image_folder", "hf"])
+def test_a_run_directory_cannot_name_code(tmp_path, format):
+    pictures(tmp_path / "pictures")
+    run = picture_run(tmp_path)
+    given = {"source": "python", "factory": "evil:items", "folder": str(run.path)}
+    with pytest.raises(RunError, match="this source of data may run code, and none is run") as caught:
+        trim(run_with(run, data=given), tmp_path / "clean", format=format)
+    assert f"{run.config_file}: data.source" in str(caught.value)
+    assert "found: python\n  next: add --config FILE" in str(caught.value)
+    assert not (run.path / "ran").exists()
+    assert not (tmp_path / "clean").exists()
+
+
+def test_a_plug_in_is_not_opened_for_a_run_directory(tmp_path, monkeypatch):
+    from ogacli.data import Source, sources
+
+    class Foreign(Source):
+        def load(self):
+            raise AssertionError
+
+    Foreign.__module__ = "plug_in.foreign"
+    monkeypatch.setitem(sources._found, "foreign", Foreign)
+    pictures(tmp_path / "pictures")
+    with pytest.raises(RunError, match="may run code"):
+        trim(run_with(picture_run(tmp_path), data="foreign"), tmp_path / "clean", format="image_folder")
+
+
+def test_only_the_data_section_of_a_run_is_opened(tmp_path):
+    """Neither its loss nor its model is looked at; what stands there cannot even be wrong."""
+    pictures(tmp_path / "pictures")
+    run = picture_run(tmp_path)
+    evil = {"source": "python", "factory": "evil:items", "folder": str(run.path)}
+    others = {"loss": {"name": "python", "function": "evil:loss"}, "model": evil, "verify": {"test": evil}}
+    found = trim(run_with(run, **others, detector="nonsense"), tmp_path / "clean", format="image_folder")
+    assert len(files_of(found.path)) == len(NAMES)
+    assert not (run.path / "ran").exists()
+
+
+def test_variables_in_a_run_directory_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "expanded")
+    before = pictures(tmp_path / "pictures")
+    run = picture_run(tmp_path)
+    (tmp_path / "pictures").rename(tmp_path / "${SECRET}")
+    data = run.config["data"] | {"root": str(tmp_path / "${SECRET}")}
+    found = trim(run_with(run, data=data), tmp_path / "clean", format="image_folder")
+    assert sorted(files_of(found.path).values()) == sorted(before.values())
+
+
+@pytest.mark.parametrize("data", [None, [], {}, "nonsense", {"source": "image_folder", "rot": "x"}])
+def test_a_run_whose_data_section_is_none(tmp_path, data):
+    pictures(tmp_path / "pictures")
+    run = run_with(picture_run(tmp_path), data=data)
+    with pytest.raises(ConfigError) as caught:
+        trim(run, tmp_path / "clean", format="image_folder")
+    assert str(caught.value).startswith(f"{run.config_file}: data")
+
+
+def test_a_config_that_the_user_names_is_opened(tmp_path):
+    pictures(tmp_path / "pictures")
+    run = run_with(picture_run(tmp_path), data={"source": "python", "factory": "evil:items"})
+    arguments = ["trim", str(run.path), "--to", "clean", "--format", "image_folder"]
+    refused = oga(*arguments, cwd=tmp_path)
+    assert refused.code == 2
+    assert "add --config FILE" in refused.err
+    done = oga(*arguments, "--config", "config.yaml", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert len(files_of(tmp_path / "clean")) == len(NAMES)
+    with pytest.raises(RunError, match="the dataset itself lies there"):
+        trim(run, tmp_path, format="image_folder", config=tmp_path / "config.yaml", overwrite=True)
+    (tmp_path / "pictures/dog/a.png").unlink()
+    with pytest.raises(DataError, match="the dataset has changed since the scan"):
+        trim(run, tmp_path / "again", format="image_folder", config=tmp_path / "config.yaml")
 
 
 def test_samples_that_are_not_files(run, tmp_path):

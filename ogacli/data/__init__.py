@@ -5,7 +5,7 @@ In: the ``data:`` section. Out: ``Samples``. A new source is a new file here wit
 """
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -33,6 +33,9 @@ class Source(Options):
     """Which samples ``flip`` picks."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that read and decode; ``auto``: none for data in memory, one a core otherwise."""
+
+    runs_code: ClassVar[bool] = False
+    """Whether the section may name code of the user's own, which is imported when the source is opened."""
 
     @abstractmethod
     def load(self) -> Samples:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,8 @@ class Python(Source):
     own ``classes``."""
     target: Target = "classes"
     """``regression`` where labels are numbers to be predicted."""
+
+    runs_code: ClassVar[bool] = True
 
     def load(self) -> Samples:
         """All samples; ids are their indices.
