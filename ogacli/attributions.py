@@ -23,12 +23,14 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.data import Unreadable
+from ogacli.folders import holds_only
 
 if TYPE_CHECKING:
     from ogacli.config import Config
     from ogacli.data import Samples
 
 SCHEMA_VERSION = 1
+_FILES = ("attributions.parquet", "summary.json", "previews.parquet", "config.yaml", "report.html")
 _SHOWN_QUERIES, _SHOWN_EACH = 100, 3
 """Queries that can be looked at, and training samples beside each."""
 
@@ -88,8 +90,23 @@ class Relation:
 
 
 def is_attribution(folder: Path) -> bool:
-    """Whether a folder is one that ``oga attribute`` wrote."""
-    return (folder / "attributions.parquet").is_file()
+    """Whether a folder is one that ``oga attribute`` wrote, and holds nothing else.
+
+    The marks are the schema version and the fingerprints in its summary, and the columns of its table.
+    """
+    if not holds_only(folder, _FILES):
+        return False
+    try:
+        document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        columns = pa.parquet.read_schema(folder / "attributions.parquet").names
+    except (OSError, ValueError):  # Arrow's errors are ValueErrors
+        return False
+    return (
+        isinstance(document, dict)
+        and document.get("schema_version") == SCHEMA_VERSION
+        and set(document.get("fingerprints") or ()) == {"training", "queries"}
+        and {"query", "score", "rank"} <= set(columns)
+    )
 
 
 def write_attribution(

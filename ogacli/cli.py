@@ -189,7 +189,7 @@ def scan(
     """Score every sample and write a run directory with a report."""
     from ogacli.config import load_config
     from ogacli.folds import folded, rehearsed
-    from ogacli.scan import plan, scan
+    from ogacli.scan import check_output, output_folder, plan, scan
     from ogacli.views import plan_view, scan_view
 
     terminal = Terminal(json=json, quiet=quiet, verbose=verbose)
@@ -203,6 +203,7 @@ def scan(
             terminal.note("folds that are not there yet would be trained first, which takes its own time")
         return
     if folds is not None:
+        check_output(output_folder(loaded, output), overwrite=overwrite)  # a training may take hours
         loaded = folded(loaded, folds, overwrite=overwrite, progress=terminal)
     try:
         run = scan(loaded, output=output, overwrite=overwrite, resume=resume, progress=terminal)

@@ -38,7 +38,6 @@ verify:
 output: run
 """
 _CONFIG_FILE = "config.yaml"
-_FIRST_LINE = CONFIG.splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +88,6 @@ def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SI
 
 
 def _is_demo(folder: Path) -> bool:
+    """Whether the config in it, which is to be written again, is the demo's and nobody has changed it."""
     config = folder / _CONFIG_FILE
-    return config.is_file() and config.read_bytes().startswith(_FIRST_LINE.encode())
+    return config.is_file() and not config.is_symlink() and config.read_bytes() == CONFIG.encode()

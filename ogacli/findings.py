@@ -5,6 +5,7 @@ Results stay on the model's device until the end, so that no batch waits for a t
 
 import functools
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,12 +18,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ogacli.errors import RunError
+from ogacli.folders import holds_only
 from ogacli.gradients import GradientBatch
 from ogacli.held_out import HeldOut
 from ogacli.verdict import Believed, Findings
 from ogacli.witness import Witness
 
 NOT_FINITE = "non-finite gradient"
+_KIND = "oga unfinished scan"
+_DOCUMENT = "scan.json"
+_FILES = (
+    _DOCUMENT,
+    "gathered.safetensors",
+    "rows.safetensors",
+    "witness.safetensors",
+    "held-out.safetensors",
+    "detector-*.safetensors",
+)
+"""What an unfinished scan holds, and nothing else."""
 _SAVE_EVERY = 60.0
 """Seconds between two savings of an unfinished scan."""
 
@@ -198,6 +211,48 @@ def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
     return torch.isfinite(total)
 
 
+def partial_folders(output: Path) -> tuple[Path, Path]:
+    """Where the unfinished scan to an output is kept, and where it is written before it is renamed."""
+    return output.with_name(output.name + ".partial"), output.with_name(output.name + ".partial.new")
+
+
+def check_partial(output: Path) -> None:
+    """Make sure that nothing but an unfinished scan of ours stands where one is kept.
+
+    Raises:
+        RunError: Something else does; it is left alone.
+    """
+    for folder in partial_folders(output):
+        if not _free(folder):
+            raise RunError(
+                "something else stands where the unfinished scan is kept",
+                place=str(folder),
+                expected="nothing, or an unfinished scan that this version of oga wrote",
+                hint="move it away, or choose another output; it is left alone",
+            )
+
+
+def _free(folder: Path) -> bool:
+    """Whether a place is empty, or holds what bears our mark and may be removed."""
+    if not os.path.lexists(folder):
+        return True
+    if not holds_only(folder, _FILES):
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("kind") == _KIND
+
+
+def _discard(folder: Path) -> None:
+    """Remove an unfinished scan; what is none stays."""
+    if os.path.lexists(folder) and _free(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Partial:
     """A scan on its way, and an unfinished one on disk: the fitted detectors and the rows that were scored.
 
@@ -223,7 +278,7 @@ class Partial:
             device: Where results are kept.
             held_out: For what folds say of the samples that they hold out.
         """
-        self.folder = output.with_name(output.name + ".partial")
+        self.folder, self._work = partial_folders(output)
         self.key = key
         self.held_out = held_out
         self._new_collector = functools.partial(Collector, n, detectors, device)
@@ -237,10 +292,10 @@ class Partial:
     @property
     def exists(self) -> bool:
         """Whether there is something to resume."""
-        return (self.folder / "scan.json").is_file()
+        return _free(self.folder) and (self.folder / _DOCUMENT).is_file()
 
     def _checked(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.folder / "scan.json").read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((self.folder / _DOCUMENT).read_text(encoding="utf-8"))
         if document["key"] != self.key:
             raise RunError(
                 "the unfinished scan is of another config, dataset or checkpoint",
@@ -253,20 +308,25 @@ class Partial:
         """Write what there is, if the last time is long enough ago (or ``now``)."""
         if not now and time.monotonic() - self._saved < _SAVE_EVERY:
             return
-        work = self.folder.with_name(self.folder.name + ".new")
-        shutil.rmtree(work, ignore_errors=True)
+        work = self._work
+        if not (_free(work) and _free(self.folder)):
+            return  # it came after the check at the start: the scan goes on, and cannot be resumed
+        _discard(work)
         work.mkdir(parents=True)
+        # The mark comes first: an interruption while the rest is written must leave what we know as ours.
+        (work / _DOCUMENT).write_text(json.dumps({"kind": _KIND}), encoding="utf-8")
         for name, part in self._parts().items():
             save_file({k: v.cpu() for k, v in part.tensors().items()}, work / f"{name}.safetensors")
         for i, state in enumerate(states):
             save_file({k: v.cpu().contiguous() for k, v in state.items()}, work / f"detector-{i}.safetensors")
         document: dict[str, Any] = {
+            "kind": _KIND,
             "key": self.key,
             "checkpoint": self.checkpoint,
             "fitted": bool(states),
             "quarantined": list((self.gathered.quarantined | self.collector.quarantined).items()),
         }
-        (work / "scan.json").write_text(json.dumps(document), encoding="utf-8")
+        (work / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
         self.remove()
         work.rename(self.folder)
         self._saved = time.monotonic()
@@ -302,4 +362,4 @@ class Partial:
 
     def remove(self) -> None:
         """Forget it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _discard(self.folder)

@@ -7,12 +7,14 @@ stood there before is removed only after that.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
 from ogacli.errors import RunError
+from ogacli.wording import listed
 
 
 def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
@@ -24,21 +26,51 @@ def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
         ours: Tells whether an existing folder is one that we wrote.
 
     Raises:
-        RunError: Something else stands there, or ours does and ``overwrite`` is off.
+        RunError: Something else or a link stands there, or ours does and ``overwrite`` is off.
     """
+    if destination.is_symlink():
+        raise RunError(
+            "a link stands there",
+            place=str(destination),
+            found=f"a link to {os.readlink(destination)}",
+            hint="name the folder that it leads to, or choose another folder; the link is left alone",
+        )
     if not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir())):
         return
     if not destination.is_dir() or not ours(destination):
         raise RunError(
             "something else stands there",
             place=str(destination),
-            expected="a new folder, or one that oga wrote",
-            hint="choose another folder; this one is left alone",
+            found=_holding(destination),
+            expected="a new folder, or one that oga wrote, with nothing else in it",
+            hint="choose another folder, or move what is yours out of it; it is left alone",
         )
     if not overwrite:
         raise RunError(
             "already exists", place=str(destination), hint="add --overwrite, or choose another folder"
         )
+
+
+def holds_only(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder, itself no link, holds only plain files of these names.
+
+    Args:
+        folder: Which may be replaced if so.
+        names: Or patterns, such as ``epoch-*.safetensors``.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(
+        path.is_file() and not path.is_symlink() and any(fnmatchcase(path.name, name) for name in names)
+        for path in folder.iterdir()
+    )
+
+
+def _holding(place: Path) -> str:
+    if not place.is_dir():
+        return "a file"
+    names = sorted(path.name for path in place.iterdir())
+    return f"a folder with {listed(names, 12)}"
 
 
 @contextmanager

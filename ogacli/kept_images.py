@@ -7,7 +7,9 @@ dataset itself is never touched.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from ogacli.data import Samples, Source
 
 _MANIFEST = "manifest.csv"
+_MARK = ".oga.json"
+_KIND = "oga trimmed dataset"
 _LONGEST = 200
 """Bytes of a name without its suffix; file systems allow 255 in all."""
 
@@ -73,15 +77,37 @@ def write_images(
 
 @contextmanager
 def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A new folder with a manifest in it, which is known by that when it is to be replaced."""
+    """A new folder with a manifest and a mark in it, which is known by them when it is to be replaced.
+
+    The mark tells the files that were written; where some were added or taken away, it is replaced no more.
+    """
 
     def ours(folder: Path) -> bool:
-        return _header(folder / _MANIFEST) == list(manifest.column_names)
+        return _header(folder / _MANIFEST) == list(manifest.column_names) and _marked(folder)
 
     with new_folder(destination, overwrite=overwrite, ours=ours) as work:
         yield work
         with (work / _MANIFEST).open("wb") as file:
             write_table(manifest, file, "csv")
+        (work / _MARK).write_text(json.dumps(_mark(work)) + "\n", encoding="utf-8")
+
+
+def _mark(folder: Path) -> dict[str, Any]:
+    """What tells a folder of ours, and the names of all files in it."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    names = [name for name in names if name != _MARK]
+    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    return {"kind": _KIND, "schema_version": 1, "files": len(names), "names": digest}
+
+
+def _marked(folder: Path) -> bool:
+    mark = folder / _MARK
+    if folder.is_symlink() or mark.is_symlink():
+        return False
+    try:
+        return bool(json.loads(mark.read_text(encoding="utf-8")) == _mark(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def check_apart(source: Source, destination: Path) -> None:
@@ -164,7 +190,7 @@ def _header(table: Path) -> list[str]:
 def _placed(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, PurePosixPath]]:
     """The file of each sample, and where it goes."""
     folders: dict[str, tuple[str, _Names]] = {}
-    taken = _Names([_MANIFEST])
+    taken = _Names([_MANIFEST, _MARK])
     for row in stays.to_pylist():
         source = _file(samples, row)
         label = str(row["label"] if row["new_label"] is None else row["new_label"])

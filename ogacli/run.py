@@ -26,6 +26,7 @@ import yaml
 from pydantic import ValidationError
 
 from ogacli.errors import RunError
+from ogacli.folders import holds_only
 from ogacli.summary import SCHEMA_VERSION, Summary
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -40,6 +41,15 @@ _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 _TOGETHER = 1 << 15
 """Rows of ``scores.parquet`` that can be read without the others."""
 
+_FILES = (
+    "config.yaml",
+    "provenance.json",
+    "scores.parquet",
+    "summary.json",
+    "previews.parquet",
+    "timing.json",
+    "report.html",
+)
 SCORE_COLUMNS = (
     "id",
     "position",
@@ -172,8 +182,17 @@ class Run:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one that a scan wrote."""
-    return (folder / "summary.json").is_file() and (folder / "scores.parquet").is_file()
+    """Whether a folder is one that a scan wrote, and holds nothing else: it may be replaced then.
+
+    The marks are its summary, with its schema version, and the columns of its scores.
+    """
+    if not holds_only(folder, _FILES):
+        return False
+    try:
+        with Run.open(folder)._parquet("scores.parquet"):
+            return True
+    except (RunError, OSError):
+        return False
 
 
 def write_run(

@@ -16,7 +16,7 @@ from ogacli.data import Preview, Samples
 from ogacli.detectors import Answering
 from ogacli.device import device_name, device_of
 from ogacli.errors import ConfigError, DataError
-from ogacli.findings import Collector, Partial
+from ogacli.findings import Collector, Partial, check_partial
 from ogacli.fit import seeded
 from ogacli.folders import check_free, new_folder
 from ogacli.held_out import HeldOut
@@ -54,7 +54,7 @@ def scan(
         OgaError: Anything that the user can mend; nothing is written then.
     """
     folder = output_folder(config, output)
-    check_free(folder, overwrite=overwrite, ours=is_run)
+    check_output(folder, overwrite=overwrite)
     started = time.time()
     clock = Clock()
     samples = config.model.prepare(config.data.open())
@@ -114,6 +114,16 @@ def scan(
         (work / "timing.json").write_text(json.dumps(timing, indent=2) + "\n", encoding="utf-8")
     partial.remove()
     return Run.open(folder)
+
+
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that a run directory may be written, and an unfinished scan beside it.
+
+    Raises:
+        RunError: Something else stands at one of the places, or a run does and ``overwrite`` is off.
+    """
+    check_free(folder, overwrite=overwrite, ours=is_run)
+    check_partial(folder)
 
 
 class _Passes:
@@ -218,7 +228,7 @@ def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = 
         OgaError: What a scan would raise at its start.
     """
     folder = output_folder(config, output)
-    check_free(folder, overwrite=overwrite, ours=is_run)
+    check_output(folder, overwrite=overwrite)
     samples = config.model.prepare(config.data.open())
     _check_budget(config, samples)
     device = device_of(config.gradients.device)

@@ -17,7 +17,7 @@ from torch import nn
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
 from ogacli.fit import Epoch, fit, seeded
-from ogacli.folders import check_free, new_folder
+from ogacli.folders import check_free, holds_only, new_folder
 from ogacli.models import Fit, ModelSource, NetworkSource
 from ogacli.progress import SILENT, Progress
 from ogacli.registry import type_name
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _HISTORY = "history.json"
 _KIND = "oga training"
+_FILES = (_HISTORY, "epoch-*.safetensors", "fold-*.safetensors", "fold-*.npy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,8 @@ def checkpoint_name(number: int) -> str:
 
 
 def is_training(folder: Path) -> bool:
-    """True where ``oga train`` wrote this folder."""
-    return bool(read_history(folder))
+    """True where ``oga train`` wrote this folder and all that is in it."""
+    return holds_only(folder, _FILES) and bool(read_history(folder))
 
 
 def read_history(folder: Path) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from command_line import oga
 from ogacli.attribute import attribute
-from ogacli.errors import ConfigError, DataError
+from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.relation import auc_and_recall
-from small_scans import K, N, Place, make_place
+from small_scans import K, N, Place, contents, make_place
 
 QUERIES = 7
 
@@ -248,6 +248,21 @@ def test_mistakes_are_told(place, tmp_path):
     assert "attribution is that of one set of weights\n  found: 2 checkpoints" in told(ConfigError, two)
     assert "the queries have other classes" in told(DataError, "query.classes=[a, b, c]")
     assert not (tmp_path / "run-attributions").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("thesis.txt", "mine"), ("summary.json", '{"schema_version": 1}'), ("attributions.parquet", "mine")],
+)
+def test_only_attributions_are_replaced(place, name, content):
+    attribute(place.config())
+    folder = place.folder / "run-attributions"
+    attribute(place.config(), overwrite=True)
+    (folder / name).write_text(content)
+    before = contents(folder)
+    with pytest.raises(RunError, match="something else stands there"):
+        attribute(place.config(), overwrite=True)
+    assert contents(folder) == before
 
 
 def test_the_command(place):

@@ -226,6 +226,14 @@ def test_an_output_that_is_not_ours(place):
     refused(place, "something else stands there", command=("scan", "config.yaml", "--overwrite"))
 
 
+def test_an_output_is_looked_at_before_folds_are_trained(place):
+    (place.folder / "run.partial").mkdir()
+    (place.folder / "run.partial" / "thesis.txt").write_text("precious")
+    folds = ("scan", "config.yaml", "--folds", "2")
+    refused(place, "run.partial: something else stands where", command=folds)
+    assert not (place.folder / "run-checkpoints-folds").exists()
+
+
 def test_a_training_that_exists(place):
     train = ("train", "config.yaml", "--set", "train.epochs=1")
     assert oga(*train, "--set", "model.checkpoint=null", cwd=place.folder).code == 0

@@ -86,6 +86,16 @@ def test_an_earlier_demo_is_replaced_only_when_asked(tmp_path):
         demo(tmp_path)
 
 
+def test_a_config_that_was_changed_is_not_written_again(tmp_path):
+    from ogacli.demo import CONFIG
+
+    changed = CONFIG.replace("budget: 0.1", "budget: 0.2")
+    (tmp_path / "config.yaml").write_text(changed)
+    with pytest.raises(RunError, match="something else stands there"):
+        demo(tmp_path, overwrite=True)
+    assert (tmp_path / "config.yaml").read_text() == changed
+
+
 def test_its_config_says_what_the_readme_says():
     from ogacli.demo import CONFIG
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ogacli.errors import RunError
-from ogacli.folders import check_free, new_file, new_folder
+from ogacli.folders import check_free, holds_only, new_file, new_folder
 from small_scans import contents
 
 STEPS = ["mkdir", "rename", "chmod", "replace", "rmtree", "mkdtemp", "mkstemp", "fdopen"]
@@ -162,22 +162,41 @@ def test_an_empty_folder_is_free(tmp_path):
     assert contents(tmp_path) == {"it/mine": b"new"}
 
 
-def test_a_linked_folder_becomes_a_folder_and_its_target_stays(tmp_path):
+@pytest.mark.parametrize("target", ["real", "empty", "nowhere"])
+def test_a_link_is_never_replaced(tmp_path, target):
     write_folder(tmp_path / "real", "old")
-    (tmp_path / "it").symlink_to("real")
-    write_folder(tmp_path / "it", "new")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "it").symlink_to(target)
+    with pytest.raises(RunError, match=f"it: a link stands there\n  found: a link to {target}\n  next: name"):
+        write_folder(tmp_path / "it", "new")
+    assert (tmp_path / "it").is_symlink()
     assert contents(tmp_path / "real")["mine"] == b"old"
-    assert contents(tmp_path / "it")["mine"] == b"new"
-    assert not (tmp_path / "it").is_symlink()
+    assert not list((tmp_path / "empty").iterdir())
 
 
-@pytest.mark.parametrize("kind", ["file", "foreign folder", "dangling link"])
+def test_what_a_folder_holds(tmp_path):
+    folder = tmp_path / "it"
+    assert not holds_only(folder, ["*"])
+    folder.mkdir()
+    assert holds_only(folder, [])
+    (folder / "a-1.txt").touch()
+    assert holds_only(folder, ["a-*.txt"])
+    assert not holds_only(folder, ["a.txt"])
+    (folder / "b").symlink_to("a-1.txt")
+    assert not holds_only(folder, ["a-*.txt", "b"]), "a link is none of our files"
+    (folder / "b").unlink()
+    (folder / "b").mkdir()
+    assert not holds_only(folder, ["a-*.txt", "b"]), "nor is a folder"
+    (folder / "b").rmdir()
+    (tmp_path / "link").symlink_to("it")
+    assert not holds_only(tmp_path / "link", ["a-*.txt"])
+
+
+@pytest.mark.parametrize("kind", ["file", "foreign folder"])
 def test_what_is_not_ours_is_never_replaced(tmp_path, kind):
     place = tmp_path / "it"
     if kind == "file":
         place.write_text("precious")
-    elif kind == "dangling link":
-        place.symlink_to("nowhere")
     else:
         place.mkdir()
         (place / "theirs").write_text("precious")
@@ -185,6 +204,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path, kind):
         with pytest.raises(RunError, match="something else stands there") as caught:
             check_free(place, overwrite=overwrite, ours=ours)
         assert "it" in str(caught.value)
+        assert ("a file" if kind == "file" else "a folder with theirs") in str(caught.value)
 
 
 def test_files_are_not_replaced_unless_asked(tmp_path):

@@ -109,6 +109,25 @@ def test_scores_without_a_column(run):
         _ = Run.open(run.path).scores
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "thesis.txt").write_text("mine"),
+        lambda folder: (folder / "notes").mkdir(),
+        lambda folder: (folder / "summary.json").write_text("{}"),
+        lambda folder: (folder / "summary.json").write_text('{"schema_version": 1}'),
+        lambda folder: (folder / "scores.parquet").write_bytes(b"mine"),
+        lambda folder: (folder / "scores.parquet").write_bytes((folder / "previews.parquet").read_bytes()),
+        lambda folder: (folder / "report.html").symlink_to("summary.json"),
+    ],
+)
+def test_a_folder_that_is_no_run_or_more_than_one(run, change):
+    """A scan with --overwrite may replace a run, and nothing beside it."""
+    assert is_run(run.path)
+    change(run.path)
+    assert not is_run(run.path)
+
+
 def test_files_are_read_when_they_are_asked_for(run):
     for name in ("scores.parquet", "previews.parquet", "provenance.json", "config.yaml"):
         (run.path / name).unlink()

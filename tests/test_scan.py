@@ -487,6 +487,109 @@ def test_what_is_no_run_is_never_replaced(place, unread, overwrite):
     assert contents(folder) == {"summary.json": b"mine"}
 
 
+THEIRS = {
+    "a thesis": {"thesis.txt": b"mine"},
+    "a scan.json of somebody else": {"scan.json": b'{"key": "mine"}'},
+    "ours with something in it": {"scan.json": b'{"kind": "oga unfinished scan"}', "thesis.txt": b"mine"},
+    "no document": {"scan.json": b"\xff", "rows.safetensors": b"mine"},
+}
+
+
+@pytest.mark.parametrize("suffix", [".partial", ".partial.new"])
+@pytest.mark.parametrize("kind", [*THEIRS, "a run", "a file", "a link"])
+def test_what_is_no_unfinished_scan_is_left_alone(place, unread, suffix, kind):
+    other = place.folder / f"out{suffix}"
+    if kind == "a run":
+        scanned(place, other.name)
+    elif kind == "a file":
+        other.write_bytes(b"mine")
+    elif kind == "a link":
+        other.symlink_to("nowhere")
+    else:
+        other.mkdir()
+        for name, content in THEIRS[kind].items():
+            (other / name).write_bytes(content)
+    unread.clear()
+    before = contents(place.folder)
+    for resume in (False, True):
+        with pytest.raises(RunError, match=f"out{suffix}: something else stands where the unfin") as caught:
+            scanned(place, "out", resume=resume, overwrite=True)
+        assert "move it away, or choose another output" in str(caught.value)
+    with pytest.raises(RunError, match="something else stands where the unfinished scan is kept"):
+        plan(place.config(), output=place.folder / "out")
+    assert not unread, "refused before anything was read"
+    assert contents(place.folder) == before
+    assert other.is_symlink() == (kind == "a link")
+
+
+@pytest.mark.parametrize("suffix", [".partial", ".partial.new"])
+def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch, suffix):
+    """It was not there when the scan began; the scan goes on without."""
+    monkeypatch.setattr("ogacli.findings._SAVE_EVERY", 0.0)
+    other = place.folder / f"out{suffix}"
+    score = Norm.score
+
+    def scored(self: Norm, batch: GradientBatch) -> Tensor:
+        other.mkdir(exist_ok=True)
+        (other / "thesis.txt").write_text("mine")
+        return score(self, batch)
+
+    monkeypatch.setattr(Norm, "score", scored)
+    run = scanned(place, "out", "gradients.batch_size=16")
+    assert run.summary.samples == len(run.scores)
+    assert (other / "thesis.txt").read_text() == "mine"
+
+
+def test_an_interruption_while_it_is_saved_is_not_in_the_way(place, monkeypatch):
+    """What is half written bears the mark already."""
+    whole = scanned(place, "whole", "gradients.batch_size=16")
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ogacli.findings._SAVE_EVERY", 0.0)
+        patched.setattr("ogacli.findings.save_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scanned(place, "out", "gradients.batch_size=16")
+    assert (place.folder / "out.partial.new").is_dir()
+    again = scanned(place, "out", "gradients.batch_size=16", resume=True)
+    assert contents(again.path)["scores.parquet"] == contents(whole.path)["scores.parquet"]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "clean.csv"])
+def test_a_run_with_something_else_in_it_is_not_replaced(place, unread, name):
+    scanned(place, "out")
+    (place.folder / "out" / name).write_text("mine")
+    unread.clear()
+    before = contents(place.folder / "out")
+    with pytest.raises(RunError, match="something else stands there") as caught:
+        scanned(place, "out", overwrite=True)
+    assert name in str(caught.value)
+    assert not unread
+    assert contents(place.folder / "out") == before
+
+
+def test_files_with_the_names_of_ours_are_not_replaced(place):
+    folder = place.folder / "out"
+    folder.mkdir()
+    for name in ("summary.json", "scores.parquet"):
+        (folder / name).write_text("mine")
+    with pytest.raises(RunError, match="something else stands there"):
+        scanned(place, "out", overwrite=True)
+    assert contents(folder) == {"summary.json": b"mine", "scores.parquet": b"mine"}
+
+
+def test_a_link_to_a_run_is_not_replaced(place):
+    scanned(place, "real")
+    (place.folder / "out").symlink_to("real")
+    before = contents(place.folder / "real")
+    with pytest.raises(RunError, match="a link stands there\n  found: a link to real"):
+        scanned(place, "out", overwrite=True)
+    assert (place.folder / "out").is_symlink()
+    assert contents(place.folder / "real") == before
+
+
 @pytest.mark.parametrize("step", ["judge", "summarise", "provenance", "write_run", "render"])
 def test_a_failure_leaves_the_old_run_whole(place, monkeypatch, step):
     scanned(place, "out")

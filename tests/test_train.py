@@ -110,6 +110,17 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     assert (folder / "history.json").read_text() == "[]"
 
 
+def test_a_training_with_something_else_in_it_is_left_alone(tmp_path):
+    first = train(config(tmp_path, "train.epochs=1"))
+    (first.folder / "best.pt").write_text("mine")
+    with pytest.raises(RunError, match="something else stands there") as caught:
+        train(config(tmp_path), overwrite=True)
+    assert "best.pt" in str(caught.value)
+    assert (first.folder / "best.pt").read_text() == "mine"
+    (first.folder / "best.pt").unlink()
+    train(config(tmp_path, "train.epochs=1"), overwrite=True)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interruption_leaves_nothing(tmp_path, monkeypatch, error):
     calls = []

@@ -312,7 +312,7 @@ def inodes(folder: Path) -> set[int]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return contents(folder, leave_out=["manifest.csv"])
+    return contents(folder, leave_out=["manifest.csv", ".oga.json"])
 
 
 def test_pictures_are_linked_under_unique_names(tmp_path):
@@ -552,6 +552,23 @@ def test_the_dataset_is_never_overwritten(tmp_path, where):
     with pytest.raises(RunError, match="the dataset itself lies there"):
         trim(run, place / where, format="image_folder", overwrite=True)
     assert contents(place) == before
+
+
+def test_a_folder_that_somebody_changed_is_not_replaced(tmp_path):
+    pictures(tmp_path / "pictures")
+    run, clean = picture_run(tmp_path), tmp_path / "clean"
+    trim(run, clean, format="image_folder")
+    (clean / "cat" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(RunError, match="something else stands there"):
+        trim(run, clean, format="image_folder", overwrite=True)
+    assert (clean / "cat" / "mine.png").read_bytes() == b"mine"
+    (clean / "cat" / "mine.png").unlink()
+    (clean / ".oga.json").rename(tmp_path / "mark")
+    with pytest.raises(RunError, match="something else stands there"):
+        trim(run, clean, format="image_folder", overwrite=True)
+    (tmp_path / "mark").rename(clean / ".oga.json")
+    trim(run, clean, format="image_folder", overwrite=True)
+    assert len(files_of(clean)) == len(NAMES)
 
 
 def test_only_a_folder_of_ours_is_replaced(tmp_path):
