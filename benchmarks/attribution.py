@@ -64,8 +64,9 @@ def main() -> None:
 
 def measured(options: argparse.Namespace, name: str, seed: int) -> Iterator[dict[str, Any]]:
     """AUC and recall of each method on one set."""
-    from ogacli import attribute, train
+    from ogacli import attribute
     from ogacli.config import parse_config
+    from ogacli.models.training.train import train
 
     work = options.work.absolute() / f"seed-{seed}"
     folder = work / name

@@ -24,11 +24,11 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
-from ogacli.diagnosis import Diagnosis, diagnose
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.losses import LossOptions
-from ogacli.verdict import Findings, Notes
+from ogacli.models.tasks.losses import LossOptions
+from ogacli.verdict.diagnosis import Diagnosis, diagnose
+from ogacli.verdict.verdict import Findings, Notes
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 100)

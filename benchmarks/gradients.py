@@ -81,7 +81,7 @@ def network(name: str) -> Any:
     import torch
     from torch import Tensor, nn
 
-    from ogacli.models.resnet_cifar import ResNet
+    from ogacli.models.sources.resnet_cifar import ResNet
 
     class Encoder(nn.Module):
         def __init__(self, width: int = 256, positions: int = 64) -> None:
@@ -132,8 +132,8 @@ def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any =
 
     from ogacli.data import Batch
     from ogacli.gradients import GradientOptions, capture
-    from ogacli.losses import LossOptions
     from ogacli.models import Network
+    from ogacli.models.tasks.losses import LossOptions
 
     inputs, labels = batch_of(name, b)
     model = Network(network(name), head=None, outputs=CLASSES)
@@ -149,7 +149,7 @@ def forest_of(gradients: Any) -> Any:
     """A forest of 100 trees that looks at about as many coordinates as one over a real data set."""
     import torch
 
-    from ogacli.detectors._forest import Forest
+    from ogacli.detectors.forest.forest import Forest
 
     p, trees, depth = gradients.p, 100, 25
     generator = torch.Generator().manual_seed(2)

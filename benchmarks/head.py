@@ -91,9 +91,9 @@ def _pace(
     import torch
 
     from ogacli.config import parse_config
-    from ogacli.data.arrays import ArrayReader
-    from ogacli.findings import Partial
-    from ogacli.stream import Stream
+    from ogacli.data.sources.arrays import ArrayReader
+    from ogacli.scan.collect import Partial
+    from ogacli.scan.passes import Stream
 
     text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"
     config = parse_config(text, base=folder)
@@ -282,8 +282,8 @@ def finished(folder: Path, data: str, model: str) -> str:
     import torch
 
     from ogacli.config import parse_config
-    from ogacli.models import Fit
     from ogacli.models.checkpoints import save_weights
+    from ogacli.models.sources import Fit
 
     text = f"data: {data}\nmodel: {model[:-1]}, checkpoint: w.safetensors}}\noutput: run"
     config = parse_config(text, base=folder)

@@ -24,11 +24,11 @@ import yaml
 from measured import Measured
 from torch import Tensor
 
-from ogacli import Run, scan, train
+from ogacli import Run, scan
 from ogacli.config import Config, parse_config
 from ogacli.data import Samples
-from ogacli.train import trainable
-from ogacli.verify import Arm, difference, trained_accuracy
+from ogacli.models.training.train import train, trainable
+from ogacli.scan.verify import Arm, difference, trained_accuracy
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cifar10n"
 NOISES = ("aggre", "rand1", "worse")

@@ -78,10 +78,12 @@ def main() -> None:
 
 def experiment(name: str, seed: int) -> tuple[Outcome, Picture]:
     """Train, score, trim by each detector, and train again."""
-    from ogacli import scan, train
-    from ogacli.compare import scores_of
-    from ogacli.fit import accuracy, fit, seeded
-    from ogacli.models import Fit
+    from ogacli import scan
+    from ogacli.base.seeding import seeded
+    from ogacli.models.sources import Fit
+    from ogacli.models.training.fit import accuracy, fit
+    from ogacli.models.training.train import train
+    from ogacli.run.compare import scores_of
 
     with tempfile.TemporaryDirectory() as folder:
         config = configured(name, seed, Path(folder))
@@ -153,9 +155,9 @@ def configured(name: str, seed: int, folder: Path, checkpoint: Path | None = Non
 
 def head_gradients(config: Any, samples: Any) -> Tensor:
     """The gradient of each point's loss by the last layer, [n, p]."""
-    from ogacli.findings import Collector
-    from ogacli.gradient_feed import GradientFeed
+    from ogacli.gradients.feed import GradientFeed
     from ogacli.scan import load_model
+    from ogacli.scan.collect import Collector
 
     device = torch.device("cpu")
     model = load_model(config.model.snapshots(samples)[0].source, samples, device)

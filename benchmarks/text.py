@@ -133,7 +133,7 @@ class Experiment:
 
     def run(self) -> None:
         """Train, scan, trim by each method and train again; each step is made once."""
-        from ogacli import train
+        from ogacli.models.training.train import train
 
         checkpoint = self.folder / "checkpoints" / f"epoch-{self.options.epochs:03d}.safetensors"
         if not checkpoint.is_file():
@@ -154,7 +154,7 @@ class Experiment:
     def scores(self, checkpoint: Path) -> tuple[dict[str, Tensor], Tensor]:
         """The scores of each detector on head and adapters, and which labels are wrong."""
         from ogacli import Run, scan
-        from ogacli.compare import scores_of
+        from ogacli.run.compare import scores_of
 
         known = {row["layers"] for row in self.detections.lines()}
         found: dict[str, Tensor] = {}
@@ -197,8 +197,8 @@ class Experiment:
 
     def retrained(self, rows: Tensor) -> float:
         """Accuracy after a training on some of the rows, with the weights to begin with that all had."""
-        from ogacli.train import trainable
-        from ogacli.verify import trained_accuracy
+        from ogacli.models.training.train import trainable
+        from ogacli.scan.verify import trained_accuracy
 
         config = self.config()
         samples, test = (config.model.prepare(data.open()) for data in (config.data, config.test))
@@ -206,7 +206,7 @@ class Experiment:
 
     def accuracy(self, config: Any, module: Any) -> float:
         """On the test texts."""
-        from ogacli.fit import accuracy
+        from ogacli.models.training.fit import accuracy
 
         return accuracy(module, config.model.prepare(config.test.open()))
 

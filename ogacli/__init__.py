@@ -14,31 +14,31 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ogacli._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ogacli.attribute import attribute as attribute
     from ogacli.config import Config as Config
     from ogacli.config import load_config as load_config
-    from ogacli.gate import gate as gate
-    from ogacli.run import Run as Run
+    from ogacli.models.training.train import train as train
+    from ogacli.run.directory import Run as Run
+    from ogacli.run.gate import gate as gate
+    from ogacli.run.trim import load_kept as load_kept
+    from ogacli.run.trim import trim as trim
     from ogacli.scan import scan as scan
-    from ogacli.train import train as train
-    from ogacli.trim import load_kept as load_kept
-    from ogacli.trim import trim as trim
-    from ogacli.verify import verify as verify
+    from ogacli.scan.attribution import attribute as attribute
+    from ogacli.scan.verify import verify as verify
 
 _HOMES = {
     "Config": "config",
-    "Run": "run",
-    "attribute": "attribute",
-    "gate": "gate",
+    "Run": "run.directory",
+    "attribute": "scan.attribution",
+    "gate": "run.gate",
     "load_config": "config",
-    "load_kept": "trim",
+    "load_kept": "run.trim",
     "scan": "scan",
-    "train": "train",
-    "trim": "trim",
-    "verify": "verify",
+    "train": "models.training.train",
+    "trim": "run.trim",
+    "verify": "scan.verify",
 }
 
 __all__ = ["__version__", *_HOMES]

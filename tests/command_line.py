@@ -15,9 +15,9 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
         f"ogacli.{name}"
-        for name in ("cli", "scan", "train", "verify", "gate", "trim", "views", "data.image_folder")
+        for name in ("cli.views", "scan.verify", "run.gate", "run.trim", "data.sources.image_folder")
     ]
-    + ["ogacli.detectors.isolation_forest", "ogacli.models.mlp", "ogacli.reports.html"]
+    + ["ogacli.detectors.isolation_forest", "ogacli.models.sources.mlp", "ogacli.run.reports.html"]
     + ["sklearn.metrics", "scipy.stats", "pyarrow.dataset", "PIL.Image"]
 )
 

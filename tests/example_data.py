@@ -120,7 +120,7 @@ def sklearn(folder: Path) -> list[str]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from ogacli.models.sklearn import save_estimator
+    from ogacli.models.sources.sklearn import save_estimator
 
     found = load_breast_cancer()
     names = found.target_names[found.target]

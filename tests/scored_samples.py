@@ -6,7 +6,7 @@ import torch
 
 from ogacli.data import Samples
 from ogacli.data.samples import numbered
-from ogacli.verdict import Findings
+from ogacli.verdict.verdict import Findings
 from synthetic_runs import NoReader
 
 NAN = math.nan

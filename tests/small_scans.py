@@ -10,10 +10,10 @@ import torch
 import yaml
 from torch import nn
 
+from ogacli.base.seeding import seeded
 from ogacli.config import Config, load_config
-from ogacli.fit import seeded
-from ogacli.models import Fit
 from ogacli.models.checkpoints import save_weights
+from ogacli.models.sources import Fit
 
 N, H, K, WIDTH = 120, 5, 3, 6
 """Samples, values of a sample, classes, features of a sample."""

@@ -11,11 +11,11 @@ import pyarrow.parquet
 import torch
 import yaml
 
-from ogacli.budget import Budget
 from ogacli.data import Samples
-from ogacli.run import Run
-from ogacli.summary import Summary, summarise
-from ogacli.verdict import Findings, judge, scores_table
+from ogacli.run.directory import Run
+from ogacli.run.summary import Summary, summarise
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.verdict import Findings, judge, scores_table
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -30,11 +30,11 @@ def test_import_imports_nothing_heavy():
 def test_functions_stay_functions_whatever_is_imported():
     """``ogacli/scan.py`` and the function ``scan`` share a name; the function is what the package shows."""
     code = """
-import ogacli.scan, ogacli.trim
-from ogacli.gate import gate as direct
+import ogacli.scan, ogacli.run.trim
+from ogacli.run.gate import gate as direct
 import ogacli
 first = ogacli.scan
-import ogacli.verify
+import ogacli.scan.verify
 from ogacli import scan, verify, gate
 assert scan is first is ogacli.scan
 for name in NAMES:
@@ -42,8 +42,8 @@ for name in NAMES:
 assert gate is direct
 import sys
 assert sys.modules["ogacli.scan"].scan is ogacli.scan
-import ogacli.budget
-assert ogacli.budget.Budget
+import ogacli.verdict.budget
+assert ogacli.verdict.budget.Budget
 print("ok")
 """
     assert python(code.replace("NAMES", repr(FUNCTIONS))) == "ok\n"

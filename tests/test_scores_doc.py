@@ -7,7 +7,7 @@ import pytest
 from ogacli import detectors
 from ogacli.detectors import detectors as registry
 
-PAGE = (Path(__file__).parent.parent / "docs" / "scores.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "scores.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ogacli import data, models
 from ogacli.config import parse_config
+from ogacli.data import sources as data_sources
+from ogacli.models import sources as model_sources
 
-PAGE = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "sources.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.M | re.S)
 
 
-@pytest.mark.parametrize("registry", [data.sources, models.sources], ids=["data", "models"])
+@pytest.mark.parametrize("registry", [data_sources.sources, model_sources.sources], ids=["data", "models"])
 def test_every_source_is_named(registry):
-    section = PAGE.partition("## Models")[0 if registry is data.sources else 2]
+    section = PAGE.partition("## Models")[0 if registry is data_sources.sources else 2]
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", section, re.M) for name in re.findall(r"`(\w+)`", row)
     }

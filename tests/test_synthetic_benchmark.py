@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "synthetic.py"
+FILE = Path(__file__).parents[1] / "benchmarks" / "synthetic.py"
 
 
 @pytest.fixture(scope="module")

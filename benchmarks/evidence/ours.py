@@ -16,8 +16,8 @@ from ogacli.detectors import Detector, DetectorOptions, detectors
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.losses import LossOptions
 from ogacli.models.network import Outputs
+from ogacli.models.tasks.losses import LossOptions
 
 _BATCH = 2048
 

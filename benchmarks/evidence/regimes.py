@@ -17,13 +17,13 @@ from torch import Tensor
 from evidence import ours, peers
 from evidence.sets import Case
 from evidence.training import Answers, Record, fold_rows, kept_epochs, record
-from ogacli.budget import Budget, flag
 from ogacli.data import Samples
 from ogacli.detectors import Answering
-from ogacli.evaluation import evaluate
-from ogacli.findings import Collector, Gathered
-from ogacli.held_out import HeldOut
-from ogacli.verdict import Findings, Notes, judge
+from ogacli.scan.collect import Collector, Gathered
+from ogacli.scan.held_out import HeldOut
+from ogacli.verdict.budget import Budget, flag
+from ogacli.verdict.evaluation import evaluate
+from ogacli.verdict.verdict import Findings, Notes, judge
 
 VERSION = 7
 """Raised when what is scored, or how, changes."""

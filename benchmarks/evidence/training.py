@@ -17,9 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evidence.sets import Case
+from ogacli.base.seeding import seeded
 from ogacli.data import Samples
-from ogacli.fit import FitOptions, fit, seeded
-from ogacli.losses import LossOptions
+from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.training.fit import FitOptions, fit
 
 VERSION = 1
 """Raised when what is kept changes."""

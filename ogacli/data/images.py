@@ -19,10 +19,10 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from ogacli.base.options import Options
 from ogacli.data.files import Content, Files
 from ogacli.data.samples import Preview, Unreadable
 from ogacli.errors import DataError
-from ogacli.options import Options
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as an image file."""

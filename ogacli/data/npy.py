@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
+from ogacli.base.tables import opened
 from ogacli.errors import DataError
-from ogacli.tables import opened
 
 _TOGETHER = 128
 """Rows that are read from one mapping: each may bring 64 kilobytes of its surroundings into memory."""

@@ -8,10 +8,10 @@ import pyarrow as pa
 import torch
 from pydantic import Field
 
+from ogacli.base.options import Options
+from ogacli.base.tables import read_table
 from ogacli.data.samples import Samples
 from ogacli.errors import DataError
-from ogacli.options import Options
-from ogacli.tables import read_table
 
 _TEXT = ("id", "fate", "new_label")
 """Columns of a manifest that are text, whatever they look like."""

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from ogacli.base.tables import opened
 from ogacli.data.files import Content, contents
 from ogacli.data.samples import Unreadable
 from ogacli.errors import DataError
-from ogacli.tables import opened
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _WILD = re.compile(r"[*?\[]")

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ogacli import wording
+from ogacli.base import wording
 from ogacli.data.labels import Targets, listed_classes
 from ogacli.data.samples import Preview
 from ogacli.errors import DataError

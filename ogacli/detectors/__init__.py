@@ -11,9 +11,9 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.options import Options
+from ogacli.base.registry import Registry, type_name
 from ogacli.gradients import GradientBatch
-from ogacli.options import Options
-from ogacli.registry import Registry, type_name
 
 DEFAULT = "latent_label"
 """The detector of a config that names none: on the whole the best of `benchmarks/detection.py`."""

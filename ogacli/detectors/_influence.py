@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions
-from ogacli.detectors._form import Form, Held, joined
+from ogacli.detectors.influence.form import Form, Held, joined
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain

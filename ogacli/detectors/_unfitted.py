@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.registry import type_name
 from ogacli.detectors import WITHOUT_CLASSES, DetectorOptions
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
-from ogacli.registry import type_name
 
 
 class OfAnswers:

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._form import Form, Held, count
 from ogacli.detectors._influence import Curvature, InfluenceOptions
+from ogacli.detectors.influence.form import Form, Held, count
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.products import combined, dots, spread, squares
 

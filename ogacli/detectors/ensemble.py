@@ -9,12 +9,12 @@ from jaxtyping import Float, Int64
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from torch import Tensor
 
+from ogacli.base.registry import type_name
 from ogacli.detectors import Comparing, Detector, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors.norm import NormOptions
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.repeated import Repeated, first
-from ogacli.registry import type_name
 
 
 def _member(value: Any) -> Any:

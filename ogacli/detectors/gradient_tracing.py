@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._form import Form, Held, count
 from ogacli.detectors._influence import InfluenceOptions
+from ogacli.detectors.influence.form import Form, Held, count
 from ogacli.gradients import GradientBatch
 
 

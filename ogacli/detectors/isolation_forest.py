@@ -14,13 +14,13 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from ogacli.base.device import one_thread
 from ogacli.detectors import LayeredOptions, detectors
-from ogacli.detectors._forest import Forest
-from ogacli.detectors._growth import Luck, grow
-from ogacli.detectors._spread import Spread
+from ogacli.detectors.forest.forest import Forest
+from ogacli.detectors.forest.growth import Luck, grow
+from ogacli.detectors.forest.stability import Spread
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
-from ogacli.threads import one_thread
 
 _HELD = 3 << 20
 """Gradient entries that are held at a time while the forest is grown: 12 MB in float32."""
@@ -63,7 +63,7 @@ class IsolationForest(LayeredOptions):
 
     def detector(self) -> "Isolation":
         """A forest that is not grown yet."""
-        from ogacli.detectors._growing import Growing
+        from ogacli.detectors.forest.growing import Growing
 
         if self.trees == "auto":
             return Growing(self)

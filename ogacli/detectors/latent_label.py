@@ -10,12 +10,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, detectors
-from ogacli.detectors._neighbourhood import Neighbourhood
 from ogacli.detectors._unfitted import OfAnswers, one_class_each
+from ogacli.detectors.label_noise.model import LabelNoise, odds_of
+from ogacli.detectors.label_noise.neighbours import Neighbourhood
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
-from ogacli.gradients.bank import compressed
-from ogacli.label_noise import LabelNoise, odds_of
+from ogacli.models.neighbours.exact import compressed
 
 _LOGITS = 1 << 24
 """Logits that are held while fitting: 64 MB. Of thousands of classes they are those of fewer samples."""
@@ -29,7 +29,7 @@ class LatentLabel(DetectorOptions):
 
     It is that of a model of label noise whose temperature, class weights and rates of confusion are fitted to
     the model's answers, those to the nearest samples in feature space, and the given labels (EM); see
-    :mod:`ogacli.label_noise`.
+    :mod:`ogacli.detectors.label_noise.model`.
     """
 
     neighbours: Annotated[int, Field(ge=0)] = 20

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from ogacli.base.device import Precision
+from ogacli.base.options import Options
 from ogacli.data import Batch
 from ogacli.errors import GradientError
 from ogacli.gradients.batch import GradientBatch
@@ -12,10 +14,8 @@ from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
 from ogacli.gradients.selection import selected
-from ogacli.losses import Loss
 from ogacli.models.network import Model, Network
-from ogacli.options import Options
-from ogacli.precision import Precision
+from ogacli.models.tasks.losses import Loss
 
 __all__ = [
     "GradientBatch",

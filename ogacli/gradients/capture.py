@@ -17,23 +17,24 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from ogacli.base.device import Precision, computing_in
 from ogacli.data import Batch
 from ogacli.errors import GradientError
-from ogacli.gradients.axis import SampleAxis, candidates
-from ogacli.gradients.batch import Columns, GradientBatch, Part
+from ogacli.gradients.batch import Columns, GradientBatch
 from ogacli.gradients.fallback import Fallback
 from ogacli.gradients.kept import Asked
+from ogacli.gradients.layers.axis import SampleAxis, candidates
 from ogacli.gradients.layers.combined import Zero, through, together
+from ogacli.gradients.layers.part import Part
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.passes import Pass, Reads
-from ogacli.gradients.reference import mismatches
-from ogacli.gradients.watch import Known, Tapped, Watch
-from ogacli.losses import Loss
-from ogacli.models.answers import call, first_logits
+from ogacli.gradients.self_check import mismatches
+from ogacli.gradients.tracing import Known, Tapped, Watch
 from ogacli.models.checks import check_answers, in_evaluation
 from ogacli.models.head import as_rows, find_head, recorded
 from ogacli.models.network import Network
-from ogacli.precision import Precision, computing_in
+from ogacli.models.outputs import call, first_logits
+from ogacli.models.tasks.losses import Loss
 
 PROBED = 3
 """Samples that the engine checks itself on."""

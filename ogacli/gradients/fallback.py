@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from ogacli.gradients.layers.plain import Plain
-from ogacli.models.answers import call
+from ogacli.models.outputs import call
 
 
 class Fallback:

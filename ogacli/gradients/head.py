@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import torch
 
+from ogacli.base.device import Precision, computing_in
 from ogacli.data import Batch
-from ogacli.gradients.batch import GradientBatch, Part
+from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain
+from ogacli.gradients.layers.part import Part
 from ogacli.gradients.neighbours import Neighbours
-from ogacli.losses import Loss
 from ogacli.models.network import Model, Outputs
-from ogacli.precision import Precision, computing_in
+from ogacli.models.tasks.losses import Loss
 
 
 class HeadGradients:

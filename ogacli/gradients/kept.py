@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.bank import compressed
-from ogacli.gradients.batch import Columns, GradientBatch, Part, Sums
+from ogacli.gradients.batch import Columns, GradientBatch
+from ogacli.gradients.layers.part import Part, Sums
+from ogacli.models.neighbours.exact import compressed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from ogacli.base.options import Options
 from ogacli.errors import ConfigError, DataError, GradientError
-from ogacli.gradients.bank import Bank, Search, compressed, mean_of
 from ogacli.gradients.batch import GradientBatch
-from ogacli.losses import Loss
-from ogacli.options import Options
+from ogacli.models.neighbours.exact import Bank, Search, compressed, mean_of
+from ogacli.models.tasks.losses import Loss
 
 
 class NeighbourOptions(Options):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ogacli.gradients.watch import Watch
+from ogacli.gradients.tracing import Watch
 from ogacli.models.head import read_by
 
 

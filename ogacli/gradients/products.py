@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.gradients.batch import GradientBatch, Part
+from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain, Positions
-from ogacli.gradients.workspace import at_a_time
+from ogacli.gradients.layers.part import Part
+from ogacli.gradients.layers.workspace import at_a_time
 
 _SUMMED = 1 << 16
 """Products of one sample that are summed up in float32, as it is quicker; those sums in float64."""

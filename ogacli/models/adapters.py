@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
+from ogacli.base.options import Options
 from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models.remote_code import refuse_code
-from ogacli.options import Options
 
 
 class LoraOptions(Options):

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ogacli.data import Batch
-from ogacli.models.answers import call, first_logits
 from ogacli.models.checks import PROBED, check_answers, check_layers, in_evaluation
+from ogacli.models.faster import compile_network, quickened
 from ogacli.models.head import as_rows, by_name, find_head, name_of, read_by, recorded
-from ogacli.models.quick import compile_network, quickened
+from ogacli.models.outputs import call, first_logits
 
 
 @dataclass(frozen=True, slots=True)

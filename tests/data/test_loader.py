@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.data import Preview, Samples
-from ogacli.data.arrays import ArrayReader
-from ogacli.data.image_folder import ImageFolder
 from ogacli.data.loader import batches, worker_count
+from ogacli.data.sources.arrays import ArrayReader
+from ogacli.data.sources.image_folder import ImageFolder
 from ogacli.errors import DataError
 
 _X = np.random.default_rng(0).normal(size=(23, 2)).astype(np.float32)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ogacli.data import Samples, Source, sources
+from ogacli.data import Samples
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
+from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
 
 

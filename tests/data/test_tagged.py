@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from ogacli.data.sources.text import Text
 from ogacli.data.tagged import Tagged
-from ogacli.data.text import Text
 from ogacli.errors import DataError
 
 ROWS: list[dict[str, Any]] = [
@@ -65,7 +65,7 @@ def test_the_fingerprint_follows_words_and_tags(tmp_path: Path) -> None:
 
 def test_a_dataset_that_knows_its_tags(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    from ogacli.data.huggingface import HuggingFace
+    from ogacli.data.sources.huggingface import HuggingFace
 
     names = datasets.ClassLabel(names=["O", "PER", "LOC"])
     lists = getattr(datasets, "List", datasets.Sequence)  # what it is called from release 4 on

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gradient_batches import dense_batch, head_batch
-from ogacli.detectors._forest import Forest
-from ogacli.detectors._growth import usual_path
+from ogacli.detectors.forest.forest import Forest
+from ogacli.detectors.forest.growth import usual_path
 from ogacli.detectors.isolation_forest import Isolation, IsolationForest, distinct
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch

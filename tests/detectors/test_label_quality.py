@@ -13,8 +13,8 @@ from ogacli.data import Batch
 from ogacli.detectors import detectors
 from ogacli.errors import GradientError
 from ogacli.gradients.head import HeadGradients
-from ogacli.losses import LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import LossOptions
 
 NAMES = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 

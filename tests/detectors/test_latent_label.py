@@ -6,10 +6,10 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from gradient_batches import dense_batch, head_batch
-from ogacli import stream
 from ogacli.detectors import detectors
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
+from ogacli.scan import passes as stream
 from ogacli.scan import scan
 from small_scans import make_place
 

@@ -12,8 +12,8 @@ from ogacli.data import Batch
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
-from ogacli.losses import LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import LossOptions
 
 K = 3
 

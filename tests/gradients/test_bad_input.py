@@ -12,8 +12,8 @@ from ogacli.errors import GradientError
 from ogacli.gradients import GradientOptions, capture
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
-from ogacli.losses import LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import LossOptions
 from tests.gradients.one_by_one import Classifier, K, check, computed, labels_of, seeded
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ogacli.data import Batch
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, Gradients, capture
-from ogacli.losses import LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import LossOptions
 from tests.gradients.one_by_one import Classifier, K, labels_of, seeded
 from tests.gradients.test_zoo import seeded_weights
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ogacli.data import Batch
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
-from ogacli.losses import Loss, LossOptions
 from ogacli.models import Network
 from ogacli.models.network import Outputs
+from ogacli.models.tasks.losses import Loss, LossOptions
 from reference import head_gradients, norm
 
 K, H = 4, 7

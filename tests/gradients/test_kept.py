@@ -1,5 +1,6 @@
 """One pass over a dataset whose factors do not fit in memory, by keeping norms and single coordinates."""
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.kept import kept
 from ogacli.gradients.selection import selected
-from ogacli.losses import LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import LossOptions
 from ogacli.scan import scan
 from small_scans import N, make_place
 from tests.gradients.one_by_one import Classifier
@@ -55,8 +56,8 @@ def test_a_scan_of_all_layers_takes_one_pass_where_coordinates_fit(
         return compute(self, batch)
 
     monkeypatch.setattr(LayerGradients, "__call__", counted)
-    monkeypatch.setattr("ogacli.stream._HELD_BYTES", 0)
-    monkeypatch.setattr("ogacli.stream._KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_KEPT_BYTES", kept_bytes)
     run = scan(config, output=tmp_path / "run")
     assert sum(computed) == passes * N
     for column in ("score", "score_l2", "score_l1"):
@@ -106,7 +107,7 @@ def test_a_scan_asks_as_the_gradients_come(
     if "gradient_tracing" in extra:
         extra = [{"name": "gradient_tracing", "against": "self"}]  # type: ignore[list-item]
     place = make_place(tmp_path, detector=[forest, "l2", "l1", *extra])
-    monkeypatch.setattr("ogacli.stream._HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
     config = place.config("gradients.layers=all", "gradients.batch_size=32")
     asked: list[Any] = []
     ask = LayerGradients.ask

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.losses import LossOptions
+from ogacli.models.tasks.losses import LossOptions
 
 CROSS_ENTROPY = LossOptions().loss()
 
@@ -68,8 +68,8 @@ def test_the_mean_answer_of_the_neighbours(n, h, k, count, of, seed):
 def test_search_in_blocks_is_the_search_in_one(monkeypatch):
     batch = blobs(60, 6, 3, 0)
     whole = bank(batch, count=9)(*asked(batch))
-    monkeypatch.setattr("ogacli.gradients.bank._BLOCK", 7)
-    monkeypatch.setattr("ogacli.gradients.bank._QUERIES", 11)
+    monkeypatch.setattr("ogacli.models.neighbours.exact._BLOCK", 7)
+    monkeypatch.setattr("ogacli.models.neighbours.exact._QUERIES", 11)
     torch.testing.assert_close(bank(batch, count=9)(*asked(batch)), whole, rtol=1e-4, atol=1e-4)
 
 

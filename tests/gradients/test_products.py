@@ -10,8 +10,8 @@ from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.products import blocks, combined, dots, inner, mean_gradient, spread, squares
 from ogacli.gradients.selection import selected
-from ogacli.losses import Loss, LossOptions
 from ogacli.models import Network
+from ogacli.models.tasks.losses import Loss, LossOptions
 
 
 class Words(nn.Module):
@@ -97,7 +97,7 @@ def test_long_gradients_are_formed_a_few_samples_at_a_time(monkeypatch: pytest.M
     vector = torch.randn(batch.p, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights = torch.ones(len(batch), len(blocks(batch)))
     whole = dots(batch, vector), combined(batch, weights)
-    monkeypatch.setattr("ogacli.gradients.workspace.BLOCK", 100)
+    monkeypatch.setattr("ogacli.gradients.layers.workspace.BLOCK", 100)
     torch.testing.assert_close((dots(batch, vector), combined(batch, weights)), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -102,7 +102,7 @@ def test_tied_weights() -> None:
 
 
 def test_resnet_of_the_reference_trainer() -> None:
-    from ogacli.models.resnet_cifar import ResNet
+    from ogacli.models.sources.resnet_cifar import ResNet
 
     check(seeded_weights(lambda: ResNet([1, 1, 1], 8, 3, K, projected=True)), pictures(4, 16))
 

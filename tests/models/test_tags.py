@@ -11,14 +11,14 @@ import torch.nn.functional as F
 import yaml
 
 from ogacli.config import Config, load_config
-from ogacli.contributions import preview
 from ogacli.errors import CheckpointError, DataError
-from ogacli.findings import Collector
-from ogacli.gradient_feed import GradientFeed
+from ogacli.gradients.feed import GradientFeed
+from ogacli.models.contributions import preview
 from ogacli.models.tokens import IGNORED
-from ogacli.reports import render
+from ogacli.models.training.train import train
+from ogacli.run.reports import render
 from ogacli.scan import load_model, scan
-from ogacli.train import train
+from ogacli.scan.collect import Collector
 from small_transformers import WORDS, sentences, write_config, write_network, write_rows
 
 pytest.importorskip("transformers")
@@ -185,7 +185,7 @@ def test_parts_of_a_language_model_add_up_to_its_loss(tmp_path: Path) -> None:
 
 
 def test_long_idle_parts_are_cut(tmp_path: Path) -> None:
-    from ogacli.contributions import _shortened
+    from ogacli.models.contributions import _shortened
 
     parts = [("word ", 0.0)] * 100 + [("learned ", 0.25)] * 1000
     found = list(_shortened(parts))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from ogacli.data.text import TextReader
+from ogacli.data.sources.text import TextReader
 from ogacli.errors import DataError
 from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 from small_transformers import WORDS, write_tokenizer
@@ -133,7 +133,7 @@ def test_nothing_to_predict_is_quarantined(tokenizers):
 
 
 def test_what_is_no_text():
-    from ogacli.data.arrays import ArrayReader
+    from ogacli.data.sources.arrays import ArrayReader
 
     pictures = ArrayReader(torch.zeros(3, 4).numpy())
     with pytest.raises(

@@ -22,9 +22,9 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ogacli.gradients.axis import SampleAxis
-from ogacli.gradients.batch import Part
-from ogacli.registry import Registry
+from ogacli.base.registry import Registry
+from ogacli.gradients.layers.axis import SampleAxis
+from ogacli.gradients.layers.part import Part
 
 
 class NotCovered(Exception):

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers.linear import Outer, Positions
+from ogacli.gradients.layers.part import Part, Sums
 from ogacli.gradients.layers.plain import reduced
-from ogacli.gradients.workspace import at_a_time
+from ogacli.gradients.layers.workspace import at_a_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.combined import together
 from ogacli.gradients.layers.linear import WRITTEN, positions_summed
+from ogacli.gradients.layers.part import Part, Sums
 from ogacli.gradients.layers.plain import reduced
-from ogacli.gradients.workspace import at_a_time, borrowed, picked
+from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
 
 _SHIFTED = 16
 """Multiplications that take as long as adding one number of a shifted matrix of inner products; measured."""

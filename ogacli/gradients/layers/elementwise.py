@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.gradients.batch import Part
 from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.part import Part
 from ogacli.gradients.layers.plain import Plain
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.part import Part, Sums
 from ogacli.gradients.layers.plain import summed
-from ogacli.gradients.workspace import at_a_time, picked
+from ogacli.gradients.layers.workspace import at_a_time, picked
 
 
 @dataclass(frozen=True, slots=True)

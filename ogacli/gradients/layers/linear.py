@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Part, Sums
 from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.part import Part, Sums
 from ogacli.gradients.layers.plain import Plain, reduced, summed
-from ogacli.gradients.workspace import at_a_time, borrowed, picked
+from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
 
 __all__ = ["Outer", "Plain", "Positions"]
 

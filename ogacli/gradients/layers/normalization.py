@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.gradients.batch import Part
 from ogacli.gradients.layers import NotCovered, Reading, reads
+from ogacli.gradients.layers.part import Part
 from ogacli.gradients.layers.plain import Plain
-from ogacli.gradients.workspace import at_a_time, borrowed
+from ogacli.gradients.layers.workspace import at_a_time, borrowed
 
 
 @reads(F.batch_norm)

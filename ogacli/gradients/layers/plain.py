@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Sums
+from ogacli.gradients.layers.part import Sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""scikit-learn's handwritten digits: 1,797 pictures of 8 x 8, ten classes; nothing to download."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from ogacli.data.samples import Samples, numbered
+from ogacli.data.sources import Source, sources
+from ogacli.data.sources.arrays import ArrayReader, digest
+
+
+@sources.register
+class Digits(Source):
+    """scikit-learn's digits as [1, 8, 8] pictures with values from 0 to 1."""
+
+    split: Literal["train", "test", "all"] = "all"
+    """A fixed, seeded third is the test split."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Which third."""
+
+    def load(self) -> Samples:
+        """All digits, or one split of them; ids are the rows of the full set."""
+        from sklearn.datasets import load_digits
+
+        pictures, labels = load_digits(return_X_y=True)
+        rows = np.random.default_rng(self.split_seed).permutation(len(labels))
+        third = len(labels) // 3
+        parts = {"train": rows[third:], "test": rows[:third], "all": rows}
+        chosen = np.sort(parts[self.split])
+        inputs = (pictures / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+        return Samples(
+            ids=numbered(len(labels)).take(chosen),
+            positions=torch.from_numpy(chosen),
+            labels=torch.from_numpy(labels[chosen]),
+            classes=tuple(str(digit) for digit in range(10)),
+            reader=ArrayReader(inputs, image=True),
+            signature=digest(inputs),
+        )

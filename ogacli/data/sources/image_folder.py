@@ -1,0 +1,64 @@
+"""Image files in one folder a class, as torchvision's ``ImageFolder`` has them: ``root/class/*.png``."""
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ogacli.base.options import Location
+from ogacli.data.files import open_files
+from ogacli.data.images import SUFFIXES, ImageReader, Transform
+from ogacli.data.labels import Classes
+from ogacli.data.samples import Samples
+from ogacli.data.sources import Source, sources
+from ogacli.errors import DataError
+
+
+@sources.register
+class ImageFolder(Source):
+    """One folder a class; the classes and the order of the samples are those of torchvision."""
+
+    root: Location
+    """The folder, or a zip archive (``photos.zip``, ``photos.zip/train``) or fsspec URL of that layout."""
+    classes: Classes | None = None
+    """The folders' names in the order of the model's outputs; by default sorted."""
+    transform: Transform = Transform()
+    """``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
+
+    def load(self) -> Samples:
+        """All image files; ids are the paths below the root."""
+        files = open_files(self.root)
+        found = files.names()
+        classes = self.classes or tuple(sorted({name.partition("/")[0] for name in found if "/" in name}))
+        names = [name for name in found if name.lower().endswith(SUFFIXES) and "/" in name]
+        if not names:
+            raise DataError(
+                "no image files in folders",
+                place=self.root,
+                found=", ".join(found[:5]) or "nothing",
+                expected=f"class/image, with a suffix of {', '.join(SUFFIXES)}",
+            )
+        names.sort(key=_order)
+        index = {name: i for i, name in enumerate(classes)}
+        strange = next((name for name in names if name.partition("/")[0] not in index), None)
+        if strange is not None:
+            raise DataError(
+                "a folder that `classes` does not name",
+                place=f"sample {strange!r}",
+                expected=f"one of {', '.join(classes[:12])}",
+            )
+        ids = pa.array(names, pa.string())
+        labels = np.array([index[name.partition("/")[0]] for name in names])
+        return Samples(
+            ids=ids,
+            positions=torch.arange(len(names)),
+            labels=torch.from_numpy(labels),
+            classes=classes,
+            reader=ImageReader(files, ids, self.transform),
+            signature=files.signature(ids),
+        )
+
+
+def _order(name: str) -> tuple[str, str, str]:
+    """By class, then by folder, then by file, so that positions are those of torchvision's ImageFolder."""
+    folder, _, file = name.rpartition("/")
+    return name.partition("/")[0], folder, file

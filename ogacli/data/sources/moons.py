@@ -1,0 +1,74 @@
+"""Two-dimensional points of two classes, some mislabelled: the synthetic sets of the paper."""
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+
+from ogacli.data.samples import Samples, numbered
+from ogacli.data.sources import Source, sources
+from ogacli.data.sources.arrays import ArrayReader, digest
+
+_TRAIN = {"moons": 250, "linear": 150}
+_MISLABELLED = {"moons": 20, "linear": 10}
+_TEST = 100
+_MARGIN = 0.5
+"""Half the width of the gap between the two classes of the linear set."""
+
+Points = Float[np.ndarray, "n 2"]
+
+
+@sources.register
+class Moons(Source):
+    """Two half moons, or two classes that a line separates; a few training samples carry the other label."""
+
+    kind: Literal["moons", "linear"] = "moons"
+    """``moons``: 250 training samples, 20 of them mislabelled; ``linear``: 150, 10 of them mislabelled. Both
+    with 100 test samples, all labelled rightly."""
+    split: Literal["train", "test"] = "train"
+    """Drawn independently of each other from the same distribution."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the points, and of which are mislabelled."""
+    noise: Annotated[float, Field(ge=0)] = 0.1
+    """Standard deviation of what is added to the points of the moons."""
+
+    def load(self) -> Samples:
+        """One split; the truth is known."""
+        train = self.split == "train"
+        n = _TRAIN[self.kind] if train else _TEST
+        generator = np.random.default_rng([self.seed, not train])
+        truth = generator.permutation(np.arange(n) % 2)
+        points = _moons(truth, self.noise, generator) if self.kind == "moons" else _linear(truth, generator)
+        labels = truth.copy()
+        if train:
+            wrong = generator.choice(n, _MISLABELLED[self.kind], replace=False)
+            labels[wrong] = 1 - labels[wrong]
+        inputs = points.astype(np.float32)
+        return Samples(
+            ids=numbered(n),
+            positions=torch.arange(n),
+            labels=torch.from_numpy(labels),
+            classes=("0", "1"),
+            reader=ArrayReader(inputs, columns=("x", "y")),
+            signature=digest(inputs),
+            truth=torch.from_numpy(truth),
+        )
+
+
+def _moons(classes: Int64[np.ndarray, " n"], noise: float, generator: np.random.Generator) -> Points:
+    """The upper half of a circle, and the lower half of another that reaches into it."""
+    angles = generator.uniform(0, np.pi, len(classes))
+    upper = np.stack([np.cos(angles), np.sin(angles)], 1)
+    lower = np.stack([1 - np.cos(angles), 0.5 - np.sin(angles)], 1)
+    points = np.where(classes[:, None] == 0, upper, lower)
+    return np.asarray(points + generator.normal(scale=noise, size=points.shape))
+
+
+def _linear(classes: Int64[np.ndarray, " n"], generator: np.random.Generator) -> Points:
+    """Two clouds on either side of a diagonal gap that no point lies in."""
+    across = (_MARGIN + np.abs(generator.normal(size=len(classes)))) * np.where(classes == 0, -1, 1)
+    along = generator.normal(size=len(classes))
+    return np.stack([across - along, across + along], 1) / math.sqrt(2)

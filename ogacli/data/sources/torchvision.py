@@ -1,0 +1,172 @@
+"""torchvision's dataset classes, from files on disk."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Int64
+from PIL import Image
+from pydantic import Field
+
+from ogacli.base.options import Location
+from ogacli.data.images import PictureReader, Pixels, Transform, decoding, thumbnail
+from ogacli.data.labels import Classes, class_targets
+from ogacli.data.samples import Preview, Samples, Unreadable, numbered
+from ogacli.data.sources import Source, sources
+from ogacli.errors import DataError
+
+_UNPICKLED = ("LSUN", "LSUNClass")
+"""Classes that keep an unchecked pickle beside the data; those of CIFAR are compared with known sums."""
+
+
+@sources.register
+class Torchvision(Source):
+    """A dataset of images with one class each, by the name of its class in ``torchvision.datasets``."""
+
+    name: str
+    """Such as ``CIFAR10``, ``MNIST``, ``Flowers102``."""
+    root: Location
+    """The folder that the dataset's files lie in, or are downloaded to."""
+    split: str | None = None
+    """``train`` or ``test``, or whatever the dataset calls its splits; by default its own default."""
+    args: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the dataset's class."""
+    download: bool = False
+    """Fetch the files where they are missing."""
+    classes: Classes | None = None
+    """The class names in the order of the model's outputs; by default the dataset's own."""
+    transform: Transform = Transform()
+    """``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
+
+    def load(self) -> Samples:
+        """All samples of the split; ids are their indices in the dataset."""
+        dataset = self._dataset()
+        n = len(dataset)
+        if n == 0:
+            raise DataError("the dataset is empty", place=f"{self.name} in {self.root}")
+        ids = numbered(n)
+        labels = _labels(dataset, self.name)
+        classes = self.classes or _class_names(dataset, labels)
+        # The dataset's labels are indices, even where the names are numbers too.
+        indices = [str(i) for i in range(len(classes))]
+        targets = class_targets(pa.array(labels), ids, classes=indices)
+        return Samples(
+            ids=ids,
+            positions=torch.arange(n),
+            labels=targets.labels,
+            classes=tuple(classes),
+            reader=DatasetReader(dataset, self.transform),
+            signature=f"{self.name} {self.split} {self.args}",
+        )
+
+    def _dataset(self) -> Any:
+        """The dataset itself, opened."""
+        from torchvision import datasets
+
+        cls = getattr(datasets, self.name, None) if self.name in datasets.__all__ else None
+        if cls is None:
+            near = get_close_matches(self.name, datasets.__all__, n=1)
+            raise DataError(
+                f"torchvision has no dataset {self.name!r}"
+                + (f"; did you mean {near[0]!r}?" if near else ""),
+                place="data.name",
+            )
+        if self.name in _UNPICKLED:
+            raise DataError(
+                f"torchvision unpickles a file in the folder of {self.name}, which may run any code",
+                place="data.name",
+                found=self.name,
+                hint="write its images as files, and use `source: image_folder`",
+            )
+        known = inspect.signature(cls).parameters
+        given = dict(self.args) | self._split(known)
+        if "download" in known:
+            given["download"] = self.download
+        elif self.download:
+            raise DataError(f"torchvision cannot download {self.name}", place="data.download")
+        try:
+            return cls(self.root, **given)
+        except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
+            hint = "check `root`" + (" or say `download: true`" if "download" in known else "")
+            raise DataError(
+                f"{self.name} cannot be opened", place=self.root, found=str(error).strip(), hint=hint
+            ) from None
+
+    def _split(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        if self.split is None:
+            return {}
+        if "split" in known:
+            return {"split": self.split}
+        if "train" in known and self.split in ("train", "test"):
+            return {"train": self.split == "train"}
+        raise DataError(
+            f"{self.name} has no split {self.split!r}",
+            place="data.split",
+            expected="train or test" if "train" in known else "no `split`",
+            hint=f"its arguments are {', '.join(known)}; give them as `args`",
+        )
+
+
+class DatasetReader(PictureReader):
+    """Reads the images of a torchvision dataset."""
+
+    def __init__(self, dataset: Any, transform: Transform) -> None:
+        self.dataset = dataset
+        super().__init__(len(dataset), transform)
+
+    def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
+        """Each image in turn."""
+        for position in positions:
+            try:
+                image = self._image(position)
+                with decoding():
+                    found: Pixels | Unreadable = self.transform.pixels(image)
+            except Unreadable as reason:
+                found = reason
+            yield found
+
+    def preview(self, position: int) -> Preview:
+        """The image, made small."""
+        return thumbnail(self._image(position))
+
+    def file(self, position: int) -> Path | bytes | None:
+        """None: where the files are is the dataset's own affair."""
+        return None
+
+    def _image(self, position: int) -> Image.Image:
+        with decoding():
+            image = self.dataset[position][0]
+        if not isinstance(image, Image.Image):
+            raise Unreadable(f"a {type(image).__name__}, no image")
+        return image
+
+
+def _labels(dataset: Any, name: str) -> Int64[np.ndarray, " n"]:
+    """The label of each sample, from the list that most datasets keep, or by reading them all."""
+    for attribute in ("targets", "labels", "_labels"):
+        found = getattr(dataset, attribute, None)
+        if found is not None and len(found) == len(dataset):
+            break
+    else:
+        found = [dataset[i][1] for i in range(len(dataset))]
+    labels = np.asarray(found)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{name} does not have one class a sample",
+            found=f"labels of shape {list(labels.shape)}, {labels.dtype}",
+            hint="give its arguments as `args`, or use another source",
+        )
+    return labels.astype(np.int64)
+
+
+def _class_names(dataset: Any, labels: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
+    """The dataset's names for 0 to k-1; numbers where it has none that fit."""
+    found = getattr(dataset, "classes", None)
+    k = int(labels.max()) + 1
+    names = tuple(str(name) for name in found) if isinstance(found, list | tuple) else ()
+    return names if len(names) >= k and len(set(names)) == len(names) else tuple(str(i) for i in range(k))

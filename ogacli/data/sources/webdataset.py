@@ -1,0 +1,120 @@
+"""Samples in tar shards, in the layout of webdataset: ``0001.jpg``, ``0001.cls``, ``0001.json``, ..
+
+Labels and texts are read in one walk through the shards; pictures as they are asked for, from where they lie.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ogacli.base.options import Location
+from ogacli.data.images import ImageReader, Transform
+from ogacli.data.samples import Samples, numbered
+from ogacli.data.shards import Sample, Shards, read_shards, shard_paths
+from ogacli.data.sources import sources
+from ogacli.data.sources.text import Texts, text_column
+from ogacli.errors import DataError
+
+_ID = "__key__"
+
+
+@sources.register
+class WebDataset(Texts):
+    """Tar shards of pictures or of texts.
+
+    What other sources call a column is here the ending of a file's name, such as ``cls`` or ``txt``, or a key
+    of the ``json`` file.
+    """
+
+    path: Location
+    """The tar files: one, ``train-{000..009}.tar``, or ``train-*.tar``; paths or fsspec URLs."""
+    image: str | tuple[str, ...] | None = None
+    """The ending of the pictures' names, such as ``jpg``, or several."""
+    transform: Transform = Transform()
+    """Of pictures: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in
+    training."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "words", "image")
+
+    def load(self) -> Samples:
+        """All samples, named by shard and key."""
+        paths = shard_paths(self.path)
+        named = (*self.label_columns, *self.text_columns, self.truth, self.id, self.words, self.tags)
+        wanted = {name for name in named if name is not None}
+        found = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
+        if not found:
+            raise DataError("the shards hold no samples", place=self.path)
+        names = _short(paths)
+        columns: dict[str, Any] = {_ID: pa.array([f"{names[one.shard]}/{one.key}" for one in found])}
+        fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(found)]
+        labels = {*self.label_columns, self.truth}
+        for name in sorted(wanted & {name for one in fields for name in one}):
+            columns[name] = _column(name, [one.get(name) for one in fields], whole=name in labels)
+        table, source = pa.table(columns), self.model_copy(update={"id": self.id or _ID})
+        if self.words is not None:
+            return source.tagged(table, self.path)
+        if self.image is None:
+            texts = {name: text_column(table, name, self.path) for name in self.text_columns}
+            return source.samples(table, self.path, *self.reader(texts))
+        files = Shards(paths, _places(found, (self.image,) if isinstance(self.image, str) else self.image))
+        if (files.places[:, 1] < 0).all():
+            kinds = sorted({kind for one in found[:1000] for kind in one.spans})
+            raise DataError("no sample has a picture", place=self.path, found=f"files {', '.join(kinds)}")
+        rows = numbered(len(found))
+        return source.samples(
+            table, self.path, ImageReader(files, rows, self.transform), files.signature(rows)
+        )
+
+
+def _fields(sample: Sample, name: str) -> dict[str, Any]:
+    """What the sample's small files say, by ending or by key."""
+    found: dict[str, Any] = {}
+    if "json" in sample.texts:
+        try:
+            found = json.loads(sample.texts["json"])
+        except ValueError as error:
+            raise DataError("not JSON", place=f"{name}.json", found=str(error)) from None
+        if not isinstance(found, dict):
+            raise DataError("not a JSON object", place=f"{name}.json", found=type(found).__name__)
+    for kind, content in sample.texts.items():
+        if kind != "json":
+            found[kind] = content.decode(errors="replace")
+    return found
+
+
+def _column(name: str, values: Sequence[Any], *, whole: bool) -> pa.Array:
+    """The values of one name; texts of whole numbers are numbers where they are labels."""
+    try:
+        column = pa.array(values)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"{name!r} differs in type from sample to sample", found=str(error)) from None
+    if whole and pa.types.is_string(column.type):
+        column = pc.utf8_trim_whitespace(column)
+        if pc.all(pc.match_substring_regex(column, r"^[0-9]{1,18}$")).as_py():
+            column = column.cast(pa.int64())
+    return column
+
+
+def _places(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Where the first member of one of these kinds lies in each sample."""
+    nowhere = (-1, -1)
+    return np.array(
+        [
+            (one.shard, *next((one.spans[kind] for kind in kinds if kind in one.spans), nowhere))
+            for one in samples
+        ],
+        dtype=np.int64,
+    )
+
+
+def _short(paths: Sequence[str]) -> list[str]:
+    """The names of the shards without the folders that they have in common."""
+    parts = [path.split("/") for path in paths]
+    common = 0
+    while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
+        common += 1
+    return ["/".join(part[common:]) for part in parts]

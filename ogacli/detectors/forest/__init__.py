@@ -1,0 +1,1 @@
+"""Isolation forests: grown, scored, and how stable they are."""

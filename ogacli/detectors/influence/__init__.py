@@ -1,0 +1,1 @@
+"""Inverse curvature of the loss, from factors."""

@@ -1,0 +1,1 @@
+"""A model of how labels came about."""

@@ -1,0 +1,128 @@
+"""Which weights score which samples: one checkpoint, those of one training run, or one a fold.
+
+In: the ``checkpoint:`` of a model and the samples. Out: each checkpoint with the rows that it scores. Every
+row is scored by all checkpoints of a trajectory, and by that one of several folds which was not trained on
+it.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+import fsspec
+import numpy as np
+import torch
+from jaxtyping import Int64
+from pydantic import Field
+from torch import Tensor
+
+from ogacli.base.options import Location, Options
+from ogacli.data import Samples
+from ogacli.data.npy import open_array
+from ogacli.errors import CheckpointError, ConfigError
+
+_WILD = re.compile(r"[*?\[]")
+
+
+class Fold(Options):
+    """A checkpoint, and the samples that it was not trained on."""
+
+    checkpoint: Location
+    """The weights."""
+    samples: Location
+    """npy file of whole numbers: the positions of these samples in the source, counted from 0."""
+
+
+class Folds(Options):
+    """``checkpoint: {folds: [..]}``; ``oga train --folds 5`` makes them."""
+
+    folds: Annotated[tuple[Fold, ...], Field(min_length=2)]
+    """Together they hold out every sample, each once."""
+
+
+Weights = Location | Annotated[tuple[Location, ...], Field(min_length=1)] | Folds
+"""A file, or a pattern such as ``epoch-*.safetensors``; a list of files; or folds."""
+
+
+Scored = tuple[str, Int64[Tensor, " m"]]
+"""A checkpoint and the rows of the samples that it scores, ascending."""
+
+
+def scored_by(weights: Weights, samples: Samples) -> list[Scored]:
+    """The checkpoints in their order, each with its rows.
+
+    Raises:
+        CheckpointError: No file has such a name.
+        ConfigError: The folds leave samples out, or hold one out twice.
+    """
+    if isinstance(weights, Folds):
+        return _by_folds(weights, samples)
+    everyone = torch.arange(len(samples))
+    return [(path, everyone) for path in files(weights)]
+
+
+def files(weights: Weights) -> tuple[str, ...]:
+    """All files of weights, patterns replaced by what they match, numbers in names in their own order.
+
+    Raises:
+        CheckpointError: No file has such a name.
+    """
+    if isinstance(weights, Folds):
+        return tuple(fold.checkpoint for fold in weights.folds)
+    named = (weights,) if isinstance(weights, str) else weights
+    return tuple(path for name in named for path in _matching(name))
+
+
+def _matching(name: str) -> Sequence[str]:
+    if not _WILD.search(name):
+        return (name,)
+    filesystem, pattern = fsspec.core.url_to_fs(name)
+    if filesystem.exists(pattern):  # a name that only looks like a pattern
+        return (name,)
+    found = [str(path) for path in filesystem.glob(pattern)]
+    if not found:
+        raise CheckpointError(
+            "no checkpoint has such a name",
+            place=name,
+            hint="check the path; `oga train` writes one an epoch",
+        )
+    if "://" in name:
+        found = [filesystem.unstrip_protocol(path) for path in found]
+    return sorted(found, key=_naturally)
+
+
+def _naturally(path: str) -> list[str | int]:
+    """``epoch-9`` before ``epoch-10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+
+
+def _by_folds(weights: Folds, samples: Samples) -> list[Scored]:
+    found, times = [], torch.zeros(len(samples), dtype=torch.int64)
+    for fold in weights.folds:
+        rows = torch.isin(samples.positions, _positions(fold.samples)).nonzero()[:, 0]
+        times[rows] += 1
+        if len(rows):  # a `limit` may leave none of a fold
+            found.append((fold.checkpoint, rows))
+    for wrong, problem in ((times == 0, "held out by no fold"), (times > 1, "held out by several folds")):
+        if wrong.any():
+            first = int(wrong.nonzero()[0, 0])
+            raise ConfigError(
+                f"samples are {problem}",
+                place="model.checkpoint.folds",
+                found=f"{int(wrong.sum())} of {len(samples)}, such as {samples.ids[first].as_py()!r}",
+                expected="every sample in the file `samples` of one fold",
+                hint="train the folds on this dataset: `oga train CONFIG --folds 5`",
+            )
+    return found
+
+
+def _positions(path: str) -> Int64[Tensor, " m"]:
+    values = open_array(path)
+    if len(values.shape) != 1 or values.dtype.kind not in "iu":
+        raise ConfigError(
+            "not positions of samples",
+            place=path,
+            found=f"{values.dtype} {list(values.shape)}",
+            expected="an npy file of whole numbers, one a sample that is held out",
+        )
+    return torch.from_numpy(np.asarray(values[:], dtype=np.int64))

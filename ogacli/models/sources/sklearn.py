@@ -1,0 +1,142 @@
+"""scikit-learn's linear and MLP models, alone or behind a scaler, as a network with a linear head."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ogacli.base.tables import opened
+from ogacli.base.wording import listed
+from ogacli.data import Samples
+from ogacli.errors import CheckpointError, DataError
+from ogacli.models import Network
+from ogacli.models.checkpoints import unnamed
+from ogacli.models.checkpoints.estimators import Coefficients, coefficients, read_coefficients, save_estimator
+from ogacli.models.checkpoints.snapshots import Weights
+from ogacli.models.sources import CheckpointSource, sources
+
+__all__ = ["Sklearn", "save_estimator"]
+
+_EXPORT = (
+    "where the model is at hand: `from ogacli.models.sklearn import save_estimator; "
+    'save_estimator(model, "model.safetensors")`'
+)
+
+
+@sources.register
+class Sklearn(CheckpointSource):
+    """A linear model or multi-layer perceptron of scikit-learn that has been fitted."""
+
+    checkpoint: Weights
+    """A file that ``ogacli.models.sources.sklearn.save_estimator(model, path)`` wrote: numbers only; or a
+    pickle or joblib file, with ``trust``. Several, or folds, as for networks."""
+    trust: bool = False
+    """Load a pickle, which may run any code that is in it."""
+
+    def load(self, samples: Samples) -> Network:
+        """The estimator as a network, features and classes in the order that the samples have them in.
+
+        Raises:
+            CheckpointError: The file cannot be read or is not trusted, holds another kind of model, or was
+                fitted on other features or classes.
+        """
+        path = self.file()
+        found = _fed(self._coefficients(path), samples, path)
+        if found.classes is not None:
+            found = _in_order(found, found.classes, samples.classes, path)
+        outputs = len(samples.classes) or samples.labels[:1].numel()
+        return Network(found.network(), head=None, outputs=outputs)
+
+    def _coefficients(self, path: str) -> Coefficients:
+        with opened(path) as file:
+            content: bytes = file.read()
+        if content[8:9] == b"{":
+            return read_coefficients(content, path)
+        if self.trust:
+            return coefficients(_unpickled(path))
+        raise CheckpointError(
+            "not a file of coefficients, and a pickle is not loaded unasked: it may run any code",
+            place=path,
+            hint=f"{_EXPORT}; or say `trust: true` if you trust the file",
+        )
+
+
+def _unpickled(path: str) -> Any:
+    """The estimator in a pickle of joblib or of Python."""
+    import joblib
+
+    try:
+        with opened(path) as file:
+            return joblib.load(file)
+    except Exception as error:  # the code in the file is not ours: anything may go wrong in it
+        raise CheckpointError(
+            "cannot be unpickled",
+            place=path,
+            found=f"{type(error).__name__}: {error}",
+            hint=_EXPORT,
+        ) from error
+
+
+def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
+    """The same with its inputs in the order of the samples' features."""
+    columns: Sequence[str] = getattr(samples.reader, "columns", ())
+    names = found.features or ()
+    if not columns or tuple(columns) == names or (not names and len(columns) == found.width):
+        return found
+    if sorted(columns) == sorted(names) and len(set(names)) == len(names):
+        order = [names.index(name) for name in columns]
+        return replace(
+            found,
+            center=None if found.center is None else found.center[order],
+            scale=None if found.scale is None else found.scale[order],
+            weights=(found.weights[0][:, order], *found.weights[1:]),
+            features=tuple(columns),
+        )
+    lost = [name for name in names if name not in columns]
+    raise CheckpointError(
+        f"fitted on {found.width} features, not on these {len(columns)}",
+        place=path,
+        found=listed([name for name in columns if name not in names] or columns),
+        expected=listed(lost or names) if names else f"{found.width} features without names",
+        hint=_feature_hint(lost, columns),
+    )
+
+
+def _feature_hint(lost: Sequence[str], columns: Sequence[str]) -> str:
+    """How to bring the features that the samples lack."""
+    encoded = dict.fromkeys(name.partition("=")[0] for name in lost if "=" in name)
+    known = [name for name in encoded if any(column.startswith(f"{name}=") for column in columns)]
+    if known:
+        return f"give all categories as in training: `categorical: {{{known[0]}: [category, ..]}}`"
+    if encoded:
+        return (
+            f"name {listed(list(encoded))} under `data.categorical`, which makes a feature of each category"
+        )
+    return "name the columns that it was fitted on as `data.features`"
+
+
+def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str], path: str) -> Coefficients:
+    """The same with its outputs in the order of the samples' classes; further ones at the end."""
+    if not classes:
+        raise DataError(
+            "the model is a classifier, but the samples have no classes",
+            place=path,
+            found=listed(known),
+            hint="drop `target: regression`, or bring a regression",
+        )
+    if unnamed(known) and not set(known) & set(classes):
+        known = [*classes, *known[len(classes) :]]  # fitted on indices, which the samples give names
+    lost = [name for name in classes if name not in known]
+    if lost or len(known) > len(found.weights[-1]):
+        raise CheckpointError(
+            "classes in the data that the model has not seen",
+            place=path,
+            found=listed(lost or classes),
+            expected=listed(found.classes or ()),
+            hint="check the label column, or fit the model on this data",
+        )
+    order = [known.index(name) for name in (*classes, *(name for name in known if name not in classes))]
+    return replace(
+        found,
+        weights=(*found.weights[:-1], found.weights[-1][order]),
+        biases=(*found.biases[:-1], found.biases[-1][order]),
+    )

@@ -1,0 +1,251 @@
+"""The run directory: written by ``scan``, read by every later command.
+
+config.yaml       the config as resolved; ``oga scan`` can run it again
+provenance.json   versions, seeds, device, precision, fingerprints
+scores.parquet    a row a sample
+summary.json      what was found, in a page
+previews.parquet  how the most anomalous samples look
+timing.json       when it ran and how long each step took; the only file that differs between reruns
+report.html       all that for a person
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+import yaml
+from pydantic import ValidationError
+
+from ogacli.base.atomic import holds_only
+from ogacli.errors import RunError
+from ogacli.run.summary import SCHEMA_VERSION, Summary
+
+if TYPE_CHECKING:  # reading a run needs no torch
+    from ogacli.config import Config
+    from ogacli.data import Preview, Samples
+    from ogacli.verdict.verdict import Verdict
+
+_PREVIEWS = 100
+"""Samples that the run directory holds a picture or text of."""
+_REPEATED = ("label", "reason", "suggested_label", "status", "truth")
+"""Columns of few values. A dictionary of the others would take longer, and memory that grows with n."""
+_TOGETHER = 1 << 15
+"""Rows of ``scores.parquet`` that can be read without the others."""
+
+_FILES = (
+    "config.yaml",
+    "provenance.json",
+    "scores.parquet",
+    "summary.json",
+    "previews.parquet",
+    "timing.json",
+    "report.html",
+)
+SCORE_COLUMNS = (
+    "id",
+    "position",
+    "label",
+    "score",
+    "rank",
+    "flagged",
+    "reason",
+    "suggested_label",
+    "confidence",
+    "status",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run directory. Files are read when they are first asked for."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run directory that exists and is of a version that we can read.
+
+        Raises:
+            RunError: It is not.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")
+        run = cls(folder)
+        run.summary  # noqa: B018
+        return run
+
+    @cached_property
+    def summary(self) -> Summary:
+        """``summary.json``."""
+        document = self._json("summary.json")
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                "written by another version of oga",
+                place=str(self.path / "summary.json"),
+                found=f"schema version {version}",
+                expected=f"schema version {SCHEMA_VERSION}",
+                hint="scan again with this version",
+            )
+        try:
+            return Summary.model_validate(document)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RunError(
+                "not a summary that oga wrote",
+                place=str(self.path / "summary.json"),
+                found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            ) from None
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """``provenance.json``."""
+        return self._json("provenance.json")
+
+    @cached_property
+    def timing(self) -> dict[str, Any]:
+        """``timing.json``."""
+        return self._json("timing.json")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """``config.yaml`` as plain values."""
+        try:
+            return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunError("no config.yaml in the run directory", place=str(self.path)) from None
+        except (ValueError, TypeError, yaml.YAMLError) as error:
+            raise RunError("not a config", place=str(self.config_file), found=str(error)) from None
+
+    @property
+    def config_file(self) -> Path:
+        """Where the resolved config lies."""
+        return self.path / "config.yaml"
+
+    @cached_property
+    def scores(self) -> pa.Table:
+        """``scores.parquet``: a row a sample."""
+        with self._parquet("scores.parquet") as file:
+            return file.read()
+
+    def rows(self, where: pc.Expression) -> pa.Table:
+        """The rows of ``scores.parquet`` that meet a condition; only a part of the others is in memory."""
+        with self._parquet("scores.parquet") as file:
+            parts = [file.read_row_group(i).filter(where) for i in range(file.num_row_groups)]
+            return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
+
+    @cached_property
+    def previews(self) -> pa.Table:
+        """``previews.parquet``: position, kind and content of some samples."""
+        with self._parquet("previews.parquet", ()) as file:
+            return file.read()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            document = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(
+                f"not a run directory: no {name}", place=str(self.path), hint="`oga scan CONFIG` writes one"
+            ) from None
+        except ValueError as error:
+            raise RunError("not valid JSON", place=str(self.path / name), found=str(error)) from None
+        if not isinstance(document, dict):
+            raise RunError("not a document that oga wrote", place=str(self.path / name))
+        return document
+
+    @contextmanager
+    def _parquet(self, name: str, columns: Sequence[str] = SCORE_COLUMNS) -> Iterator[pa.parquet.ParquetFile]:
+        try:
+            with pa.parquet.ParquetFile(self.path / name) as file:
+                found = file.schema_arrow.names
+                if missing := [column for column in columns if column not in found]:
+                    raise RunError(
+                        f"no column {', '.join(missing)}",
+                        place=str(self.path / name),
+                        found=", ".join(found),
+                    )
+                yield file
+        except FileNotFoundError:
+            raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
+        except pa.ArrowInvalid as error:
+            raise RunError("not a parquet file", place=str(self.path / name), found=str(error)) from None
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one that a scan wrote, and holds nothing else: it may be replaced then.
+
+    The marks are its summary, with its schema version, and the columns of its scores.
+    """
+    if not holds_only(folder, _FILES):
+        return False
+    try:
+        with Run.open(folder)._parquet("scores.parquet"):
+            return True
+    except (RunError, OSError):
+        return False
+
+
+def write_run(
+    folder: Path,
+    *,
+    config: Config,
+    samples: Samples,
+    verdict: Verdict,
+    summary: Summary,
+    provenance: dict[str, Any],
+    look: Callable[[int], Preview] | None = None,
+) -> None:
+    """Fill an empty folder with everything of a run but ``timing.json`` and the report.
+
+    Args:
+        folder: Empty.
+        config: As resolved.
+        samples: What was scanned.
+        verdict: A row a sample.
+        summary: A page.
+        provenance: What it was made from.
+        look: How a row of the samples is shown; as its reader shows it where left out.
+    """
+    from ogacli.verdict.verdict import scores_table
+
+    text = yaml.safe_dump(dict(config.resolved), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    table = scores_table(verdict, samples)
+    repeated = [name for name in _REPEATED if name in table.column_names]
+    pa.parquet.write_table(
+        table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
+    )
+    looks = _previews(
+        verdict, samples, look or (lambda row: samples.reader.preview(int(samples.positions[row])))
+    )
+    pa.parquet.write_table(looks, folder / "previews.parquet")
+    pa.default_memory_pool().release_unused()
+
+
+def _previews(verdict: Verdict, samples: Samples, look: Callable[[int], Preview]) -> pa.Table:
+    """How the most anomalous samples look; those that cannot be shown are left out."""
+    from ogacli.data import Unreadable
+
+    found: dict[str, list[Any]] = {"position": [], "kind": [], "content": []}
+    for row in verdict.ranked()[:_PREVIEWS].tolist():
+        position = int(samples.positions[row])
+        try:
+            preview = look(row)
+        except Unreadable:
+            continue
+        for name, value in (("position", position), ("kind", preview.kind), ("content", preview.content)):
+            found[name].append(value)
+    schema = pa.schema([("position", pa.int64()), ("kind", pa.string()), ("content", pa.binary())])
+    return pa.table(found, schema=schema)

@@ -1,0 +1,216 @@
+"""What the reports show of a ``Run``, in a size that does not grow with n or k.
+
+In: a run. Out: the rows of its most anomalous flagged samples, of its quarantined ones, and its classes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ogacli.base import wording
+from ogacli.run.directory import Run
+from ogacli.run.summary import ClassSummary, Summary
+from ogacli.verdict.evaluation import Evaluation
+from ogacli.verdict.reasons import DUPLICATE
+
+ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
+"""Characters that are shown of an id, of a label, of anything longer."""
+_STABLE = 0.8
+"""From this overlap on, more trees would change little."""
+_QUARANTINED = "quarantined"
+"""A status in ``scores.parquet``; not imported from where it is given, as a report needs no torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row of ``scores.parquet`` as it is shown, texts cut to length; None where there is nothing."""
+
+    id: str
+    position: int
+    label: str
+    suggested_label: str | None
+    confidence: float | None
+    score: float | None
+    rank: int
+    reason: str
+    truth: str | None
+    agreement: float | None
+    """Share of the detectors that flag it; None where there is only one."""
+
+
+def flagged_rows(run: Run, limit: int) -> pa.Table:
+    """The flagged samples' rows, most anomalous first."""
+    return run.rows(pc.field("flagged")).sort_by("rank").slice(0, limit)
+
+
+def quarantined_rows(run: Run, limit: int) -> pa.Table:
+    """The quarantined samples' rows, in the order of the samples."""
+    return run.rows(pc.field("status") == _QUARANTINED).slice(0, limit)
+
+
+def samples(rows: pa.Table) -> tuple[Sample, ...]:
+    """Rows of ``scores.parquet`` as they are shown."""
+    return tuple(_sample(row) for row in rows.to_pylist())
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    return Sample(
+        id=wording.cut(str(row["id"]), ID_LENGTH),
+        position=row["position"],
+        label=_label(row["label"]) or "none",
+        suggested_label=_label(row["suggested_label"]),
+        confidence=row["confidence"],
+        score=row["score"],
+        rank=row["rank"],
+        reason=_reason(row),
+        truth=_label(row.get("truth")),
+        agreement=row.get("agreement"),
+    )
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    reason = wording.cut(row["reason"] or "", TEXT_LENGTH)
+    twin = row.get("duplicate_of")
+    if reason == DUPLICATE and twin is not None:
+        return f"duplicate of {wording.cut(str(twin), ID_LENGTH)} with another label"
+    return reason
+
+
+def _label(value: object) -> str | None:
+    return None if value is None else wording.cut(wording.label(value), LABEL_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassShare:
+    """How much of a given label is flagged."""
+
+    name: str
+    flagged: int
+    scored: int
+    quarantined: int
+
+    @property
+    def share(self) -> float:
+        """Flagged of the scored ones."""
+        return self.flagged / self.scored if self.scored else 0.0
+
+
+def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
+    """The classes, those with the largest flagged share first; classes without samples are left out."""
+    shares = [_share(one) for one in summary.classes if one.samples]
+    return tuple(sorted(shares, key=lambda one: -one.share)[:limit])
+
+
+def _estimate(summary: Summary) -> list[str]:
+    """How many labels are wrong, where that can be told."""
+    found = summary.estimate
+    if found is None and summary.diagnosis.verdict == "fresh":
+        return ["How many labels are wrong cannot be told from a checkpoint that has learned next to nothing"]
+    if found is None:
+        return []
+    if summary.diagnosis.verdict == "memorised":
+        return ["How many labels are wrong cannot be told from a checkpoint that knows them by heart"]
+    if not found.share:
+        return [
+            f"No wrong labels to be seen, nothing to trim (at most {wording.percent(found.high)} are wrong)"
+        ]
+    interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
+    return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
+
+
+def asides(summary: Summary) -> list[str]:
+    """What else there is to say of the samples, a sentence each, without full stop."""
+    lines = _estimate(summary)
+    if summary.held_back:
+        noun = "sample is" if summary.held_back == 1 else "samples are"
+        classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
+        lines.append(
+            f"{wording.number(summary.held_back)} more {noun} within the budget but held back, so that "
+            f"no class is trimmed away ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
+            "`protect: off` flags them too"
+        )
+    if summary.duplicates:
+        noun = "sample has" if summary.duplicates == 1 else "samples have"
+        lines.append(
+            f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample of another label, "
+            "flagged or not"
+        )
+    if (found := summary.consensus) is not None:
+        lines.append(
+            f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag "
+            f"{wording.number(found.all)} samples, "
+            f"at least one of them flags {wording.number(found.any)}"
+        )
+    for name, overlap in summary.overlap.items():
+        lines.append(
+            f"Two halves of the trees of {name} have {wording.percent(overlap)} of what they flag in common"
+            + ("; `trees: auto` grows more" if overlap < _STABLE else "")
+        )
+    return lines
+
+
+def _share(one: ClassSummary) -> ClassShare:
+    name = wording.cut(one.name, LABEL_LENGTH)
+    return ClassShare(name, one.flagged, one.samples - one.quarantined, one.quarantined)
+
+
+EVALUATED = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "precision_at_budget": "precision",
+    "recall_at_budget": "recall",
+    "f1_at_budget": "F1",
+}
+"""The figures of an ``Evaluation`` and their headings."""
+
+
+def figures(one: Evaluation) -> list[str]:
+    """The figures in the order of ``EVALUATED``."""
+    values = [getattr(one, name) for name in EVALUATED]
+    return ["" if value is None else f"{value:.3f}" for value in values]
+
+
+def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Nested plain values as dotted keys and short texts."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from flat(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list) and any(isinstance(value, Mapping | list) for value in values):
+        for i, value in enumerate(values):
+            yield from flat(value, f"{key}[{i}]")
+    else:
+        text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+        yield wording.cut(key, ID_LENGTH), wording.cut(text, TEXT_LENGTH)
+
+
+_DATA_KEYS = ("name", "path", "root", "x", "y", "factory", "text", "label", "split", "flip", "limit")
+_MODEL_KEYS = ("name", "factory", "depth", "hidden", "checkpoint", "probabilities", "logits", "features")
+
+
+def what(run: Run) -> dict[str, str]:
+    """What was scanned, and with what, in a few lines."""
+    summary, config, provenance = run.summary, run.config, run.provenance
+    versions = provenance.get("versions", {})
+    used = [f"{name} {versions[name]}" for name in ("ogacli", "torch", "python") if name in versions]
+    used += [str(provenance[name]) for name in ("device", "precision") if name in provenance]
+    lines = {
+        "Data": _section(config.get("data", {}), _DATA_KEYS),
+        "Model": _section(config.get("model", {}), _MODEL_KEYS),
+        "Gradients of": f"{wording.listed(summary.layers, 6)} ({summary.parameters:,} parameters)",
+        "Detectors" if len(summary.detectors) > 1 else "Detector": wording.listed(summary.detectors, 12),
+        "Budget": wording.budget(summary.budget),
+        "Seeds": ", ".join(value for _, value in flat(provenance.get("seeds", []))),
+        "Computed with": ", ".join(used),
+    }
+    return {name: wording.cut(text, TEXT_LENGTH) for name, text in lines.items() if text}
+
+
+def _section(section: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """``table: path labels.csv, label worse``: the source and what tells it from others of its kind."""
+    source = str(section.get("source", "unknown"))
+    chosen = {key: section[key] for key in keys if section.get(key) is not None}
+    options = [f"{key} {value}" for key, value in flat(chosen)]
+    return f"{source}: {wording.listed(options, 8)}" if options else source

@@ -1,0 +1,128 @@
+"""The report in GitHub-flavoured Markdown, short enough for a comment on a pull request."""
+
+from ogacli.base import markdown, wording
+from ogacli.run import reports
+from ogacli.run.directory import Run
+from ogacli.run.reports import content
+from ogacli.run.reports.pictures import Shown
+from ogacli.run.reports.pictures import shown as shown_previews
+from ogacli.run.summary import Summary
+
+_SAMPLES, _CLASSES, _QUARANTINED = 10, 8, 5
+_TEXT = 120
+"""Characters of a sample that is a text."""
+
+
+@reports.formats.register
+def render(run: Run) -> str:
+    """What was scanned, what was found, and the samples to look at first."""
+    summary = run.summary
+    blocks = [
+        "## Outlier gradient analysis",
+        f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
+        f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
+        *_diagnosis(summary),
+        *markdown.warnings(summary.diagnosis.warnings),
+        "\n".join(f"- {name}: {markdown.code(value)}" for name, value in content.what(run).items()),
+        _reasons(summary),
+        *_evaluation(summary),
+        *_classes(summary),
+        *_flagged(run),
+        *_quarantined(run),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _diagnosis(summary: Summary) -> list[str]:
+    found = summary.diagnosis
+    return (
+        [] if found.verdict is None else [f"Checkpoint: **{found.verdict}**: {markdown.plain(found.reason)}."]
+    )
+
+
+def _reasons(summary: Summary) -> str:
+    found = [f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count]
+    lines = [f"Reasons: {', '.join(found)}."] if found else []
+    return " ".join([*lines, *(f"{markdown.plain(line)}." for line in content.asides(summary))])
+
+
+def _evaluation(summary: Summary) -> list[str]:
+    if summary.evaluation is None:
+        return []
+    head = ["against the truth", *content.EVALUATED.values()]
+    rows = [[markdown.code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
+    return ["### Where the truth is known", markdown.table(head, rows, numeric=len(content.EVALUATED))]
+
+
+def _classes(summary: Summary) -> list[str]:
+    shares = content.class_shares(summary, _CLASSES)
+    if not shares:
+        return []
+    rows = [
+        [
+            markdown.code(one.name),
+            wording.percent(one.share),
+            wording.number(one.flagged),
+            wording.number(one.scored),
+        ]
+        for one in shares
+    ]
+    rest = sum(one.samples > 0 for one in summary.classes) - len(shares)
+    more = [f"and {wording.number(rest)} more classes"] if rest > 0 else []
+    return [
+        "### Most flagged classes",
+        markdown.table(["given label", "share", "flagged", "scored"], rows, numeric=3),
+        *more,
+    ]
+
+
+def _flagged(run: Run) -> list[str]:
+    shown = content.samples(content.flagged_rows(run, _SAMPLES))
+    if not shown:
+        return []
+    truth = any(one.truth is not None for one in shown)
+    several = run.summary.consensus is not None
+    looks = shown_previews(run.previews, [one.position for one in shown], _TEXT)
+    texts = any(look.text is not None for look in looks.values())
+    head = [
+        "sample",
+        *["text"] * texts,
+        "given label",
+        "suggested",
+        *["truth"] * truth,
+        "reason",
+        *["agree"] * several,
+        "rank",
+        "score",
+    ]
+    rows = [
+        [
+            markdown.code(one.id),
+            *[markdown.code(looks.get(one.position, Shown()).text or "")] * texts,
+            markdown.code(one.label),
+            markdown.code(one.suggested_label or ""),
+            *[markdown.code(one.truth or "")] * truth,
+            markdown.plain(one.reason),
+            *["" if one.agreement is None else wording.percent(one.agreement)] * several,
+            wording.number(one.rank),
+            "" if one.score is None else wording.decimal(one.score),
+        ]
+        for one in shown
+    ]
+    title = f"### Most anomalous of the {wording.number(run.summary.flagged)} flagged samples"
+    return [
+        title,
+        markdown.table(head, rows, numeric=2),
+        "A higher score is more anomalous; rank 1 is the highest.",
+    ]
+
+
+def _quarantined(run: Run) -> list[str]:
+    shown = content.samples(content.quarantined_rows(run, _QUARANTINED))
+    if not shown:
+        return []
+    lines = [f"- {markdown.code(one.id)}: {markdown.code(one.reason)}" for one in shown]
+    rest = run.summary.quarantined - len(shown)
+    if rest > 0:
+        lines.append(f"- and {wording.number(rest)} more")
+    return ["### Quarantined: could not be scored", "\n".join(lines)]

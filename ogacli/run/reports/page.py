@@ -1,0 +1,31 @@
+"""How the HTML pages are made of their templates; each is one file that asks no network for anything."""
+
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ogacli.base import wording
+
+
+def page(template: str, **content: Any) -> str:
+    """A template of this folder, filled in; what it is given is escaped."""
+    environment = Environment(
+        loader=PackageLoader("ogacli.run", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "percent": wording.percent,
+        "decimal": wording.decimal,
+        "cut": wording.cut,
+    }
+    return environment.get_template(template).render(**content) + "\n"
+
+
+def part(name: str) -> str:
+    """A file of this folder, such as the style."""
+    return (resources.files("ogacli.run.reports") / name).read_text(encoding="utf-8")

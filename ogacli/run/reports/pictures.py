@@ -1,0 +1,92 @@
+"""Previews of samples -> what an HTML page can show of them, in a bounded number of bytes."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image, UnidentifiedImageError
+
+from ogacli.base import wording
+
+_SIDE = 160
+"""Longest side of a thumbnail that had to be made smaller, in pixels."""
+_BYTES = 10_000
+"""Pictures up to this size are shown as they are."""
+_PIXELATED = 64
+"""Pictures of fewer pixels a side are enlarged with hard edges."""
+_LEVELS = 5
+"""In how many shades parts of a text are marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture as a ``data:`` URI, or a text; both are None where there is no preview."""
+
+    picture: str | None = None
+    pixelated: bool = False
+    text: str | None = None
+    parts: tuple["Part", ...] = ()
+    """The text once more, in parts, where it is known what they add to the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text."""
+
+    text: str
+    share: float
+    """Of the sample's loss."""
+    level: int
+    """0 to 5, by how it compares with the largest share."""
+
+
+def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int, Shown]:
+    """The previews at some positions; texts are cut to ``length`` characters."""
+    rows = previews.filter(pc.is_in(previews["position"], pa.array(positions, previews["position"].type)))
+    return {row["position"]: look(row["kind"], row["content"], length) for row in rows.to_pylist()}
+
+
+def look(kind: str, content: bytes, length: int) -> Shown:
+    """What can be shown of one preview; of a text at most ``length`` characters."""
+    if kind == "text":
+        return Shown(text=wording.cut(content.decode(errors="replace").strip(), length))
+    if kind == "tokens":
+        return _in_parts(json.loads(content), length)
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            pixelated = max(picture.size) < _PIXELATED
+            if picture.format == "PNG" and len(content) <= _BYTES:
+                return Shown(picture=_uri("png", content), pixelated=pixelated)
+            return Shown(picture=_uri("jpeg", _smaller(picture)), pixelated=pixelated)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return Shown()
+
+
+def _in_parts(found: list[tuple[str, float]], length: int) -> Shown:
+    """Parts whose texts together have at most about ``length`` characters."""
+    total, most = sum(loss for _, loss in found) or 1.0, max((loss for _, loss in found), default=0.0) or 1.0
+    parts: list[Part] = []
+    for text, loss in found:
+        if length <= 0:
+            parts.append(Part("…", 0.0, 0))
+            break
+        shown = wording.cut(text, length)
+        parts.append(Part(shown, loss / total, round(_LEVELS * max(0.0, loss) / most)))
+        length -= len(shown)
+    return Shown(text="".join(part.text for part in parts).strip(), parts=tuple(parts))
+
+
+def _smaller(picture: Image.Image) -> bytes:
+    small = picture.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    file = BytesIO()
+    small.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _uri(type: str, content: bytes) -> str:
+    return f"data:image/{type};base64,{base64.b64encode(content).decode()}"

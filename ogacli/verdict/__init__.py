@@ -1,0 +1,1 @@
+"""Scores -> flags: budget, protection, estimate, reasons, diagnosis, evaluation."""

@@ -1,0 +1,135 @@
+import sys
+import textwrap
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from ogacli import detectors
+from ogacli.base.registry import Registry, type_name
+from ogacli.config import parse_config
+from ogacli.data import sources as data_sources
+from ogacli.errors import ConfigError
+from ogacli.models import sources as model_sources
+from ogacli.run import reports
+
+REGISTRIES = {
+    "data.sources": data_sources.sources,
+    "models.sources": model_sources.sources,
+    "detectors": detectors.detectors,
+    "run.reports": reports.formats,
+}
+
+
+@pytest.mark.parametrize("package", REGISTRIES)
+def test_each_thing_stands_in_the_file_of_its_name(package):
+    registry = REGISTRIES[package]
+    folder = Path(sys.modules[f"ogacli.{package}"].__path__[0])
+    names = registry.names()
+    assert names == sorted(names)
+    assert names
+    for name in names:
+        assert (folder / f"{name}.py").is_file()
+        assert registry.get(name).__module__ == f"ogacli.{package}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "near"),
+    [
+        ("data.sources", "digit", "digits"),
+        ("models.sources", "resnet_cfar", "resnet_cifar"),
+        ("detectors", "isolationforest", "isolation_forest"),
+        ("run.reports", "htm", "html"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_and_all(package, name, near):
+    registry = REGISTRIES[package]
+    with pytest.raises(ConfigError) as caught:
+        registry.get(name)
+    assert f"unknown {registry.noun} {name!r}; did you mean {near!r}?" in str(caught.value)
+    assert f"expected: one of {', '.join(registry.names())}" in str(caught.value)
+
+
+def test_a_name_that_is_like_none():
+    with pytest.raises(ConfigError) as caught:
+        data_sources.sources.get("zzzz")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A distribution of somebody else, as pip would have installed it; its module joins in."""
+
+    def install(module: str, text: str, group: str = "ogacli.detectors") -> None:
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
+        info = tmp_path / "others-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{module} = {module}\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    before = {name: dict(registry._found) for name, registry in REGISTRIES.items()}
+    yield install
+    for name, registry in REGISTRIES.items():
+        registry._found.clear()
+        registry._found.update(before[name])
+
+
+def test_another_distribution_adds_a_detector(installed, monkeypatch):
+    installed(
+        "largest_entry",
+        '''
+        """Score = the largest entry of the gradient."""
+        from ogacli.detectors import detectors
+        from ogacli.detectors.norm import Norm, NormOptions
+
+
+        @detectors.register
+        class LargestEntry(NormOptions):
+            """The largest entry."""
+
+            power: float = 1.0
+            """Of what."""
+
+            def detector(self):
+                return Norm(1, self.per_class)
+        ''',
+    )
+    assert [entry.name for entry in metadata.entry_points(group="ogacli.detectors")] == ["largest_entry"]
+    assert "largest_entry" in detectors.detectors.names()
+    text = "data: digits\nmodel: mlp\ndetector: {name: largest_entry, %s: 2}"
+    config = parse_config(text % "power")
+    assert type_name(config.detectors[0]) == "largest_entry"
+    assert config.resolved["detector"] == [{"name": "largest_entry", "per_class": False, "power": 2.0}]
+    with pytest.raises(ConfigError, match=r"detector\.pwer: unknown key; did you mean 'power'"):
+        parse_config(text % "pwer")
+
+
+@pytest.mark.parametrize("text", ["import no_such_module_at_all\n", "1 / 0\n", "def f(:\n"])
+def test_a_broken_distribution_is_named(installed, text):
+    installed("broken_detector", text)
+    with pytest.raises(ConfigError, match="broken_detector: the plug-in cannot be imported") as caught:
+        detectors.detectors.get("anything")
+    assert "distribution others" in str(caught.value)
+    assert "uninstall" in str(caught.value)
+    assert detectors.detectors.get("l2"), "what is known already is found all the same"
+
+
+def test_a_registry_imports_its_modules_when_asked(tmp_path, monkeypatch):
+    package = tmp_path / "shelf_of_things"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from ogacli.base.registry import Registry\nthings = Registry('shelf_of_things', 'thing')\n"
+    )
+    (package / "cup.py").write_text(
+        "from shelf_of_things import things\n\n@things.register\nclass AnyName:\n    pass\n"
+    )
+    (package / "_hidden.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import shelf_of_things
+
+    things: Registry = shelf_of_things.things
+    assert "shelf_of_things.cup" not in sys.modules
+    assert things.names() == ["cup"]
+    assert things.get("cup").__name__ == "AnyName"
+    assert type_name(things.get("cup")()) == "cup"

@@ -1,0 +1,235 @@
+import io
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from ogacli.config import parse_config
+from ogacli.data.loader import batches
+from ogacli.data.shards import shard_paths
+from ogacli.data.sources.webdataset import WebDataset
+from ogacli.errors import DataError
+from ogacli.run.trim import trim
+from ogacli.scan import scan
+
+Members = Mapping[str, bytes]
+
+
+def tar(members: Members, format: int = tarfile.PAX_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def shards(tmp_path: Path, encode: Any, pixels: Any) -> list[bytes]:
+    """Two shards of three samples; picture i is ``pixels(i)``, its class i % 2."""
+    found = []
+    for shard in range(2):
+        members: dict[str, bytes] = {}
+        for i in range(3 * shard, 3 * shard + 3):
+            about = {"kind": ["cat", "dog"][i % 2], "true": "cat", "who": f"n{i}", "score": i / 2}
+            members[f"./deep/{i:04d}.png"] = encode(pixels(i))
+            members[f"./deep/{i:04d}.cls"] = f"{i % 2}\n".encode()
+            members[f"./deep/{i:04d}.json"] = json.dumps(about).encode()
+            members[f"./deep/{i:04d}.txt"] = f"text {i}".encode()
+        found.append(tar(members))
+    return found
+
+
+@pytest.fixture(params=["local", "bucket"])
+def path(request: pytest.FixtureRequest, tmp_path: Path, shards: list[bytes]) -> str:
+    for i, content in enumerate(shards):
+        if request.param == "local":
+            (tmp_path / f"train-{i:03d}.tar").write_bytes(content)
+        else:
+            fsspec.filesystem("memory").pipe(f"memory://{tmp_path.name}/train-{i:03d}.tar", content)
+    root = str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}"
+    return f"{root}/train-{{000..001}}.tar"
+
+
+def test_pictures_in_shards(path: str, pixels: Callable[[int], np.ndarray], encode: Any) -> None:
+    samples = WebDataset(path=path, image="png", label="cls").open()
+    assert samples.ids.to_pylist()[::3] == ["train-000.tar/deep/0000", "train-001.tar/deep/0003"]
+    assert (samples.classes, samples.labels.tolist()) == (("0", "1"), [0, 1, 0, 1, 0, 1])
+    order = [5, 0, 3]
+    (batch,) = batches(samples, torch.tensor(order), 3, workers=0)
+    expected = np.stack([pixels(i) for i in order]).transpose(0, 3, 1, 2)
+    assert torch.equal(batch.inputs, torch.from_numpy(expected).float() / 255)
+    assert samples.reader.file(4) == encode(pixels(4))
+    again = WebDataset(path=path.replace("{000..001}", "*"), image=("jpg", "png"), label="cls").open()
+    assert again.fingerprint == samples.fingerprint
+
+
+def test_a_trimmed_copy_of_the_pictures(path: str, tmp_path: Path, encode: Any, pixels: Any) -> None:
+    np.save(tmp_path / "p.npy", np.eye(2, dtype=np.float32)[[0, 1, 1, 1, 0, 1]] * 0.8 + 0.1)
+    config = parse_config(
+        f"data: {{source: webdataset, path: '{path}', image: png, label: kind, workers: 0}}\n"
+        f"model: {{source: precomputed, probabilities: {tmp_path}/p.npy}}\n"
+        "detector: {name: l2}\nbudget: 1\n"
+    )
+    run = scan(config, output=tmp_path / "run")
+    trimmed = trim(run, tmp_path / "kept", format="image_folder")
+    assert (trimmed.fates["kept"], trimmed.fates["dropped"]) == (5, 1)
+    assert sorted(file.name for file in (tmp_path / "kept" / "dog").iterdir()) == [
+        "0001.png",
+        "0003.png",
+        "0005.png",
+    ]
+    assert (tmp_path / "kept" / "cat" / "0004.png").read_bytes() == encode(pixels(4))
+    assert not (tmp_path / "kept" / "cat" / "0002.png").exists()
+
+
+def test_labels_truth_and_ids_from_json(path: str) -> None:
+    samples = WebDataset(path=path, image="png", label="kind", truth="true", id="who").open()
+    assert samples.ids.to_pylist() == [f"n{i}" for i in range(6)]
+    assert samples.classes == ("cat", "dog")
+    assert samples.truth is not None
+    assert samples.truth.tolist() == [0] * 6
+    numbers = WebDataset(path=path, image="png", label="score", target="regression").open()
+    assert numbers.labels.flatten().tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+def test_texts(path: str) -> None:
+    samples = WebDataset(path=path, text="txt", label="cls").open()
+    assert samples.read([4, 0]).inputs == ["text 4", "text 0"]
+    pairs = WebDataset(path=path, text=("txt", "who"), label="cls").open()
+    assert pairs.read([1]).inputs == [("text 1", "n1")]
+    learned = WebDataset(path=path, completion="txt").open()
+    assert learned.read([1]).inputs == [("", "text 1")]
+
+
+def test_a_library_s_own_shards(tmp_path: Path, pixels: Callable[[int], np.ndarray]) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.TarWriter(str(tmp_path / "t.tar")) as writer:
+        for i in range(3):
+            writer.write({"__key__": f"s{i}", "png": pixels(i), "cls": i, "json": {"a": i}})
+    samples = WebDataset(path=str(tmp_path / "t.tar"), image="png", label="cls").open()
+    assert samples.labels.tolist() == [0, 1, 2]
+    expected = torch.from_numpy(pixels(2)).permute(2, 0, 1).float() / 255
+    assert torch.equal(samples.read([2]).inputs[0], expected)
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_kind_of_tar(format: int, tmp_path: Path, encode: Any, pixels: Any) -> None:
+    long = "/".join(["folder" * 8] * 3) + "/picture.with.dots"
+    stem, _, _ = long.partition(".")
+    members = {
+        f"{stem}.png": encode(pixels(0)),
+        f"{stem}.cls": b"0",
+        "ü/1.png": encode(pixels(1)),
+        "ü/1.cls": b"1",
+    }
+    (tmp_path / "t.tar").write_bytes(tar(members, format))
+    samples = WebDataset(path=str(tmp_path / "t.tar"), image="png", label="cls").open()
+    assert samples.ids.to_pylist() == [f"t.tar/{stem}", "t.tar/ü/1"]
+    assert len(samples.read([0, 1]).rows) == 2
+
+
+def test_what_cannot_be_read_is_quarantined(tmp_path: Path, encode: Any, pixels: Any) -> None:
+    members = {
+        "a.png": encode(pixels(0)),
+        "a.cls": b"0",
+        "b.cls": b"1",
+        "c.png": b"no picture",
+        "c.cls": b"1",
+    }
+    (tmp_path / "t.tar").write_bytes(tar(members))
+    samples = WebDataset(path=str(tmp_path / "t.tar"), image="png", label="cls").open()
+    batch = samples.read([0, 1, 2])
+    assert batch.quarantined == {1: "no such file in the sample", 2: "not an image"}
+    (tmp_path / "t.tar").write_bytes(tar(members)[:600])
+    assert samples.read([0]).quarantined == {0: "the shard ends early"}
+    (tmp_path / "t.tar").unlink()
+    assert samples.read([0]).quarantined == {0: "no such file or directory"}
+
+
+def whole_and_cut(content: bytes) -> list[int]:
+    """Where a shard may end early: inside a header, inside a member, after a member."""
+    return [100, 512 + 10, 1024, len(content) // 2, len(content) // 512 // 2 * 512]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_shard_that_ends_early(place: int, tmp_path: Path, shards: list[bytes]) -> None:
+    content = shards[0].rstrip(b"\0")
+    (tmp_path / "t-0.tar").write_bytes(shards[1])
+    (tmp_path / "t-1.tar").write_bytes(content[: whole_and_cut(content)[place]])
+    with pytest.raises(DataError, match=r"t-1\.tar: the shard ends early, or is no tar file") as caught:
+        WebDataset(path=str(tmp_path / "t-*.tar"), image="png", label="cls").open()
+    assert "whole samples" in str(caught.value)
+    assert "fetch it again" in str(caught.value)
+
+
+def test_the_last_member_may_end_the_file_s_data(tmp_path: Path, shards: list[bytes]) -> None:
+    (tmp_path / "t.tar").write_bytes(shards[0].rstrip(b"\0") + bytes(512 * 3))
+    aligned = (tmp_path / "t.tar").read_bytes()
+    (tmp_path / "t.tar").write_bytes(aligned[: len(aligned) // 512 * 512])
+    assert len(WebDataset(path=str(tmp_path / "t.tar"), text="txt", label="cls").open()) == 3
+
+
+@pytest.mark.parametrize(
+    ("members", "options", "message"),
+    [
+        ({}, {}, r"the shards hold no samples"),
+        ({"a.txt": b"x"}, {}, r"no column 'cls'\n  found: __key__, txt"),
+        ({"a.txt": b"x", "a.cls": b"0", "b.txt": b"y"}, {}, r"sample 't.tar/b': label is missing"),
+        ({"a.json": b"{"}, {}, r"t.tar/a.json: not JSON"),
+        ({"a.json": b"[1]"}, {}, r"t.tar/a.json: not a JSON object\n  found: list"),
+        ({"a.json": b'{"cls": 1}', "b.json": b'{"cls": "x"}'}, {}, "'cls' differs in type"),
+        (
+            {"a.txt": b"x", "a.cls": b"0"},
+            {"text": None, "image": "jpg"},
+            r"no sample has a picture\n.*cls, txt",
+        ),
+        ({"a.txt": b"x", "a.cls": b"0", "b.cls": b"0", "a.png": b""}, {}, "'t.tar/a'"),
+    ],
+)
+def test_mistakes_are_told(members: Members, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(tar(members))
+    with pytest.raises(DataError, match=message):
+        WebDataset(**{"path": str(tmp_path / "t.tar"), "text": "txt", "label": "cls"} | options).open()
+
+
+def test_files_that_are_no_shards(tmp_path: Path) -> None:
+    for content, message in (
+        (b"", "ends early, or is no tar"),
+        (b"x" * 2000, "is no tar"),
+        (b"\x1f\x8b", "gunzip"),
+    ):
+        (tmp_path / "t.tar").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            WebDataset(path=str(tmp_path / "t.tar"), text="txt", label="cls").open()
+    with pytest.raises(DataError, match="no shard of such a name"):
+        WebDataset(path=str(tmp_path / "u-*.tar"), text="txt", label="cls").open()
+    with pytest.raises(DataError, match=r"u-1.tar: no such file"):
+        WebDataset(path=str(tmp_path / "u-{1..2}.tar"), text="txt", label="cls").open()
+
+
+def test_names_of_shards() -> None:
+    assert shard_paths("a-{08..11}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]
+    assert shard_paths("{0..1}/{3..4}.tar") == ["0/3.tar", "0/4.tar", "1/3.tar", "1/4.tar"]
+    assert shard_paths("s3://b/x.tar") == ["s3://b/x.tar"]
+
+
+def test_the_same_names_in_two_folders_stay_apart(tmp_path: Path, shards: list[bytes]) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.tar").write_bytes(shards[0])
+    samples = WebDataset(path=str(tmp_path / "*" / "t.tar"), text="txt", label="cls").open()
+    assert samples.ids.to_pylist()[::3] == ["a/t.tar/deep/0000", "b/t.tar/deep/0000"]
+
+
+def test_options_that_do_not_go_together() -> None:
+    with pytest.raises(ValidationError, match="give one of `text`, `completion`, `words`, `image`"):
+        WebDataset(path="t.tar", label="cls")

@@ -1,0 +1,109 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ogacli.data.duplicates import blank, conflicts, contents, fingerprints
+
+
+def reader(inputs):
+    """Reads rows out of a tensor, a dict or a list."""
+
+    def read(rows):
+        if isinstance(inputs, list):
+            return rows, contents([inputs[row] for row in rows])
+        if isinstance(inputs, dict):
+            return rows, contents({name: part[rows] for name, part in inputs.items()})
+        return rows, contents(inputs[rows])
+
+    return read
+
+
+def by_comparison(inputs, labels) -> list[int]:
+    found = []
+    for i in range(len(inputs)):
+        others = [
+            j for j in range(len(inputs)) if torch.equal(inputs[i], inputs[j]) and labels[i] != labels[j]
+        ]
+        found.append(others[0] if others else -1)
+    return found
+
+
+@settings(deadline=None)
+@given(
+    data=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=30),
+    width=st.sampled_from([1, 5, 300]),
+)
+def test_against_comparing_all_pairs(data, width):
+    patterns = torch.randn(4, width, generator=torch.Generator().manual_seed(0))
+    inputs = patterns[[kind for kind, _ in data]]
+    labels = torch.tensor([label for _, label in data])
+    marks = torch.cat([fingerprints(part) for part in inputs.split(7)])
+    assert conflicts(marks, labels, reader(inputs)).tolist() == by_comparison(inputs, labels)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.int64, torch.bool]
+)
+def test_a_fingerprint_is_the_sample_s_own_whatever_the_batch(dtype):
+    inputs = torch.randint(0, 2 if dtype is torch.bool else 200, (9, 3, 4, 4)).to(dtype)
+    whole = fingerprints(inputs)
+    alone = torch.cat([fingerprints(one[None]) for one in inputs])
+    assert torch.equal(whole, alone)
+    assert len(set(whole.tolist())) == 9
+    changed = inputs.clone()
+    changed[4, 1, 2, 3] = ~changed[4, 1, 2, 3] if dtype is torch.bool else changed[4, 1, 2, 3] + 8
+    assert (fingerprints(changed) != whole).tolist() == [i == 4 for i in range(9)]
+
+
+def test_large_inputs_are_read_once_more_before_anything_is_claimed():
+    """The fingerprint looks at some places only; a difference elsewhere is found in the end."""
+    inputs = torch.zeros(2, 5000)
+    inputs[1, 4321] = 1
+    marks = fingerprints(inputs)
+    assert marks[0] == marks[1]
+    assert conflicts(marks, torch.tensor([0, 1]), reader(inputs)).tolist() == [-1, -1]
+
+
+def test_padding_does_not_count():
+    short = {
+        "input_ids": torch.tensor([[5, 6, 0], [7, 8, 9]]),
+        "attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]),
+    }
+    longer = {
+        "input_ids": torch.tensor([[5, 6, 1, 1, 1]]),
+        "attention_mask": torch.tensor([[1, 1, 0, 0, 0]]),
+    }
+    assert fingerprints(short)[0] == fingerprints(longer)[0] != fingerprints(short)[1]
+    assert contents(short)[0] == contents(longer)[0] != contents(short)[1]
+
+
+def test_texts_and_pairs():
+    texts = ["a", "b", "a", ("a", "b"), ("ab", "")]
+    marks = fingerprints(texts)
+    assert marks[0] == marks[2]
+    assert len(set(marks.tolist())) == 4
+    assert conflicts(marks, torch.tensor([0, 0, 1, 0, 1]), reader(texts)).tolist() == [2, -1, 0, -1, -1]
+
+
+def test_labels_of_several_numbers():
+    inputs = torch.ones(4, 2)
+    labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert conflicts(fingerprints(inputs), labels, reader(inputs)).tolist() == [2, 2, 0, 2]
+    assert conflicts(fingerprints(inputs), torch.empty(4, 0), reader(inputs)).tolist() == [-1] * 4
+
+
+def test_samples_that_were_not_seen_are_nobody_s_duplicates():
+    marks = torch.tensor([0, 0, 5])
+    assert conflicts(marks, torch.tensor([0, 1, 0]), reader(torch.ones(3, 2))).tolist() == [-1, -1, -1]
+
+
+def test_blank_inputs():
+    pictures = torch.randn(4, 3, 5, 5)
+    pictures[1] = 0.25
+    pictures[2, :, :4] = 0.25
+    assert blank(pictures).tolist() == [False, True, False, False]
+    assert not blank(torch.zeros(3, 2)).any(), "two numbers may well be the same"
+    assert not blank(["", "b"]).any()
+    assert not blank({"input_ids": torch.zeros(2, 30)}).any()
+    assert not blank(torch.full((1, 20), torch.nan)).any()

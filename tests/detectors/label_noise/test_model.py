@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
+from ogacli.detectors.label_noise.model import LabelNoise, odds_of
+
+
+def noisy(
+    n: int, transition: Tensor, *, sharp: float = 1.0, spread: float = 3.0, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of a model whose probabilities are right at that sharpness, true classes, given labels."""
+    generator = torch.Generator().manual_seed(seed)
+    k = len(transition)
+    logits = spread * torch.randn(n, k, generator=generator)
+    true = torch.multinomial((logits * sharp).softmax(1), 1, generator=generator)[:, 0]
+    given = torch.multinomial(transition[true], 1, generator=generator)[:, 0]
+    return logits, true, given
+
+
+def odds(noise: LabelNoise, logits: Tensor, labels: Tensor, around: Tensor | None = None) -> Tensor:
+    return odds_of(noise.true(logits, labels, around), labels)
+
+
+def even(k: int, wrong: float) -> Tensor:
+    return (1 - wrong) * torch.eye(k) + wrong / (k - 1) * (1 - torch.eye(k))
+
+
+def test_it_finds_what_made_the_labels() -> None:
+    transition = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.8, 0.1], [0.25, 0.0, 0.75]])
+    logits, _, labels = noisy(40_000, transition, sharp=2.0, spread=1.5)
+    found = LabelNoise.fitted(logits, labels)
+    assert found.sharpness == pytest.approx(2.0, rel=0.1)
+    torch.testing.assert_close(found.transition, transition.double(), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.2, 0.4])
+def test_the_odds_are_calibrated(wrong: float) -> None:
+    logits, true, labels = noisy(20_000, even(5, wrong))
+    found = LabelNoise.fitted(logits, labels)
+    probability = odds(found, logits, labels).sigmoid()
+    mislabelled = (true != labels).double()
+    assert float(probability.mean()) == pytest.approx(wrong, abs=0.02)
+    for part in probability.argsort().tensor_split(10):
+        assert float(probability[part].mean()) == pytest.approx(float(mislabelled[part].mean()), abs=0.05)
+
+
+def test_the_odds_are_bayes_rule() -> None:
+    logits, _, labels = noisy(50, even(4, 0.3))
+    weights = torch.tensor([0.5, -0.2, 0.0, -0.3]).double()
+    noise = LabelNoise(1.7, 0.5, weights, torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 4)))
+    prior = (1.7 * logits.double() + weights).softmax(1)
+    for row in range(50):
+        right = prior[row, labels[row]] * noise.transition[labels[row], labels[row]]
+        wrong = sum(
+            prior[row, true] * noise.transition[true, labels[row]] for true in range(4) if true != labels[row]
+        )
+        assert float(odds(noise, logits, labels)[row]) == pytest.approx(float((wrong / right).log()))
+    assert noise.true(logits, labels).exp().sum(1).tolist() == pytest.approx([1.0] * 50)
+
+
+def test_labels_known_by_heart_are_still_told_apart() -> None:
+    """A model that predicts every given label leaves no wrong ones to be seen, but doubts some more."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (500,), generator=generator)
+    doubt = torch.rand(500, generator=generator)
+    logits = F.one_hot(labels, 4) * (12 - 4 * doubt)[:, None]
+    found = odds(LabelNoise.fitted(logits, labels), logits, labels)
+    assert torch.equal(found.argsort(), doubt.argsort())
+
+
+def test_two_opinions_are_pooled_by_what_each_is_worth() -> None:
+    """The better one is trusted more, and both together tell more than either."""
+    generator = torch.Generator().manual_seed(0)
+    n, k = 6000, 4
+    true = torch.randint(k, (n,), generator=generator)
+    labels = torch.where(torch.rand(n, generator=generator) < 0.2, (true + 1) % k, true)
+
+    def opinion(sure: float) -> Tensor:
+        drawn = torch.randn(n, k, generator=generator) + sure * F.one_hot(true, k)
+        return sure * drawn  # these are the right logits
+
+    def precision(noise: LabelNoise, *opinions: Tensor | None) -> float:
+        first, second = opinions
+        found = odds(noise, first, labels, second)
+        return float(average_precision_score((true != labels).numpy(), found.numpy()))
+
+    weak, strong = opinion(1.2), opinion(2.0)
+    found = LabelNoise.fitted(weak, labels, strong.log_softmax(1))
+    turned = LabelNoise.fitted(strong, labels, weak.log_softmax(1))
+    assert found.trust == pytest.approx(0.5, abs=0.1)
+    assert turned.trust == pytest.approx(1 - found.trust, abs=0.02)
+    together = precision(found, weak, strong.log_softmax(1))
+    assert together == pytest.approx(precision(turned, strong, weak.log_softmax(1)), abs=1e-3)
+    for one in (weak, strong):
+        assert together > precision(LabelNoise.fitted(one, labels), one, None) + 0.02
+    luck = opinion(0.0) + torch.randn(n, k, generator=generator)
+    assert LabelNoise.fitted(strong, labels, luck.log_softmax(1)).trust == pytest.approx(0.2)
+
+
+def test_without_neighbours_they_say_what_the_model_says() -> None:
+    logits, _, labels = noisy(300, even(3, 0.2))
+    alone, same = (LabelNoise.fitted(logits, labels, around) for around in (None, logits.log_softmax(1)))
+    torch.testing.assert_close(
+        odds(alone, logits, labels), odds(same, logits, labels, logits.log_softmax(1)), rtol=1e-3, atol=1e-3
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    k=st.integers(2, 6),
+    scale=st.sampled_from([0.0, 1e-3, 1.0, 300.0]),
+    seed=st.integers(0, 99),
+)
+def test_whatever_the_answers_are_the_odds_are_finite(n: int, k: int, scale: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(n, k, generator=generator)
+    labels = torch.randint(k, (n,), generator=generator)
+    found = LabelNoise.fitted(logits, labels)
+    assert torch.isfinite(odds(found, logits, labels)).all()
+    torch.testing.assert_close(found.transition.sum(1), torch.ones(k, dtype=torch.float64))
+    assert (found.transition.diagonal() <= 0.9 + 1e-9).all()
+    assert (found.transition.diagonal() >= 1 / k - 1e-9).all()
+    assert found.sharpness >= 1
+
+
+def test_adding_a_number_to_all_logits_changes_nothing() -> None:
+    logits, _, labels = noisy(300, even(3, 0.2))
+    moved = logits + 100 * torch.rand(300, 1, generator=torch.Generator().manual_seed(1))
+    a, b = (odds(LabelNoise.fitted(found, labels), found, labels) for found in (logits, moved))
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_order_of_classes_does_not_matter() -> None:
+    logits, _, labels = noisy(400, even(4, 0.2))
+    order = torch.tensor([2, 0, 3, 1])
+    place = order.argsort()
+    a = odds(LabelNoise.fitted(logits, labels), logits, labels)
+    b = odds(LabelNoise.fitted(logits[:, order], place[labels]), logits[:, order], place[labels])
+    torch.testing.assert_close(a, b)
+
+
+def test_of_very_many_samples_the_first_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ogacli.detectors.label_noise.model._ENTRIES", 300)
+    logits, _, labels = noisy(1000, even(3, 0.2))
+    few, same = LabelNoise.fitted(logits, labels), LabelNoise.fitted(logits[:100], labels[:100])
+    assert few.sharpness == same.sharpness
+    assert torch.equal(few.transition, same.transition)

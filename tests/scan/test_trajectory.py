@@ -1,0 +1,143 @@
+"""Several checkpoints of one training: what their scores become together."""
+
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ogacli.errors import CheckpointError
+from ogacli.models.checkpoints.snapshots import files
+from ogacli.models.training.train import train
+from ogacli.run.directory import Run
+from ogacli.scan import plan, scan
+from ogacli.scan.collect import Collector, Gathered
+from ogacli.scan.passes import Stream
+from small_scans import N, Place, make_place
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    place = make_place(tmp_path, detector=[{"name": "l2"}, {"name": "isolation_forest", "subsample": 16}])
+    train(place.config("train={epochs: 11, batch_size: 16}", f"train.output={tmp_path}/epochs"))
+    return place
+
+
+def scanned(place: Place, checkpoint: str, name: str, *overrides: str) -> Run:
+    return scan(place.config(f"model.checkpoint={checkpoint}", *overrides), output=place.folder / name)
+
+
+def epochs(place: Place, *numbers: int) -> list[str]:
+    return [f"{place.folder}/epochs/epoch-{number:03d}.safetensors" for number in numbers]
+
+
+def test_the_score_is_the_mean_weighted_by_the_square_of_the_unlearned_share(place):
+    chosen = epochs(place, 1, 4, 9)
+    together = scanned(place, f"[{', '.join(chosen)}]", "together")
+    alone = [scanned(place, path, f"alone-{i}") for i, path in enumerate(chosen)]
+    weights = [(1 - run.summary.diagnosis.fit) ** 2 for run in alone]
+    assert len(set(weights)) > 1
+    for column in ("score", "score_isolation_forest"):
+        each = np.stack([run.scores[column].to_numpy() for run in alone])
+        np.testing.assert_allclose(
+            together.scores[column].to_numpy(), np.average(each, axis=0, weights=weights), rtol=1e-9
+        )
+    assert list(together.provenance["checkpoints"]) == chosen
+    assert together.config["model"]["checkpoint"] == chosen
+
+
+def test_a_list_of_one_is_that_checkpoint(place):
+    [path] = epochs(place, 3)
+    assert scanned(place, f"[{path}]", "list").scores.equals(scanned(place, path, "plain").scores)
+
+
+def test_a_pattern_takes_its_checkpoints_in_the_order_of_their_numbers(place):
+    folder = Path(place.folder) / "epochs"
+    for path in list(folder.glob("epoch-*.safetensors")):
+        path.rename(folder / f"epoch-{int(path.stem.partition('-')[2])}.safetensors")
+    named = files(f"{folder}/epoch-*.safetensors")
+    assert [Path(path).stem for path in named] == [f"epoch-{i}" for i in range(1, 12)]
+    assert plan(place.config(f"model.checkpoint={folder}/epoch-*.safetensors")).checkpoints == 11
+    odd = folder / "best[1].safetensors"
+    (folder / "epoch-1.safetensors").rename(odd)
+    assert files(str(odd)) == (str(odd),)
+
+
+def test_a_pattern_that_nothing_matches(place):
+    with pytest.raises(CheckpointError, match="no checkpoint has such a name"):
+        scanned(place, f"{place.folder}/none-*.safetensors", "out")
+    assert not (place.folder / "out").exists()
+
+
+@pytest.mark.parametrize("stop", [1, 5, 9])
+def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop):
+    pattern = f"{place.folder}/epochs/epoch-00*.safetensors"
+    size = f"gradients.batch_size={N // 2}"
+    whole = scanned(place, pattern, "whole", size)
+    scored, calls = Stream._score, Counter[str]()
+
+    def interrupted(self: Stream, *arguments: object) -> None:
+        calls["score"] += 1
+        if calls["score"] == 2 * stop:
+            raise KeyboardInterrupt
+        scored(self, *arguments)
+
+    monkeypatch.setattr(import_module("ogacli.scan.collect"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(Stream, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scanned(place, pattern, "resumed", size)
+    assert not (place.folder / "resumed").exists()
+    calls.clear()
+    config = place.config(f"model.checkpoint={pattern}", size)
+    calls["score"] = 1000
+    resumed = scan(config, output=place.folder / "resumed", resume=True)
+    assert resumed.scores.equals(whole.scores)
+    assert calls["score"] - 1000 <= 2 * (9 - stop + 1), "checkpoints that were done are not done again"
+    assert not list(place.folder.glob("*.partial"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.34, 1.0)), min_size=1, max_size=6))
+def test_the_class_with_most_of_the_votes_wins(votes):
+    gathered, rows = Gathered(1, (), CPU), torch.arange(1)
+    for predicted, confidence in votes:
+        found = Collector(1, (), CPU)
+        found.predictions[:], found.confidence[:], found.agreement[:] = predicted, confidence, 0.5
+        found.believed[:], found.belief[:] = predicted, confidence
+        gathered.add(found, rows)
+    total = sum(confidence for _, confidence in votes)
+    per_class = Counter[int]()
+    for predicted, confidence in votes:
+        per_class[predicted] += confidence
+    winner, most = per_class.most_common(1)[0]
+    lead = float(gathered.lead) / len(votes)
+    if most > total / 2 + 1e-6:
+        assert int(gathered.predictions) == winner
+        assert 0 <= lead <= max(confidence for _, confidence in votes) + 1e-6
+    if len(per_class) == 1:
+        assert lead == pytest.approx(total / len(votes))
+    assert torch.equal(gathered.believed, gathered.predictions)
+    assert torch.equal(gathered.belief_lead, gathered.lead)
+    sure = float(gathered.belief) / len(votes)
+    assert lead - 1e-6 <= sure <= per_class[int(gathered.believed)] / len(votes) + 1e-6
+    if len(per_class) == 1:
+        assert sure == pytest.approx(lead)
+
+
+def test_a_row_that_one_checkpoint_cannot_score_is_quarantined():
+    gathered, rows = Gathered(2, ("l2",), CPU), torch.arange(2)
+    for broken in (False, True):
+        found = Collector(2, ("l2",), CPU)
+        found.scores[:] = 1.0
+        if broken:
+            found.scores[0, 1] = torch.nan
+        gathered.add(found, rows)
+    findings = gathered.findings()
+    assert list(findings.quarantined) == [1]
+    assert findings.scores["l2"].tolist()[0] == 1.0
