@@ -29,8 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-import ogacli
-from ogacli.config import parse_config
+from ogacli.config import commands, parse_config
 
 NOISES = ("uniform-10", "uniform-30", "pairs-20")
 FIGURES = ("AP", "without neighbours", "cleanlab", "F1", "best filter", "wrong", "told")
@@ -92,7 +91,7 @@ def scanned(
             f"  held_out: true}}\n"
             f"detector: {{name: latent_label, neighbours: {neighbours}}}\nbudget: auto\nprotect: off\n"
         )
-        run = ogacli.scan(config, output=folder / "run")
+        run = commands.scan(config, output=folder / "run")
         estimate = run.summary.estimate
         assert estimate is not None
         return run.scores["score"].to_numpy(), run.scores["flagged"].to_numpy(), estimate.share

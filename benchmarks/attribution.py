@@ -64,9 +64,8 @@ def main() -> None:
 
 def measured(options: argparse.Namespace, name: str, seed: int) -> Iterator[dict[str, Any]]:
     """AUC and recall of each method on one set."""
-    from ogacli import attribute
     from ogacli.config import parse_config
-    from ogacli.models.training.train import train
+    from ogacli.config.commands import attribute, train
 
     work = options.work.absolute() / f"seed-{seed}"
     folder = work / name

@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from ogacli.verdict.verdict import Findings, Notes
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
 from ogacli.verdict.diagnosis import Diagnosis, diagnose
-from ogacli.verdict.verdict import Findings, Notes
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 100)
-LOSS = LossOptions().loss()
+LOSS = Classification()
 
 
 @dataclass(frozen=True)

@@ -133,11 +133,11 @@ def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any =
     from ogacli.data import Batch
     from ogacli.gradients import GradientOptions, capture
     from ogacli.models import Network
-    from ogacli.models.tasks.losses import LossOptions
+    from ogacli.models.tasks.classification import Classification
 
     inputs, labels = batch_of(name, b)
     model = Network(network(name), head=None, outputs=CLASSES)
-    compute = capture(model, LossOptions().loss(), GradientOptions(layers="all"))
+    compute = capture(model, Classification(), GradientOptions(layers="all"))
     batch = Batch(torch.arange(b), inputs, labels, {})
     if orders is not None:
         compute.ask(orders, torch.empty(0, dtype=torch.int64) if coords is None else coords)

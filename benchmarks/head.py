@@ -91,17 +91,19 @@ def _pace(
     import torch
 
     from ogacli.config import parse_config
-    from ogacli.data.sources.arrays import ArrayReader
-    from ogacli.scan.collect import Partial
-    from ogacli.scan.passes import Stream
+    from ogacli.config.commands import setup_of
+    from ogacli.data.arrays import ArrayReader
+    from ogacli.scan.collect import Collector
+    from ogacli.scan.passes import CheckpointPass
 
     text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"
     config = parse_config(text, base=folder)
     inputs = np.load(folder / "x.npy")
-    samples = replace(config.data.open(), reader=ArrayReader(inputs))
-    network = config.model.load(samples)
-    stream = Stream(config, samples, network, torch.device("cpu"))
-    size, module, tensor = stream.feed.batch_size(), network.module, torch.from_numpy(inputs)
+    setup, cpu = setup_of(config), torch.device("cpu")
+    setup = replace(setup, samples=replace(setup.samples, reader=ArrayReader(inputs)))
+    network = config.model.load(setup.samples)
+    one = CheckpointPass(setup, network, cpu)
+    size, module, tensor = one.feed.batch_size(), network.module, torch.from_numpy(inputs)
 
     def plain() -> None:
         with torch.inference_mode():
@@ -109,7 +111,7 @@ def _pace(
                 module(batch)
 
     def scan() -> None:
-        stream.run(Partial(folder / "run", "key", n, ("l2",), torch.device("cpu")))
+        one.run(Collector(setup.samples, ("l2",), cpu), save=lambda states, now: None)
 
     found = rounds(options.rounds, {"scan": scan, "forward": plain}, warm=True)
     return {"model": name, "samples": n, "batch size": size} | found
@@ -129,7 +131,7 @@ def _loop(
     from sklearn.ensemble import IsolationForest
 
     from ogacli.config import parse_config
-    from ogacli.scan import scan
+    from ogacli.config.commands import scan
 
     config = parse_config(dataset(folder, model, shape, n) + "\ndetector: isolation_forest", base=folder)
     inputs, labels = (torch.from_numpy(np.load(folder / f"{key}.npy")) for key in "xy")

@@ -24,11 +24,13 @@ import yaml
 from measured import Measured
 from torch import Tensor
 
-from ogacli import Run, scan
+from ogacli import Run
 from ogacli.config import Config, parse_config
+from ogacli.config.commands import scan, train
 from ogacli.data import Samples
-from ogacli.models.training.train import train, trainable
-from ogacli.scan.verify import Arm, difference, trained_accuracy
+from ogacli.models.training.accuracy import trained_accuracy
+from ogacli.models.training.start import trainable
+from ogacli.scan.verify import Arm, difference
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cifar10n"
 NOISES = ("aggre", "rand1", "worse")
@@ -120,7 +122,9 @@ class Experiment:
                     continue
                 assert chosen.truth is not None
                 right = float((chosen.labels == chosen.truth).double().mean())
-                found = trained_accuracy(config, trainable(config.model), chosen, test, seed)
+                found = trained_accuracy(
+                    chosen, test, trainable(config.model), config.loss, config.train, seed=seed
+                )
                 self.measured.add(arm=arm, seed=seed, samples=len(chosen), right=right, accuracy=found)
 
     def scanned(self, name: str, config: Config) -> Run:

@@ -78,11 +78,8 @@ def main() -> None:
 
 def experiment(name: str, seed: int) -> tuple[Outcome, Picture]:
     """Train, score, trim by each detector, and train again."""
-    from ogacli import scan
-    from ogacli.base.seeding import seeded
-    from ogacli.models.sources import Fit
-    from ogacli.models.training.fit import accuracy, fit
-    from ogacli.models.training.train import train
+    from ogacli.config.commands import scan, train
+    from ogacli.models.training.accuracy import trained_accuracy
     from ogacli.run.compare import scores_of
 
     with tempfile.TemporaryDirectory() as folder:
@@ -103,10 +100,8 @@ def experiment(name: str, seed: int) -> tuple[Outcome, Picture]:
         )
 
         def retrained(rows: Tensor) -> float:
-            with seeded(seed, torch.device("cpu")):
-                module = config.model.build(Fit.of(samples))
-            fit(module, samples.select(rows), config.loss.loss(), config.train)
-            return accuracy(module, test)
+            task, options = config.loss, config.train
+            return trained_accuracy(samples.select(rows), test, config.model, task, options, seed=seed)
 
         n, k = len(samples), int(wrong.sum())
         generator = torch.Generator().manual_seed(seed)
@@ -155,15 +150,10 @@ def configured(name: str, seed: int, folder: Path, checkpoint: Path | None = Non
 
 def head_gradients(config: Any, samples: Any) -> Tensor:
     """The gradient of each point's loss by the last layer, [n, p]."""
-    from ogacli.gradients.feed import GradientFeed
-    from ogacli.scan import load_model
-    from ogacli.scan.collect import Collector
+    import ogacli
 
-    device = torch.device("cpu")
-    model = load_model(config.model.snapshots(samples)[0].source, samples, device)
-    feed = GradientFeed(config, samples, model, device)
-    rows = torch.arange(len(samples))
-    return torch.cat([batch.dense() for batch in feed(rows, Collector(len(samples), (), device))])
+    [snapshot] = config.model.snapshots(samples)
+    return torch.cat([batch.dense() for batch in ogacli.gradients(samples, snapshot.source)])
 
 
 def tables(found: dict[str, list[Outcome]]) -> str:

@@ -133,7 +133,7 @@ class Experiment:
 
     def run(self) -> None:
         """Train, scan, trim by each method and train again; each step is made once."""
-        from ogacli.models.training.train import train
+        from ogacli.config.commands import train
 
         checkpoint = self.folder / "checkpoints" / f"epoch-{self.options.epochs:03d}.safetensors"
         if not checkpoint.is_file():
@@ -153,7 +153,8 @@ class Experiment:
 
     def scores(self, checkpoint: Path) -> tuple[dict[str, Tensor], Tensor]:
         """The scores of each detector on head and adapters, and which labels are wrong."""
-        from ogacli import Run, scan
+        from ogacli import Run
+        from ogacli.config.commands import scan
         from ogacli.run.compare import scores_of
 
         known = {row["layers"] for row in self.detections.lines()}
@@ -197,16 +198,17 @@ class Experiment:
 
     def retrained(self, rows: Tensor) -> float:
         """Accuracy after a training on some of the rows, with the weights to begin with that all had."""
-        from ogacli.models.training.train import trainable
-        from ogacli.scan.verify import trained_accuracy
+        from ogacli.models.training.accuracy import trained_accuracy
+        from ogacli.models.training.start import trainable
 
         config = self.config()
         samples, test = (config.model.prepare(data.open()) for data in (config.data, config.test))
-        return trained_accuracy(config, trainable(config.model), samples.select(rows), test, self.seed)
+        chosen, source = samples.select(rows), trainable(config.model)
+        return trained_accuracy(chosen, test, source, config.loss, config.train, seed=self.seed)
 
     def accuracy(self, config: Any, module: Any) -> float:
         """On the test texts."""
-        from ogacli.models.training.fit import accuracy
+        from ogacli.models.training.accuracy import accuracy
 
         return accuracy(module, config.model.prepare(config.test.open()))
 

@@ -1,10 +1,14 @@
 """Clean training data by Outlier Gradient Analysis (Chhabra et al., ICML 2025, arXiv 2405.03869).
 
-What the commands do, these functions do, under the same names:
+Each command is a function of the same name, and the YAML keys are its arguments:
 
-    config = ogacli.load_config("config.yaml")
-    run = ogacli.scan(config)
+    samples = ogacli.Samples.of(dataset, labels=y, classes=names)
+    found = ogacli.scan(samples, network, detector=["latent_label", "l2"], budget=0.05)
+    found.table()
+    run = found.save("runs/mine")
     ogacli.trim(run, "clean.csv")
+
+The same for a config file: ``ogacli.config.commands.scan(ogacli.load_config("oga.yaml"))``.
 
 Each name is imported when it is first used, so that ``import ogacli`` does not import torch.
 """
@@ -19,11 +23,18 @@ from ogacli._version import __version__ as __version__
 if TYPE_CHECKING:
     from ogacli.config import Config as Config
     from ogacli.config import load_config as load_config
-    from ogacli.models.training.train import train as train
+    from ogacli.config.commands import doctor as doctor
+    from ogacli.config.demo import demo as demo
+    from ogacli.config.starter import init as init
+    from ogacli.data.samples import Samples as Samples
+    from ogacli.gradients.feed import gradients as gradients
+    from ogacli.models.training.from_python import train as train
+    from ogacli.run.compare import compare as compare
     from ogacli.run.directory import Run as Run
     from ogacli.run.gate import gate as gate
-    from ogacli.run.trim import load_kept as load_kept
+    from ogacli.run.reports import report as report
     from ogacli.run.trim import trim as trim
+    from ogacli.run.trim.kept import load_kept as load_kept
     from ogacli.scan import scan as scan
     from ogacli.scan.attribution import attribute as attribute
     from ogacli.scan.verify import verify as verify
@@ -31,15 +42,23 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "config",
     "Run": "run.directory",
+    "Samples": "data.samples",
     "attribute": "scan.attribution",
+    "compare": "run.compare",
+    "demo": "config.demo",
+    "doctor": "config.commands",
     "gate": "run.gate",
+    "gradients": "gradients.feed",
+    "init": "config.starter",
     "load_config": "config",
-    "load_kept": "run.trim",
+    "load_kept": "run.trim.kept",
+    "report": "run.reports",
     "scan": "scan",
-    "train": "models.training.train",
+    "train": "models.training.from_python",
     "trim": "run.trim",
     "verify": "scan.verify",
 }
+"""The module of each public name."""
 
 __all__ = ["__version__", *_HOMES]
 
@@ -50,8 +69,12 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"ogacli.{_HOMES[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
 class _Package(ModuleType):
-    """Keeps ``ogacli.scan`` the function: importing the module of that name would put itself in its place."""
+    """Keeps ``ogacli.scan`` the function when Python, on importing the module, sets it to the module."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

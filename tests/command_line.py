@@ -15,9 +15,14 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
         f"ogacli.{name}"
-        for name in ("cli.views", "scan.verify", "run.gate", "run.trim", "data.sources.image_folder")
+        for name in ("cli.views.starting", "cli.views.runs", "config.commands", "run.gate", "run.trim")
     ]
-    + ["ogacli.detectors.isolation_forest", "ogacli.models.sources.mlp", "ogacli.run.reports.html"]
+    + [
+        "ogacli.data.sources.image_folder",
+        "ogacli.detectors.isolation_forest",
+        "ogacli.models.sources.mlp",
+        "ogacli.run.reports.html",
+    ]
     + ["sklearn.metrics", "scipy.stats", "pyarrow.dataset", "PIL.Image"]
 )
 

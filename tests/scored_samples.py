@@ -6,7 +6,8 @@ import torch
 
 from ogacli.data import Samples
 from ogacli.data.samples import numbered
-from ogacli.verdict.verdict import Findings
+from ogacli.verdict.findings import Findings
+from ogacli.verdict.judge import Verdict, judge
 from synthetic_runs import NoReader
 
 NAN = math.nan
@@ -31,7 +32,12 @@ def findings(score, predictions, **others) -> Findings:
         scores={"first": torch.tensor(score, dtype=torch.float64)}
         | {name: torch.tensor(column, dtype=torch.float64) for name, column in others.items()},
         predictions=torch.tensor(predictions),
-        confidence=torch.linspace(0.5, 1, n),
-        agreement=torch.linspace(1, 0, n),
+        prediction_probability=torch.linspace(0.5, 1, n),
+        probability=torch.linspace(1, 0, n),
         quarantined={row: f"why {row}" for row in range(n) if math.isnan(score[row])},
     )
+
+
+def judged(found: Findings, given: Samples, *arguments) -> Verdict:
+    """The verdict on samples, whatever kind of label they have."""
+    return judge(found, given.class_index, *arguments)

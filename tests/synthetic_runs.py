@@ -13,9 +13,11 @@ import yaml
 
 from ogacli.data import Samples
 from ogacli.run.directory import Run
+from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary, summarise
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.verdict import Findings, judge, scores_table
+from ogacli.verdict.findings import Findings
+from ogacli.verdict.judge import judge
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -61,17 +63,17 @@ class Recipe:
         samples = self._samples()
         score = torch.tensor(self.scores or [(i * 37 % self.n) / 64 for i in range(self.n)])
         score[list(self.quarantined)] = torch.nan
-        predictions = samples.labels.clone() if samples.categorical else torch.full((self.n,), -1)
+        predictions = samples.labels.clone() if samples.class_index is not None else torch.full((self.n,), -1)
         for row, name in self.suggested.items():
             predictions[row] = name
         findings = Findings(
             scores={self.detector["name"]: score},
             predictions=predictions,
-            confidence=torch.full((self.n,), 0.875),
-            agreement=torch.tensor([0.125 if row in self.suggested else 0.875 for row in range(self.n)]),
+            prediction_probability=torch.full((self.n,), 0.875),
+            probability=torch.tensor([0.125 if row in self.suggested else 0.875 for row in range(self.n)]),
             quarantined=self.quarantined,
         )
-        verdict = judge(findings, samples, Budget(self.budget), "off")
+        verdict = judge(findings, samples.class_index, Budget(self.budget), "off")
         summary = summarise(verdict, samples, self.parameters)
         if self.warnings:
             diagnosis = summary.diagnosis.model_copy(update={"warnings": self.warnings})

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 import ogacli
+from ogacli.cli import app
+from ogacli.config import commands
 from small_scans import N, make_place
 
-FUNCTIONS = ["scan", "train", "trim", "gate", "verify", "load_config", "load_kept"]
+FUNCTIONS = [
+    "attribute", "compare", "demo", "doctor", "gate", "gradients", "init", "load_config", "load_kept",
+    "report", "scan", "train", "trim", "verify",
+]  # fmt: skip
 HEAVY = ["torch", "pyarrow", "sklearn", "torchvision", "numpy", "pydantic", "typer", "rich"]
 
 
@@ -50,23 +55,36 @@ print("ok")
 
 
 def test_everything_named_is_there():
-    assert set(FUNCTIONS) | {"Config", "Run"} <= set(ogacli.__all__)
+    assert {*FUNCTIONS, "Config", "Run", "Samples", "__version__"} == set(ogacli.__all__) <= set(dir(ogacli))
     for name in ogacli.__all__:
         assert getattr(ogacli, name) is not None
     with pytest.raises(AttributeError, match="module 'ogacli' has no attribute 'scn'"):
         _ = ogacli.scn
 
 
-def test_as_its_docstring_shows(tmp_path):
+def test_a_config_is_scanned_from_python(tmp_path):
     place = make_place(tmp_path)
     config = ogacli.load_config(place.config_file)
-    run = ogacli.scan(config)
+    run = commands.scan(config)
     assert isinstance(run, ogacli.Run)
     assert isinstance(config, ogacli.Config)
     trimmed = ogacli.trim(run, tmp_path / "clean.csv")
     assert Path(trimmed.path).is_file()
     assert ogacli.gate(run).passed
     assert len(ogacli.load_kept(list(range(N)), run)) == N - 12
+
+
+def test_every_command_has_its_function(tmp_path):
+    names = [one.callback.__name__ for one in app.registered_commands if one.callback]
+    assert set(names) <= set(FUNCTIONS)
+    place = make_place(tmp_path, detector=["l2", "l1"])
+    run = commands.scan(ogacli.load_config(place.config_file))
+    assert ogacli.report(run, "md").startswith("#")
+    assert ogacli.compare([run]).samples == N
+    assert ogacli.doctor().versions["ogacli"] == ogacli.__version__
+    assert ogacli.doctor(ogacli.load_config(place.config_file)).plan.samples == N
+    assert ogacli.init(output=tmp_path / "starter.yaml").kind == "digits"
+    assert ogacli.load_config(tmp_path / "starter.yaml").output is not None
 
 
 def test_the_package_is_typed():

@@ -17,7 +17,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
 from ogacli.models.network import Outputs
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
 
 _BATCH = 2048
 
@@ -61,7 +61,7 @@ def gradients(
     answers: Answers, labels: Int64[Tensor, " n"], rows: Int64[Tensor, " m"], *, neighbours: bool = False
 ) -> GradientBatch:
     """The head's gradients of some samples; at the answers of their neighbours, if so wished."""
-    loss, everyone = LossOptions().loss(), Batch(rows, None, labels[rows], {})
+    loss, everyone = Classification(), Batch(rows, None, labels[rows], {})
     asked = None
     if neighbours:
         asked = Neighbours(NeighbourOptions(), loss, len(labels))

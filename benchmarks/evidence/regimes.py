@@ -18,12 +18,14 @@ from evidence import ours, peers
 from evidence.sets import Case
 from evidence.training import Answers, Record, fold_rows, kept_epochs, record
 from ogacli.data import Samples
-from ogacli.detectors import Answering
-from ogacli.scan.collect import Collector, Gathered
-from ogacli.scan.held_out import HeldOut
+from ogacli.detectors import LabelDetector
+from ogacli.models.tasks.classification import Classification
+from ogacli.scan.collect import Collector
+from ogacli.scan.scorers import Scored
 from ogacli.verdict.budget import Budget, flag
 from ogacli.verdict.evaluation import evaluate
-from ogacli.verdict.verdict import Findings, Notes, judge
+from ogacli.verdict.findings import Findings
+from ogacli.verdict.judge import judge
 
 VERSION = 7
 """Raised when what is scored, or how, changes."""
@@ -69,12 +71,11 @@ def _ours(case: Case, samples: Samples, found: Record, regime: str) -> Iterator[
     all_ = regime in ("fresh", "folds") and not case.seed  # what is slow is done once
     names = tuple(ours.DETECTORS) if all_ else ours.QUICK
     findings, seconds = _scanned(case, samples, found, regime, names)
-    notes = Notes.none(len(samples))
-    held_out = Notes(notes.duplicate_of, notes.blank, notes.rows, notes.features, regime == "folds")
-    findings = replace(findings, wrong=findings.scores["latent_label"])  # as in `ogacli.scan`
+    # As `ogacli.scan` does.
+    findings = replace(findings, wrong=findings.scores["latent_label"], held_out=regime == "folds")
     if regime == "memorised, neighbours":
         findings = replace(findings, entropy=None)
-    verdict = judge(findings, samples, Budget("auto"), "off", held_out)
+    verdict = judge(findings, samples.class_index, Budget("auto"), "off")
     wrong = samples.truth != samples.labels
     for name, score in findings.scores.items():
         who = "peer" if name in ours.COMPARED else "ours"
@@ -91,11 +92,11 @@ def _scanned(
     case: Case, samples: Samples, found: Record, regime: str, names: Sequence[str]
 ) -> tuple[Findings, dict[str, float]]:
     """As ``oga scan`` does it: detectors of its own for each checkpoint, and a weighted mean over them."""
-    n, cpu = len(samples), torch.device("cpu")
-    gathered, seconds = Gathered(n, tuple(names), cpu), dict.fromkeys(names, 0.0)
+    seconds = dict.fromkeys(names, 0.0)
     chosen = {name: ours.options(name).detector() for name in names}
-    answering = {name: one for name, one in chosen.items() if isinstance(one, Answering)}
-    held_out = HeldOut(n, len(samples.classes) if regime == "folds" else 0, tuple(answering), cpu)
+    by_label = {name: one for name, one in chosen.items() if isinstance(one, LabelDetector)}
+    folds = tuple(by_label) if regime == "folds" else ()
+    collector = Collector(samples, names, torch.device("cpu"), evidence_of=folds)
     for one in _passes(case, samples, found, regime):
         neighbours = regime == "memorised, neighbours"
         batch = ours.gradients(one.answers, samples.labels, one.rows, neighbours=neighbours)
@@ -105,11 +106,10 @@ def _scanned(
             fitted[name] = ours.fitted(name, batch)
             scores.append(ours.scores(fitted[name], batch))
             seconds[name] += time.perf_counter() - began
-        collector = Collector(n, tuple(names), cpu)
-        collector.add(batch, scores, categorical=True)
-        held_out.see(batch.rows, {name: fitted[name].answers(batch) for name in answering})
-        gathered.add(collector, one.rows, one.weight)
-    return held_out.judged(gathered.findings(), samples, answering), seconds
+        evidence = {name: fitted[name].evidence(batch) for name in by_label}
+        collector.add(batch, Scored(scores, evidence, None), Classification())
+        collector.next_checkpoint(one.rows, one.weight)
+    return collector.evidence.judged(collector.findings(), samples, by_label), seconds
 
 
 def _passes(case: Case, samples: Samples, found: Record, regime: str) -> list[Pass]:

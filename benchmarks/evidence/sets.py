@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ogacli.data import Samples
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.samples import numbered
 from ogacli.data.selection import flip_labels
-from ogacli.data.sources.arrays import ArrayReader
 
 REAL = Path(os.environ.get("OGA_DATA", Path(__file__).parents[3] / "shared" / "data"))
 """Where MNIST, CIFAR-10N and SST-2 lie."""

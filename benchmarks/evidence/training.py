@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from evidence.sets import Case
 from ogacli.base.seeding import seeded
 from ogacli.data import Samples
-from ogacli.models.tasks.losses import LossOptions
-from ogacli.models.training.fit import FitOptions, fit
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.training.loop import TrainOptions, train_network
 
 VERSION = 1
 """Raised when what is kept changes."""
@@ -99,7 +99,7 @@ def _trajectory(case: Case, samples: Samples) -> dict[str, Any]:
             features[len(logits)] = found.features.half()
             heads[len(logits)] = {name: value.clone() for name, value in network[-1].state_dict().items()}
 
-    fit(network, samples, LossOptions().loss(), _options(case, case.recipe.epochs), after_epoch=look)
+    train_network(network, samples, Classification(), _options(case, case.recipe.epochs), after_epoch=look)
     return {"logits": torch.stack(logits), "features": features, "heads": heads}
 
 
@@ -117,7 +117,7 @@ def _folds(case: Case, samples: Samples) -> Answers:
         rest[held] = False
         network = _fresh(case, samples)
         part = samples.select(rest.nonzero()[:, 0])
-        fit(network, part, LossOptions().loss(), _options(case, case.recipe.folds))
+        train_network(network, part, Classification(), _options(case, case.recipe.folds))
         found = answers(network, inputs[held])
         if not len(logits):
             logits, features = (
@@ -132,8 +132,8 @@ def _fresh(case: Case, samples: Samples) -> nn.Sequential:
         return case.network(samples)
 
 
-def _options(case: Case, epochs: int) -> FitOptions:
-    return FitOptions(
+def _options(case: Case, epochs: int) -> TrainOptions:
+    return TrainOptions(
         epochs=epochs,
         batch_size=case.recipe.batch_size,
         learning_rate=case.recipe.learning_rate,

@@ -1,19 +1,29 @@
 """torch's global random state, seeded for a block and restored after it."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """While it is open, torch's global generators start from ``seed``; afterwards they are as before."""
+    """Seed torch's global generators for a block; on a GPU, cuDNN is deterministic meanwhile.
+
+    The global random state and cuDNN's settings are restored after the block.
+    """
     with ExitStack() as stack:
         if device.type == "cuda":
             stack.enter_context(torch.random.fork_rng(devices=[device]))
-            stack.enter_context(torch.backends.cudnn.flags(deterministic=True, benchmark=False))
+            stack.enter_context(deterministic_cudnn())
         else:
             stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(seed)
         yield
+
+
+def deterministic_cudnn() -> AbstractContextManager[None]:
+    """cuDNN, enabled and deterministic for a block."""
+    cudnn = torch.backends.cudnn
+    # Of what is left out here, ``flags`` takes its own defaults: without ``enabled`` it turns cuDNN off.
+    return cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=cudnn.allow_tf32)

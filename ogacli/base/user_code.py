@@ -1,4 +1,7 @@
-"""``package.module:name`` in a config -> the object; for models, losses and data of the user's own."""
+"""Code of the user's own: models, losses and data.
+
+In: ``package.module:name`` in a config. Out: the object of that name, or what calling it returns.
+"""
 
 import sys
 import traceback
@@ -15,9 +18,9 @@ def imported(name: str, error: type[OgaError], folder: str | None = None) -> Any
     """The object that ``package.module:name`` names.
 
     Args:
-        name: What the config says.
+        name: ``package.module:name``.
         error: The error to raise.
-        folder: Looked in before the current folder and the installed packages.
+        folder: Searched before the current folder and the installed packages.
 
     Raises:
         OgaError: Of the class ``error``: it cannot be imported or does not exist.
@@ -44,7 +47,7 @@ def called(name: str, args: Mapping[str, Any], folder: str, *, place: str, retur
     Args:
         name: ``package.module:function``.
         args: What it is called with.
-        folder: Looked in first.
+        folder: Searched first.
         place: The key in the config that names it.
         returns: What it should return, in words.
 

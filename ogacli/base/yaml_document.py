@@ -6,20 +6,19 @@ In: the text of a file, with ``${NAME}`` and ``${NAME:-default}`` inside values.
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
 
-from ogacli.base.options import Options
-from ogacli.base.registry import Registry
+from ogacli.base.options import Key, Options, Where, dotted, unknown_key
+from ogacli.base.registry import Registry, resolve, resolve_all
 from ogacli.errors import ConfigError
 
-Key = tuple[str | int, ...]
+T = TypeVar("T")
+O = TypeVar("O", bound=Options)  # noqa: E741
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,8 @@ class Document:
         known = key
         while known and known not in self.lines:
             known = known[:-1]
-        dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
         place = self.lines.get(known, self.place)
-        return f"{place}: {dotted}" if dotted else place
+        return f"{place}: {dotted(key)}" if key else place
 
 
 def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
@@ -160,38 +158,28 @@ class Checker:
 
     def options(self, cls: type[Options], values: Any, key: Key) -> Any:
         """``values`` as an instance of ``cls``; None where they are wrong."""
-        if not isinstance(values, dict):
-            self.add("not a section", key, found=repr(values), expected="keys and values")
-            return None
-        try:
-            return cls.model_validate(values, context={"base": self.document.base})
-        except ValidationError as error:
-            self._add_invalid(cls, values, error, key)
-        except ConfigError as error:
-            self.problems.append(error.at(self.document.where(key)))
-        return None
+        return self._kept(lambda: cls.checked(values, self._within(key), self.document.base))
 
-    def parsed(self, parse: Callable[[Any], Any], value: Any, key: Key) -> Any:
+    def parsed(self, parse: Callable[[Any], T], value: Any, key: Key) -> T | None:
         """``parse(value)``; None where that raises a ``ConfigError``."""
-        try:
-            return parse(value)
-        except ConfigError as error:
-            self.problems.append(error.at(self.document.where(key)))
-            return None
 
-    def named(self, registry: Registry[Any], values: Any, key: Key, by: str) -> Any:
-        """A section whose key ``by`` names the class that the other keys belong to."""
-        if isinstance(values, str):
-            values = {by: values}
-        if isinstance(values, dict) and by not in values:
-            self.add("missing", (*key, by), expected=f"one of {', '.join(registry.names())}")
-            return None
-        if not isinstance(values, dict):
-            return self.options(Options, values, key)
-        cls = self.parsed(registry.get, str(values[by]), (*key, by))
-        if cls is None:
-            return None
-        return self.options(cls, {name: value for name, value in values.items() if name != by}, key)
+        def placed() -> T:
+            try:
+                return parse(value)
+            except ConfigError as error:
+                raise error.at(self.document.where(key)) from None
+
+        return self._kept(placed)
+
+    def named(self, registry: Registry[type[O]], values: Any, key: Key, by: str) -> O | None:
+        """The options of a section whose key ``by`` names their class; None where they are wrong."""
+        within, base = self._within(key), self.document.base
+        return self._kept(lambda: resolve(registry, values, by=by, place=within, base=base))
+
+    def all_named(self, registry: Registry[type[O]], values: Any, key: Key, by: str) -> tuple[O, ...]:
+        """The options of one such section or of a list of them; none where one is wrong."""
+        within, base = self._within(key), self.document.base
+        return self._kept(lambda: resolve_all(registry, values, by=by, place=within, base=base)) or ()
 
     def add(self, problem: str, key: Key, found: object = None, expected: str | None = None) -> None:
         """Note a problem at a key."""
@@ -199,76 +187,18 @@ class Checker:
             ConfigError(problem, place=self.document.where(key), found=found, expected=expected)
         )
 
-    def _add_invalid(
-        self, cls: type[Options], values: Mapping[str, Any], error: ValidationError, key: Key
-    ) -> None:
-        """Pydantic's complaints in our words; one a place, though a value may fit none of several types."""
-        mistyped: dict[Key, tuple[str, list[str]]] = {}
-        places: list[Key] = []
-        for details in error.errors():
-            absent = details["type"] == "missing"
-            inner = _written(details["loc"], values, absent=absent)
-            place = (*key, *inner)
-            places.append(place)
-            match details["type"]:
-                case "extra_forbidden":
-                    self.unknown(str(inner[-1]), place, _keys(cls, inner[:-1]))
-                case "missing":
-                    self.add("missing", place)
-                case "value_error":
-                    cause = details["ctx"]["error"]
-                    found = None if not inner else repr(details["input"])
-                    self.add(str(cause), place, found=found)
-                case _:
-                    expected = str(details["msg"]).removeprefix("Input should be ").partition(", unable")[0]
-                    mistyped.setdefault(place, (repr(details["input"]), []))[1].append(expected)
-        for place, (found, expected_ones) in mistyped.items():
-            if any(len(other) > len(place) and other[: len(place)] == place for other in places):
-                continue  # one of the types has keys, and what is wrong is one of them
-            self.add("not a valid value", place, found=found, expected=" or ".join(expected_ones))
-
     def unknown(self, name: str, key: Key, known: Sequence[str]) -> None:
         """Note a key that does not exist, with the nearest one that does."""
-        near = get_close_matches(name, known, n=1)
-        self.add(
-            "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""),
-            key,
-            expected=f"one of {', '.join(sorted(known))}" if known and not near else None,
-        )
+        self.problems.append(unknown_key(name, self.document.where(key), known))
 
+    def _within(self, key: Key) -> Where:
+        """How keys below ``key`` are called."""
+        return lambda inner: self.document.where((*key, *inner))
 
-def _keys(options: type[Options], path: Sequence[str | int]) -> list[str]:
-    """The keys that ``options`` know at a place within them; empty where any key will do."""
-    levels = [options]
-    for part in path:
-        fields = [
-            level.model_fields[part]
-            for level in levels
-            if isinstance(part, str) and part in level.model_fields
-        ]
-        levels = [inner for field in fields for inner in _option_classes(field.annotation)]
-    return sorted({name for level in levels for name in level.model_fields})
-
-
-def _option_classes(annotation: Any) -> list[type[Options]]:
-    """The option classes in an annotation such as ``int | Limit | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, Options):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in _option_classes(part)]
-
-
-def _written(location: Sequence[str | int], values: Any, *, absent: bool) -> Key:
-    """The keys of pydantic's location without the names of the types that it tried.
-
-    Where a key is ``absent``, it is the last one.
-    """
-    key: list[str | int] = []
-    for i, part in enumerate(location):
-        missing = absent and i == len(location) - 1
-        if isinstance(values, dict) and (part in values or missing):
-            key.append(part)
-            values = values.get(str(part))
-        elif isinstance(values, list) and isinstance(part, int):
-            key.append(part)
-            values = values[part]
-    return tuple(key)
+    def _kept(self, check: Callable[[], T]) -> T | None:
+        """What ``check`` returns; None where it raises a ``ConfigError``, which is noted."""
+        try:
+            return check()
+        except ConfigError as error:
+            self.problems.append(error)
+            return None

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -126,3 +127,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | 
 def figure(value: float | None) -> str:
     """A score from 0 to 1 with three digits."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def shown(path: Path) -> Path:
+    """The path as the user would type it: relative where it lies below the current folder."""
+    try:
+        return path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -1,6 +1,6 @@
 """Whole settings by one word, ``preset:`` at the top of a config.
 
-In: the values of a config. Out: the same, with those of its preset where it says nothing itself.
+In: the values of a config. Out: the same, with the values of its preset for the keys that it leaves out.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "protect": "off",
     }
 }
-"""``paper``: as Chhabra et al. (ICML 2025, arXiv 2405.03869) have it: the gradient of the last layer's
+"""``paper``: the settings of Chhabra et al. (ICML 2025, arXiv 2405.03869): the gradient of the last layer's
 weight, an isolation forest of 100 trees of 256 samples each, the 5 % most anomalous of all samples."""
 
 
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values and those of the preset that they name; what is written wins, key by key.
+    """The values and those of the preset that they name; a key that is written takes precedence.
 
     Raises:
         ConfigError: There is no such preset.

@@ -1,7 +1,8 @@
-"""``oga init``: a commented starter config for the user's kind of data.
+"""A commented starter config for the user's kind of data.
 
 In: a path to the data, or the name of a kind. Out: the text of one of the example configs, with the path and
-those of the data's columns filled in whose names say what they are for.
+those of the data's columns filled in whose names say what they are for. Each example says in lines that begin
+with ``# init:`` which data it is for, so that a new kind is a new file in ``configs/`` and no edit here.
 """
 
 import itertools
@@ -15,25 +16,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from ogacli.base.atomic import new_file
+from ogacli.base.options import Options
 from ogacli.errors import ConfigError, OgaError
 
-_BY_SUFFIX = {
-    ".csv": "table",
-    ".tsv": "table",
-    ".jsonl": "table",
-    ".ndjson": "table",
-    ".parquet": "table",
-    ".npz": "arrays",
-    ".npy": "arrays",
-    ".zip": "image_folder",
-    ".tar": "webdataset",
-    ".arrow": "huggingface",
+_USUAL = {
+    "label": ("label", "labels", "target", "targets", "class", "y", "category"),
+    "text": ("text", "sentence", "review", "content", "comment"),
 }
-_SAVED = {"dataset_dict.json", "state.json"}
-"""Files by which a folder of the library datasets is known."""
-
-_LABELS = ("label", "labels", "target", "targets", "class", "y", "category")
-_TEXTS = ("text", "sentence", "review", "content", "comment")
+"""Names of columns that stand for more than themselves in an example, and what such columns are called."""
 _PAIRS = (
     ("text_a", "text_b"),
     ("sentence1", "sentence2"),
@@ -41,25 +34,42 @@ _PAIRS = (
     ("question1", "question2"),
     ("question", "sentence"),
 )
-_PROMPTS = ("prompt", "instruction", "question")
-_COMPLETIONS = ("completion", "answer", "response", "output")
-_OF_TEXTS = {"text": _TEXTS, "label": _LABELS}
-_COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "table": {"label": _LABELS},
-    "sklearn": {"label": _LABELS},
-    "text": _OF_TEXTS,
-    "lora": _OF_TEXTS,
-    "huggingface": _OF_TEXTS,
-    "tagger": {"words": ("words", "tokens"), "tags": ("tags", "ner_tags", "pos_tags", *_LABELS)},
-    "causal_lm": {"prompt": _PROMPTS, "completion": _COMPLETIONS, "label": ("kind", "task", *_LABELS)},
-    "arrays": {"x": ("x", "x_train", "images", "data", "inputs"), "y": ("y", "y_train", *_LABELS)},
-    "webdataset": {"image": ("jpg", "jpeg", "png", "webp", "bmp"), "label": ("cls", *_LABELS)},
-}
-"""For each kind of data the keys that name a column, and what such columns are usually called."""
-_OPTIONAL = {("causal_lm", "label")}
-"""Keys that the config of a kind does without."""
+"""What the two columns of pairs of texts are called."""
 _SHARD_SAMPLES = 20
 """Samples of a shard that are looked into."""
+_LINE = re.compile(r"^# init: (.*)\n", re.M)
+
+
+class Example(Options):
+    """The ``# init:`` lines of an example config: which data it is for."""
+
+    files: tuple[str, ...] = ()
+    """Suffixes of files that hold such data."""
+    folders: tuple[str, ...] = ()
+    """Patterns; a folder with a file that matches one holds such data. ``**`` is any folder."""
+    place: str = "path"
+    """The key of the data's place."""
+    columns: Mapping[str, tuple[str, ...]] = {}
+    """For each key that names a column what such columns are called, the most likely name first; ``label``
+    and ``text`` stand for all their usual names."""
+    optional: tuple[str, ...] = ()
+    """Those keys that the config does without."""
+
+    def named(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        """For each key the column of the data, two for pairs of texts; empty where there is none."""
+        found = {}
+        for key, names in self.columns.items():
+            known = [usual for name in names for usual in _USUAL.get(name, (name,))]
+            found[key] = (_pair(columns) if key == "text" else []) or _first(columns, known)
+        return found
+
+    def fit(self, columns: Sequence[str]) -> tuple[int, int, int]:
+        """How well it fits data with such columns; less is better.
+
+        Keys that find no column count first, then those that find one, then all keys.
+        """
+        found = [own for key, own in self.named(columns).items() if key not in self.optional]
+        return sum(not own for own in found), -sum(map(bool, found)), len(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,42 @@ class Starter:
         """Whether the model is to be trained before a scan."""
         return "\ntrain:" in self.text
 
+    def document(self, file: Path) -> dict[str, Any]:
+        """As JSON, with the file that it was written to."""
+        return {
+            "schema_version": 1,
+            "config": str(file),
+            "kind": self.kind,
+            "label": self.columns.get("label"),
+            "columns": self.columns,
+            "open": list(self.open),
+        }
+
+
+def init(
+    data: str | Path | None = None,
+    kind: str | None = None,
+    *,
+    output: str | Path = "oga.yaml",
+    overwrite: bool = False,
+) -> Starter:
+    """Write the starter config for some data.
+
+    Args:
+        data: Where the data lies; the arguments are those of ``starter``.
+        kind: One of ``kinds()``.
+        output: The file to write.
+        overwrite: Replace it where it exists.
+
+    Raises:
+        ConfigError: As in ``starter``.
+        RunError: The file exists.
+    """
+    found = starter(data, kind, Path(output).parent)
+    with new_file(Path(output), overwrite=overwrite) as file:
+        file.write(found.text.encode())
+    return found
+
 
 def starter(data: str | Path | None = None, kind: str | None = None, folder: Path | None = None) -> Starter:
     """The starter config for some data.
@@ -97,27 +143,25 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
         raise ConfigError("no such kind of data", found=repr(kind), expected=f"one of {', '.join(known)}")
     if data is None:
         kind = kind or "digits"
-        return Starter(kind, _example(kind), {}, (), ())
+        return Starter(kind, _text(kind), {}, (), ())
     path = Path(data)
-    chosen = kind or _by_name(path)
-    columns = _columns_of(path, chosen)
-    if kind is None and chosen == "table":
-        chosen = _by_columns(columns)
-    place = _place(path, chosen)
+    candidates = [kind] if kind else _by_name(path)
+    place = _place(path, _example(candidates[0]))
+    columns = _columns_of(place) if any(_example(name).columns for name in candidates) else []
+    chosen = min(candidates, key=lambda name: (_example(name).fit(columns), name))
+    example, text = _example(chosen), _text(chosen)
     if folder is not None and not path.is_absolute():
         place = os.path.relpath(place, folder)
-    text = _filled(_example(chosen), "(?:path|root|y)", _scalar(place), count=1)
-    if chosen == "huggingface":
-        text = _with_split(text, path)
+    text = _filled(text, example.place, _scalar(place), count=1)
+    text = _with_split(text, path)
     found: dict[str, str | list[str]] = {}
     lost = []
-    for key, names in _COLUMNS.get(chosen, {}).items():
-        own = (_pair(columns) if key == "text" else []) or _first(columns, names)
+    for key, own in example.named(columns).items():
         if own:
             found[key] = own if len(own) > 1 else own[0]
             values = [_scalar(name) for name in own]
             text = _filled(text, key, values[0] if len(values) == 1 else f"[{', '.join(values)}]")
-        elif (chosen, key) in _OPTIONAL:
+        elif key in example.optional:
             text = _without(text, key)
         else:
             lost.append(key)
@@ -137,54 +181,59 @@ def _folder() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "configs"
 
 
-def _example(kind: str) -> str:
+def _text(kind: str) -> str:
+    """The example config without its lines for this module."""
+    return _LINE.sub("", _written(kind))
+
+
+def _example(kind: str) -> Example:
+    lines = "\n".join(_LINE.findall(_written(kind)))
+    return Example.model_validate(yaml.safe_load(lines) or {})
+
+
+def _written(kind: str) -> str:
     return (_folder() / f"{kind}.yaml").read_text(encoding="utf-8")
 
 
 # --- what the data is ---------------------------------------------------------------------------------
 
 
-def _by_name(data: Path) -> str:
-    """The kind of data that lies under such a name."""
+def _by_name(data: Path) -> list[str]:
+    """The kinds of data that may lie under such a name."""
+    examples = {kind: _example(kind) for kind in kinds()}
     if data.is_dir():
-        if any((data / name).is_file() for name in _SAVED):
-            return "huggingface"
-        return "webdataset" if any(data.glob("*.tar")) else "image_folder"
-    found = _BY_SUFFIX.get(data.suffix.lower())
-    if found is None:
+        patterns = {pattern: kind for kind, example in examples.items() for pattern in example.folders}
+        ordered = sorted(patterns, key=lambda pattern: pattern.count("*"))  # the most specific one first
+        return [patterns[next(pattern for pattern in ordered if any(data.glob(pattern)))]]
+    suffix = data.suffix.lower()
+    found = [kind for kind, example in examples.items() if suffix in example.files]
+    if not found:
+        known = dict.fromkeys(suffix for example in examples.values() for suffix in example.files)
         raise ConfigError(
             "the kind of data cannot be told from the name",
             place=str(data),
-            expected=f"a folder, or a file that ends in {', '.join(_BY_SUFFIX)}",
+            expected=f"a folder, or a file that ends in {', '.join(known)}",
             hint=f"say it by --kind {'|'.join(kinds())}",
         )
     return found
 
 
-def _by_columns(columns: Sequence[str]) -> str:
-    """What a table with such columns holds."""
-    if _first(columns, _PROMPTS) and _first(columns, _COMPLETIONS) and not _first(columns, _LABELS):
-        return "causal_lm"
-    return "text" if _first(columns, _TEXTS) or _pair(columns) else "table"
-
-
-def _columns_of(data: Path, kind: str) -> list[str]:
-    """What can be named of the data: columns, arrays of a file, endings in a shard; none where not known."""
+def _columns_of(place: str) -> list[str]:
+    """What can be named in the data: columns, arrays of a file, endings in a shard; nothing where unknown."""
+    data = Path(place)
     try:
-        if kind == "webdataset":
-            return _endings(_place(data, kind))
-        if kind == "arrays":
+        if data.suffix.lower() == ".tar":
+            return _endings(place)
+        if data.suffix.lower() == ".npz":
             with zipfile.ZipFile(data) as archive:
                 return [name.removesuffix(".npy") for name in archive.namelist()]
-        if kind == "huggingface" and data.is_dir():
+        if data.is_dir():
             return _saved_features(data)
-        if kind in _COLUMNS:
-            from ogacli.base.tables import column_names
+        from ogacli.base.tables import column_names
 
-            return column_names(data)
+        return column_names(data)
     except (OgaError, OSError, ValueError, zipfile.BadZipFile):
-        pass  # `oga scan` tells what is the matter with the data
-    return []
+        return []  # `oga scan` says what is wrong with the data
 
 
 def _endings(pattern: str) -> list[str]:
@@ -195,7 +244,7 @@ def _endings(pattern: str) -> list[str]:
 
 
 def _saved_features(folder: Path) -> list[str]:
-    """The columns of a dataset that the library datasets saved: of its first split, where it has some."""
+    """The columns of a dataset that the library datasets saved; of its first split where it has several."""
     infos = sorted([*folder.glob("dataset_info.json"), *folder.glob("*/dataset_info.json")])
     return list(_document(infos[0]).get("features") or ()) if infos else []
 
@@ -228,8 +277,10 @@ def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 # --- its place in the example -------------------------------------------------------------------------
 
 
-def _place(data: Path, kind: str) -> str:
-    return f"{data}/*.tar" if kind == "webdataset" and data.is_dir() else str(data)
+def _place(data: Path, example: Example) -> str:
+    """The data as the config names it: files in a folder by a pattern such as ``*.tar``."""
+    patterns = [pattern for pattern in example.folders if pattern.startswith("*.")]
+    return f"{data}/{patterns[0]}" if data.is_dir() and patterns else str(data)
 
 
 def _with_split(text: str, folder: Path) -> str:

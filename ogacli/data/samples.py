@@ -6,7 +6,8 @@ only where the config asked for a part of the source.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from ogacli.data.label_types import LabelType, OneClass, inferred
 from ogacli.errors import DataError
 
 Inputs = Any
@@ -133,26 +135,31 @@ class Samples:
     """A dataset as a table: ids, labels, and a reader for the inputs.
 
     Raises:
-        DataError: Lengths differ, an id occurs twice, a label is out of range or not finite, or there
-            is no sample at all.
+        DataError: Lengths differ, an id occurs twice, a label is not of its type, or there is no sample at
+            all.
     """
 
     ids: pa.StringArray
     """Unique and stable, [n]."""
     positions: Int64[Tensor, " n"]
     """The row of each sample in its source."""
-    labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
-    """Class indices; or 0/1 per class (multi-label); or the targets of a regression."""
+    labels: Shaped[Tensor, "n ..."]
+    """Class indices [n]; or 0/1 per class [n, k] (multi-label); or the targets of a regression; or what
+    another ``label_type`` says."""
     classes: tuple[str, ...]
     """The class names, k of them; empty for a regression."""
     reader: Reader
     signature: str
     """What identifies the inputs beside ids and labels: a hash of the arrays, or of names and sizes."""
-    truth: Int64[Tensor, " n"] | None = None
-    """The true class indices, where known; used only to evaluate."""
+    truth: Shaped[Tensor, "n ..."] | None = None
+    """The true labels, where known; used only to evaluate."""
+    label_type: LabelType = field(default=None)  # type: ignore[assignment]
+    """What kind of labels these are; inferred from their dtype and the classes where left out."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
+        if self.label_type is None:
+            object.__setattr__(self, "label_type", inferred(self.labels, self.classes))
         if n == 0:
             raise DataError("the dataset is empty", expected="at least one sample")
         for name in ("positions", "labels", "truth"):
@@ -160,17 +167,44 @@ class Samples:
             if column is not None and len(column) != n:
                 raise DataError(f"{n} ids but {len(column)} {name}")
         self._check_ids()
-        self._check_labels("label", self.labels)
+        self.label_type.check(self.labels, self.classes, self.ids, "label")
         if self.truth is not None:
-            self._check_labels("truth", self.truth)
+            self.label_type.check(self.truth, self.classes, self.ids, "truth")
+
+    @classmethod
+    def of(
+        cls, dataset: Any, labels: Any = None, classes: Any = None, ids: Any = None, truth: Any = None
+    ) -> "Samples":
+        """The samples of an object in memory.
+
+        Labels that are whole numbers, booleans or texts are classes: one a sample [n], or 0 and 1 per class
+        [n, k]. Labels that are floats are numbers to be predicted, unless class names are given.
+
+        Args:
+            dataset: A numpy array or tensor [n, ...], where ``uint8`` means pixels; a mapping of names to
+                such arrays; a list of texts; a pandas DataFrame, whose columns of numbers are the inputs; a
+                ``datasets.Dataset``; or any map-style dataset whose items are (inputs, label), mappings with
+                a ``label``, or inputs alone. Inputs are tensors, mappings of tensors, or texts.
+            labels: One a sample, or the name of their column; the dataset's own where left out.
+            classes: The class names in the order of the model's outputs, or how many there are; the
+                dataset's own, or those that occur, where left out.
+            ids: Unique and stable, one a sample, or the name of their column; row numbers where left out.
+            truth: The true classes, or the name of their column; used only to evaluate.
+
+        Raises:
+            DataError: These are no samples, or the labels are missing.
+        """
+        module = import_module("ogacli.data.in_memory")  # it builds on this one
+        found: Samples = module.samples_of(dataset, labels, classes, ids, truth)
+        return found
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def categorical(self) -> bool:
-        """True where every sample has one class."""
-        return not self.labels.is_floating_point()
+    def class_index(self) -> Int64[Tensor, " n"] | None:
+        """The labels where each sample has exactly one class, None otherwise."""
+        return self.labels if isinstance(self.label_type, OneClass) else None
 
     @property
     def fingerprint(self) -> str:
@@ -216,10 +250,6 @@ class Samples:
             truth=None if self.truth is None else self.truth[rows],
         )
 
-    def label_name(self, label: int) -> str:
-        """The name of a class."""
-        return self.classes[label]
-
     def _check_ids(self) -> None:
         if self.ids.null_count:
             raise DataError("an id is missing", place=f"row {self.ids.is_null().index(True).as_py()}")
@@ -231,23 +261,6 @@ class Samples:
                 found=", ".join(repr(name) for name in repeated.field("values")[:5].to_pylist()),
                 expected="unique ids",
                 hint="name a column of unique values as `id`, or leave `id` out to number the samples",
-            )
-
-    def _check_labels(self, noun: str, labels: Tensor) -> None:
-        if labels.is_floating_point():
-            bad = ~torch.isfinite(labels).reshape(len(labels), -1).all(1)
-            expected = "finite numbers"
-        else:
-            bad = (labels < 0) | (labels >= len(self.classes))
-            expected = f"0 to {len(self.classes) - 1} ({len(self.classes)} classes)"
-        if bad.any():
-            row = int(bad.int().argmax())
-            count = int(bad.sum())
-            raise DataError(
-                f"{noun} out of range" + (f", as in {count - 1} more samples" if count > 1 else ""),
-                place=f"sample {self.ids[row].as_py()!r}",
-                found=labels[row].tolist(),
-                expected=expected,
             )
 
 

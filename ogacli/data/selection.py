@@ -47,7 +47,7 @@ def flip_labels(samples: Samples, share: float, seed: int) -> Samples:
         DataError: The labels are not classes, or there is only one class.
     """
     k = len(samples.classes)
-    if not samples.categorical or k < 2:
+    if samples.class_index is None or k < 2:
         raise DataError("cannot flip these labels", expected="one of at least two classes a sample")
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(samples), generator=generator)[: round(share * len(samples))]
@@ -85,7 +85,7 @@ def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
         )
     labels = samples.labels.clone()
     if "relabelled" in fates.values():
-        if not samples.categorical:
+        if samples.class_index is None:
             raise DataError("relabels samples that do not have one class each", place=str(manifest))
         given = dict(zip(names, table.column("new_label").to_pylist(), strict=True))
         index = {name: i for i, name in enumerate(samples.classes)}

@@ -1,146 +1,177 @@
-"""``GradientBatch`` -> score: one file a detector.
+"""The detectors: a ``GradientBatch`` comes in, one score a sample goes out.
 
-A new detector is a new file here with one class under ``@detectors.register``, named as its module.
+One file a detector: a class of options under ``@detectors.register``, named in YAML as its file, whose
+``detector()`` gives a ``Detector``. Other distributions add theirs by an entry point (``base/registry.py``).
+A module with a leading underscore, and ``norm``, hold what several detectors share.
 """
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.options import Options
 from ogacli.base.registry import Registry, type_name
+from ogacli.detectors.label_noise.model import log_odds_wrong
 from ogacli.gradients import GradientBatch
 
 DEFAULT = "latent_label"
-"""The detector of a config that names none: on the whole the best of `benchmarks/detection.py`."""
+"""The detector of a config that names none: on the whole the best in `benchmarks/detection.py`."""
 WITHOUT_CLASSES = "l2"
-"""The same where samples do not have one class each."""
+"""The default where samples do not have one class each."""
 ATTRIBUTING = "isolation_forest"
-"""The same where queries are attributed to groups of samples, by their gradients."""
+"""The default of ``oga attribute`` where queries are compared with groups of samples."""
 
 
-class Detector(Protocol):
-    """Scores samples by their gradients; **higher = more anomalous**."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a detector reads of a batch beside its labels, logits, residual, losses and features.
+
+    ``Needs()`` is none of the gradient. The scan reduces the gradients of each layer to the union of what all
+    detectors need, unless one of them needs everything.
+    """
+
+    norms: tuple[int, ...] = ()
+    """Orders of the norms of the whole gradient, ascending."""
+    coordinates: Int64[Tensor, " f"] | None = None
+    """Single coordinates, ascending, each once; None for none."""
+    everything: bool = False
+    """Anything else, such as projections or inner products: the factors of the gradients must be kept."""
+
+    @classmethod
+    def union(cls, several: Iterable["Needs"]) -> "Needs":
+        """What several detectors need together; the coordinates are on the CPU."""
+        several = list(several)
+        known = [one.coordinates.cpu() for one in several if one.coordinates is not None]
+        return cls(
+            norms=tuple(sorted({order for one in several for order in one.norms})),
+            coordinates=torch.unique(torch.cat(known)) if known else None,
+            everything=any(one.everything for one in several),
+        )
+
+
+class Detector(ABC):
+    """Scores samples by their gradients; **higher = more anomalous**.
+
+    The defaults are those of a detector that needs no fitting. Calls come in this order: ``see_validation``,
+    ``fit_size``, ``fit`` (or ``restore``), ``score`` batch by batch, ``finish``.
+    """
 
     def fit_size(self, n: int) -> int:
-        """How many of n samples it must see before it can score; 0: none."""
-        ...
+        """The number of samples, of n, that ``fit`` must see; 0: there is nothing to fit."""
+        return 0
 
-    def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """See ``fit_size(n)`` samples, in random order; the batches may be gone through several times."""
-        ...
-
-    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The scores of one batch."""
-        ...
-
-    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The final scores, once all samples that could be scored have one."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """What fitting found, as named tensors on the CPU: for another process, or to go on later."""
-        ...
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Be as fitted as the detector whose ``state`` this was."""
-        ...
-
-
-@runtime_checkable
-class Frugal(Detector, Protocol):
-    """A detector that asks for few coordinates, and can say which before it sees a sample."""
-
-    def coordinates(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
-        """All coordinates that ``fit`` and ``score`` will ask batches like this for, ascending.
-
-        None where they are too many to keep. Called after ``fit_size``.
-        """
-        ...
-
-    def scored(self) -> Int64[Tensor, " f"]:
-        """All coordinates that ``score`` will ask for, once fitted; ascending, each once."""
-        ...
-
-
-@runtime_checkable
-class Drawn(Detector, Protocol):
-    """A detector whose scores are drawn by lot, and that knows how much of them is luck."""
-
-    def overlap(self, share: float) -> float | None:
-        """How much two halves of it have in common of the most anomalous samples.
+    def fit(self, batches: Iterable[GradientBatch]) -> None:  # noqa: B027
+        """Fit to ``fit_size(n)`` samples in random order.
 
         Args:
-            share: How large a part of the samples those are.
+            batches: Can be iterated several times; each time the gradients may be computed again.
+        """
+
+    @abstractmethod
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The scores of one batch, once fitted."""
+
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """What is read of a batch; everything, unless a subclass knows better.
+
+        Args:
+            batch: Where given (before ``fit``, after ``fit_size``), what ``fit`` and ``score`` together read
+                of batches like this one. Where left out (once fitted), what ``score`` reads.
+        """
+        return Needs(everything=True)
+
+    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The final scores, from those of all samples that could be scored; by default unchanged."""
+        return scores
+
+    def state(self) -> dict[str, Tensor]:
+        """What was fitted, as named tensors on the CPU: for another process, or to resume later."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Become as fitted as the detector that returned this ``state``."""
+
+    def overlap(self, share: float) -> float | None:
+        """Split-half stability of a randomised detector.
+
+        Args:
+            share: The fraction of the samples that counts as most anomalous.
 
         Returns:
-            The share of them; None where that is not known.
+            The fraction of these that two halves of the detector have in common; None where it is unknown.
         """
-        ...
-
-
-@runtime_checkable
-class Comparing(Detector, Protocol):
-    """A detector that can hold samples against those of the ``validation:`` section."""
+        return None
 
     @property
     def wants_validation(self) -> bool:
-        """Whether it would, as its options are."""
-        ...
+        """Whether it compares samples with those of the ``validation:`` section."""
+        return False
 
-    def see_validation(self, mean: Float[Tensor, " p"]) -> None:
-        """Take the mean validation gradient; before ``fit_size`` and ``fit``, and only where there is one."""
-        ...
+    def see_validation(self, mean: Float[Tensor, " p"]) -> None:  # noqa: B027
+        """Take the mean validation gradient; called only where there is one and it is wanted."""
 
 
-@runtime_checkable
-class Answering(Detector, Protocol):
-    """A detector that knows from the model's answers how probable each class is to be the true one."""
+class LabelDetector(Detector):
+    """Gives the probability of each class to be the true one; scores by the probability of a wrong label.
 
-    def answers(self, batch: GradientBatch) -> Float[Tensor, "b a"]:
-        """What it looks at, of a batch; of k classes 2 k numbers a sample."""
-        ...
+    The evidence of several models, such as folds, can be put together and fitted as one: ``refit``.
+    """
 
-    def refit(self, answers: Float[Tensor, "n a"], labels: Int64[Tensor, " n"]) -> None:
-        """Fit to what it saw of several models, as if they were one."""
-        ...
+    @abstractmethod
+    def evidence(self, batch: GradientBatch) -> Float[Tensor, "b a"]:
+        """What the probabilities are computed from: 2 k numbers a sample of k classes."""
 
-    def beliefs(self, answers: Float[Tensor, "b a"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
-        """The logarithm of the probability of each class to be the true one, given the label."""
-        ...
+    @abstractmethod
+    def refit(self, evidence: Float[Tensor, "n a"], labels: Int64[Tensor, " n"]) -> None:
+        """Fit to the evidence of all samples, as if it came from one model."""
 
-    def judge(self, beliefs: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The scores that follow: the probability that the given label is wrong."""
-        ...
+    @abstractmethod
+    def true_class(self, evidence: Float[Tensor, "b a"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
+        """The log-probability of each class to be the true one, given the evidence and the label."""
+
+    def wrong(
+        self, log_probabilities: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]
+    ) -> Float[Tensor, " b"]:
+        """The probability that the given label is wrong, from the log-probabilities of ``true_class``."""
+        return log_odds_wrong(log_probabilities, labels).sigmoid()
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The probability that the given label is wrong, from 0 to 1."""
+        return self.wrong(self.true_class(self.evidence(batch), batch.labels), batch.labels)
+
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """None of the gradient: the evidence comes from logits and features."""
+        return Needs()
 
 
 class DetectorOptions(Options):
-    """What every ``detector:`` section must be able to do."""
+    """Base of the options of all detectors, which are the keys of a ``detector:`` section."""
 
     @property
     def column(self) -> str:
-        """What its scores are called: the detector's name, and what tells its variants apart."""
+        """The name of its column of scores: the detector's, followed by what tells its variants apart."""
         return type_name(self)
 
     @abstractmethod
     def detector(self) -> Detector:
-        """The detector that these options describe, not fitted yet."""
+        """A detector with these options, not fitted yet."""
 
 
 class LayeredOptions(DetectorOptions):
-    """A detector that may look at some of the selected layers."""
+    """Base of the options of detectors that may be restricted to some of the selected layers."""
 
     layers: str | list[str] | None = None
     """Which of the layers in ``gradients.layers`` it looks at, written like those; all where left out.
-    Several detectors of different layers say by their ``agreement`` how far the layers agree."""
+    For several detectors of different layers, the column ``agreement`` shows how far the layers agree."""
 
     @property
     def column(self) -> str:
-        """With the layers."""
+        """The detector's name, followed by the layers."""
         named = [self.layers] if isinstance(self.layers, str) else self.layers or []
         return "_".join([super().column, *(re.sub(r"\W+", "_", name).strip("_") for name in named)])
 

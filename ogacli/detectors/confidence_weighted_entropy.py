@@ -1,4 +1,4 @@
-"""How undecided the model is, the more so the less it believes the given label."""
+"""Confidence-weighted entropy: the entropy of the prediction over the probability of the given label."""
 
 import math
 
@@ -7,18 +7,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._unfitted import LabelQualityOptions
+from ogacli.detectors._label_quality import LabelQualityOptions
 
 _LEAST = 1e-300
-"""The least probability of the given label that is divided by."""
+"""Lower bound of the probability of the given label, which is divided by."""
 
 
 @detectors.register
 class ConfidenceWeightedEntropy(LabelQualityOptions):
     """Score = 1 - log(1 + x) / x, where x = entropy / log k / probability of the given label.
 
-    As in cleanlab, but that nothing is clipped: where the model is so sure that cleanlab clips (at 1e-6), the
-    order turns over there, and a label that is certainly right gets the worst quality.
+    This is 1 - cleanlab's label quality of that name, without cleanlab's clipping of x at 1e-6: where the
+    model is so sure that cleanlab clips, the order is reversed, and a label that is certainly right gets the
+    worst quality.
     """
 
     def suspicion(
@@ -28,5 +29,5 @@ class ConfidenceWeightedEntropy(LabelQualityOptions):
         # 0 log 0 = 0, but 0 * -inf is not.
         entropy = -(logs.exp() * logs.clamp_min(-1e4)).sum(1) / math.log(logs.shape[1])
         x = entropy / given.exp().clamp_min(_LEAST)
-        # Where the difference below would cancel, its series.
+        # For small x the difference would cancel: its Taylor series.
         return torch.where(x < 1e-4, x / 2 - x.square() / 3, 1 - x.log1p() / x.clamp_min(1e-4))

@@ -1,11 +1,11 @@
 """DataInf: influence with an inverse curvature in closed form (Kwon et al., ICLR 2024, arXiv 2310.00902).
 
-The inverse of the mean of the matrices ``g_i g_i' + lambda`` is taken as the mean of their inverses, block by
-block: A = 1/m sum_i (I - g_i g_i' / (lambda + |g_i|^2)) / lambda.
+The inverse of the mean of the matrices ``g_i g_i' + lambda`` is approximated by the mean of their inverses
+(section 3), block by block: A = 1/m sum_i (I - g_i g_i' / (lambda + |g_i|^2)) / lambda.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._influence import Curvature, InfluenceOptions
-from ogacli.detectors.influence.form import Form, Held, count
+from ogacli.detectors._influence import InfluenceOptions
+from ogacli.detectors.influence.curvature import Curvature, InverseCurvature
+from ogacli.detectors.influence.quadratic_form import Held, QuadraticForm, count
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.products import combined, dots, spread, squares
 
@@ -24,17 +25,15 @@ class DataInf(InfluenceOptions):
     """Score = -g'Av with A in closed form; against itself g'Ag."""
 
     damping: Annotated[float, Field(gt=0)] = 0.1
-    """lambda of a block, as a share of the mean squared gradient entry in it."""
+    """lambda of a block, as a multiple of the mean squared gradient entry in it."""
 
     def inverse(self) -> "MeanOfInverses":
         """The closed form."""
         return MeanOfInverses(self.damping)
 
 
-class MeanOfInverses:
-    """The mean of the inverses, taken for the inverse of the mean."""
-
-    fitted: ClassVar[bool] = True
+class MeanOfInverses(InverseCurvature):
+    """The mean of the inverses, in place of the inverse of the mean."""
 
     def __init__(self, damping: float) -> None:
         self.damping = damping
@@ -49,10 +48,10 @@ class MeanOfInverses:
         by_block = curvature.only_steep(1 / curvature.damping)
         return spread(by_block, curvature.sizes) * (vector - total / curvature.count)
 
-    def form(self, held: Held) -> Form:
-        """One weight a fitted sample."""
+    def form(self, held: Held) -> QuadraticForm:
+        """C is diagonal: one weight for each fitted sample."""
         own, m = held.sums([2])[2], count(held)
         damping = self.damping * float(own.mean()) / held.p
         if not damping:
-            return Form(held, 0.0, torch.zeros_like(own))
-        return Form(held, 1 / damping, -1 / (m * damping * (damping + own)))
+            return QuadraticForm(held, 0.0, torch.zeros_like(own))
+        return QuadraticForm(held, 1 / damping, -1 / (m * damping * (damping + own)))

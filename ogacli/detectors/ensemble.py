@@ -1,16 +1,19 @@
-"""Several detectors as one: the mean of where each one places a sample among others."""
+"""Several detectors as one: the mean of the ranks that each one gives a sample.
+
+A rank is the share of a fixed set of samples that score lower, so that detectors of different units add up.
+"""
 
 import functools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from torch import Tensor
 
 from ogacli.base.registry import type_name
-from ogacli.detectors import Comparing, Detector, DetectorOptions, LayeredOptions, detectors
+from ogacli.detectors import Detector, DetectorOptions, LayeredOptions, Needs, detectors
 from ogacli.detectors.norm import NormOptions
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -18,7 +21,7 @@ from ogacli.gradients.repeated import Repeated, first
 
 
 def _member(value: Any) -> Any:
-    """A name, or a section with ``name``, as the options of that detector."""
+    """The options of a detector from its name, or from a section with ``name``."""
     if isinstance(value, DetectorOptions):
         return value
     section = {"name": value} if isinstance(value, str) else value
@@ -31,7 +34,7 @@ def _member(value: Any) -> Any:
         told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ValueError(f"{name}: {'; '.join(told)}") from None
     if isinstance(found, LayeredOptions) and found.layers is not None:
-        raise ValueError("`layers` is for detectors of their own, not for one of several")
+        raise ValueError("`layers` is for a detector by itself, not for one of several")
     if isinstance(found, NormOptions) and found.per_class:
         raise ValueError("`per_class` ranks need all samples at once, so they cannot be one of several")
     return found
@@ -51,45 +54,49 @@ class Ensemble(DetectorOptions):
     of: tuple[Member, ...] = Field(
         default_factory=lambda: (_member("l2"), _member("latent_label")), min_length=1
     )
-    """Names or sections of detectors."""
+    """The detectors, each by its name or as a section."""
     compared: Annotated[int, Field(ge=2)] = 20_000
-    """How many samples each one's scores are placed among."""
+    """Size of the set of samples that scores are ranked among."""
     seed: int = 0
-    """Which."""
+    """Seed of the choice of those samples."""
 
     def detector(self) -> "Together":
-        """The detectors, not fitted yet."""
+        """The detectors together, not fitted yet."""
         return Together(self.of, self.compared)
 
 
-class Together:
-    """Detectors whose scores are averaged once each is a share of the samples."""
+class Together(Detector):
+    """Averages the ranks of several detectors."""
 
     def __init__(self, of: Iterable[DetectorOptions], compared: int) -> None:
         self.members: list[Detector] = [options.detector() for options in of]
         self.compared = compared
         self.sizes = [0] * len(self.members)
         self.known: list[Tensor] = []
-        """The scores that each one gave the samples of the fit, ascending."""
+        """The scores of the samples of the fit by each detector, ascending."""
 
     @property
     def wants_validation(self) -> bool:
-        """Whether any of them does."""
-        return any(isinstance(one, Comparing) and one.wants_validation for one in self.members)
+        """Whether any of them wants it."""
+        return any(one.wants_validation for one in self.members)
 
     def see_validation(self, mean: Float[Tensor, " p"]) -> None:
-        """Show it to those that want it."""
+        """Pass it to those that want it."""
         for one in self.members:
-            if isinstance(one, Comparing) and one.wants_validation:
+            if one.wants_validation:
                 one.see_validation(mean)
 
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """What all of them need together."""
+        return Needs.union(one.needs(batch) for one in self.members)
+
     def fit_size(self, n: int) -> int:
-        """What any of them needs, and enough to place scores among."""
+        """The most that any of them needs, and at least ``compared``."""
         self.sizes = [one.fit_size(n) for one in self.members]
         return max(min(n, self.compared), *self.sizes)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Fit each, then score the samples with all.
+        """Fit each detector, then score the first ``compared`` samples with all of them.
 
         Raises:
             DataError: There is no sample.
@@ -106,7 +113,7 @@ class Together:
         self.known = [torch.cat(scores).sort().values for scores in found]
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The mean share."""
+        """The mean rank, from 0 to 1; float64."""
         assert self.known, "fit or restore first"
         self.known = [known.to(batch.residual.device) for known in self.known]
         shares = [
@@ -115,19 +122,15 @@ class Together:
         ]
         return torch.stack(shares).mean(0)
 
-    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The scores as they are."""
-        return scores
-
     def state(self) -> dict[str, Tensor]:
-        """Of each one under its number, with the scores that others are placed among."""
+        """The state of each detector under its number, with the scores of the samples of the fit."""
         found = {f"{i}.known": known.cpu() for i, known in enumerate(self.known)}
         for i, one in enumerate(self.members):
             found |= {f"{i}.state.{key}": value for key, value in one.state().items()}
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take what ``state`` gave."""
+        """Take what ``state`` returned."""
         self.known = [state[f"{i}.known"] for i in range(len(self.members))]
         for i, one in enumerate(self.members):
             prefix = f"{i}.state."
@@ -137,10 +140,14 @@ class Together:
 
 
 def share_below(known: Float[Tensor, " m"], scores: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """For each score the share of the known ones, ascending, that lie below it.
+    """The share of known scores below each score, from 0 to 1; strictly increasing.
 
-    Between two known scores it rises in a straight line, and above the highest it goes on rising towards 1,
-    so that scores which differ stay apart.
+    Between two known scores it is interpolated linearly, and beyond the highest and lowest it tends to 1 and
+    0, so that different scores have different shares.
+
+    Args:
+        known: Ascending.
+        scores: Any.
     """
     m = len(known)
     below = torch.searchsorted(known, scores)

@@ -1,7 +1,7 @@
-"""Gradient tracing: how far a step on the sample would raise the loss elsewhere (TracIn with one checkpoint).
+"""Gradient tracing: how much a gradient step on the sample would raise the loss elsewhere (TracIn).
 
-Pruthi et al., NeurIPS 2020, arXiv 2002.08484, without the learning rate: minus the inner product
-of the sample's gradient and the mean gradient that it is held against.
+Pruthi et al., NeurIPS 2020, arXiv 2002.08484, section 3, with one checkpoint and without the learning rate:
+minus the inner product of the sample's gradient and the mean gradient that it is compared with.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ogacli.detectors import detectors
 from ogacli.detectors._influence import InfluenceOptions
-from ogacli.detectors.influence.form import Form, Held, count
+from ogacli.detectors.influence.curvature import InverseCurvature
+from ogacli.detectors.influence.quadratic_form import Held, QuadraticForm, count
 from ogacli.gradients import GradientBatch
 
 
@@ -22,19 +23,19 @@ class GradientTracing(InfluenceOptions):
     """Score = -g'v; against itself the squared norm g'g."""
 
     def inverse(self) -> "Identity":
-        """No curvature."""
+        """The identity."""
         return Identity()
 
 
-class Identity:
-    """The curvature of a bowl that is equally steep everywhere."""
+class Identity(InverseCurvature):
+    """A = I: no curvature is taken into account."""
 
     fitted: ClassVar[bool] = False
 
     def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """The vector."""
+        """The vector itself."""
         return vector
 
-    def form(self, held: Held) -> Form:
+    def form(self, held: Held) -> QuadraticForm:
         """The squared norm."""
-        return Form(held, 1.0, torch.zeros(count(held), dtype=torch.float64))
+        return QuadraticForm(held, 1.0, torch.zeros(count(held), dtype=torch.float64))

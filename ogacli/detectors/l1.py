@@ -1,4 +1,4 @@
-"""The L1 norm of the per-sample gradient: the score that needs no fitting."""
+"""The L1 norm of the per-sample gradient; nothing is fitted."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""How probable it is that the given label is not the true class, which nobody has seen."""
+"""The posterior probability that the given label is not the true class, under a model of label noise."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,67 +9,67 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.detectors import DetectorOptions, detectors
-from ogacli.detectors._unfitted import OfAnswers, one_class_each
-from ogacli.detectors.label_noise.model import LabelNoise, odds_of
-from ogacli.detectors.label_noise.neighbours import Neighbourhood
+from ogacli.detectors import DetectorOptions, LabelDetector, detectors
+from ogacli.detectors._label_quality import check_one_class_each
+from ogacli.detectors.label_noise.knn import NeighbourProbabilities
+from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import compressed
 
 _LOGITS = 1 << 24
-"""Logits that are held while fitting: 64 MB. Of thousands of classes they are those of fewer samples."""
+"""Logits that are held while fitting: 64 MB. With thousands of classes fewer samples are fitted."""
 _NEIGHBOURS = "neighbours."
-"""What the names of a neighbourhood's tensors begin with."""
+"""Prefix of the names of the neighbours' tensors in the state."""
 
 
 @detectors.register
 class LatentLabel(DetectorOptions):
-    """Score = probability that the given label is wrong.
+    """Score = posterior probability that the given label is wrong.
 
-    It is that of a model of label noise whose temperature, class weights and rates of confusion are fitted to
-    the model's answers, those to the nearest samples in feature space, and the given labels (EM); see
+    The posterior is that of a latent class model whose temperature, class biases and transition matrix are
+    fitted by EM to the predictions, the kNN class probabilities in feature space and the given labels; see
     :mod:`ogacli.detectors.label_noise.model`.
     """
 
     neighbours: Annotated[int, Field(ge=0)] = 20
-    """How many of the nearest samples have a say, where features are known; 0 for none. Fewer where classes
-    have fewer samples."""
+    """Number of nearest neighbours in feature space, where the features are known; 0 for none. Fewer where
+    classes have fewer samples."""
     bank: Annotated[int, Field(ge=1)] = 10_000
-    """They are looked for among at most so many."""
+    """Neighbours are searched among at most so many samples."""
     fit_samples: Annotated[int, Field(ge=1)] = 20_000
-    """How many samples it is fitted to."""
+    """How many samples it is fitted to, at most."""
     seed: int = 0
-    """Which."""
+    """Seed of the choice of those samples."""
 
     def detector(self) -> "Latent":
         """A detector that is not fitted yet."""
         return Latent(self)
 
 
-class Latent(OfAnswers):
-    """Scores samples by a model of how their labels came about."""
+class Latent(LabelDetector):
+    """Label noise model, and kNN class probabilities where features are known."""
 
     def __init__(self, options: LatentLabel) -> None:
         self.options = options
         self.noise: LabelNoise | None = None
-        self.neighbourhood: Neighbourhood | None = None
+        self.neighbours: NeighbourProbabilities | None = None
 
     def fit_size(self, n: int) -> int:
-        """As many as the options say."""
+        """All samples, up to ``fit_samples``."""
         return min(n, self.options.fit_samples)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Fit the model of the label noise: to the answers alone, and with what they make of the neighbours.
+        """Fit the label noise to the predictions, and once more with the neighbours' posteriors added.
 
         Raises:
             DataError: There is no sample.
-            GradientError: Samples do not have one class each, of several.
+            GradientError: Samples do not have one class each, or there is a single class.
         """
         seen: list[GradientBatch] = []
         known = 0
         for batch in batches:
-            one_class_each(batch, "latent_label")
+            check_one_class_each(batch, "latent_label")
             features = None if batch.features is None else compressed(batch.features)
             seen.append(replace(batch, features=features, parts=(), columns=None))
             known += batch.logits.numel()
@@ -80,49 +80,39 @@ class Latent(OfAnswers):
         logits, labels = torch.cat([one.logits for one in seen]), torch.cat([one.labels for one in seen])
         self.noise = LabelNoise.fitted(logits, labels)
         bank = self.options.bank
-        true = self.noise.true(logits[:bank], labels[:bank]).exp()
-        self.neighbourhood = Neighbourhood.among(seen, true, most=self.options.neighbours)
-        if self.neighbourhood is not None:
-            around = torch.cat([self.neighbourhood(one) for one in seen])
-            self.noise = LabelNoise.fitted(logits, labels, around)
+        true = self.noise.posterior(logits[:bank], labels[:bank]).exp()
+        self.neighbours = NeighbourProbabilities.among(seen, true, most=self.options.neighbours)
+        if self.neighbours is not None:
+            near = torch.cat([self.neighbours(one) for one in seen])
+            self.noise = LabelNoise.fitted(logits, labels, near)
 
-    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """From 0 to 1; float64."""
-        return self.judge(self.beliefs(self.answers(batch), batch.labels), batch.labels)
-
-    def answers(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
-        """The logarithm of how probable each class is to the model, and among the neighbours."""
+    def evidence(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
+        """The predicted log-probabilities, then the kNN ones (the predicted ones again without); float64."""
         own = torch.log_softmax(batch.logits.double(), 1)
-        if self.neighbourhood is None:
+        if self.neighbours is None:
             return torch.cat([own, own], 1)
-        self.neighbourhood = self.neighbourhood.to(batch.logits.device)
-        return torch.cat([own, self.neighbourhood(batch).double()], 1)
+        self.neighbours = self.neighbours.to(batch.logits.device)
+        return torch.cat([own, self.neighbours(batch).double()], 1)
 
-    def refit(self, answers: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
-        """Fit the model of the label noise to answers of several models, such as folds."""
+    def refit(self, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
+        """Fit the label noise to the evidence of several models, on at most ``fit_samples`` samples."""
         size, n = self.fit_size(len(labels)), len(labels)
         some = torch.randperm(n, generator=torch.Generator().manual_seed(self.options.seed))[:size]
         here = some.to(labels.device)
-        own, around = answers[here].chunk(2, 1)
-        self.noise = LabelNoise.fitted(own, labels[here], around)
+        own, near = evidence[here].chunk(2, 1)
+        self.noise = LabelNoise.fitted(own, labels[here], near)
 
-    def beliefs(self, answers: Float[Tensor, "b 2k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
-        """The logarithm of the probability of each class to be the true one, given the label; float64."""
+    def true_class(
+        self, evidence: Float[Tensor, "b 2k"], labels: Int64[Tensor, " b"]
+    ) -> Float[Tensor, "b k"]:
+        """The log-posterior of the true class given evidence and label; float64."""
         assert self.noise is not None, "fit or restore first"
-        self.noise = self.noise.to(answers.device)
-        own, around = answers.chunk(2, 1)
-        return self.noise.true(own, labels, around)
-
-    def judge(self, beliefs: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The probability that the given label is not the true class."""
-        return odds_of(beliefs, labels).sigmoid()
-
-    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The scores as they are."""
-        return scores
+        self.noise = self.noise.to(evidence.device)
+        own, near = evidence.chunk(2, 1)
+        return self.noise.posterior(own, labels, near)
 
     def state(self) -> dict[str, Tensor]:
-        """The model of the label noise, and the samples that may be neighbours."""
+        """The parameters of the label noise, and the samples that are searched for neighbours."""
         assert self.noise is not None, "fit first"
         found = {
             "sharpness": torch.tensor(self.noise.sharpness, dtype=torch.float64),
@@ -130,12 +120,12 @@ class Latent(OfAnswers):
             "weights": self.noise.weights.cpu(),
             "transition": self.noise.transition.cpu(),
         }
-        if self.neighbourhood is not None:
-            found |= {f"{_NEIGHBOURS}{key}": value for key, value in self.neighbourhood.state().items()}
+        if self.neighbours is not None:
+            found |= {f"{_NEIGHBOURS}{key}": value for key, value in self.neighbours.state().items()}
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take what ``state`` gave."""
+        """Take what ``state`` returned."""
         self.noise = LabelNoise(
             float(state["sharpness"]), float(state["trust"]), state["weights"], state["transition"]
         )
@@ -144,4 +134,4 @@ class Latent(OfAnswers):
             for key, value in state.items()
             if key.startswith(_NEIGHBOURS)
         }
-        self.neighbourhood = Neighbourhood.restored(known) if known else None
+        self.neighbours = NeighbourProbabilities.restored(known) if known else None

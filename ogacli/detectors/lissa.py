@@ -1,12 +1,12 @@
-"""LiSSA: influence with an inverse curvature summed up step by step.
+"""LiSSA: influence with an inverse curvature summed up as a truncated Neumann series.
 
-Agarwal et al., JMLR 2017, arXiv 1602.03943. The curvature is that of ``_influence``, with every fitted sample
-in every step, as in Kwon et al. (arXiv 2310.00902): r <- v + (I - scale (G + lambda)) r, from r = v, and then
-A v = scale * r.
+Agarwal et al., JMLR 2017, arXiv 1602.03943. G and lambda are those of ``influence/curvature.py``, with all
+fitted samples in every step, as in Kwon et al. (arXiv 2310.00902): r <- v + (I - scale (G + lambda)) r, from
+r = v, and then A v = scale * r.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,8 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._influence import Curvature, InfluenceOptions
-from ogacli.detectors.influence.form import Form, Held, count
+from ogacli.detectors._influence import InfluenceOptions
+from ogacli.detectors.influence.curvature import Curvature, InverseCurvature
+from ogacli.detectors.influence.quadratic_form import Held, QuadraticForm, count
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.products import combined, dots, inner, spread
@@ -23,35 +24,33 @@ from ogacli.gradients.products import combined, dots, inner, spread
 
 @detectors.register
 class LiSSA(InfluenceOptions):
-    """Score = -g'Av with A by iteration; against itself g'Ag."""
+    """Score = -g'Av with A from an iteration; against itself g'Ag."""
 
     fit_samples: Annotated[int, Field(ge=1)] = 1_000
-    """How many training samples the curvature is taken from; each step goes over all of them."""
+    """How many training samples the curvature is computed from; each step reads all of them."""
     damping: Annotated[float, Field(gt=0)] = 0.1
-    """lambda of a block, as a share of the mean squared gradient entry in it."""
+    """lambda of a block, as a multiple of the mean squared gradient entry in it."""
     iterations: Annotated[int, Field(ge=0)] = 10
-    """Steps."""
+    """Number of steps."""
     scale: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    """Length of a step; ``auto``: 1 / (lambda + mean squared norm) of each block, with which it converges."""
+    """Step length; ``auto``: 1 / (lambda + mean squared norm) of each block, for which it converges."""
 
     def inverse(self) -> "Neumann":
-        """The sum of the series so far."""
+        """The truncated series."""
         return Neumann(self)
 
 
-class Neumann:
+class Neumann(InverseCurvature):
     """The first terms of ``scale * sum_j (I - scale (G + lambda))^j``."""
-
-    fitted: ClassVar[bool] = True
 
     def __init__(self, options: LiSSA) -> None:
         self.options = options
 
     def direction(self, batches: Iterable[GradientBatch], vector: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """A v in one pass over the batches a step, and one before them.
+        """A v; one pass over the batches for lambda, and one for each step.
 
         Raises:
-            GradientError: The steps are too long.
+            GradientError: The iteration diverges, as the steps are too long.
         """
         curvature = Curvature.measured(batches, self.options.damping)
         scale = curvature.only_steep(self._scale(curvature.damping, curvature.steepness))
@@ -71,14 +70,14 @@ class Neumann:
             )
         return scales * found
 
-    def form(self, held: Held) -> Form:
-        """The same series summed up in the eigenvectors of the fitted samples' inner products."""
+    def form(self, held: Held) -> QuadraticForm:
+        """The same series in closed form, by the eigenvectors of the Gram matrix of the fitted samples."""
         m = count(held)
         gram = inner(held, held, m)
         steepness = gram.trace() / m
         damping = self.options.damping * steepness / held.p
         if not float(steepness):
-            return Form(held, 0.0, torch.zeros_like(gram[0]))
+            return QuadraticForm(held, 0.0, torch.zeros_like(gram[0]))
         scale = self._scale(damping, steepness)
         values, vectors = torch.linalg.eigh(gram / m)
         values = values.clamp_min(0)
@@ -88,10 +87,10 @@ class Neumann:
             return (1 - (1 - scale * bent) ** (self.options.iterations + 1)) / bent
 
         flat = series(torch.zeros_like(values[0]))
-        # A = flat I + X' U diag((series - flat) / (m value)) U' X, in the directions that X spans.
+        # A = flat I + X' U diag((series - flat) / (m value)) U' X, in the span of X.
         spanned = values > values.max() * 1e-12
         change = torch.where(spanned, (series(values) - flat) / (m * values.where(spanned, 1.0)), 0.0)
-        return Form(held, float(flat), (vectors * change) @ vectors.T)
+        return QuadraticForm(held, float(flat), (vectors * change) @ vectors.T)
 
     def _scale(self, damping: Tensor, steepness: Tensor) -> Tensor:
         if self.options.scale == "auto":

@@ -1,13 +1,12 @@
-"""The norm of a sample's gradient as its score, in the loss's units."""
+"""What ``l1`` and ``l2`` share: the norm of a sample's gradient as its score, in the loss's units."""
 
-from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.detectors import LayeredOptions
+from ogacli.detectors import Detector, LayeredOptions, Needs
 from ogacli.gradients import GradientBatch
 
 
@@ -21,7 +20,7 @@ class NormOptions(LayeredOptions):
 
     @property
     def column(self) -> str:
-        """Apart from the one that compares all samples."""
+        """The detector's name, followed by ``per_class`` where it ranks within each label."""
         return super().column + ("_per_class" if self.per_class else "")
 
     def detector(self) -> "Norm":
@@ -29,34 +28,24 @@ class NormOptions(LayeredOptions):
         return Norm(self.order, self.per_class)
 
 
-class Norm:
-    """Scores a sample by the L1 or L2 norm of its gradient."""
+class Norm(Detector):
+    """Scores a sample by the L1 (``order=1``) or L2 (``order=2``) norm of its gradient."""
 
     def __init__(self, order: int, per_class: bool) -> None:
         self.order = order
         self.per_class = per_class
 
-    def fit_size(self, n: int) -> int:
-        """None."""
-        return 0
-
-    def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Nothing to fit."""
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """The norm."""
+        return Needs(norms=(self.order,))
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The norms."""
+        """The norms, float64."""
         return batch.norm(self.order)
 
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The norms themselves, or their ranks within each label."""
         return ranks_within(scores, labels) if self.per_class else scores
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing was fitted."""
-        return {}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing to restore."""
 
 
 def ranks_within(scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:

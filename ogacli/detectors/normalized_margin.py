@@ -1,10 +1,10 @@
-"""How far another label is ahead of the given one."""
+"""Normalized margin: the highest probability of another class less that of the given label."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._unfitted import LabelQualityOptions
+from ogacli.detectors._label_quality import LabelQualityOptions
 
 
 @detectors.register
@@ -17,6 +17,6 @@ class NormalizedMargin(LabelQualityOptions):
     def suspicion(
         self, logs: Float[Tensor, "b k"], given: Float[Tensor, " b"], others: Float[Tensor, "b k"]
     ) -> Float[Tensor, " b"]:
-        """From 0 to 1; 1 - p is the sum of the others, which does not cancel."""
+        """From 0 to 1; 1 - p is computed as the sum of the others, which does not cancel."""
         found = others.exp()
         return (found.sum(1) + found.max(1).values) / 2

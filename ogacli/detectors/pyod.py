@@ -1,8 +1,8 @@
 """Any detector of PyOD, by its class name, on seeded random projections of the gradients.
 
-PyOD is optional: ``pip install 'ogacli[pyod]'``. What it is fitted to stays in memory, so ``fit_samples``
-bounds how many samples that are. They get the scores of the fit itself, in which a sample is not its own
-nearest neighbour; the others go through ``decision_function``.
+PyOD is optional: ``pip install 'ogacli[pyod]'``. The samples that it is fitted to stay in memory, at most
+``fit_samples``. Their scores are PyOD's ``decision_scores_``, in which a sample is not its own nearest
+neighbour; all others are scored by ``decision_function``.
 """
 
 import inspect
@@ -20,31 +20,31 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
-from ogacli.detectors import LayeredOptions, detectors
+from ogacli.detectors import Detector, LayeredOptions, detectors
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 
 
 @detectors.register
 class PyOD(LayeredOptions):
-    """Score = the outlier score of a PyOD detector, in whatever unit it has."""
+    """Score = the outlier score of a PyOD detector, in the units of that detector."""
 
     model: str = "ECOD"
     """The detector's class in ``pyod.models``: ECOD, COPOD, HBOS, KNN, LOF, OCSVM, .. ECOD and COPOD rank the
-    samples of a batch among one another too: beyond ``fit_samples`` their scores vary a little with the
-    batch size."""
+    samples of a batch among each other as well: the scores of samples that were not fitted vary a little with
+    the batch size."""
     projection: Annotated[int, Field(ge=1)] = 512
     """Dimensions that the gradients are projected to; gradients with no more coordinates are taken whole."""
     fit_samples: Annotated[int, Field(ge=2)] = 10_000
     """How many samples it is fitted to, at most."""
     seed: int = 0
-    """Of the projection, the choice of samples, and the detector's own ``random_state``."""
+    """Seed of the projection, of the choice of samples, and the detector's own ``random_state``."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the class, such as ``{n_neighbors: 20}``."""
 
     @property
     def column(self) -> str:
-        """With the model's name."""
+        """The name, followed by the model's."""
         return f"{super().column}_{self.model.lower()}"
 
     def detector(self) -> "Projected":
@@ -56,8 +56,8 @@ class PyOD(LayeredOptions):
         return Projected(self)
 
 
-class Projected:
-    """A PyOD detector of projected gradients."""
+class Projected(Detector):
+    """A PyOD detector on projected gradients."""
 
     def __init__(self, options: PyOD) -> None:
         self.options = options
@@ -66,15 +66,15 @@ class Projected:
         self._values = torch.zeros(0, 0)
 
     def fit_size(self, n: int) -> int:
-        """All, up to ``fit_samples``."""
+        """All samples, up to ``fit_samples``."""
         return min(n, self.options.fit_samples)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Fit to all samples at once.
+        """Fit to all samples at once; O(n dim) memory.
 
         Raises:
-            DataError: There are too few.
-            ConfigError: The detector refuses them.
+            DataError: There are fewer than two samples.
+            ConfigError: The detector cannot be fitted to them.
         """
         found = [(batch.rows, self._projected(batch).cpu()) for batch in batches]
         if sum(len(rows) for rows, _ in found) < 2:
@@ -82,7 +82,7 @@ class Projected:
         self._fit(torch.cat([rows for rows, _ in found]), torch.cat([values for _, values in found]))
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The detector's scores."""
+        """The detector's scores, float64; NaN where the projected gradient is not finite."""
         place = torch.searchsorted(self._rows, batch.rows).clamp_max(len(self._rows) - 1)
         fitted = self._rows[place] == batch.rows
         scores = torch.from_numpy(np.asarray(self.model.decision_scores_, dtype=np.float64))[place]
@@ -97,12 +97,8 @@ class Projected:
             scores[others] = torch.from_numpy(found)
         return scores.to(batch.residual.device)
 
-    def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """The scores as they are."""
-        return scores
-
     def state(self) -> dict[str, Tensor]:
-        """The samples that it was fitted to: a PyOD detector has no state but a pickle."""
+        """The samples that it was fitted to, as a PyOD detector itself can only be pickled."""
         return {"rows": self._rows, "values": self._values}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -128,7 +124,11 @@ class Projected:
 
 
 def _model(options: PyOD) -> Any:
-    """An instance of the class that the options name."""
+    """An instance of the class that the options name.
+
+    Raises:
+        ConfigError: There is no such class, or it does not take these options.
+    """
     cls = _class(options.model)
     arguments = dict(options.options)
     if "random_state" in inspect.signature(cls).parameters:
@@ -182,7 +182,7 @@ def _class(name: str) -> Any:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Some detectors draw from the global generators; those are seeded here and put back after."""
+    """Seed the global random generators, which some PyOD detectors use, and restore them afterwards."""
     before = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

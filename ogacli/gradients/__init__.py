@@ -1,4 +1,4 @@
-"""Model + batch -> ``GradientBatch``: per-sample gradients that are computed only as far as asked."""
+"""Model + batch -> ``GradientBatch``: per-sample gradients, of which only what is asked for is computed."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Protocol
@@ -15,7 +15,7 @@ from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
 from ogacli.gradients.selection import selected
 from ogacli.models.network import Model, Network
-from ogacli.models.tasks.losses import Loss
+from ogacli.models.tasks import Task
 
 __all__ = [
     "GradientBatch",
@@ -53,9 +53,10 @@ class GradientOptions(Options):
     bias: bool = True
     """For the head: with its bias, where it has one."""
     residual: Literal["loss", "neighbours"] = "loss"
-    """What is sent back through the layers: the gradient of the ``loss`` at what the model says of the
-    sample, or at what it says of the sample's ``neighbours`` in feature space. The latter finds wrong labels
-    that the model has learned by heart, as long as the features still tell the classes apart."""
+    """Where the gradient of the loss with respect to the logits is taken: ``loss``, at the model's logits for
+    the sample; ``neighbours``, at the mean prediction for the sample's nearest neighbours in feature space.
+    The latter finds wrong labels that the model has memorised, as long as the features still tell the classes
+    apart."""
     neighbours: NeighbourOptions = NeighbourOptions()
     """Of ``residual: neighbours``."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
@@ -73,31 +74,31 @@ class GradientOptions(Options):
 
 
 def capture(
-    model: Model, loss: Loss, options: GradientOptions, neighbours: Neighbours | None = None
+    model: Model, task: Task, options: GradientOptions, neighbours: Neighbours | None = None
 ) -> Gradients:
-    """What computes the gradients that the options ask for.
+    """The computation of the gradients that the options ask for.
 
     Args:
         model: Whose gradients.
-        loss: Of what.
+        task: Of whose loss.
         options: Of which parameters, and how.
-        neighbours: Whose answers stand for the model's own.
+        neighbours: Whose mean prediction the residual is taken at, in place of the sample's own.
 
     Raises:
-        GradientError: The model is a table of answers, which has no layers, or has none of such a name.
+        GradientError: The model is a table of logits without layers, or has no layer of such a name.
     """
     if options.layers == "head":
         if isinstance(model, Network):
             model.quicken(fold=options.fold, compile=options.compile)
         return HeadGradients(
-            model, loss, neighbours=neighbours, bias=options.bias, precision=options.precision
+            model, task, neighbours=neighbours, bias=options.bias, precision=options.precision
         )
     if not isinstance(model, Network):
         raise GradientError(
-            "this model has no layers, only answers",
+            "this model has no layers, only logits",
             place=f"gradients.layers {options.layers!r}",
             expected="head",
             hint="give the network and its checkpoint as `model` to look at other layers",
         )
     selection = selected(model.module, options.layers)
-    return LayerGradients(model, loss, selection, neighbours=neighbours, precision=options.precision)
+    return LayerGradients(model, task, selection, neighbours=neighbours, precision=options.precision)

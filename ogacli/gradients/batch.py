@@ -23,9 +23,9 @@ class GradientBatch:
     rows: Int64[Tensor, " b"]
     """Which rows of the ``Samples``; on the CPU."""
     labels: Shaped[Tensor, "b ..."]
-    logits: Float[Tensor, "b k"]
-    """Where the residual is taken: what the model says of the sample, or its neighbours for it."""
-    residual: Float[Tensor, "b k"]
+    logits: Float[Tensor, "b k ..."]
+    """Where the residual is taken: the model's logits for the sample, or those of its neighbours' mean."""
+    residual: Float[Tensor, "b k ..."]
     """Gradient of each sample's loss with respect to its logits."""
     features: Float[Tensor, "b h"] | None
     """What the head read; None where that is not known."""

@@ -1,6 +1,6 @@
 """Per-sample gradients of any parameters of a network: one forward and one backward pass a batch.
 
-In: a network, a loss, the selected parameters. Out: a function from batches to ``GradientBatch``es.
+In: a network, a task, the selected parameters. Out: a function from batches to ``GradientBatch``es.
 
 On the first batch the engine finds out where the samples are in each tensor, and checks itself: the
 gradient of a few samples, parameter by parameter, against one backward pass each. A parameter whose
@@ -30,11 +30,11 @@ from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.passes import Pass, Reads
 from ogacli.gradients.self_check import mismatches
 from ogacli.gradients.tracing import Known, Tapped, Watch
-from ogacli.models.checks import check_answers, in_evaluation
+from ogacli.models.checks import check_outputs, in_evaluation
 from ogacli.models.head import as_rows, find_head, recorded
 from ogacli.models.network import Network
 from ogacli.models.outputs import call, first_logits
-from ogacli.models.tasks.losses import Loss
+from ogacli.models.tasks import Task
 
 PROBED = 3
 """Samples that the engine checks itself on."""
@@ -46,7 +46,7 @@ class LayerGradients:
     def __init__(
         self,
         network: Network,
-        loss: Loss,
+        task: Task,
         selection: Mapping[str, nn.Parameter],
         *,
         neighbours: Neighbours | None = None,
@@ -56,14 +56,14 @@ class LayerGradients:
 
         Args:
             network: In evaluation mode, its parameters frozen.
-            loss: Whose gradients.
+            task: Of whose loss.
             selection: The parameters, by name, in the order of ``named_parameters()``.
-            neighbours: Whose answers stand for the network's own.
+            neighbours: Whose mean prediction the residual is taken at, in place of the sample's own.
             precision: Of the forward and backward pass; what is captured is float32 in any case, and the
                 first batch's checks are made in the network's own precision.
         """
         self.network = network
-        self.loss = loss
+        self.task = task
         self.selection = dict(selection)
         self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
         self.notes: list[str] = []
@@ -139,7 +139,7 @@ class LayerGradients:
         with torch.no_grad():
             if self._neighbours is not None:
                 logits = self._neighbours(batch.rows, features)
-            residual = self.loss.residual(logits, batch.labels)
+            residual = self.task.residual(logits, batch.labels)
         return Pass(watch, output, logits, features, residual)
 
     def _settle(self, asked: Asked, times: Mapping[int, int], parameter: int, part: Part) -> Part:
@@ -179,7 +179,7 @@ class LayerGradients:
             features=passed.features,
             parts=parts,
             columns=self._columns,
-            losses=self.loss.value(passed.logits, batch.labels),
+            losses=self.task.loss(passed.logits, batch.labels),
         )
 
     # --- the first batch ------------------------------------------------------------------------------
@@ -189,8 +189,9 @@ class LayerGradients:
         module = self.network.module
         with torch.no_grad():
             with in_evaluation(module), recorded(module) as calls:
-                logits = first_logits(module, batch, self.network.classes)
-            check_answers(lambda inputs: call(module, inputs), batch.inputs, type(module).__name__)
+                outputs = 0 if self.task.returns_loss else self.network.classes
+                logits = first_logits(module, batch, outputs)
+            check_outputs(lambda inputs: call(module, inputs), batch.inputs, type(module).__name__)
             self._arrange()
             try:
                 self._head = find_head(module, calls, logits, None)
@@ -285,13 +286,12 @@ class LayerGradients:
 
     def _check_loss(self, found: GradientBatch) -> None:
         logits, labels = found.logits, found.labels
-        together = self.loss.residual(logits, labels)
-        alone = [self.loss.residual(logits[i : i + 1], labels[i : i + 1]) for i in range(len(found))]
+        together = self.task.residual(logits, labels)
+        alone = [self.task.residual(logits[i : i + 1], labels[i : i + 1]) for i in range(len(found))]
         if not torch.allclose(torch.cat(alone), together, rtol=1e-3, atol=1e-5, equal_nan=True):
-            options = self.loss.options
             raise GradientError(
                 "the loss of a sample depends on the other samples of its batch",
-                place=f"loss.factory {options.factory}" if options.factory else f"loss {options.name}",
+                place=self.task.place,
                 expected="one loss a sample, from that sample's logits and label alone",
             )
 

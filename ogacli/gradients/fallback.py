@@ -24,7 +24,9 @@ class Fallback:
         self.module = module
         self._vectorises = True
 
-    def __call__(self, names: Sequence[str], inputs: Any, residual: Float[Tensor, "b k"]) -> dict[str, Plain]:
+    def __call__(
+        self, names: Sequence[str], inputs: Any, residual: Float[Tensor, "b k ..."]
+    ) -> dict[str, Plain]:
         """The gradients of these parameters, each as a matrix [b, p]."""
         if not names:
             return {}

@@ -1,102 +1,126 @@
-"""Batches of gradients from a dataset: read, moved to the device, captured.
+"""Batches of gradients from a dataset: read, moved to the device, computed.
 
-In: rows of the samples. Out: their ``GradientBatch``es, in order. A batch that does not fit in memory is
-halved, and so are those after it; nothing is lost.
+In: rows of the samples. Out: for each batch a ``Step``: the batch as it was read, with what could not be
+read, and its ``GradientBatch``. A batch that does not fit in memory is halved, and so are those after it.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor
+from jaxtyping import Bool, Int64
+from torch import Tensor, nn
 
+from ogacli.base.device import Precision, device_of
+from ogacli.base.registry import resolve
 from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours, capture
 from ogacli.models import Model, Network
-from ogacli.scan.collect import Collector
-from ogacli.scan.witness import Witness
+from ogacli.models.sources import ModelSource
+from ogacli.models.sources.in_memory import source_of
+from ogacli.models.tasks import Task, tasks
 
-if TYPE_CHECKING:
-    from ogacli.config import Config
+NOT_FINITE = "non-finite gradient"
+"""Why a sample that could be read has no score."""
 
 _WIDEST_BYTES = 6 << 20
-"""The largest tensor of a forward pass where its batch size is left to us: what caches of a core hold. A
-ResNet-18 is a quarter quicker by that than in batches of ten times the size."""
+"""The largest tensor of a forward pass at the automatic batch size: about what the caches of a core hold. A
+ResNet-18 takes a quarter less time than in batches of ten times the size."""
 _INPUT_BYTES = 4 << 20
-"""Inputs of a batch of all layers' gradients, likewise; and of the head's gradients that are one batch after
-several passes through the network, as a detector takes its time for each batch."""
+"""Inputs of a batch for the gradients of all layers; and for the head's gradients, of which several passes
+through the network make one batch, since each batch costs the detectors a fixed time."""
 _FACTOR_BYTES = 96 << 20
 """Gradient factors of such a batch."""
 _GPU, _GPU_WIDEST = 16, 64
-"""How many times as much that is on a GPU."""
+"""Factors on these sizes on a GPU."""
 _FEWEST, _MOST = 4, 2048
 _PROBE = 4
-"""Samples whose gradients are captured to see how much memory one takes."""
+"""Samples whose gradients are computed to measure how much memory one takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One batch on its way."""
+
+    batch: Batch
+    """As read, on the device; ``quarantined`` names the samples that could not be read."""
+    gradients: GradientBatch | None
+    """None where no sample of the batch could be read."""
 
 
 class GradientFeed:
     """Computes the gradients of a model on a dataset.
 
     Args:
-        config: For the loss, the gradients and how to read.
-        samples: Where the rows are.
+        samples: The dataset.
         model: On the device.
+        task: The loss.
+        options: Which gradients, and how.
         device: Where to compute.
-        options: The config's own ``gradients`` where left out.
-        neighbours: Whose answers stand for the model's own.
+        workers: Processes that read the samples.
+        neighbours: Replaces each sample's logits by the mean prediction of its nearest neighbours.
     """
 
     def __init__(
         self,
-        config: Config,
         samples: Samples,
         model: Model,
+        task: Task,
+        options: GradientOptions,
+        *,
         device: torch.device,
-        options: GradientOptions | None = None,
+        workers: int | Literal["auto"] = "auto",
         neighbours: Neighbours | None = None,
     ) -> None:
         self.samples = samples
         self.model = model
         self.device = device
-        self.workers = config.data.workers
-        self.options = options or config.gradients
-        self.gradients = capture(model, config.loss.loss(), self.options, neighbours)
-        self._size: int | None = None if self.options.batch_size == "auto" else self.options.batch_size
+        self.workers = workers
+        self.options = options
+        self.gradients = capture(model, task, options, neighbours)
+        self._size: int | None = None if options.batch_size == "auto" else options.batch_size
         self._pieces = 1
         """Passes through the network whose gradients become one batch."""
-        self.witness: Witness | None = None
-        """Told what goes by."""
         self._probed: int | None = None
-        """Bytes of a sample's inputs by which the size was chosen; longer texts come fewer at a time."""
-        self.halved = 0
-        """How often a batch did not fit in memory."""
+        """Input bytes of a sample at which the size was chosen; of longer texts a batch takes fewer."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the capture and the reader of the samples have to say."""
+        """What the user should know about the gradients and the reading of the samples."""
         return tuple(
             note for one in (self.gradients, self.samples.reader) for note in getattr(one, "notes", ())
         )
 
-    def __call__(self, rows: Int64[Tensor, " m"], collector: Collector) -> Iterator[GradientBatch]:
-        """The gradients of these rows, in their order; unreadable ones are noted in the collector."""
-        for batch in self.read(rows):
-            if batch.quarantined:
-                collector.quarantine(batch.quarantined)
+    def __call__(self, rows: Int64[Tensor, " m"]) -> Iterator[Step]:
+        """The gradients of these rows, in their order."""
+        for batch in self._read(rows):
             if len(batch.rows):
-                for found in self._captured(batch):
-                    if self.witness is not None:
-                        self.witness.see(batch, found)
-                    yield found
-                    del found
+                yield from self._computed(batch)
+            else:
+                yield Step(batch, None)
+            del batch
 
-    def read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
-        """The rows, read and on the device."""
+    def finite(self, rows: Int64[Tensor, " m"], lost: MutableMapping[int, str]) -> Iterator[GradientBatch]:
+        """The gradients of those samples that can be read and whose gradient is finite.
+
+        Args:
+            rows: Which samples, in the order in which they come.
+            lost: Filled with the rows of the others, and why.
+        """
+        for step in self(rows):
+            lost.update(step.batch.quarantined)
+            if step.gradients is not None:
+                good = finite(step.gradients)
+                lost.update(dict.fromkeys(step.gradients.rows[~good.cpu()].tolist(), NOT_FINITE))
+                found = only(step.gradients, good)
+                del step, good
+                yield found
+                del found  # before the next one is computed
+
+    def _read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         size = self.batch_size() * self._pieces
         if self.model.reads_inputs:
             pin = self.device.type == "cuda"
@@ -107,9 +131,9 @@ class GradientFeed:
                 yield Batch(chunk, None, self.samples.labels[chunk].to(self.device), {})
 
     def batch_size(self) -> int:
-        """As configured; otherwise so many that inputs and gradient factors take some megabytes.
+        """As configured; otherwise as many samples as make inputs and gradient factors of some megabytes.
 
-        It is told by the data and the model alone and never by the clock, so that reruns are bit-equal.
+        It depends on the data and the model alone, never on timings, so that reruns are bit-equal.
         """
         if self._size is None:
             self._size = self._chosen_size()
@@ -137,23 +161,23 @@ class GradientFeed:
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size
 
-    def _captured(self, batch: Batch) -> Iterator[GradientBatch]:
+    def _computed(self, batch: Batch) -> Iterator[Step]:
         size = self.batch_size() * self._pieces
         if self._probed is not None:
             size = max(1, size * self._probed // max(self._probed, batch.nbytes // len(batch.rows)))
         for part in batch.split(size):
             try:
-                found = self.gradients(part)
+                step = Step(part, self.gradients(part))
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                found = None
-            if found is not None:
-                yield found
-                found = None  # its memory is for the next one
+                step = None
+            if step is not None:  # outside of the handler, which keeps what the attempt has allocated alive
+                yield step
+                step = None  # its memory is for the next one
             else:
                 self.halve(len(part.rows))
-                yield from self._captured(part)
+                yield from self._computed(part)
 
     def halve(self, size: int) -> None:
         """From now on at most half of ``size`` samples at a time, which did not fit in memory.
@@ -170,7 +194,6 @@ class GradientFeed:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self._size, self._pieces = min(self.batch_size(), size // 2), 1
-        self.halved += 1
 
 
 def _readable(samples: Samples) -> Batch | None:
@@ -185,3 +208,58 @@ def _readable(samples: Samples) -> Batch | None:
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory; on the CPU it says so by words only."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
+    """Which samples have finite logits, residuals and features."""
+    total = batch.logits.flatten(1).sum(1) + batch.residual.flatten(1).sum(1)
+    if batch.features is not None:
+        total = total + batch.features.flatten(1).sum(1)
+    return torch.isfinite(total)
+
+
+def only(batch: GradientBatch, chosen: Bool[Tensor, " b"]) -> GradientBatch:
+    """The samples of a batch that are ``chosen``."""
+    return batch if chosen.all() else batch.select(chosen.nonzero()[:, 0])
+
+
+def gradients(
+    samples: Samples,
+    model: nn.Module | ModelSource,
+    *,
+    loss: str | Mapping[str, Any] | Task = "cross_entropy",
+    layers: str | list[str] = "head",
+    bias: bool = True,
+    batch_size: int | Literal["auto"] = "auto",
+    device: str = "auto",
+    precision: Precision = "float32",
+    workers: int | Literal["auto"] = "auto",
+) -> Iterator[GradientBatch]:
+    """The per-sample gradients of a dataset, batch by batch; arguments are the YAML keys of the same names.
+
+    Samples that cannot be read, or whose gradient is not finite, are left out; ``rows`` of a batch tells
+    which samples it holds.
+
+    Args:
+        samples: The dataset, by ``Samples.of``.
+        model: The trained network, which is not changed; or the options of a model source.
+        loss: The loss of a sample.
+        layers: Whose gradients: ``head``, ``all``, or patterns of parameter names.
+        bias: For the head: with its bias.
+        batch_size: Samples a batch.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        precision: Of the forward and backward pass.
+        workers: Processes that read samples.
+
+    Raises:
+        OgaError: Anything that the user can mend.
+    """
+    where = device_of(device)
+    task = resolve(tasks, loss, by="name", place="loss")
+    source = source_of(model)
+    prepared = source.prepare(samples)
+    options = GradientOptions(
+        layers=layers, bias=bias, batch_size=batch_size, device=device, precision=precision
+    )
+    feed = GradientFeed(prepared, source.open(prepared, where), task, options, device=where, workers=workers)
+    yield from feed.finite(torch.arange(len(prepared)), {})

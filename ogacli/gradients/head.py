@@ -14,7 +14,7 @@ from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.layers.part import Part
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.models.network import Model, Outputs
-from ogacli.models.tasks.losses import Loss
+from ogacli.models.tasks import Task
 
 
 class HeadGradients:
@@ -23,14 +23,14 @@ class HeadGradients:
     def __init__(
         self,
         model: Model,
-        loss: Loss,
+        task: Task,
         *,
         neighbours: Neighbours | None = None,
         bias: bool = True,
         precision: Precision = "float32",
     ) -> None:
         self.model = model
-        self.loss = loss
+        self.task = task
         self._neighbours = neighbours
         self._bias = bias
         self._precision = precision
@@ -49,7 +49,7 @@ class HeadGradients:
         features = None if outputs.features is None else outputs.features.float()
         if self._neighbours is not None:
             logits = self._neighbours(batch.rows, features)
-        residual = self.loss.residual(logits, batch.labels)
+        residual = self.task.residual(logits, batch.labels)
         part: Part = Plain(residual) if features is None else Outer(features, residual, outputs.bias)
         if not self.parameters:
             self.parameters = self._sizes(outputs)
@@ -60,7 +60,7 @@ class HeadGradients:
             residual=residual,
             features=features,
             parts=[part],
-            losses=self.loss.value(logits, batch.labels),
+            losses=self.task.loss(logits, batch.labels),
         )
 
     def _outputs(self, batch: Batch) -> Outputs:

@@ -17,12 +17,12 @@ class Pass:
 
     watch: Watch
     output: Tensor
-    logits: Float[Tensor, "b k"]
-    """Where the residual is taken: what the network returned, or its neighbours' answers for a sample."""
+    logits: Float[Tensor, "b k ..."]
+    """Where the residual is taken: the network's logits for the sample, or those of its neighbours' mean."""
     features: Float[Tensor, "b h"] | None
-    residual: Float[Tensor, "b k"]
+    residual: Float[Tensor, "b k ..."]
 
-    def backward(self, residual: Float[Tensor, "b k"], *, keep: bool = False) -> None:
+    def backward(self, residual: Float[Tensor, "b k ..."], *, keep: bool = False) -> None:
         """Send a residual back as far as the selected parameters lie."""
         if self.output.requires_grad:
             roots = self.watch.roots

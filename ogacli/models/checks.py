@@ -1,7 +1,7 @@
-"""What would make per-sample gradients wrong in silence, looked for once, on the first batch.
+"""Checks, made once on the first batch, for what would silently make per-sample gradients wrong.
 
-In: a network in evaluation mode and some samples. Out: nothing, or the ``GradientError`` that names the
-layer: samples that influence one another, layers that train, answers that change from pass to pass.
+In: a network in evaluation mode and some samples. Out: nothing, or a ``GradientError`` that names the layer:
+samples that influence one another, layers in train mode, logits that change from pass to pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ogacli.errors import GradientError
 
 PROBED = 16
-"""Samples that the passes of the check see."""
+"""Samples that are used for the check."""
 _REPEAT, _COUPLING = 1e-3, 1e-2
 """Differences between two passes, relative to the largest logit, that rounding cannot explain. The second
 compares batches of different size, for which libraries choose different algorithms."""
 
 
 def check_layers(module: nn.Module) -> None:
-    """Look at the layers alone.
+    """Check the layers without a forward pass.
 
     Raises:
         GradientError: A BatchNorm has no running statistics, so that it normalises by its batch.
@@ -40,10 +40,10 @@ def check_layers(module: nn.Module) -> None:
 
 @contextmanager
 def in_evaluation(module: nn.Module) -> Iterator[None]:
-    """While it is open, every layer that is called is seen to be in evaluation mode.
+    """A context in which every layer that is called must be in evaluation mode.
 
     Raises:
-        GradientError: When it closes: a layer was in train mode.
+        GradientError: On leaving it, where a layer was in train mode.
     """
     trained: list[str] = []
 
@@ -75,11 +75,11 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
         )
 
 
-def check_answers(forward: Callable[[Any], Float[Tensor, "b k"]], inputs: Any, name: str) -> None:
-    """Compare passes over the same few samples, and over half of them.
+def check_outputs(forward: Callable[[Any], Float[Tensor, "b k ..."]], inputs: Any, name: str) -> None:
+    """Compare two passes over the same few samples, and a pass over half of them.
 
     Raises:
-        GradientError: The logits of a sample change from pass to pass, or with its neighbours.
+        GradientError: The logits of a sample change from pass to pass, or with the rest of the batch.
     """
     logits = forward(_first(inputs, PROBED))
     again = forward(_first(inputs, PROBED))
@@ -88,7 +88,7 @@ def check_answers(forward: Callable[[Any], Float[Tensor, "b k"]], inputs: Any, n
             "two passes over the same samples give different logits",
             place=name,
             found="randomness in evaluation mode, such as F.dropout(x) without training=self.training",
-            expected="the same answer every time",
+            expected="the same logits every time",
         )
     half = len(logits) // 2
     if half and _differ(logits[:half], forward(_first(inputs, half)), _COUPLING):
@@ -96,7 +96,7 @@ def check_answers(forward: Callable[[Any], Float[Tensor, "b k"]], inputs: Any, n
             "the logits of a sample depend on the other samples of its batch",
             place=name,
             found="statistics of the batch in evaluation mode, such as F.batch_norm(.., training=True)",
-            expected="one answer a sample, whatever batch it is in",
+            expected="the same logits for a sample, whatever batch it is in",
         )
 
 

@@ -1,7 +1,8 @@
-"""Which linear layer makes the logits: the network's head.
+"""The head of a network: the linear layer whose output the logits are.
 
-In: a network and a batch of inputs. Out: the layer, after proof that what it makes of what it read is what
-the network returned. A network that goes on to change the head's output has no head in this sense.
+In: the calls of the linear layers in a forward pass, and the logits. Out: the layer, after a check that its
+output is what the network returned. A network that changes the head's output afterwards has no head in this
+sense.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ class Call:
 
 
 def read_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """What a linear layer was called with."""
+    """The input that a linear layer was called with."""
     found = args[0] if args else kwargs["input"]
     assert isinstance(found, Tensor)
     return found
@@ -34,7 +35,7 @@ def read_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 @contextmanager
 def recorded(module: nn.Module) -> Iterator[list[Call]]:
-    """Collects every call of a linear layer while it is open."""
+    """A context that collects every call of a linear layer."""
     calls: list[Call] = []
 
     def note(linear: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -51,7 +52,7 @@ def recorded(module: nn.Module) -> Iterator[list[Call]]:
 
 
 def find_head(
-    module: nn.Module, calls: list[Call], logits: Float[Tensor, "b k"], named: str | None
+    module: nn.Module, calls: list[Call], logits: Float[Tensor, "b k ..."], named: str | None
 ) -> nn.Linear:
     """The linear layer whose output the logits are.
 
@@ -68,13 +69,14 @@ def find_head(
     if named is not None:
         chosen = by_name(module, named)
         candidates = [call for call in calls if call.module is chosen]
-    found = [call for call in reversed(candidates) if _makes(call, logits)]
+    found = [call for call in reversed(candidates) if logits.ndim == 2 and _makes(call, logits)]
     if not found:
         raise GradientError(
             "the logits are not the output of this layer, so its gradient is not known from them"
             if named
             else "the network's logits are not the output of one of its linear layers, so it has no head",
             place=f"model.head {named!r}" if named else type(module).__name__,
+            found=None if logits.ndim == 2 else f"logits {list(logits.shape)}",
             expected="a torch.nn.Linear whose output is returned as it is, but for its shape",
             hint="return the logits before any softmax, scaling or pooling",
         )
@@ -84,7 +86,7 @@ def find_head(
 
 
 def as_rows(read: Shaped[Tensor, "..."], b: int) -> Shaped[Tensor, "b h"]:
-    """What the head read, one row a sample: dimensions of size 1 are dropped."""
+    """The head's input, one row a sample: dimensions of size 1 are dropped."""
     return read if read.ndim == 2 else read.reshape(b, -1)
 
 
@@ -113,7 +115,7 @@ def by_name(module: nn.Module, name: str) -> nn.Linear:
 
 
 def _makes(call: Call, logits: Float[Tensor, "b k"]) -> bool:
-    """True where the layer makes these logits of what it read; later changes of either show."""
+    """Whether the layer computes these logits from its input."""
     b = len(logits)
     if call.output_size != logits.numel() or call.read.numel() != b * call.module.in_features:
         return False

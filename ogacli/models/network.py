@@ -1,6 +1,6 @@
-"""A network whose head is known, and what a forward pass through it leaves behind.
+"""A network, and the logits and features of a batch.
 
-In: a ``torch.nn.Module``. Out: logits and the features that its last linear layer read.
+In: a ``torch.nn.Module``. Out: its logits, and the features: the input of its head, the last linear layer.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ogacli.data import Batch
-from ogacli.models.checks import PROBED, check_answers, check_layers, in_evaluation
+from ogacli.models.checks import PROBED, check_layers, check_outputs, in_evaluation
 from ogacli.models.faster import compile_network, quickened
 from ogacli.models.head import as_rows, by_name, find_head, name_of, read_by, recorded
 from ogacli.models.outputs import call, first_logits
@@ -20,26 +20,26 @@ from ogacli.models.outputs import call, first_logits
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the model says of a batch."""
+    """The outputs of a model for a batch."""
 
     logits: Float[Tensor, "b k"]
     features: Float[Tensor, "b h"] | None
-    """What the head read; None where the model has no head that we can see."""
+    """The input of the head; None where the head is not known."""
     bias: bool
     """True where the head adds a bias, whose gradient is the residual."""
 
 
 class Model(Protocol):
-    """What the gradients room sees of a model."""
+    """What gradients need of a model."""
 
     @property
     def reads_inputs(self) -> bool:
-        """False where the answers are looked up by row, so that inputs need not be read."""
+        """False where logits are looked up by row, so that inputs need not be read."""
         ...
 
     @property
     def head_name(self) -> str:
-        """What the head is called; known once a batch has been answered."""
+        """The name of the head; known after the first batch."""
         ...
 
     def to(self, device: torch.device) -> None:
@@ -57,15 +57,15 @@ class Network:
     reads_inputs = True
 
     def __init__(self, module: nn.Module, *, head: str | None, outputs: int) -> None:
-        """Take over ``module``.
+        """Freeze a network and put it into evaluation mode.
 
         Args:
-            module: The network; it is frozen.
-            head: The name of its last linear layer, where it is not to be found.
-            outputs: How many logits the samples need.
+            module: The network.
+            head: The name of its last linear layer; found by itself where None.
+            outputs: How many logits a sample needs, at least.
 
         Raises:
-            GradientError: There is no such layer, or one that ties the samples of a batch together.
+            GradientError: There is no such layer, or a layer normalises by statistics of the batch.
         """
         self.module = module.eval().requires_grad_(False)
         self.classes = outputs
@@ -73,7 +73,7 @@ class Network:
         self._head: nn.Linear | None = None
         self._read: Tensor | None = None
         self._fold = self._compile = False
-        self._answer: Callable[[Any], Any] = lambda inputs: call(self.module, inputs)
+        self._forward: Callable[[Any], Any] = lambda inputs: call(self.module, inputs)
         check_layers(self.module)
         if head is not None:
             by_name(self.module, head)
@@ -83,7 +83,7 @@ class Network:
         self.module.to(device)
 
     def quicken(self, *, fold: bool, compile: bool) -> None:
-        """Allow a quicker network with the same answers, where only the head's gradient is wanted.
+        """Allow a quicker network with the same logits, where only the head's gradient is wanted.
 
         Args:
             fold: Merge batch norms into convolutions and use channels last.
@@ -95,13 +95,13 @@ class Network:
         """One forward pass in inference mode; the first batch is used to find the head, and for checks.
 
         Raises:
-            GradientError: The network's outputs do not fit the data, it has no linear head, or its answers
+            GradientError: The network's outputs do not fit the data, it has no linear head, or its logits
                 are not a function of each sample alone.
         """
         with torch.inference_mode():
             if self._head is None:
                 self._head = self._begin(batch)
-            logits = self._answer(batch.inputs)
+            logits = self._forward(batch.inputs)
             read, self._read = self._read, None
         assert read is not None
         return Outputs(logits, as_rows(read, len(logits)), bias=self._head.bias is not None)
@@ -129,7 +129,7 @@ class Network:
 
     @property
     def head_name(self) -> str:
-        """The dotted name of the head, once a batch was answered."""
+        """The dotted name of the head; known after the first batch."""
         assert self._head is not None
         return name_of(self.module, self._head)
 
@@ -137,7 +137,7 @@ class Network:
         self._read = read_by(args, kwargs)
 
     def _begin(self, batch: Batch) -> nn.Linear:
-        """Find the head on some of the first batch, and from then on remember what it reads."""
+        """Find the head on some samples of the first batch, and from then on remember its input."""
         probe = batch.split(PROBED)[0]  # all of it would cost as much as five batches
         head = self._examine(probe)
         if self._fold and (quick := quickened(self.module, probe.inputs)) is not self.module:
@@ -146,7 +146,7 @@ class Network:
         head.register_forward_pre_hook(self._remember, with_kwargs=True)
         if self._compile:
             compiled = compile_network(self.module, batch.inputs)
-            self._answer = lambda inputs: call(compiled, inputs)
+            self._forward = lambda inputs: call(compiled, inputs)
         return head
 
     def _examine(self, batch: Batch, *, checked: bool = False) -> nn.Linear:
@@ -154,5 +154,5 @@ class Network:
         with in_evaluation(self.module), recorded(self.module) as calls:
             logits = first_logits(self.module, batch, self.classes)
         if not checked:
-            check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
+            check_outputs(lambda inputs: call(self.module, inputs), batch.inputs, name)
         return find_head(self.module, calls, logits, self._named)

@@ -1,6 +1,6 @@
-"""A network's answer to a batch: how it is called, and what may be wrong with it the first time.
+"""How a network is called, and what may be wrong with what it returns the first time.
 
-In: a module and inputs. Out: logits [b, k].
+In: a module and inputs. Out: logits [b, k], or [b, k, ...] where a sample has more than one row of them.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from ogacli.data import Batch
 from ogacli.errors import GradientError
 
 
-def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k"]:
-    """The logits of a batch, with words for what may be wrong with a network that is used first.
+def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k ..."]:
+    """The logits of a batch; errors say what is wrong with a network that is used for the first time.
 
     Args:
         module: The network.
         batch: Samples, on its device.
-        outputs: How many logits they need.
+        outputs: How many logits a sample needs along the second dimension.
 
     Raises:
         GradientError: It cannot take these inputs, or does not return logits that fit the labels.
@@ -38,12 +38,13 @@ def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor,
             expected="inputs of the shape and type that it was made for",
             hint="check `model` and the inputs that `data` makes",
         ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch.labels):
+    b = len(batch.labels)
+    if not isinstance(logits, Tensor) or not _has_rows(logits, b, outputs):
         raise GradientError(
             "the network does not return logits",
             place=name,
             found=list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__,
-            expected=f"a tensor [{len(batch.labels)}, classes]",
+            expected=f"a tensor [{b}, classes], or [{b}, classes, ..] for logits of each pixel or token",
         )
     k = logits.shape[1]
     if k < outputs:
@@ -61,6 +62,11 @@ def call(module: Callable[..., Any], inputs: Any) -> Any:
     """Call a network with a tensor, or with a mapping as keyword arguments."""
     output = module(**inputs) if isinstance(inputs, dict) else module(inputs)
     return getattr(output, "logits", output)
+
+
+def _has_rows(logits: Tensor, b: int, outputs: int) -> bool:
+    """Whether it is [b, k], or [b, k, ..] with enough classes."""
+    return logits.shape[:1] == (b,) and (logits.ndim == 2 or (logits.ndim > 2 and logits.shape[1] >= outputs))
 
 
 def _described(inputs: Any) -> str:

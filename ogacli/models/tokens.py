@@ -58,7 +58,7 @@ class Encoder:
 
     @property
     def padding(self) -> Mapping[str, int]:
-        """What a row is filled up with; 0 where nothing is said."""
+        """The value that fills up each row; 0 for rows that are not named."""
         pad = self.tokenizer.pad_token_id
         return {"input_ids": self.tokenizer.eos_token_id or 0 if pad is None else pad}
 

@@ -1,12 +1,13 @@
 """``oga compare``: the scores of one or several runs side by side.
 
-In: runs of the same dataset. Out: for each score column how far it agrees with the first one, what it took,
-and how good it is where the truth is known. All are cut at the same number of samples: as many as the first
+In: runs of the same dataset. Out: for each score column its agreement with the first one, its time, and its
+detection figures where the truth is known. Each column flags the same number of samples: as many as the first
 run flagged.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,19 +33,19 @@ class Column(BaseModel):
     overlap: float | None
     """Share of the samples flagged by the first column that this one flags too; None where none is."""
     seconds: float | None
-    """What the detector took beyond the gradients, fitting included; None where that was not measured."""
+    """The detector's time without that of the gradients, fitting included; None where it was not measured."""
     scored: int
     evaluation: Evaluation | None
-    """Where the truth is known."""
+    """None where the truth is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Score columns beside each other; the first is the one that the others are compared with."""
+    """Score columns side by side; the others are compared with the first."""
 
     samples: int
     flagged: int
-    """How many each column flags."""
+    """Samples that each column flags."""
     columns: tuple[Column, ...]
 
     def document(self) -> dict[str, Any]:
@@ -57,23 +58,24 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare(runs: Sequence[Run | str | Path]) -> Comparison:
     """Compare every score column of the runs with the first one of the first run.
 
     Args:
-        runs: At least one, of the same dataset.
+        runs: At least one run or folder of a run, all of the same dataset.
 
     Raises:
         RunError: They are of different datasets, or cannot be read.
     """
-    first = runs[0]
-    for run in runs[1:]:
+    opened = [Run.open(run) for run in runs]
+    first = opened[0]
+    for run in opened[1:]:
         _check_same_data(first, run)
     wrong = _wrong(first)
     flagged = first.summary.flagged
     columns: list[Column] = []
     reference: Float[np.ndarray, " n"] | None = None
-    for run, name in zip(runs, _names(runs), strict=True):
+    for run, name in zip(opened, _names(opened), strict=True):
         for detector, score in scores_of(run).items():
             reference = score if reference is None else reference
             columns.append(_column(name, detector, score, reference, flagged, wrong, _seconds(run, detector)))
@@ -104,7 +106,7 @@ def _column(
 
 
 def scores_of(run: Run) -> dict[str, Float[np.ndarray, " n"]]:
-    """The score columns by detector, the one that decided first; NaN where a sample is quarantined."""
+    """The score columns by detector, the deciding one first; NaN where a sample is quarantined."""
     names = run.summary.detectors
     found = {names[0]: "score"} | {name: f"score_{name}" for name in names[1:]}
     missing = [column for column in found.values() if column not in run.scores.column_names]
@@ -122,7 +124,7 @@ def _flags(score: Float[np.ndarray, " n"], count: int) -> Bool[np.ndarray, " n"]
 
 
 def _correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float | None:
-    """Spearman's, over the samples that both scored."""
+    """Spearman's rank correlation over the samples that both scored."""
     from scipy.stats import rankdata
 
     both = np.isfinite(one) & np.isfinite(other)
@@ -133,7 +135,7 @@ def _correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -
 
 
 def _wrong(run: Run) -> Bool[np.ndarray, " n"] | None:
-    """Which labels are not the truth; None where it is not known of every sample."""
+    """Which labels differ from the truth; None unless it is known for every sample."""
     table = run.scores
     if "truth" not in table.column_names or table["truth"].null_count:
         return None
@@ -149,7 +151,7 @@ def _seconds(run: Run, detector: str) -> float | None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """The folders' names, or their whole paths where names repeat."""
+    """The names of the folders, or their whole paths where a name repeats."""
     names = [run.path.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 

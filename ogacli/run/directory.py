@@ -1,18 +1,18 @@
 """The run directory: written by ``scan``, read by every later command.
 
-config.yaml       the config as resolved; ``oga scan`` can run it again
+config.yaml       the resolved settings; ``oga scan`` can run them again
 provenance.json   versions, seeds, device, precision, fingerprints
 scores.parquet    a row a sample
-summary.json      what was found, in a page
-previews.parquet  how the most anomalous samples look
+summary.json      what was found, as one document
+previews.parquet  pictures or texts of the most anomalous samples
 timing.json       when it ran and how long each step took; the only file that differs between reruns
-report.html       all that for a person
+report.html       the report for a person
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,20 +27,19 @@ from pydantic import ValidationError
 
 from ogacli.base.atomic import holds_only
 from ogacli.errors import RunError
+from ogacli.run.scores import SCORE_COLUMNS, scores_table
 from ogacli.run.summary import SCHEMA_VERSION, Summary
 
 if TYPE_CHECKING:  # reading a run needs no torch
-    from ogacli.config import Config
     from ogacli.data import Preview, Samples
-    from ogacli.verdict.verdict import Verdict
+    from ogacli.verdict.judge import Verdict
 
 _PREVIEWS = 100
-"""Samples that the run directory holds a picture or text of."""
+"""So many samples have a preview."""
 _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
-"""Columns of few values. A dictionary of the others would take longer, and memory that grows with n."""
+"""Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
 _TOGETHER = 1 << 15
-"""Rows of ``scores.parquet`` that can be read without the others."""
-
+"""Rows in a row group of ``scores.parquet``."""
 _FILES = (
     "config.yaml",
     "provenance.json",
@@ -50,33 +49,23 @@ _FILES = (
     "timing.json",
     "report.html",
 )
-SCORE_COLUMNS = (
-    "id",
-    "position",
-    "label",
-    "score",
-    "rank",
-    "flagged",
-    "reason",
-    "suggested_label",
-    "confidence",
-    "status",
-)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run directory. Files are read when they are first asked for."""
+    """A complete run directory. Each file is read when it is first used."""
 
     path: Path
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
-        """A run directory that exists and is of a version that we can read.
+    def open(cls, path: Run | str | Path) -> Run:
+        """A run directory that exists and is of a version that can be read; a ``Run`` is returned as it is.
 
         Raises:
-            RunError: It is not.
+            RunError: There is none, or it is of another version.
         """
+        if isinstance(path, Run):
+            return path
         folder = Path(path)
         if not folder.is_dir():
             raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")
@@ -139,7 +128,7 @@ class Run:
             return file.read()
 
     def rows(self, where: pc.Expression) -> pa.Table:
-        """The rows of ``scores.parquet`` that meet a condition; only a part of the others is in memory."""
+        """The rows of ``scores.parquet`` that meet a condition; one row group is in memory at a time."""
         with self._parquet("scores.parquet") as file:
             parts = [file.read_row_group(i).filter(where) for i in range(file.num_row_groups)]
             return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
@@ -198,27 +187,25 @@ def is_run(folder: Path) -> bool:
 def write_run(
     folder: Path,
     *,
-    config: Config,
+    settings: Mapping[str, Any],
     samples: Samples,
     verdict: Verdict,
     summary: Summary,
-    provenance: dict[str, Any],
-    look: Callable[[int], Preview] | None = None,
+    provenance: Mapping[str, Any],
+    preview: Callable[[int], Preview] | None = None,
 ) -> None:
-    """Fill an empty folder with everything of a run but ``timing.json`` and the report.
+    """Write all files of a run but ``timing.json`` and the report into an empty folder.
 
     Args:
         folder: Empty.
-        config: As resolved.
+        settings: The resolved config as plain values.
         samples: What was scanned.
         verdict: A row a sample.
-        summary: A page.
+        summary: What was found.
         provenance: What it was made from.
-        look: How a row of the samples is shown; as its reader shows it where left out.
+        preview: How a row of the samples is shown; by the samples' reader where left out.
     """
-    from ogacli.verdict.verdict import scores_table
-
-    text = yaml.safe_dump(dict(config.resolved), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -227,25 +214,25 @@ def write_run(
     pa.parquet.write_table(
         table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
     )
-    looks = _previews(
-        verdict, samples, look or (lambda row: samples.reader.preview(int(samples.positions[row])))
+    previews = _previews(
+        verdict, samples, preview or (lambda row: samples.reader.preview(int(samples.positions[row])))
     )
-    pa.parquet.write_table(looks, folder / "previews.parquet")
+    pa.parquet.write_table(previews, folder / "previews.parquet")
     pa.default_memory_pool().release_unused()
 
 
-def _previews(verdict: Verdict, samples: Samples, look: Callable[[int], Preview]) -> pa.Table:
-    """How the most anomalous samples look; those that cannot be shown are left out."""
+def _previews(verdict: Verdict, samples: Samples, preview: Callable[[int], Preview]) -> pa.Table:
+    """Previews of the most anomalous samples; those that cannot be read are left out."""
     from ogacli.data import Unreadable
 
     found: dict[str, list[Any]] = {"position": [], "kind": [], "content": []}
     for row in verdict.ranked()[:_PREVIEWS].tolist():
-        position = int(samples.positions[row])
         try:
-            preview = look(row)
+            shown = preview(row)
         except Unreadable:
             continue
-        for name, value in (("position", position), ("kind", preview.kind), ("content", preview.content)):
+        position = int(samples.positions[row])
+        for name, value in (("position", position), ("kind", shown.kind), ("content", shown.content)):
             found[name].append(value)
     schema = pa.schema([("position", pa.int64()), ("kind", pa.string()), ("content", pa.binary())])
     return pa.table(found, schema=schema)

@@ -1,4 +1,4 @@
-"""``summary.json``: what a scan found, in a page.
+"""``summary.json``: what a scan found.
 
 In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON document.
 """
@@ -21,8 +21,7 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
 
     from ogacli.data import Samples
-    from ogacli.scan.passes import Rescored
-    from ogacli.verdict.verdict import Verdict
+    from ogacli.verdict.judge import Verdict
 
 SCHEMA_VERSION = 1
 _BINS = 60
@@ -42,7 +41,7 @@ class ClassSummary(Document):
     flagged: int
     quarantined: int
     held_back: int = 0
-    """Within the budget, but not flagged, so that the class is not trimmed away."""
+    """Within the budget but not flagged, as the class is protected."""
 
 
 class Histogram(Document):
@@ -54,7 +53,7 @@ class Histogram(Document):
 
 
 class Consensus(Document):
-    """How far several detectors agree, each flagging as many samples as the budget allows."""
+    """Agreement of several detectors, each of which flags as many samples as the budget allows."""
 
     detectors: int
     any: int
@@ -64,12 +63,12 @@ class Consensus(Document):
 
 
 class RescoredSummary(Document):
-    """Samples scored once more in float32."""
+    """The second pass, in float32, after one in lower precision."""
 
     samples: int
-    """Flagged ones and those near the cut."""
+    """Samples that were scored again: the flagged ones and those near the cut."""
     changed: int
-    """How many of them changed sides."""
+    """How many of them became flagged or are no longer."""
 
 
 class Summary(Document):
@@ -82,30 +81,30 @@ class Summary(Document):
     quarantined: int
     budget: float | int | str
     estimate: Estimate | None = None
-    """The share of the scored samples whose label is wrong, as far as can be told; None without classes."""
+    """The share of the scored samples whose label is wrong; None without classes or where it is unknown."""
     cut: float | None
     """The lowest flagged score."""
     detectors: tuple[str, ...]
-    """Score columns; the first decided."""
+    """The names of the score columns. The first detector decides what is flagged."""
     parameters: int
-    """p, how many parameters the gradients were taken with respect to."""
+    """p, the number of parameters that the gradients are taken with respect to."""
     layers: tuple[str, ...]
     """Their names."""
     reasons: dict[str, int]
     held_back: int = 0
-    """Within the budget, but not flagged, so that their classes are not trimmed away."""
+    """Within the budget but not flagged, as their classes are protected."""
     duplicates: int = 0
     """Samples, flagged or not, that have the same inputs as one of another label."""
     consensus: Consensus | None = None
-    """Where there are several detectors."""
+    """None with a single detector."""
     overlap: dict[str, float] = {}
-    """By detector that is drawn by lot: the share of what it flags that two halves of it have in common; of
-    several checkpoints the last one's."""
+    """Split-half stability of each randomised detector: the share of the samples flagged by one half that the
+    other half flags too. With several checkpoints it is that of the last one."""
     classes: tuple[ClassSummary, ...]
     histogram: Histogram | None
     diagnosis: Diagnosis
     rescored: RescoredSummary | None = None
-    """After a pass in lower precision: what scoring once more in float32 changed."""
+    """None where all samples were scored in float32."""
     evaluation: dict[str, Evaluation] | None
     """By detector, where the truth is known."""
 
@@ -114,23 +113,25 @@ def summarise(
     verdict: Verdict,
     samples: Samples,
     parameters: Mapping[str, int],
-    rescored: Rescored | None = None,
+    *,
+    rescored: tuple[int, int] | None = None,
     overlap: Mapping[str, float] = MappingProxyType({}),
 ) -> Summary:
-    """Count, and compare with the truth where it is known.
+    """Count what was found, and compare it with the truth where it is known.
 
     Args:
         verdict: The result.
         samples: What was scanned.
         parameters: The parameters that the gradients were taken with respect to, and their sizes.
-        rescored: What scoring once more in float32 changed, after a pass in lower precision.
-        overlap: By detector, how much two halves of it have in common.
+        rescored: After a pass in lower precision: how many samples were scored again in float32, and how
+            many of them became flagged or are no longer.
+        overlap: Split-half stability of each randomised detector.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
     flagged = int(verdict.flagged.sum())
     evaluation = None
-    if samples.truth is not None and samples.categorical:
+    if samples.truth is not None and samples.class_index is not None:
         wrong = samples.truth != samples.labels
         evaluation = {name: _evaluate(verdict, score, wrong) for name, score in findings.scores.items()}
     return Summary(
@@ -146,27 +147,25 @@ def summarise(
         layers=tuple(parameters),
         reasons=_reasons(verdict),
         held_back=int(verdict.held_back.sum()),
-        duplicates=int((verdict.notes.duplicate_of >= 0).sum()),
+        duplicates=int(findings.duplicates.sum()),
         consensus=_consensus(verdict),
         overlap=dict(overlap),
         classes=_classes(verdict, samples),
         histogram=_histogram(verdict.score),
-        diagnosis=diagnose(findings, verdict.notes, samples.labels),
-        rescored=None
-        if rescored is None
-        else RescoredSummary(samples=rescored.samples, changed=rescored.changed),
+        diagnosis=diagnose(findings, samples.class_index),
+        rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
     )
 
 
 def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
-    """Each detector at the same budget: its own highest scores; of the one that decided, what is flagged."""
+    """By the flags for the deciding detector; for another one by as many of its highest scores."""
     flagged = verdict.flagged if score is verdict.score else flag(score, int(verdict.flagged.sum()))
     return evaluate(score, wrong, flagged)
 
 
 def _reasons(verdict: Verdict) -> dict[str, int]:
-    counts = verdict.reasons[verdict.flagged].bincount(minlength=len(REASONS)).tolist()
+    counts = verdict.reason[verdict.flagged].bincount(minlength=len(REASONS)).tolist()
     return dict(zip(REASONS, counts, strict=True))
 
 
@@ -180,13 +179,10 @@ def _consensus(verdict: Verdict) -> Consensus | None:
 
 def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
     """How many samples have each class; one with several classes is counted in each of them."""
-    k = len(samples.classes)
-    if not k:
-        return ()
 
     def count(labels: Tensor) -> list[int]:
-        found = labels.bincount(minlength=k) if samples.categorical else labels.double().sum(0)
-        return [int(number) for number in found]
+        found: list[int] = samples.label_type.counts(labels, samples.classes).tolist()
+        return found
 
     counts, flagged = count(samples.labels), count(samples.labels[verdict.flagged])
     quarantined = count(samples.labels[sorted(verdict.findings.quarantined)])

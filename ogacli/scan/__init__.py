@@ -1,314 +1,168 @@
-"""``oga scan``: the composition. Config -> samples, model -> gradients -> scores -> run directory."""
+"""Score the samples of a dataset by their gradients: the function ``ogacli.scan``.
+
+In: samples and a trained network, as Python objects. Out: a ``ScanResult``. The command ``oga scan`` comes
+here from ``ogacli.config.commands``, which opens what its config names.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
-import torch
+from torch import nn
 
-from ogacli.base.atomic import check_free, new_folder
-from ogacli.base.device import device_name, device_of
+from ogacli.base.device import Precision
+from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.seeding import seeded
-from ogacli.data import Preview, Samples
-from ogacli.detectors import Answering
-from ogacli.errors import ConfigError, DataError
-from ogacli.models import Model, Network, contributions
-from ogacli.models.sources import ModelSource, Snapshot
-from ogacli.run.directory import Run, is_run, write_run
-from ogacli.run.reports import render
-from ogacli.run.summary import summarise
-from ogacli.scan.collect import Collector, Partial
-from ogacli.scan.held_out import HeldOut
-from ogacli.scan.passes import Rescored, Stream, column_names
-from ogacli.scan.provenance import checkpoint_sums, provenance
-from ogacli.verdict.verdict import judge
+from ogacli.base.registry import described, resolve, resolve_all
+from ogacli.data import Samples
+from ogacli.data.sources import MEMORY
+from ogacli.detectors import DEFAULT, WITHOUT_CLASSES, detectors
+from ogacli.gradients import GradientOptions
+from ogacli.gradients.neighbours import NeighbourOptions
+from ogacli.models.sources import ModelSource
+from ogacli.models.sources.in_memory import class_name, network_source_of, source_of
+from ogacli.models.tasks import Task, tasks
+from ogacli.models.training.folds import checkpoints, train_folds
+from ogacli.models.training.loop import TrainOptions
+from ogacli.scan.execute import execute
+from ogacli.scan.result import ScanResult
+from ogacli.scan.setup import Setup
+from ogacli.scan.stopwatch import Clock
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.protection import DEFAULT as PROTECTED
+from ogacli.verdict.protection import Protect, parse_protect
 
-if TYPE_CHECKING:
-    from ogacli.config import Config
-from ogacli.scan.collect import check_partial
+__all__ = ["ScanResult", "scan"]
 
-_PLANNED = 64
-"""Samples that may be neighbours while a scan is planned."""
+Named = str | Mapping[str, Any] | Options
+"""The name of a thing; its name and options; or an options object."""
 
 
 def scan(
-    config: Config,
+    samples: Samples,
+    model: nn.Module | Callable[[], nn.Module] | ModelSource,
     *,
-    output: str | Path | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
+    loss: Named = "cross_entropy",
+    layers: str | list[str] = "head",
+    bias: bool = True,
+    residual: Literal["loss", "neighbours"] = "loss",
+    neighbours: Mapping[str, Any] | NeighbourOptions | None = None,
+    detector: Named | Sequence[Named] | None = None,
+    budget: float | int | str | Budget = 0.05,
+    protect: Protect = PROTECTED,
+    validation: Samples | None = None,
+    folds: int | None = None,
+    train: Mapping[str, Any] | TrainOptions | None = None,
+    batch_size: int | Literal["auto"] = "auto",
+    device: str = "auto",
+    precision: Precision = "float32",
+    fold: bool = True,
+    compile: bool = False,
+    workers: int | Literal["auto"] = "auto",
     progress: Progress = SILENT,
-) -> Run:
-    """Score every sample and write a run directory.
+) -> ScanResult:
+    """Score every sample; arguments are the YAML keys of the same names.
 
     Args:
-        config: What to scan, with what.
-        output: The run directory; the config's ``output`` where left out.
-        overwrite: Replace an earlier run there.
-        resume: Go on with an interrupted scan of the same config, if there is one.
+        samples: The dataset, by ``Samples.of``.
+        model: The trained network; it is not changed. With ``folds``: a function that returns a network with
+            fresh weights. Or the options of a model source.
+        loss: The loss of a sample, such as ``cross_entropy`` or ``{"name": "cross_entropy", ..}``.
+        layers: Whose gradients: ``head``, ``all``, or patterns of parameter names.
+        bias: For the head: with its bias.
+        residual: Gradients of the ``loss`` at the sample's own logits, or at the mean prediction of its
+            nearest ``neighbours``.
+        neighbours: Options of the latter.
+        detector: One or several, by name or with options; the first decides what is flagged. By default
+            ``latent_label`` where each sample has one class, else ``l2``.
+        budget: How much is flagged: a fraction, a count, or ``auto``.
+        protect: Of no class more than so many times the overall share is flagged; or ``off``.
+        validation: Samples whose labels are right, for detectors that compare with such.
+        folds: Train so many networks first, and score each sample by the one that was not trained on it.
+        train: How they are trained: the keys of the ``train:`` section.
+        batch_size: Samples a batch; results do not depend on it.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
+        precision: Of the forward and backward pass.
+        fold: For the head: merge batch norms into convolutions.
+        compile: For the head: run the network under ``torch.compile``.
+        workers: Processes that read samples.
         progress: Told how far it is.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: Anything that the user can mend.
     """
-    folder = output_folder(config, output)
-    check_output(folder, overwrite=overwrite)
-    started = time.time()
     clock = Clock()
-    samples = config.model.prepare(config.data.open())
-    _check_budget(config, samples)
-    device = device_of(config.gradients.device)
-    checkpoints = checkpoint_sums(config.model)
-    clock.lap("load")
-    with new_folder(folder, overwrite=overwrite, ours=is_run) as work:
-        key = _key(config, samples, checkpoints)
-        passes = _Passes(config, samples, device)
-        columns = column_names(config)
-        answering = _answering(config)
-        names = tuple(answering) if passes.held_out else ()
-        held_out = HeldOut(len(samples), len(samples.classes), names, device)
-        partial = Partial(folder, key, len(samples), columns, device, held_out)
-        passes.run(partial, resume=resume, progress=progress)
-        clock.lap("score")
-        findings, stream = partial.gathered.findings(), passes.last
-        findings = held_out.judged(findings, samples, answering)
-        findings = replace(findings, wrong=next((findings.scores[name] for name in answering), None))
-        if len(findings.quarantined) == len(samples):
-            first = next(iter(findings.quarantined.items()))
-            raise DataError(
-                "none of the samples can be scored",
-                place=f"sample {samples.ids[first[0]].as_py()!r}, the first of {len(samples)}",
-                found=first[1],
-            )
-        if config.gradients.residual == "neighbours":
-            # A mean over neighbours is less sure than each of them, whatever they were trained on.
-            findings = replace(findings, entropy=None)
-        notes = partial.witness.notes(
-            samples,
-            stream.model,
-            held_out=passes.held_out,
-            by_neighbours=stream.neighbours is not None,
-        )
-        verdict = judge(findings, samples, config.budget, config.protect, notes)
-        share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
-        parameters = stream.feed.gradients.parameters
-        write_run(
-            work,
-            config=config,
-            samples=samples,
-            verdict=verdict,
-            summary=summarise(verdict, samples, parameters, passes.rescored, stream.overlaps(share)),
-            provenance=provenance(config, samples, device, checkpoints, stream.feed, stream.validation),
-            look=_look(stream) if config.model.returns_loss else None,
-        )
-        (work / "report.html").write_text(render(Run(work), "html"), encoding="utf-8")
-        clock.lap("write")
-        timing = {
-            "started": started,
-            "seconds": clock.laps,
-            "detectors": passes.seconds,
-            "samples": len(samples),
-        }
-        (work / "timing.json").write_text(json.dumps(timing, indent=2) + "\n", encoding="utf-8")
-    partial.remove()
-    return Run.open(folder)
-
-
-def check_output(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that a run directory may be written, and an unfinished scan beside it.
-
-    Raises:
-        RunError: Something else stands at one of the places, or a run does and ``overwrite`` is off.
-    """
-    check_free(folder, overwrite=overwrite, ours=is_run)
-    check_partial(folder)
-
-
-class _Passes:
-    """One checkpoint after the other, each with detectors of its own."""
-
-    def __init__(self, config: Config, samples: Samples, device: torch.device) -> None:
-        self.config = config
-        self.samples = samples
-        self.device = device
-        self.last: Stream
-        self.snapshots = config.model.snapshots(samples)
-        self.held_out = all(snapshot.held_out for snapshot in self.snapshots)
-        """Whether no sample is scored by a checkpoint that was trained on it."""
-        self.rescored: Rescored | None = None
-        self.seconds: dict[str, float] | None = None
-
-    def run(self, partial: Partial, *, resume: bool, progress: Progress) -> None:
-        """Score every sample by each of the checkpoints that are to score it."""
-        snapshots = self.snapshots
-        states = partial.load() if resume and partial.exists else []
-        for number, snapshot in list(enumerate(snapshots))[partial.checkpoint :]:
-            stream = self._stream(snapshot)
-            step = "scanning" if len(snapshots) == 1 else f"checkpoint {number + 1} of {len(snapshots)}"
-            stream.run(partial, states, progress=progress, step=step)
-            together = len(snapshots) > 1 and len(snapshot.rows) == len(self.samples)
-            weight = _weight(partial.collector, self.samples) if together else 1.0
-            partial.next(snapshot.rows, weight)
-            self._add(stream)
-            states = []
-            if partial.checkpoint < len(snapshots):
-                partial.save([])
-
-    def _stream(self, snapshot: Snapshot) -> Stream:
-        if hasattr(self, "last"):
-            del self.last  # two sets of weights at a time would be one too many
-        model = load_model(snapshot.source, self.samples, self.device)
-        self.last = Stream(self.config, self.samples, model, self.device, snapshot.rows)
-        return self.last
-
-    def _add(self, stream: Stream) -> None:
-        if (again := stream.rescored) is not None:
-            before = self.rescored or Rescored(0, 0)
-            self.rescored = Rescored(before.samples + again.samples, before.changed + again.changed)
-        if (taken := stream.seconds()) is not None:
-            before_ = self.seconds or {}
-            self.seconds = {name: round(before_.get(name, 0) + one, 4) for name, one in taken.items()}
-
-
-def _check_budget(config: Config, samples: Samples) -> None:
-    if config.budget.value == "auto" and not samples.categorical:
-        raise ConfigError(
-            "wrong labels can be counted only where each sample has one class",
-            place="budget",
-            found="auto",
-            expected="a share such as 0.05, or a count",
-        )
-
-
-def _answering(config: Config) -> dict[str, Answering]:
-    """The detectors that tell how probably each label is wrong, by score column."""
-    found = zip(column_names(config), (options.detector() for options in config.detectors), strict=True)
-    return {name: detector for name, detector in found if isinstance(detector, Answering)}
-
-
-def _weight(collector: Collector, samples: Samples) -> float:
-    """How much one of several checkpoints of a training counts: the square of its share of unlearned labels.
-
-    A checkpoint that knows all labels by heart has next to nothing left to tell right from wrong ones by.
-    Chosen on `benchmarks/detection.py`: better than equal weights, ranks, or the first half of a training.
-    """
-    known = int((collector.predictions >= 0).sum())
-    if not samples.categorical or not known:
-        return 1.0
-    return (max(1, collector.contradicted(samples.labels)) / known) ** 2
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a scan would do, found out on one batch."""
-
-    output: Path
-    samples: int
-    classes: int
-    parameters: dict[str, int]
-    device: str
-    batch_size: int
-    detectors: tuple[str, ...]
-    checkpoints: int
-    """Sets of weights: one after the other scores its samples."""
-    seconds: float
-    """Estimate for the whole scan, from the pace of one batch."""
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"schema_version": 1} | asdict(self) | {"output": str(self.output)}
-
-
-def plan(config: Config, *, output: str | Path | None = None, overwrite: bool = False) -> Plan:
-    """Check config, data and model by computing the gradients of one batch twice; writes nothing.
-
-    Raises:
-        OgaError: What a scan would raise at its start.
-    """
-    folder = output_folder(config, output)
-    check_output(folder, overwrite=overwrite)
-    samples = config.model.prepare(config.data.open())
-    _check_budget(config, samples)
-    device = device_of(config.gradients.device)
-    snapshots = config.model.snapshots(samples)
-    model = load_model(snapshots[0].source, samples, device)
-    stream = Stream(config, samples, model, device, snapshots[0].rows)
-    some = torch.arange(min(_PLANNED, len(samples)))
-    stream.see_neighbours(Collector(len(samples), (), device), SILENT, some)
-    size = stream.feed.batch_size()
-    rows = snapshots[0].rows[:size]
-    pace = 0.0
-    for _ in range(2):  # the first time warms up
-        began = time.perf_counter()
-        for batch in stream.feed(rows, Collector(len(samples), (), device)):
-            batch.norm(2)
-        pace = (time.perf_counter() - began) / len(rows)
-    return Plan(
-        output=folder,
-        samples=len(samples),
-        classes=len(samples.classes),
-        parameters=dict(stream.feed.gradients.parameters),
-        device=device_name(device),
-        batch_size=size,
-        detectors=column_names(config),
-        checkpoints=len(snapshots),
-        seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
+    task: Task = resolve(tasks, loss, by="name", place="loss")
+    gradients = GradientOptions.given(
+        {
+            "layers": layers,
+            "bias": bias,
+            "residual": residual,
+            "neighbours": neighbours or {},
+            "batch_size": batch_size,
+            "device": device,
+            "precision": precision,
+            "fold": fold,
+            "compile": compile,
+        },
+        "gradients",
     )
-
-
-def _look(stream: Stream) -> Callable[[int], Preview]:
-    """How the samples of a network that returns its loss are shown."""
-    model = stream.model
-    assert isinstance(model, Network)
-    return lambda row: contributions.preview(model, stream.samples, row, stream.device)
-
-
-def load_model(source: ModelSource, samples: Samples, device: torch.device) -> Model:
-    """The model on its device; what building it draws at random is nobody else's and always the same."""
-    with seeded(0, device):
-        model = source.load(samples)
-    model.to(device)
-    return model
-
-
-def output_folder(config: Config, output: str | Path | None) -> Path:
-    """Where the run directory goes.
-
-    Raises:
-        ConfigError: Neither the config nor the caller says so.
-    """
-    if output is None and config.output is None:
-        raise ConfigError("no output given", hint="add `output: runs/NAME` to the config, or --output DIR")
-    folder = str(output or config.output)
-    if "://" in folder:
-        raise ConfigError(
-            "a run directory is a local folder", place="output", found=folder, expected="a path"
+    if detector is None:
+        detector = WITHOUT_CLASSES if samples.class_index is None else DEFAULT
+    chosen = resolve_all(detectors, detector, by="name", place="detector")
+    budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
+    settings = {
+        "data": {"source": MEMORY, "type": class_name(samples.reader)},
+        "model": described(model, "source")
+        if isinstance(model, ModelSource)
+        else {"source": MEMORY, "type": class_name(model)},
+        "detector": [described(one, "name") for one in chosen],
+        "budget": budget.value,
+        "protect": protect,
+        "gradients": gradients.plain(),
+        "loss": described(task, "name"),
+    }
+    with _opened(model, samples, task, folds, train, workers, progress) as (source, prepared):
+        setup = Setup(
+            samples=prepared,
+            source=source,
+            task=task,
+            gradients=gradients,
+            detectors=chosen,
+            budget=budget,
+            protect=parse_protect(protect),
+            validation=None if validation is None else source.prepare(validation),
+            workers=workers,
+            settings=settings,
         )
-    return Path(folder).absolute()
+        return execute(setup, weights=source.fingerprints(), clock=clock, progress=progress)
 
 
-@dataclass
-class Clock:
-    """Seconds of each step."""
-
-    laps: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, name: str) -> None:
-        """End the step of that name."""
-        now = time.perf_counter()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now
-
-
-def _key(config: Config, samples: Samples, checkpoints: dict[str, str]) -> str:
-    """What an unfinished scan must share with the one that resumes it."""
-    document = json.dumps([config.resolved, samples.fingerprint, checkpoints], sort_keys=True, default=str)
-    return hashlib.sha256(document.encode()).hexdigest()
+@contextmanager
+def _opened(
+    model: nn.Module | Callable[[], nn.Module] | ModelSource,
+    samples: Samples,
+    task: Task,
+    folds: int | None,
+    train: Mapping[str, Any] | TrainOptions | None,
+    workers: int | Literal["auto"],
+    progress: Progress,
+) -> Iterator[tuple[ModelSource, Samples]]:
+    """The model, and the samples as it reads them; checkpoints of folds exist within the block."""
+    if folds is None:
+        source = source_of(model)
+        yield source, source.prepare(samples)
+        return
+    network = network_source_of(model)
+    prepared = network.prepare(samples)
+    options = TrainOptions.given(train, "train").model_copy(update={"folds": folds})
+    with TemporaryDirectory() as name:
+        folder = Path(name, "folds")
+        train_folds(
+            prepared, network, task, options, output=folder, settings={}, workers=workers, progress=progress
+        )
+        yield network.model_copy(update={"checkpoint": checkpoints(folder, folds)}), prepared

@@ -1,192 +1,227 @@
-"""What a scan collects, row by row, while batches go by; and how it survives an interruption.
+"""Collect what is computed of each sample while batches stream by.
 
-Results stay on the model's device until the end, so that no batch waits for a transfer.
+In: gradient batches with their scores, one checkpoint after the other. Out: ``Findings``. Results stay on the
+model's device until the end, so that no batch waits for a transfer.
 """
 
-import functools
-import json
-import os
-import shutil
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int64
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.base.atomic import holds_only
-from ogacli.errors import RunError
+from ogacli.data import Samples
 from ogacli.gradients import GradientBatch
-from ogacli.scan.held_out import HeldOut
-from ogacli.scan.witness import Witness
-from ogacli.verdict.verdict import Believed, Findings
-
-NOT_FINITE = "non-finite gradient"
-_KIND = "oga unfinished scan"
-_DOCUMENT = "scan.json"
-_FILES = (
-    _DOCUMENT,
-    "gathered.safetensors",
-    "rows.safetensors",
-    "witness.safetensors",
-    "held-out.safetensors",
-    "detector-*.safetensors",
-)
-"""What an unfinished scan holds, and nothing else."""
-_SAVE_EVERY = 60.0
-"""Seconds between two savings of an unfinished scan."""
+from ogacli.gradients.feed import NOT_FINITE, Step, finite
+from ogacli.models.tasks import Task
+from ogacli.scan.evidence import Evidence
+from ogacli.scan.inputs import InputNotes
+from ogacli.scan.scorers import Scored
+from ogacli.verdict.findings import Findings, TrueClass
 
 
 class Collector:
-    """Scores, predictions and failures of n samples, filled in any order."""
+    """Everything collected of n samples: by the checkpoint at work, and over those that are done."""
 
-    def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
-        self.detectors = detectors
-        self.scores = torch.full((len(detectors), n), torch.nan, dtype=torch.float64, device=device)
+    def __init__(
+        self,
+        samples: Samples,
+        columns: Sequence[str],
+        device: torch.device,
+        *,
+        evidence_of: Sequence[str] = (),
+    ) -> None:
+        """Room for the results.
+
+        Args:
+            samples: What is scanned.
+            columns: The score columns.
+            device: Where results are kept.
+            evidence_of: The columns of label detectors that will be refitted to all folds.
+        """
+        n = len(samples)
+        self.samples = samples
+        self.columns = tuple(columns)
+        self.device = device
+        self.rows = Rows(n, len(columns), device)
+        self.totals = Totals(n, len(columns), device)
+        self.inputs = InputNotes(n, device)
+        self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
+        self.checkpoint = 0
+        """How many checkpoints are done."""
+
+    def note(self, step: Step) -> None:
+        """Note the inputs of a batch, and what of it could not be read."""
+        self.rows.quarantine(step.batch.quarantined)
+        self.inputs.add(step)
+
+    def add(self, batch: GradientBatch, scored: Scored, task: Task) -> None:
+        """Keep the scores of a batch; a sample whose gradient is not finite gets none."""
+        one_class = self.samples.class_index is not None
+        if one_class and (found := task.class_probabilities(batch.logits)) is not None:
+            self.rows.predict(batch, found, scored.true_class)
+        elif (probability := task.label_probability(batch.logits, batch.labels)) is not None:
+            self.rows.probability[batch.rows.to(self.device)] = probability
+        self.rows.add(batch, scored.scores)
+        self.evidence.add(batch.rows, scored.evidence)
+
+    def next_checkpoint(self, rows: Int64[Tensor, " m"], weight: float) -> None:
+        """The checkpoint at work has scored its ``rows``; add them to the totals with a weight."""
+        self.totals.add(self.rows, rows, weight)
+        self.checkpoint += 1
+        self.rows = Rows(len(self.samples), len(self.columns), self.device)
+
+    def unlearned_share(self) -> float | None:
+        """The share of given labels that the checkpoint at work does not predict, at least one of them.
+
+        None where samples do not have one class each.
+        """
+        known = int((self.rows.predictions >= 0).sum())
+        return max(1, self.contradicted()) / known if known else None
+
+    def contradicted(self) -> int:
+        """How many given labels the checkpoint at work does not predict."""
+        predictions = self.rows.predictions.cpu()
+        labels = self.samples.class_index
+        return 0 if labels is None else int(((predictions != labels) & (predictions >= 0)).sum())
+
+    def findings(self) -> Findings:
+        """The results of all checkpoints, on the CPU."""
+        return self.totals.findings(self.columns)
+
+    @property
+    def quarantined(self) -> dict[int, str]:
+        """Rows that could not be read so far, and why."""
+        return self.totals.quarantined | self.rows.quarantined
+
+    def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence"]:
+        """What an unfinished scan saves, by name."""
+        return {
+            "rows": self.rows,
+            "totals": self.totals,
+            "inputs": self.inputs,
+            "evidence": self.evidence,
+        }
+
+
+class Rows:
+    """The results of one checkpoint for n samples, filled in any order."""
+
+    def __init__(self, n: int, detectors: int, device: torch.device) -> None:
+        self.scores = torch.full((detectors, n), torch.nan, dtype=torch.float64, device=device)
         self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.confidence = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
-        self.agreement = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
-        self.entropy = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
-        self.believed = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.belief = torch.full((n,), torch.nan, dtype=torch.float32, device=device)
+        self.prediction_probability = _unknown(n, device)
+        self.probability = _unknown(n, device)
+        self.entropy = _unknown(n, device)
+        self.true_class = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.confidence = _unknown(n, device)
         self.done = torch.zeros(n, dtype=torch.bool)
         self.quarantined: dict[int, str] = {}
 
     def quarantine(self, reasons: Mapping[int, str]) -> None:
-        """Remember rows that could not be read."""
+        """Note rows that could not be read."""
         self.quarantined.update(reasons)
         self.done[list(reasons)] = True
 
-    def add(
-        self,
-        batch: GradientBatch,
-        scores: list[Float[Tensor, " b"]],
-        categorical: bool,
-        believed: Believed | None = None,
-    ) -> None:
-        """Remember the scores of a batch; a sample whose gradient is not finite gets none.
-
-        Args:
-            batch: Its gradients.
-            scores: Of each detector.
-            categorical: Whether a sample has one class.
-            believed: What a detector believes to be the true classes; what the model predicts where left out.
-        """
+    def add(self, batch: GradientBatch, scores: Sequence[Float[Tensor, " b"]]) -> None:
+        """Keep the scores of a batch, a column each."""
         rows = batch.rows.to(self.scores.device)
         broken = ~finite(batch)
         for own, found in zip(self.scores, scores, strict=True):
             own[rows] = found.to(own.dtype).masked_fill(broken, torch.nan)
-        if categorical and batch.logits.shape[1] > 1:
-            probabilities = torch.softmax(batch.logits, 1)
-            confidence, predicted = probabilities.max(1)
-            self.predictions[rows] = predicted
-            self.confidence[rows] = confidence
-            self.agreement[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
-            self.entropy[rows] = torch.special.entr(probabilities).sum(1)
-            believed = believed or Believed(predicted, confidence)
-            self.believed[rows], self.belief[rows] = believed.classes, believed.confidence
         self.done[batch.rows] = True
 
-    def contradicted(self, labels: Int64[Tensor, " n"]) -> int:
-        """How many of the samples with a prediction have another label, on the CPU."""
-        predictions = self.predictions.cpu()
-        return int(((predictions != labels) & (predictions >= 0)).sum())
+    def predict(
+        self, batch: GradientBatch, probabilities: Float[Tensor, "b k"], true_class: TrueClass | None
+    ) -> None:
+        """Keep class probabilities and the most probable true class, by default the predicted one."""
+        if probabilities.shape[1] < 2:
+            return
+        rows = batch.rows.to(self.scores.device)
+        highest, predicted = probabilities.max(1)
+        self.predictions[rows] = predicted
+        self.prediction_probability[rows] = highest
+        self.probability[rows] = probabilities.gather(1, batch.labels[:, None])[:, 0]
+        self.entropy[rows] = torch.special.entr(probabilities).sum(1)
+        true = true_class or TrueClass(predicted, highest)
+        self.true_class[rows], self.confidence[rows] = true.classes, true.confidence
 
     def tensors(self) -> dict[str, Tensor]:
-        """What it holds a row, by name."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                "scores",
-                "predictions",
-                "confidence",
-                "agreement",
-                "entropy",
-                "believed",
-                "belief",
-                "done",
-            )
-        }
+        """What an unfinished scan saves, by name."""
+        return _tensors(self)
 
 
-class Gathered:
-    """What the checkpoints found, as one: for each row the weighted mean over those that scored it.
+class Totals:
+    """Weighted sums over the checkpoints that are done; a row counts those that scored it.
 
-    The predicted class is the winner of a vote in which each checkpoint gives its prediction the probability
-    that it has there, and the confidence how far the winner is ahead of all others (Boyer and Moore's count:
-    exact where one class has more than half of the votes, in memory that does not grow with the checkpoints).
-    So is the class that a detector believes in; how sure it is of that is the mean over the checkpoints, of
-    which those that believe in another one add nothing.
+    The predicted class is a majority vote in which each checkpoint's prediction weighs its probability. It is
+    counted by the algorithm of Boyer and Moore: exact where one class has more than half of the votes, in
+    memory that does not grow with the checkpoints; ``lead`` is by how much the winner is ahead of all
+    others. The most probable true class is voted for in the same way; its confidence is the mean over the
+    checkpoints, of which those with another class add nothing.
     """
 
-    def __init__(self, n: int, detectors: tuple[str, ...], device: torch.device) -> None:
-        self.detectors = detectors
-        self.scores = torch.zeros(len(detectors), n, dtype=torch.float64, device=device)
+    def __init__(self, n: int, detectors: int, device: torch.device) -> None:
+        self.scores = torch.zeros(detectors, n, dtype=torch.float64, device=device)
         self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.lead = torch.zeros(n, dtype=torch.float32, device=device)
-        self.believed = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.belief_lead = torch.zeros(n, dtype=torch.float32, device=device)
-        self.belief = torch.zeros(n, dtype=torch.float32, device=device)
-        self.agreement = torch.zeros(n, dtype=torch.float32, device=device)
-        self.entropy = torch.zeros(n, dtype=torch.float32, device=device)
-        self.several = False
+        self.lead = torch.zeros(n, device=device)
+        self.true_class = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.true_class_lead = torch.zeros(n, device=device)
+        self.confidence = torch.zeros(n, device=device)
+        self.probability = torch.zeros(n, device=device)
+        self.entropy = torch.zeros(n, device=device)
         self.weight = torch.zeros(n, dtype=torch.float64, device=device)
+        self.several = torch.zeros((), dtype=torch.bool)
+        """Whether some row was scored by more than one checkpoint."""
         self.quarantined: dict[int, str] = {}
 
-    def add(self, found: Collector, rows: Int64[Tensor, " m"], weight: float = 1.0) -> None:
-        """One more checkpoint's findings of these rows, finished."""
+    def add(self, found: Rows, rows: Int64[Tensor, " m"], weight: float = 1.0) -> None:
+        """Add one more checkpoint's results for these rows."""
         self.quarantined |= found.quarantined
         here = rows.to(self.scores.device)
-        self.several |= bool((self.weight[here] > 0).any())
+        self.several |= (self.weight[here] > 0).any().cpu()
         self.weight[here] += weight
         self.scores[:, here] += weight * found.scores[:, here]
-        self.agreement[here] += weight * found.agreement[here]
+        self.probability[here] += weight * found.probability[here]
         self.entropy[here] += weight * found.entropy[here]
-        _vote(self.predictions, self.lead, here, found.predictions[here], weight * found.confidence[here])
-        before, votes, worth = self.believed[here], found.believed[here], weight * found.belief[here]
-        _vote(self.believed, self.belief_lead, here, votes, worth)
-        after = self.believed[here]
-        kept = torch.where(after == before, self.belief[here], 0)
-        self.belief[here] = kept + torch.where(after == votes, worth.nan_to_num(0), 0)
+        votes = weight * found.prediction_probability[here]
+        _vote(self.predictions, self.lead, here, found.predictions[here], votes)
+        before, voted = self.true_class[here], found.true_class[here]
+        votes = weight * found.confidence[here]
+        _vote(self.true_class, self.true_class_lead, here, voted, votes)
+        after = self.true_class[here]
+        kept = torch.where(after == before, self.confidence[here], 0)
+        self.confidence[here] = kept + torch.where(after == voted, votes.nan_to_num(0), 0)
 
-    def findings(self) -> Findings:
-        """All of it, on the CPU; a row that a checkpoint could not score is quarantined."""
+    def findings(self, columns: Sequence[str]) -> Findings:
+        """The means, on the CPU; a row that some checkpoint could not score is quarantined."""
         scores, weight = self.scores.cpu() / self.weight.cpu(), self.weight.cpu().float()
         lost = (~torch.isfinite(scores).all(0)).nonzero()[:, 0].tolist()
-        quarantined = {row: self.quarantined.get(row, NOT_FINITE) for row in lost}
         scores[:, lost] = torch.nan
-        predictions, believed = self.predictions.cpu(), self.believed.cpu()
-        known = bool((believed >= 0).any())
+        predictions, true_class = self.predictions.cpu(), self.true_class.cpu()
+        known = bool((true_class >= 0).any())
         return Findings(
-            scores=dict(zip(self.detectors, scores, strict=True)),
+            scores=dict(zip(columns, scores, strict=True)),
             predictions=predictions,
-            confidence=(self.lead.cpu() / weight).masked_fill(predictions < 0, torch.nan),
-            agreement=self.agreement.cpu() / weight,
-            quarantined=quarantined,
+            prediction_probability=(self.lead.cpu() / weight).masked_fill(predictions < 0, torch.nan),
+            probability=self.probability.cpu() / weight,
+            quarantined={row: self.quarantined.get(row, NOT_FINITE) for row in lost},
             entropy=self.entropy.cpu() / weight,
-            several=self.several,
-            believed=Believed(believed, self.belief.cpu() / weight) if known else None,
+            several=bool(self.several),
+            true_class=TrueClass(true_class, self.confidence.cpu() / weight) if known else None,
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """What it holds a row, by name."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                "scores",
-                "predictions",
-                "lead",
-                "believed",
-                "belief_lead",
-                "belief",
-                "agreement",
-                "entropy",
-                "weight",
-            )
-        }
+        """What an unfinished scan saves, by name."""
+        return _tensors(self)
+
+
+def _unknown(n: int, device: torch.device) -> Float[Tensor, " n"]:
+    return torch.full((n,), torch.nan, device=device)
+
+
+def _tensors(columns: Rows | Totals) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(columns).items() if isinstance(value, Tensor)}
 
 
 def _vote(
@@ -194,172 +229,10 @@ def _vote(
     lead: Float[Tensor, " n"],
     rows: Int64[Tensor, " m"],
     votes: Int64[Tensor, " m"],
-    worth: Float[Tensor, " m"],
+    weights: Float[Tensor, " m"],
 ) -> None:
-    """Count votes for rows, in place: those for another class than the leader are taken off its lead."""
+    """Count votes for rows, in place: a vote for another class than the leader reduces its lead."""
     same = votes == leader[rows]
-    ahead = lead[rows] + torch.where(same, worth, -worth).nan_to_num(0)
+    ahead = lead[rows] + torch.where(same, weights, -weights).nan_to_num(0)
     leader[rows] = torch.where(ahead < 0, votes, leader[rows])
     lead[rows] = ahead.abs()
-
-
-def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
-    """Which samples have finite logits, residuals and features."""
-    total = batch.logits.sum(1) + batch.residual.sum(1)
-    if batch.features is not None:
-        total = total + batch.features.flatten(1).sum(1)
-    return torch.isfinite(total)
-
-
-def partial_folders(output: Path) -> tuple[Path, Path]:
-    """Where the unfinished scan to an output is kept, and where it is written before it is renamed."""
-    return output.with_name(output.name + ".partial"), output.with_name(output.name + ".partial.new")
-
-
-def check_partial(output: Path) -> None:
-    """Make sure that nothing but an unfinished scan of ours stands where one is kept.
-
-    Raises:
-        RunError: Something else does; it is left alone.
-    """
-    for folder in partial_folders(output):
-        if not _free(folder):
-            raise RunError(
-                "something else stands where the unfinished scan is kept",
-                place=str(folder),
-                expected="nothing, or an unfinished scan that this version of oga wrote",
-                hint="move it away, or choose another output; it is left alone",
-            )
-
-
-def _free(folder: Path) -> bool:
-    """Whether a place is empty, or holds what bears our mark and may be removed."""
-    if not os.path.lexists(folder):
-        return True
-    if not holds_only(folder, _FILES):
-        return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.get("kind") == _KIND
-
-
-def _discard(folder: Path) -> None:
-    """Remove an unfinished scan; what is none stays."""
-    if os.path.lexists(folder) and _free(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class Partial:
-    """A scan on its way, and an unfinished one on disk: the fitted detectors and the rows that were scored.
-
-    It lies beside the output as ``<output>.partial`` and is written only once a scan has taken a minute.
-    """
-
-    def __init__(
-        self,
-        output: Path,
-        key: str,
-        n: int,
-        detectors: tuple[str, ...],
-        device: torch.device,
-        held_out: HeldOut,
-    ) -> None:
-        """An empty scan.
-
-        Args:
-            output: The run directory to be.
-            key: What an unfinished scan must share with the one that resumes it.
-            n: How many samples.
-            detectors: Their score columns.
-            device: Where results are kept.
-            held_out: For what folds say of the samples that they hold out.
-        """
-        self.folder, self._work = partial_folders(output)
-        self.key = key
-        self.held_out = held_out
-        self._new_collector = functools.partial(Collector, n, detectors, device)
-        self.gathered = Gathered(n, detectors, device)
-        self.witness = Witness(n, device)
-        self.collector = self._new_collector()
-        self.checkpoint = 0
-        """Which one is at work."""
-        self._saved = time.monotonic()
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is something to resume."""
-        return _free(self.folder) and (self.folder / _DOCUMENT).is_file()
-
-    def _checked(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.folder / _DOCUMENT).read_text(encoding="utf-8"))
-        if document["key"] != self.key:
-            raise RunError(
-                "the unfinished scan is of another config, dataset or checkpoint",
-                place=str(self.folder),
-                hint="restore what was changed, or leave out --resume to begin anew",
-            )
-        return document
-
-    def save(self, states: list[dict[str, Tensor]], *, now: bool = False) -> None:
-        """Write what there is, if the last time is long enough ago (or ``now``)."""
-        if not now and time.monotonic() - self._saved < _SAVE_EVERY:
-            return
-        work = self._work
-        if not (_free(work) and _free(self.folder)):
-            return  # it came after the check at the start: the scan goes on, and cannot be resumed
-        _discard(work)
-        work.mkdir(parents=True)
-        # The mark comes first: an interruption while the rest is written must leave what we know as ours.
-        (work / _DOCUMENT).write_text(json.dumps({"kind": _KIND}), encoding="utf-8")
-        for name, part in self._parts().items():
-            save_file({k: v.cpu() for k, v in part.tensors().items()}, work / f"{name}.safetensors")
-        for i, state in enumerate(states):
-            save_file({k: v.cpu().contiguous() for k, v in state.items()}, work / f"detector-{i}.safetensors")
-        document: dict[str, Any] = {
-            "kind": _KIND,
-            "key": self.key,
-            "checkpoint": self.checkpoint,
-            "fitted": bool(states),
-            "quarantined": list((self.gathered.quarantined | self.collector.quarantined).items()),
-        }
-        (work / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
-        self.remove()
-        work.rename(self.folder)
-        self._saved = time.monotonic()
-
-    def load(self) -> list[dict[str, Tensor]]:
-        """Be as far as what was saved; returns the detectors' states, none where they were not fitted yet.
-
-        Raises:
-            RunError: It is of another config, dataset or checkpoint.
-        """
-        document = self._checked()
-        for name, part in self._parts().items():
-            for key, tensor in load_file(self.folder / f"{name}.safetensors").items():
-                getattr(part, key).copy_(tensor)
-        self.checkpoint = document["checkpoint"]
-        self.collector.quarantined.update(dict(document["quarantined"]))
-        count = len(self.collector.detectors) if document["fitted"] else 0
-        return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(count)]
-
-    def _parts(self) -> dict[str, Gathered | Collector | Witness | HeldOut]:
-        return {
-            "gathered": self.gathered,
-            "rows": self.collector,
-            "witness": self.witness,
-            "held-out": self.held_out,
-        }
-
-    def next(self, rows: Int64[Tensor, " m"], weight: float) -> None:
-        """Another checkpoint comes; what the last one found of these rows is finished."""
-        self.gathered.add(self.collector, rows, weight)
-        self.checkpoint += 1
-        self.collector = self._new_collector()
-
-    def remove(self) -> None:
-        """Forget it."""
-        _discard(self.folder)

@@ -1,34 +1,31 @@
 """``provenance.json``: what a result came from, enough to make it again."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import torch
 
 from ogacli._version import __version__
 from ogacli.base.device import device_name
-from ogacli.data import Samples
 from ogacli.gradients.feed import GradientFeed
-from ogacli.models.checkpoints import sha256
-from ogacli.models.sources import ModelSource
-
-if TYPE_CHECKING:
-    from ogacli.config import Config
+from ogacli.scan.setup import Setup
 
 
 def provenance(
-    config: Config,
-    samples: Samples,
-    device: torch.device,
-    checkpoints: Mapping[str, str],
-    feed: GradientFeed,
-    validation: Samples | None,
+    setup: Setup, device: torch.device, weights: Mapping[str, str], feed: GradientFeed
 ) -> dict[str, Any]:
-    """Versions, device, precision, seeds, and the fingerprints of datasets and checkpoints."""
+    """Versions, device, precision, seeds, and the fingerprints of datasets and weights.
+
+    Args:
+        setup: What was scanned, with what.
+        device: Where it was computed.
+        weights: Fingerprints, by file or by what the network in memory is.
+        feed: Of the last checkpoint.
+    """
+    seeds = [getattr(options, "seed", None) for options in setup.detectors]
+    data, validation = setup.settings["data"], setup.validation
     return {
         "schema_version": 1,
         "versions": {
@@ -40,29 +37,18 @@ def provenance(
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        "precision": config.gradients.precision,
-        "seeds": [
-            seed for options in config.detectors if (seed := getattr(options, "seed", None)) is not None
-        ],
+        "precision": setup.gradients.precision,
+        "seeds": [seed for seed in seeds if seed is not None],
         "dataset": {
-            "source": config.resolved["data"]["source"],
-            "samples": len(samples),
-            "fingerprint": samples.fingerprint,
+            "source": data["source"],
+            "samples": len(setup.samples),
+            "fingerprint": setup.samples.fingerprint,
         },
         "validation": None
         if validation is None
         else {"samples": len(validation), "fingerprint": validation.fingerprint},
-        "checkpoints": dict(checkpoints),
+        "checkpoints": dict(weights),
         "parameters": dict(feed.gradients.parameters),
         "batch_size": feed.batch_size(),
         "notes": list(feed.notes),
     }
-
-
-def checkpoint_sums(source: ModelSource) -> dict[str, str]:
-    """SHA-256 of each file that the model's weights come from.
-
-    Raises:
-        CheckpointError: There is no such file, or it cannot be read.
-    """
-    return {path: sha256(path) for path in source.checkpoint_files()}

@@ -1,7 +1,8 @@
-"""Seconds that a piece of work takes by itself, without what it waits for."""
+"""Time spent: by a detector, without the gradients that it waits for; and by each step of a scan."""
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -33,3 +34,19 @@ class Stopwatch:
                 return
             yield item
             del item  # it may be large
+
+
+@dataclass
+class Clock:
+    """The seconds of each step of a scan."""
+
+    started: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+    laps: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """End the step of that name."""
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now

@@ -1,11 +1,9 @@
-"""The ``validation:`` section: samples whose labels are right, for detectors that hold others against them.
+"""The mean gradient of validation samples, whose labels are right, for detectors that compare with it.
 
-In: the section and the model. Out: its samples, and their mean gradient, [p].
+In: a setup with validation samples, and the model. Out: their mean gradient, [p].
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -14,77 +12,61 @@ from torch import Tensor
 from ogacli.base.progress import Progress
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.feed import GradientFeed
 from ogacli.gradients.products import mean_gradient
-from ogacli.scan.collect import Collector, finite
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ogacli.data import Samples
-    from ogacli.data.sources import Source
-    from ogacli.gradients.feed import GradientFeed
-    from ogacli.models import Model
+from ogacli.models import Model
+from ogacli.scan.setup import Setup
 
 
-def open_validation(
-    source: Source,
-    training: Samples,
-    model: Model,
-    prepare: Callable[[Samples], Samples] = lambda samples: samples,
-) -> Samples:
-    """The validation samples.
-
-    Args:
-        source: The section.
-        training: The samples that are scanned.
-        model: What answers for both.
-        prepare: What the model's source does to samples.
+def check_validation(setup: Setup, model: Model) -> None:
+    """See that the model can be applied to the validation samples.
 
     Raises:
-        ConfigError: The model is a table of answers for the training samples alone.
-        DataError: They cannot be opened, or have other classes than the training samples.
+        ConfigError: The model has outputs for the training samples alone.
+        DataError: They have other classes than the training samples.
     """
+    if (found := setup.validation) is None:
+        return
     if not model.reads_inputs:
         raise ConfigError(
-            "the model is a table of answers, which has none for validation samples",
+            "the model is a table of outputs, which has none for validation samples",
             place="validation",
             hint="leave the section out, or give the network and its checkpoint as `model`",
         )
-    found = prepare(source.open())
-    if found.classes != training.classes:
+    if found.classes != setup.samples.classes:
         raise DataError(
             "the validation samples have other classes than the training samples",
             place="validation",
             found=", ".join(found.classes[:10]) or "none",
-            expected=", ".join(training.classes[:10]) or "none",
+            expected=", ".join(setup.samples.classes[:10]) or "none",
         )
-    return found
 
 
-def mean_validation_gradient(feed: GradientFeed, progress: Progress) -> Float[Tensor, " p"]:
-    """The mean gradient of the samples that can be read and whose gradient is finite.
-
-    Args:
-        feed: The gradients of the validation samples.
-        progress: Told how far it is.
+def mean_validation_gradient(
+    setup: Setup, model: Model, device: torch.device, progress: Progress
+) -> Float[Tensor, " p"]:
+    """The mean gradient of the validation samples that can be read and whose gradient is finite.
 
     Raises:
         DataError: There is none.
     """
-    n = len(feed.samples)
-    collector = Collector(n, (), feed.device)
+    assert setup.validation is not None
+    n, lost = len(setup.validation), dict[int, str]()
+    feed = GradientFeed(
+        setup.validation, model, setup.task, setup.gradients, device=device, workers=setup.workers
+    )
 
     def usable() -> Iterator[GradientBatch]:
         with progress.bar("validation", n) as advance:
-            for batch in feed(torch.arange(n), collector):
+            for batch in feed.finite(torch.arange(n), lost):
                 advance(len(batch))
-                yield batch.select(finite(batch).nonzero()[:, 0])
+                yield batch
 
     mean = mean_gradient(usable())
     if mean is None:
         raise DataError(
             "none of the validation samples has a gradient",
             place="validation",
-            found=next(iter(collector.quarantined.values()), "non-finite gradients"),
+            found=next(iter(lost.values())),
         )
     return mean

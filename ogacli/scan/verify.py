@@ -1,37 +1,48 @@
 """``oga verify``: did trimming help? Retrains on all samples, on the trimmed, and on randomly trimmed ones.
 
-In: a config, the run of its scan, and test samples that no training sees. Out: test accuracies after the
+In: the samples of a scan, its run, and test samples that no training sees. Out: test accuracies after the
 last epoch, with paired seeds: one seed gives the same weights to begin with in every arm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
-from ogacli.base.device import device_of
+from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.seeding import seeded
+from ogacli.base.registry import resolve
+from ogacli.data import Samples
 from ogacli.errors import RunError
-from ogacli.models.sources import Fit, NetworkSource
-from ogacli.models.training.fit import accuracy, fit
-from ogacli.models.training.train import trainable
-from ogacli.run.trim import kept_positions, manifest_table
-
-if TYPE_CHECKING:
-    from ogacli.config import Config
-    from ogacli.data import Samples
-    from ogacli.run.directory import Run
-    from ogacli.verdict.budget import Budget
+from ogacli.models.sources import NetworkSource
+from ogacli.models.sources.in_memory import network_source_of
+from ogacli.models.tasks import Task, tasks
+from ogacli.models.training.accuracy import trained_accuracy
+from ogacli.models.training.loop import TrainOptions
+from ogacli.run.directory import Run
+from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.verdict.budget import Budget
 
 ALL, TRIMMED, RANDOM, ORACLE = "all", "trimmed", "random", "oracle"
+
+
+class VerifyOptions(Options):
+    """The ``verify:`` section; ``test:`` in it is a data section, the test split."""
+
+    seeds: Annotated[int, Field(ge=2)] = 5
+    """Trainings of each arm."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Without ``test``: the share of the samples that is kept from all trainings as the test split. Their
+    true labels are used where known; otherwise the given ones, wrong ones among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,54 +94,113 @@ class Verification:
 
 
 def verify(
-    config: Config,
-    run: Run,
+    samples: Samples,
+    run: Run | str | Path,
+    network: Callable[[], nn.Module] | NetworkSource,
     *,
-    samples: Samples | None = None,
+    loss: str | Mapping[str, Any] | Task = "cross_entropy",
+    train: Mapping[str, Any] | TrainOptions | None = None,
+    options: Mapping[str, Any] | VerifyOptions | None = None,
     test: Samples | None = None,
-    budget: Budget | None = None,
+    budget: float | int | str | Budget | None = None,
+    workers: int | Literal["auto"] = "auto",
     progress: Progress = SILENT,
 ) -> Verification:
-    """Retrain the config's model on each arm and compare.
+    """Retrain on all, on trimmed and on randomly trimmed samples; the function ``ogacli.verify``.
 
     Args:
-        config: Model, loss and ``train:`` as in the training; ``verify:`` says how often.
-        run: The scan whose flags are tried.
-        samples: The samples that were scanned; opened from the config where left out.
-        test: The test split; from the config where left out.
+        samples: The samples that were scanned.
+        run: Their run, or its folder.
+        network: Returns a network with fresh weights; or the options of a model source.
+        loss: The loss of a sample.
+        train: The keys of the ``train:`` section.
+        options: The keys of the ``verify:`` section.
+        test: The test split; a part of the samples is held out where it is left out.
         budget: Trim another share than the scan flagged.
+        workers: Processes that read samples.
         progress: Told how far it is.
 
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
     """
-    source = trainable(config.model)
-    samples = source.prepare(config.data.open()) if samples is None else samples
+    source = network_source_of(network)
+    return verify_samples(
+        source.prepare(samples),
+        run if isinstance(run, Run) else Run.open(run),
+        source,
+        resolve(tasks, loss, by="name", place="loss"),
+        TrainOptions.given(train, "train"),
+        VerifyOptions.given(options, "verify"),
+        test=None if test is None else source.prepare(test),
+        budget=budget if isinstance(budget, Budget | None) else Budget.parse(budget, "budget"),
+        workers=workers,
+        progress=progress,
+    )
+
+
+def verify_samples(
+    samples: Samples,
+    run: Run,
+    source: NetworkSource,
+    task: Task,
+    training: TrainOptions,
+    options: VerifyOptions,
+    *,
+    test: Samples | None = None,
+    budget: Budget | None = None,
+    workers: int | Literal["auto"] = "auto",
+    progress: Progress = SILENT,
+) -> Verification:
+    """Train the network on each choice of samples and compare the test accuracies.
+
+    Args:
+        samples: The samples that were scanned, as ``source.prepare`` returns them.
+        run: The scan whose flags are tested.
+        source: Builds the network.
+        task: The loss.
+        training: How each network is trained.
+        options: How often, and on which test split.
+        test: The test split; a part of the samples is held out where it is left out.
+        budget: Trim another share than the scan flagged.
+        workers: Processes that read and decode.
+        progress: Told how far it is.
+
+    Raises:
+        OgaError: The model cannot be trained, or the run is of another dataset.
+    """
+    check_same(samples, run)
+    train = torch.ones(len(samples), dtype=torch.bool)
+    if test is None:
+        train, test = _held_out(samples, options.holdout)
+    arms = []
+    choices = _choices(samples, run, train, budget)
+    with progress.bar("retraining", len(choices) * options.seeds) as advance:
+        for name, rows in choices.items():
+            chosen = samples.select(rows)
+            found = []
+            for seed in range(options.seeds):
+                found.append(
+                    trained_accuracy(chosen, test, source, task, training, seed=seed, workers=workers)
+                )
+                advance(1)
+            arms.append(Arm(name, len(rows), tuple(found)))
+    trimmed = next(arm for arm in arms if arm.name == TRIMMED)
+    differences = tuple(difference(trimmed, arm) for arm in arms if arm is not trimmed)
+    return Verification(tuple(arms), differences, len(test))
+
+
+def check_same(samples: Samples, run: Run) -> None:
+    """See that a run is of these samples.
+
+    Raises:
+        RunError: It is not.
+    """
     if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
         raise RunError(
             "the run is of another dataset than the config",
             place=str(run.path),
             hint="scan with this config first, or name the right run by --run",
         )
-    if test is None and config.test is not None:
-        test = source.prepare(config.test.open())
-    train = torch.ones(len(samples), dtype=torch.bool)
-    if test is None:
-        train, test = _held_out(samples, config.verify.holdout)
-    arms = []
-    choices = _choices(samples, run, train, budget)
-    total = len(choices) * config.verify.seeds
-    with progress.bar("retraining", total) as advance:
-        for name, rows in choices.items():
-            chosen = samples.select(rows)
-            found = []
-            for seed in range(config.verify.seeds):
-                found.append(trained_accuracy(config, source, chosen, test, seed))
-                advance(1)
-            arms.append(Arm(name, len(rows), tuple(found)))
-    trimmed = next(arm for arm in arms if arm.name == TRIMMED)
-    differences = tuple(difference(trimmed, arm) for arm in arms if arm is not trimmed)
-    return Verification(tuple(arms), differences, len(test))
 
 
 def _choices(
@@ -151,26 +221,12 @@ def _choices(
 
 def _held_out(samples: Samples, share: float) -> tuple[Bool[Tensor, " n"], Samples]:
     """A seeded random part as the test split, with its true labels where they are known."""
-    from dataclasses import replace
-
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
     held = order[: max(1, round(share * len(samples)))].sort().values
     train = torch.ones(len(samples), dtype=torch.bool)
     train[held] = False
     test = samples.select(held)
     return train, test if test.truth is None else replace(test, labels=test.truth)
-
-
-def trained_accuracy(
-    config: Config, source: NetworkSource, samples: Samples, test: Samples, seed: int
-) -> float:
-    """Accuracy on ``test`` after the last epoch of the config's training on ``samples``, with a seed."""
-    device = device_of(config.train.device)
-    with seeded(seed, device):
-        module = source.build(Fit.of(samples))
-    options = config.train.model_copy(update={"seed": seed})
-    fit(module, samples, config.loss.loss(), options, device=device, workers=config.data.workers)
-    return accuracy(module, test, device=device, workers=config.data.workers)
 
 
 def difference(trimmed: Arm, other: Arm) -> Difference:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from jaxtyping import Bool, Float, Int64
     from torch import Tensor
 
-    from ogacli.verdict.verdict import Findings, Notes
+    from ogacli.verdict.findings import Findings, Probed
 
 _COUNT = 20
 """Neighbours that are asked."""
@@ -39,8 +39,8 @@ learn; where the features of each given label have collapsed into one place, all
 _BEHIND = 0.1
 """A checkpoint that predicts so much less than the labels of neighbours do has hardly begun to learn."""
 
-Verdict = Literal["fresh", "useful", "memorised"]
-_ADVICE: dict[Verdict, str] = {
+State = Literal["fresh", "useful", "memorised"]
+_ADVICE: dict[State, str] = {
     "fresh": "train a little longer, or take a later checkpoint",
     "useful": "look at the most anomalous samples first",
     "memorised": "take an earlier checkpoint, several of one training, folds, or "
@@ -60,7 +60,7 @@ class Quantiles(BaseModel):
     q95: float
 
 
-class Neighbourhood(BaseModel):
+class NeighbourLabels(BaseModel):
     """How the labels of a sample's nearest neighbours in feature space stand to its own."""
 
     model_config = ConfigDict(frozen=True)
@@ -80,7 +80,7 @@ class Diagnosis(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    verdict: Verdict | None = None
+    verdict: State | None = None
     """``memorised``: the flags mean little; ``fresh``: they say what is hard, more than what is wrong; None
     without classes."""
     reason: str = ""
@@ -95,29 +95,25 @@ class Diagnosis(BaseModel):
     """How much of the given label's probability is left to learn: 1 is all of it."""
     concentration: float | None = None
     """The share of what is left to learn that lies with the twentieth of the samples that has most of it."""
-    neighbours: Neighbourhood | None = None
+    neighbours: NeighbourLabels | None = None
     """None where features are not known or those of several folds, or neighbours answer for the samples."""
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     warnings: tuple[str, ...]
 
 
-def diagnose(
-    findings: Findings, notes: Notes, labels: Int64[Tensor, " n"] | Float[Tensor, "n ..."]
-) -> Diagnosis:
+def diagnose(findings: Findings, labels: Int64[Tensor, " n"] | None) -> Diagnosis:
     """How far the scores can be trusted.
 
     Args:
-        findings: What the scan saw of all samples.
-        notes: And of some.
-        labels: The given labels.
+        findings: What the scan measured.
+        labels: The given class of each sample; None where samples do not have one class each.
     """
     warnings = []
     found = Diagnosis(fit=None, mean_agreement=None, warnings=())
-    known = findings.predictions >= 0
-    known[list(findings.quarantined)] = False
-    if not labels.is_floating_point() and bool(known.any()):
-        found = _of_classes(findings, notes, labels, known)
+    known = findings.predicted
+    if labels is not None and bool(known.any()):
+        found = _of_classes(findings, labels, known)
         if found.verdict == "memorised":
             warnings.append("the checkpoint knows the labels by heart, and what is flagged means little")
     if findings.quarantined:
@@ -127,18 +123,16 @@ def diagnose(
     return found.model_copy(update={"warnings": tuple(warnings)})
 
 
-def _of_classes(
-    findings: Findings, notes: Notes, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"]
-) -> Diagnosis:
+def _of_classes(findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"]) -> Diagnosis:
     right = findings.predictions == labels
     fit = int(right[known].sum()) / int(known.sum())
     around = None
-    if not notes.held_out and not notes.by_neighbours:
-        around = _neighbourhood(notes, labels, right, known)
-    left = (1 - findings.agreement[known].double()).sort().values
+    if findings.probed is not None and not findings.held_out and not findings.by_neighbours:
+        around = _neighbour_labels(findings.probed, labels, right, known)
+    left = (1 - findings.probability[known].double()).sort().values
     most = left[-max(1, len(left) // 20) :].sum() / left.sum().clamp_min(1e-300)
     majority = int(labels[known].bincount().max()) / int(known.sum())
-    verdict, reason = _verdict(fit, majority, around, notes)
+    verdict, reason = _state(fit, majority, around, findings)
     if verdict == "useful" and around is not None and fit >= FITTED and most < CONCENTRATED:
         verdict = "memorised"
         reason = (
@@ -153,7 +147,7 @@ def _of_classes(
         residual=_quantiles(left),
         concentration=float(most),
         neighbours=around,
-        held_out=notes.held_out,
+        held_out=findings.held_out,
         warnings=(),
     )
 
@@ -164,15 +158,15 @@ def _quantiles(ordered: Float[Tensor, " m"]) -> Quantiles:
     return Quantiles(**{name: float(ordered[round(share * last)]) for name, share in shares.items()})
 
 
-def _neighbourhood(
-    notes: Notes, labels: Int64[Tensor, " n"], right: Bool[Tensor, " n"], known: Bool[Tensor, " n"]
-) -> Neighbourhood | None:
+def _neighbour_labels(
+    probed: Probed, labels: Int64[Tensor, " n"], right: Bool[Tensor, " n"], known: Bool[Tensor, " n"]
+) -> NeighbourLabels | None:
     import torch
 
     from ogacli.models.neighbours.exact import Bank
 
-    seen = known[notes.rows]
-    rows, features = notes.rows[seen], notes.features[seen]
+    seen = known[probed.rows]
+    rows, features = probed.rows[seen], probed.features[seen]
     count = min(_COUNT, len(rows) // 5)
     if not count:
         return None
@@ -182,7 +176,7 @@ def _neighbourhood(
     same = votes.gather(1, own[:, None])[:, 0]
     contradicted = same < votes.max(1).values
     learned = right[rows][contradicted]
-    return Neighbourhood(
+    return NeighbourLabels(
         samples=len(rows),
         contradicted=len(learned) / len(rows),
         firmly=int((contradicted & (same <= _FIRM * count)).sum()) / len(rows),
@@ -190,15 +184,17 @@ def _neighbourhood(
     )
 
 
-def _verdict(fit: float, majority: float, around: Neighbourhood | None, notes: Notes) -> tuple[Verdict, str]:
-    """The verdict, and what it rests on."""
-    who = "what it says of a sample's neighbours" if notes.by_neighbours else "it"
+def _state(
+    fit: float, majority: float, around: NeighbourLabels | None, findings: Findings
+) -> tuple[State, str]:
+    """The state of the checkpoint, and what it rests on."""
+    who = "what it says of a sample's neighbours" if findings.by_neighbours else "it"
     told = f"{who} predicts {percent(fit)} of the given labels"
     if hardly_learned(fit, majority):
         return "fresh", f"{told}, and {percent(majority)} are the same one"
-    if notes.held_out:
+    if findings.held_out:
         return "useful", f"{told}, of samples that it was not trained on"
-    if notes.by_neighbours:
+    if findings.by_neighbours:
         return "useful", told
     if around is None:
         if fit < FITTED:

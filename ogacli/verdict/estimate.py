@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from jaxtyping import Bool, Float, Int64
     from torch import Tensor
 
-    from ogacli.verdict.verdict import Findings
+    from ogacli.verdict.findings import Findings
 
 _SURE = 0.3
 """The share of each predicted class that the model is surest of."""
@@ -67,25 +67,24 @@ class Estimate(BaseModel):
         return round(self.share * n)
 
 
-def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool = False) -> Estimate | None:
+def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None:
     """The share of wrong labels; None where nothing was predicted, or hardly anything has been learned.
 
     Args:
-        findings: What the scan saw.
-        labels: The given labels.
-        held_out: Whether no sample was scored by a model that was trained on it. Otherwise it is found out.
+        findings: What the scan measured. Where they do not say that samples were held out, it is inferred
+            from whether the loss is below the entropy.
+        labels: The given class of each sample.
     """
-    known = findings.predictions >= 0
-    known[list(findings.quarantined)] = False
+    known = findings.predicted
     n = int(known.sum())
     if not n:
         return None
     differs = (findings.predictions != labels)[known].double()
-    surest = _surest(findings.confidence[known], findings.predictions[known])
+    surest = _surest(findings.prediction_probability[known], findings.predictions[known])
     all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
     spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
-    by = _basis(findings, known, held_out)
-    if not held_out and hardly_learned(1 - all_, float(labels[known].bincount().max()) / n):
+    by = _basis(findings, known)
+    if not findings.held_out and hardly_learned(1 - all_, float(labels[known].bincount().max()) / n):
         return None
     if sure >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
         return found
@@ -99,18 +98,18 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"], *, held_out: bool 
     return _bounded(share, low, high, by)
 
 
-def hardly_learned(fit: float, majority: float) -> bool:
+def hardly_learned(accuracy: float, majority: float) -> bool:
     """Whether a model predicts little more of the labels than whoever always says the most frequent one.
 
     Args:
-        fit: The share of the labels that it predicts.
+        accuracy: The share of the labels that it predicts.
         majority: The share of the most frequent label.
     """
-    return fit - majority < _LITTLE * (1 - majority)
+    return accuracy - majority < _LITTLE * (1 - majority)
 
 
-def _basis(findings: Findings, known: Bool[Tensor, " n"], held_out: bool) -> Basis:
-    if held_out or (not findings.several and not _seen(findings, known)):
+def _basis(findings: Findings, known: Bool[Tensor, " n"]) -> Basis:
+    if findings.held_out or (not findings.several and not _seen(findings, known)):
         return "held out"
     return "trajectory" if findings.several else "checkpoint"
 
@@ -153,7 +152,7 @@ def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
     if findings.entropy is None:
         return True
     least = 1e-30  # a probability that was rounded to 0
-    loss = -findings.agreement[known].double().clamp_min(least).log()
+    loss = -findings.probability[known].double().clamp_min(least).log()
     return bool(loss.mean() < findings.entropy[known].double().mean())
 
 

@@ -4,13 +4,15 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ogacli import detectors
-from ogacli.base.registry import Registry, type_name
+from ogacli.base.registry import Registry, resolve, resolve_all, type_name
 from ogacli.config import parse_config
 from ogacli.data import sources as data_sources
 from ogacli.errors import ConfigError
 from ogacli.models import sources as model_sources
+from ogacli.models.tasks import tasks
 from ogacli.run import reports
 
 REGISTRIES = {
@@ -133,3 +135,62 @@ def test_a_registry_imports_its_modules_when_asked(tmp_path, monkeypatch):
     assert things.names() == ["cup"]
     assert things.get("cup").__name__ == "AnyName"
     assert type_name(things.get("cup")()) == "cup"
+
+
+# --- names and mappings -> options -------------------------------------------------------------------------
+
+
+def test_what_resolves_to_options():
+    from ogacli.detectors.l2 import L2
+
+    registry = detectors.detectors
+    given = L2(per_class=True)
+    for value in ("l2", {"name": "l2"}):
+        assert resolve(registry, value, by="name", place="detector") == L2()
+    assert resolve(registry, {"name": "l2", "per_class": True}, by="name", place="detector") == given
+    assert resolve(registry, given, by="name", place="detector") is given
+    assert resolve_all(registry, ["l2", given], by="name", place="detector") == (L2(), given)
+    assert resolve_all(registry, "l2", by="name", place="detector") == (L2(),)
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        ("l22", ["detector.name: unknown detector 'l22'; did you mean 'l2'?"]),
+        ({"nam": "l2"}, ["detector.name: missing\n  expected: one of "]),
+        (3, ["detector: not a section\n  found: 3\n  expected: keys and values"]),
+        ({"name": "l2", "per_clas": 1}, ["detector.per_clas: unknown key; did you mean 'per_class'?"]),
+        ({"name": "l2", "trees": 3}, ["detector.trees: `trees` belongs to `name: isolation_forest`"]),
+        ({"name": "l2", "per_class": 7}, ["detector.per_class: not a valid value\n  found: 7"]),
+        ([], ["detector: empty\n  expected: at least one detector"]),
+        (
+            ["l2", "x", {"name": 4}],
+            [f"detector[{i}].name: unknown detector '{x}'" for i, x in ((1, "x"), (2, 4))],
+        ),
+    ],
+)
+def test_what_does_not_gets_the_messages_of_a_config(value, problems):
+    with pytest.raises(ConfigError) as called:
+        resolve_all(detectors.detectors, value, by="name", place="detector")
+    with pytest.raises(ConfigError) as written:
+        parse_config(yaml.safe_dump({"data": "digits", "detector": value, "model": "mlp"}))
+    for problem in problems:
+        assert problem in str(called.value)
+        assert problem in str(written.value)
+
+
+def test_a_thing_may_have_a_name_of_its_own():
+    registry: Registry = Registry("ogacli.detectors", "thing")
+
+    @registry.register_as("a name")
+    class Thing:
+        pass
+
+    assert registry.get("a name") is Thing
+    assert type_name(Thing()) == "a name"
+    assert type_name(Registry("ogacli.detectors", "thing")) == "registry"
+
+
+def test_each_task_has_the_name_of_its_loss():
+    for name in tasks.names():
+        assert type_name(tasks.get(name).model_construct()) == name

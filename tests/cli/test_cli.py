@@ -319,7 +319,7 @@ def test_scan_says_what_to_do_next(scanned):
 def test_train_says_what_to_do_next(place):
     train = ("train", "config.yaml", "--set", "train.epochs=2", "--set", "model.checkpoint=null")
     done = oga(*train, cwd=place.folder)
-    assert done.out.splitlines()[0].split() == "epoch loss fit to the given labels".split()
+    assert done.out.splitlines()[0].split() == "epoch loss accuracy".split()
     following = re.search(r"next +(oga .*)$", done.out, re.M)
     assert following is not None, done.out
     assert oga(*shlex.split(following[1])[1:], cwd=place.folder).code == 0

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -10,10 +12,14 @@ from hypothesis import strategies as st
 
 from ogacli import detectors
 from ogacli.base.options import Options
-from ogacli.config import _PLAIN, Config, load_config, parse_config
+from ogacli.config import Config, load_config, parse_config
+from ogacli.config.sections import _PLAIN
 from ogacli.data import sources as data_sources
 from ogacli.errors import ConfigError
 from ogacli.models import sources as model_sources
+from ogacli.models.tasks import tasks
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.regression import Regression
 from ogacli.verdict.budget import Budget
 
 PLAIN = """\
@@ -42,7 +48,7 @@ def test_defaults():
     config = parse_config(PLAIN)
     assert config.budget == Budget(0.05)
     assert [type(one).__name__ for one in config.detectors] == ["LatentLabel"]
-    assert config.loss.name == "cross_entropy"
+    assert config.loss == Classification()
     assert config.output is None
     assert config.test is None
     assert list(config.resolved) == [
@@ -63,7 +69,7 @@ def test_words_stand_for_sections():
     config = parse_config(text)
     assert config.data == parse_config(PLAIN).data == config.test
     assert config.resolved["detector"] == [{"name": "l1", "per_class": False}]
-    assert config.loss.name == "mse"
+    assert config.loss == Regression()
     assert parse_config(PLAIN + "detector: [l2, {name: l1}]").detectors[1] == config.detectors[0]
 
 
@@ -426,7 +432,7 @@ def test_any_value_survives(tmp_path_factory, budget, rate, seed, text):
 
 def option_classes() -> list[type[Options]]:
     found = list(_PLAIN.values())
-    for registry in (data_sources.sources, model_sources.sources, detectors.detectors):
+    for registry in (data_sources.sources, model_sources.sources, detectors.detectors, tasks):
         found += [registry.get(name) for name in registry.names()]
     return found
 
@@ -475,3 +481,12 @@ def test_a_protection_that_is_none():
         ConfigError, match=r"config:\d+: protect: not a multiple(.|\n)*found: 0.5(.|\n)*or off"
     ):
         parse_config(PLAIN + "protect: 0.5\n")
+
+
+# --- what is imported --------------------------------------------------------------------------------------
+
+
+def test_importing_the_config_imports_no_torch():
+    code = "import sys, ogacli.config; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

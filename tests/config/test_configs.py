@@ -9,9 +9,7 @@ import yaml
 
 from example_data import WRITERS
 from ogacli.config import load_config
-from ogacli.models.training.train import train
-from ogacli.scan import scan
-from ogacli.scan.attribution import attribute
+from ogacli.config.commands import attribute, scan, train
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

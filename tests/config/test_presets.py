@@ -1,8 +1,8 @@
 import pytest
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
 from ogacli.errors import ConfigError
-from ogacli.scan import scan
 from ogacli.verdict.budget import Budget
 from small_scans import make_place
 

@@ -1,5 +1,7 @@
 import io
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -155,6 +157,40 @@ def test_shards_and_saved_datasets(tmp_path: Path) -> None:
     found = starter(tmp_path / "b")
     assert found.kind == "huggingface"
     assert f"path: {tmp_path}/b" in found.text
+
+
+def test_a_new_kind_is_a_new_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = tmp_path / "configs"
+    examples.mkdir()
+    for name, lines in (
+        (
+            "sounds",
+            "# Sounds.\n# init: files: [.wavs]\n# init: columns: {wave: [wav, sound], label: [label]}\n",
+        ),
+        ("speech", "# Speech.\n# init: files: [.wavs, .csv]\n# init: columns: {wave: [wav], said: [said]}\n"),
+    ):
+        keys = "data:\n  source: sounds\n  path: x\n  wave: w\n  label: l\n  said: s\n"
+        (examples / f"{name}.yaml").write_text(lines + keys)
+    monkeypatch.setattr("ogacli.config.starter._folder", lambda: examples)
+    table = tmp_path / "a.csv"
+    table.write_text("wav,said\n1,2\n")
+    assert kinds() == ["sounds", "speech"]
+    found = starter(table)
+    assert (found.kind, found.columns, found.open) == ("speech", {"wave": "wav", "said": "said"}, ())
+    assert "init:" not in found.text
+    assert starter("b.wavs").kind == "sounds", "nothing is known of it: the first one"
+
+
+def test_importing_and_writing_it_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("label,a\nx,1\n")
+    code = (
+        "import sys\nfrom ogacli.cli import app\n"
+        "app(['init', 't.csv'], standalone_mode=False)\nprint('torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("`\nFalse\n"), done.stdout
 
 
 def test_what_cannot_be_told_is_asked_for() -> None:

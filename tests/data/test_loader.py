@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.data import Preview, Samples
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.loader import batches, worker_count
-from ogacli.data.sources.arrays import ArrayReader
 from ogacli.data.sources.image_folder import ImageFolder
 from ogacli.errors import DataError
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ogacli.data import Preview, Samples
+from ogacli.data.arrays import ArrayReader, picture
 from ogacli.data.samples import numbered
-from ogacli.data.sources.arrays import ArrayReader, picture
 from ogacli.errors import DataError
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ogacli.data import Samples
+from ogacli.data.label_types import Numbers
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
@@ -72,7 +73,7 @@ def test_a_known_truth_survives_the_flip() -> None:
 def test_what_cannot_be_flipped() -> None:
     from dataclasses import replace
 
-    numbers = replace(WHOLE, labels=torch.zeros(60, 1), classes=())
+    numbers = replace(WHOLE, labels=torch.zeros(60, 1), label_type=Numbers(), classes=())
     with pytest.raises(DataError, match="cannot flip these labels\n  expected: one of at least two classes"):
         flip_labels(numbers, 0.1, 0)
 

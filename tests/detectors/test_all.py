@@ -9,9 +9,10 @@ from torch import Tensor
 
 from gradient_batches import dense_batch, head_batch
 from ogacli.config import parse_config
-from ogacli.detectors import Detector, DetectorOptions, detectors
+from ogacli.detectors import Detector, DetectorOptions, Needs, detectors
 from ogacli.errors import ConfigError
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.kept import kept
 
 N = 400
 
@@ -54,7 +55,7 @@ def scores(detector: Detector, batch: GradientBatch, size: int = 64) -> Tensor:
 def planted() -> tuple[GradientBatch, int]:
     """Gradients of which one stands out, within its class too.
 
-    It is large, points against the others, and its label is the one that the model believes least.
+    It is large, points against the others, and its label has the lowest predicted probability.
     """
     generator = torch.Generator().manual_seed(3)
     labels = torch.arange(N) % 3
@@ -117,6 +118,26 @@ def test_no_samples_no_scores(options: DetectorOptions) -> None:
     assert detector.score(batch.select(slice(0, 0))).shape == (0,)
 
 
+def reduced(batch: GradientBatch, needs: Needs) -> GradientBatch:
+    """The batch without its factors: norms and coordinates only."""
+    none = torch.empty(0, dtype=torch.int64)
+    return kept(batch, needs.norms, none if needs.coordinates is None else needs.coordinates)
+
+
+def test_a_detector_reads_no_more_than_it_needs(options: DetectorOptions) -> None:
+    batch = head_batch(N)
+    expected = scores(fitted(options, batch), batch)
+    detector = options.detector()
+    detector.fit_size(N)
+    before, after = detector.needs(batch), fitted(options, batch).needs()
+    if not before.everything:
+        short = reduced(batch, before)
+        assert torch.equal(scores(fitted(options, short), short), expected)
+    if not after.everything:
+        detector = fitted(options, batch)
+        assert torch.equal(scores(detector, reduced(batch, after)), expected)
+
+
 def test_options_survive_the_config(name: str) -> None:
     """Every option, given another value than its default, comes back from the resolved config."""
     cls = detectors.get(name)
@@ -132,3 +153,14 @@ def test_options_survive_the_config(name: str) -> None:
     assert config.detectors == (cls.model_validate(given),)
     (resolved,) = config.resolved["detector"]
     assert resolved == {"name": name} | cls.model_validate(given).model_dump(mode="json", exclude_none=True)
+
+
+def test_what_several_detectors_need_together() -> None:
+    coords = [torch.tensor([1, 5]), torch.tensor([0, 5])]
+    found = Needs.union([Needs(norms=(2,)), Needs(coordinates=coords[0]), Needs((1, 2), coords[1]), Needs()])
+    assert found.norms == (1, 2)
+    assert found.coordinates is not None
+    assert found.coordinates.tolist() == [0, 1, 5]
+    assert not found.everything
+    assert Needs.union([Needs(), Needs(everything=True)]).everything
+    assert Needs.union([]) == Needs.union([Needs()]) == Needs()

@@ -72,11 +72,11 @@ def test_no_sample() -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     known=st.lists(st.integers(-50, 50), min_size=1, max_size=30),
-    asked=st.lists(st.integers(-1000, 1000), min_size=2, max_size=30, unique=True),
+    others=st.lists(st.integers(-1000, 1000), min_size=2, max_size=30, unique=True),
 )
-def test_shares_keep_the_order_and_lie_between_0_and_1(known: list[int], asked: list[int]) -> None:
+def test_shares_keep_the_order_and_lie_between_0_and_1(known: list[int], others: list[int]) -> None:
     reference = torch.tensor(sorted(known), dtype=torch.float64)
-    scores = torch.tensor(sorted(asked), dtype=torch.float64) / 10
+    scores = torch.tensor(sorted(others), dtype=torch.float64) / 10
     shares = share_below(reference, scores)
     assert ((shares >= 0) & (shares <= 1)).all()
     assert (shares.diff() > 0).all()

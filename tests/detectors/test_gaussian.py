@@ -20,15 +20,15 @@ def gradients(n: int, p: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("scale", [1.0, 1e-12])
 @pytest.mark.parametrize(("n", "p"), [(200, 6), (5, 12)])
 def test_the_score_is_minus_twice_the_log_likelihood(n, p, scale):
-    fitted, asked = gradients(n, p) * scale, gradients(9, p, seed=1) * scale
+    fitted, scored = gradients(n, p) * scale, gradients(9, p, seed=1) * scale
     detector = GaussianOptions().detector()
     assert detector.fit_size(n) == n
     detector.fit([dense_batch(part) for part in fitted.split(4)])
     rest = fitted.double().numpy() / scale
     density = multivariate_normal(rest.mean(0), LedoitWolf().fit(rest).covariance_)
     constant = p * np.log(2 * np.pi) - 2 * p * np.log(scale)
-    expected = -2 * density.logpdf(asked.double().numpy() / scale) - constant
-    np.testing.assert_allclose(detector.score(dense_batch(asked)).numpy(), expected, rtol=1e-5)
+    expected = -2 * density.logpdf(scored.double().numpy() / scale) - constant
+    np.testing.assert_allclose(detector.score(dense_batch(scored)).numpy(), expected, rtol=1e-5)
 
 
 def test_two_fits_can_be_held_against_each_other():

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gradient_batches import dense_batch, head_batch
+from ogacli.detectors.forest.fitting import distinct
 from ogacli.detectors.forest.forest import Forest
-from ogacli.detectors.forest.growth import usual_path
-from ogacli.detectors.isolation_forest import Isolation, IsolationForest, distinct
+from ogacli.detectors.forest.growth import average_path as our_average_path
+from ogacli.detectors.isolation_forest import Isolation, IsolationForest
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 from reference import Node, average_path, isolation_score, nested
@@ -85,14 +86,14 @@ def test_given_their_trees_the_scores_are_theirs(max_features: float) -> None:
 def test_scores_are_those_of_a_walk_through_each_tree() -> None:
     batch = head_batch(300, k=3, h=8)
     detector = fitted(batch, trees=20, subsample=60)
-    assert detector.forest is not None
-    trees = [nested(detector.forest, root) for root in range(20)]
+    assert detector.forests is not None
+    trees = [nested(detector.forests.whole, root) for root in range(20)]
     expected = [isolation_score(trees, [60] * 20, sample) for sample in batch.dense().tolist()]
     torch.testing.assert_close(detector.score(batch), torch.tensor(expected).double(), rtol=0, atol=1e-6)
 
 
 def test_usual_path_lengths() -> None:
-    found = usual_path(torch.arange(600))
+    found = our_average_path(torch.arange(600))
     expected = torch.tensor([average_path(size) for size in range(600)], dtype=torch.float64)
     torch.testing.assert_close(found, expected)
 
@@ -145,7 +146,7 @@ def test_as_near_to_scikit_learn_as_its_own_seeds_are(shape: str) -> None:
 @pytest.fixture(params=[30, 1000, 2000], ids=["one table", "own samples", "own slices"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> GradientBatch:
     """A batch for each way to collect what the trees are grown from, for SMALL forests."""
-    monkeypatch.setattr("ogacli.detectors.isolation_forest._HELD", 1 << 14)
+    monkeypatch.setattr("ogacli.detectors.forest.fitting._HELD", 1 << 14)
     return head_batch(int(request.param), h=40)
 
 
@@ -169,9 +170,9 @@ def test_batch_size_does_not_matter(way: GradientBatch, per_class: bool) -> None
 
 def test_trees_do_not_depend_on_what_they_are_grown_with(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = head_batch(2000, h=40)
-    monkeypatch.setattr("ogacli.detectors.isolation_forest._HELD", 1 << 15)
+    monkeypatch.setattr("ogacli.detectors.forest.fitting._HELD", 1 << 15)
     expected = scored(batch, **SMALL)
-    monkeypatch.setattr("ogacli.detectors.isolation_forest._HELD", 1 << 12)
+    monkeypatch.setattr("ogacli.detectors.forest.fitting._HELD", 1 << 12)
     assert torch.equal(scored(batch, **SMALL), expected)
 
 
@@ -203,8 +204,8 @@ def test_trees_are_isolation_trees(n: int, p: int, subsample: int, levels: int, 
     values = torch.randint(levels, (n, p), generator=torch.Generator().manual_seed(seed)).float()
     batch = dense_batch(values)
     detector = fitted(batch, trees=5, subsample=subsample, seed=seed)
-    forest = detector.forest
-    assert forest is not None
+    assert detector.forests is not None
+    forest = detector.forests.whole
     size = min(n, subsample)
     assert int(forest.depths().max()) <= math.ceil(math.log2(max(size, 2)))
     for root in range(5):
@@ -285,8 +286,8 @@ def test_groups_of_trees_share_their_samples(trees: int, seen: int) -> None:
     detector = IsolationForest(trees=trees, subsample=32).detector()
     assert detector.fit_size(4000) == seen
     detector.fit(batch.select(slice(i, min(i + 50, seen))) for i in range(0, seen, 50))
-    assert detector.forest is not None
-    assert detector.forest.usual.tolist() == [pytest.approx(average_path(32))] * trees, (
+    assert detector.forests is not None
+    assert detector.forests.whole.usual.tolist() == [pytest.approx(average_path(32))] * trees, (
         "each had all of its own"
     )
     apart = IsolationForest(trees=trees, subsample=32, per_class=True).detector()
@@ -357,11 +358,11 @@ def test_unseen_and_single_classes_fall_back_on_the_whole() -> None:
     labels[0] = 7
     seen = dense_batch(batch.dense(), labels)
     detector = fitted(seen, per_class=True)
-    assert sorted(detector.classes) == [0, 1, 2]
-    assert detector.forest is not None
+    assert detector.forests is not None
+    assert sorted(detector.forests.classes) == [0, 1, 2]
     other = dense_batch(batch.dense(), torch.full((500,), 7))
-    assert torch.equal(detector.score(other), detector.forest.score(other))
-    assert torch.equal(detector.score(seen)[:1], detector.forest.score(seen)[:1])
+    assert torch.equal(detector.score(other), detector.forests.whole.score(other))
+    assert torch.equal(detector.score(seen)[:1], detector.forests.whole.score(seen)[:1])
 
 
 def test_per_class_needs_classes() -> None:

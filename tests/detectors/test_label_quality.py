@@ -14,7 +14,9 @@ from ogacli.detectors import detectors
 from ogacli.errors import GradientError
 from ogacli.gradients.head import HeadGradients
 from ogacli.models import Network
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks import Task
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.regression import Regression
 
 NAMES = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 
@@ -50,13 +52,13 @@ def test_their_definitions() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(margin=st.floats(-600, 600), name=st.sampled_from(NAMES))
-def test_less_belief_is_more_suspicion(margin: float, name: str) -> None:
+def test_a_lower_probability_is_a_higher_score(margin: float, name: str) -> None:
     """Also where a probability is 1 or 0 in float32, and where cleanlab's entropy turns over."""
     logits = torch.tensor([[margin, 0.0], [margin - 1, 0.0]], dtype=torch.float64)
-    believed, doubted = scored(name, logits, torch.zeros(2, dtype=torch.int64)).tolist()
-    assert 0 <= believed <= doubted <= 1
+    likely, unlikely = scored(name, logits, torch.zeros(2, dtype=torch.int64)).tolist()
+    assert 0 <= likely <= unlikely <= 1
     if name != "confidence_weighted_entropy" and abs(margin) < 30:
-        assert believed < doubted
+        assert likely < unlikely
 
 
 @pytest.mark.parametrize(
@@ -77,23 +79,24 @@ def test_labels_must_be_classes(name: str, labels: Tensor, k: int, found: str) -
 
 
 @pytest.mark.parametrize(
-    ("options", "labels"),
+    ("task", "labels"),
     [
-        (LossOptions(), torch.arange(6) % 3),
-        (LossOptions(label_smoothing=0.2), torch.arange(6) % 3),
-        (LossOptions(name="mse"), torch.arange(18.0).reshape(6, 3)),
+        (Classification(), torch.arange(6) % 3),
+        (Classification(label_smoothing=0.2), torch.arange(6) % 3),
+        (Regression(), torch.arange(18.0).reshape(6, 3)),
     ],
 )
-def test_loss_is_the_model_s_loss(options: LossOptions, labels: Tensor) -> None:
+def test_loss_is_the_model_s_loss(task: Task, labels: Tensor) -> None:
     module = torch.nn.Linear(4, 3)
     inputs = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    compute = HeadGradients(Network(module, head=None, outputs=3), options.loss())
+    compute = HeadGradients(Network(module, head=None, outputs=3), task)
     batch = compute(Batch(torch.arange(6), inputs, labels, {}))
     logits = module(inputs)
-    if options.name == "mse":
+    if isinstance(task, Regression):
         expected = (logits - labels).square().sum(1)
     else:
-        smooth = options.label_smoothing
+        assert isinstance(task, Classification)
+        smooth = task.label_smoothing
         expected = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smooth)
     found = detectors.get("loss")().detector().score(batch)
     torch.testing.assert_close(found, expected.detach())

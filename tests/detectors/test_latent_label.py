@@ -6,16 +6,16 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from gradient_batches import dense_batch, head_batch
+from ogacli.config.commands import scan
 from ogacli.detectors import detectors
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
-from ogacli.scan import passes as stream
-from ogacli.scan import scan
+from ogacli.scan import fitting
 from small_scans import make_place
 
 
-def test_it_knows_which_classes_are_taken_for_each_other() -> None:
-    """Of two labels that the model believes as little, the usual confusion is the more likely mistake."""
+def test_it_learns_which_classes_are_confused() -> None:
+    """Of two labels with equal predicted probability, the frequent confusion is the more likely error."""
     generator = torch.Generator().manual_seed(0)
     true = torch.arange(3000) % 3
     labels = torch.where((true == 0) & (torch.rand(3000, generator=generator) < 0.3), 1, true)
@@ -29,8 +29,8 @@ def test_it_knows_which_classes_are_taken_for_each_other() -> None:
     assert usual > strange > 0.5
 
 
-def test_neighbours_tell_of_labels_that_the_model_has_learned() -> None:
-    """Its answers follow half of the wrong labels, its features still lie with the right ones."""
+def test_neighbours_find_wrong_labels_that_the_model_has_learned() -> None:
+    """Predictions follow half of the wrong labels, features those of the true class."""
     generator = torch.Generator().manual_seed(0)
     n, k, h = 600, 3, 200
     true = torch.arange(n) % k
@@ -55,14 +55,14 @@ def test_neighbours_tell_of_labels_that_the_model_has_learned() -> None:
     assert average_precision_score(wrong, found(batch, bank=150)) > known + 0.1
 
 
-@pytest.mark.parametrize(("n", "k", "asked"), [(400, 10, 20), (60, 10, 6), (29, 10, None), (400, 2, 20)])
-def test_as_many_neighbours_as_classes_have_samples(n: int, k: int, asked: int | None) -> None:
+@pytest.mark.parametrize(("n", "k", "count"), [(400, 10, 20), (60, 10, 6), (29, 10, None), (400, 2, 20)])
+def test_as_many_neighbours_as_classes_have_samples(n: int, k: int, count: int | None) -> None:
     detector = detectors.get("latent_label")().detector()
     detector.fit([head_batch(n, k)])
-    assert (detector.neighbourhood and detector.neighbourhood.count) == asked
+    assert (detector.neighbours and detector.neighbours.count) == count
 
 
-def test_it_is_fitted_to_no_more_samples_than_asked() -> None:
+def test_it_is_fitted_to_at_most_fit_samples() -> None:
     detector = detectors.get("latent_label")(fit_samples=50).detector()
     assert detector.fit_size(40) == 40
     assert detector.fit_size(400) == 50
@@ -81,25 +81,25 @@ def test_labels_must_be_classes() -> None:
         detectors.get("latent_label")().detector().fit([single])
 
 
-def test_judging_answers_is_fitting_and_scoring_them() -> None:
+def test_refitting_to_the_evidence_is_fitting_to_the_batches() -> None:
     batch = head_batch(300)
     detector, other = (detectors.get("latent_label")().detector() for _ in range(2))
     detector.fit([batch])
-    answers = detector.answers(batch)
-    other.refit(answers, batch.labels)
-    beliefs = other.beliefs(answers, batch.labels)
-    torch.testing.assert_close(beliefs.exp().sum(1), torch.ones(300, dtype=torch.float64))
-    found = other.judge(beliefs, batch.labels)
+    evidence = detector.evidence(batch)
+    other.refit(evidence, batch.labels)
+    true = other.true_class(evidence, batch.labels)
+    torch.testing.assert_close(true.exp().sum(1), torch.ones(300, dtype=torch.float64))
+    found = other.wrong(true, batch.labels)
     torch.testing.assert_close(found, detector.score(batch))
-    torch.testing.assert_close(found, 1 - beliefs.exp().gather(1, batch.labels[:, None])[:, 0])
+    torch.testing.assert_close(found, 1 - true.exp().gather(1, batch.labels[:, None])[:, 0])
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])
 def test_a_scan_need_not_hold_gradients_for_it(tmp_path, monkeypatch, layers) -> None:
-    """Answers are kept where the factors of the gradients would be too many."""
+    """Logits are kept where the factors of the gradients would be too many."""
     place = make_place(tmp_path, detector=["latent_label", "l2"])
     held = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "held")
-    monkeypatch.setattr(stream, "_HELD_BYTES", 0)
+    monkeypatch.setattr(fitting, "_HELD_BYTES", 0)
     kept = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "kept")
     for column in ("score", "score_l2"):
         np.testing.assert_allclose(kept.scores[column].to_numpy(), held.scores[column].to_numpy(), rtol=1e-5)
@@ -111,5 +111,5 @@ def test_of_many_classes_fewer_samples_are_held(monkeypatch: pytest.MonkeyPatch)
     detector = detectors.get("latent_label")().detector()
     detector.fit(found.append(i) or batch.select(slice(i, i + 50)) for i in range(0, 400, 50))
     assert found == [0, 50, 100, 150, 200], "five batches of fifty"
-    assert len(detector.neighbourhood.rows) == 250
+    assert len(detector.neighbours.rows) == 250
     assert torch.isfinite(detector.score(batch)).all()

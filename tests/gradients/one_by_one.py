@@ -13,7 +13,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
 
 K = 3
 
@@ -66,9 +66,7 @@ def one_of(inputs: Any, i: int) -> Any:
 def computed(
     module: nn.Module, inputs: Any, labels: Tensor, layers: str | list[str] = "all"
 ) -> tuple[GradientBatch, LayerGradients]:
-    engine = LayerGradients(
-        Network(module, head=None, outputs=K), LossOptions().loss(), selected(module, layers)
-    )
+    engine = LayerGradients(Network(module, head=None, outputs=K), Classification(), selected(module, layers))
     return engine(Batch(torch.arange(len(labels)), inputs, labels, {})), engine
 
 

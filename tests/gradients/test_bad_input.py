@@ -13,7 +13,8 @@ from ogacli.gradients import GradientOptions, capture
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.own_loss import OwnLoss
 from tests.gradients.one_by_one import Classifier, K, check, computed, labels_of, seeded
 
 
@@ -102,7 +103,7 @@ def normalised(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def test_a_loss_that_mixes_samples_is_refused() -> None:
-    loss = LossOptions(name="python", factory=f"{__name__}:normalised").loss()
+    loss = OwnLoss(factory=f"{__name__}:normalised")
     module = Classifier(nn.Linear(4, 4), 4)
     engine = LayerGradients(Network(module, head=None, outputs=K), loss, selected(module, "all"))
     with pytest.raises(GradientError, match=r"loss\.factory .*normalised: the loss of a sample depends on"):
@@ -114,7 +115,7 @@ def test_a_table_of_answers_has_only_a_head() -> None:
         reads_inputs = False
 
     with pytest.raises(GradientError, match=r"gradients\.layers 'all': this model has no layers"):
-        capture(Table(), LossOptions().loss(), GradientOptions(layers="all"))  # type: ignore[arg-type]
+        capture(Table(), Classification(), GradientOptions(layers="all"))  # type: ignore[arg-type]
 
 
 def test_gradients_that_overflow_name_the_layer() -> None:
@@ -139,7 +140,7 @@ def test_a_network_that_takes_another_way_is_learnt_anew() -> None:
 
     module = Classifier(Applies(function), 4)
     engine = LayerGradients(
-        Network(module, head=None, outputs=K), LossOptions().loss(), selected(module, ["body.*", "head.*"])
+        Network(module, head=None, outputs=K), Classification(), selected(module, ["body.*", "head.*"])
     )
     for t in (4, 7, 3):
         x, labels = inputs(4, t, 4), labels_of(4)

@@ -15,7 +15,7 @@ from ogacli.data import Batch
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, Gradients, capture
 from ogacli.models import Network
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
 from tests.gradients.one_by_one import Classifier, K, labels_of, seeded
 from tests.gradients.test_zoo import seeded_weights
 
@@ -47,7 +47,7 @@ every_network = pytest.mark.parametrize("kind", NETWORKS)
 
 def computing(module: nn.Module, layers: Any = "all", **options: Any) -> Gradients:
     model = Network(module, head=None, outputs=K)
-    return capture(model, LossOptions().loss(), GradientOptions(layers=layers, **options))
+    return capture(model, Classification(), GradientOptions(layers=layers, **options))
 
 
 def batch_of(inputs: Tensor, rows: Tensor) -> Batch:

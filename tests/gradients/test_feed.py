@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from ogacli.config.commands import plan, scan
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
 from ogacli.run.directory import Run
-from ogacli.scan import plan, scan
-from ogacli.scan.passes import Stream
+from ogacli.scan.passes import CheckpointPass
 from small_scans import WIDTH, N, Place, make_place
 
 ALL = "gradients.layers=all"
@@ -95,22 +95,22 @@ def test_other_runtime_errors_are_not_taken_for_it(place, monkeypatch):
 
 
 def test_the_automatic_batch_size_minds_the_widest_layer(place, monkeypatch):
-    monkeypatch.setattr("ogacli.gradients.feed._WIDEST_BYTES", 21 * WIDTH * 4)
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 21 * WIDTH * 4)
     assert plan(place.config()).batch_size == 21
-    monkeypatch.setattr("ogacli.gradients.feed._WIDEST_BYTES", 1)
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 1)
     assert plan(place.config()).batch_size == 4
 
 
 def test_several_passes_through_the_network_are_one_batch(place, monkeypatch):
-    monkeypatch.setattr("ogacli.gradients.feed._WIDEST_BYTES", 21 * WIDTH * 4)
-    scored = Stream._score
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 21 * WIDTH * 4)
+    scored = CheckpointPass._score
     sizes: list[int] = []
 
-    def seen(self: Stream, batch: GradientBatch, *more: Any) -> None:
+    def seen(self: CheckpointPass, batch: GradientBatch, *more: Any) -> None:
         sizes.append(len(batch))
         scored(self, batch, *more)
 
-    monkeypatch.setattr(Stream, "_score", seen)
+    monkeypatch.setattr(CheckpointPass, "_score", seen)
     joined = scanned(place, "joined", "detector=l2")
     assert sizes[0] > 21
     single = scanned(place, "single", "detector=l2", "gradients.batch_size=21")
@@ -129,8 +129,8 @@ def test_a_batch_is_gone_before_the_next_one_is_computed(place, monkeypatch, det
         made.append(weakref.ref(found.residual))
         return found
 
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_KEPT_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_KEPT_BYTES", 0)
     monkeypatch.setattr(LayerGradients, "__call__", seen)
     scanned(place, "out", ALL, "gradients.batch_size=30", f"detector={detector}")
     assert len(made) >= N // 30
@@ -140,7 +140,7 @@ def test_a_batch_is_gone_before_the_next_one_is_computed(place, monkeypatch, det
 def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):
     head, everything = plan(place.config()).batch_size, plan(place.config(ALL)).batch_size
     assert everything <= head
-    monkeypatch.setattr("ogacli.gradients.feed._FACTOR_BYTES", 1 << 11)
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_FACTOR_BYTES", 1 << 11)
     small = plan(place.config(ALL)).batch_size
     assert 1 <= small < everything
     assert scanned(place, "out", ALL).provenance["batch_size"] == small

@@ -12,7 +12,11 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.models import Network
 from ogacli.models.network import Outputs
-from ogacli.models.tasks.losses import Loss, LossOptions
+from ogacli.models.tasks import Task
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.multi_label import MultiLabel
+from ogacli.models.tasks.own_loss import OwnLoss
+from ogacli.models.tasks.regression import Regression
 from reference import head_gradients, norm
 
 K, H = 4, 7
@@ -25,20 +29,20 @@ def huber(logits: Tensor, labels: Tensor) -> Tensor:
 CLASSES = torch.randint(K, (12,), generator=torch.Generator().manual_seed(1))
 SEVERAL = torch.randint(2, (12, K), generator=torch.Generator().manual_seed(2)).float()
 TARGETS = torch.randn(12, K, generator=torch.Generator().manual_seed(3))
-LOSSES: dict[str, tuple[LossOptions, Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
-    "cross_entropy": (LossOptions(), CLASSES, F.cross_entropy),
+LOSSES: dict[str, tuple[Task, Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
+    "cross_entropy": (Classification(), CLASSES, F.cross_entropy),
     "smoothed": (
-        LossOptions(label_smoothing=0.1),
+        Classification(label_smoothing=0.1),
         CLASSES,
         lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=0.1),
     ),
     "bce": (
-        LossOptions(name="bce_with_logits"),
+        MultiLabel(),
         SEVERAL,
         lambda logits, labels: F.binary_cross_entropy_with_logits(logits, labels, reduction="sum"),
     ),
-    "mse": (LossOptions(name="mse"), TARGETS, lambda logits, labels: ((logits - labels) ** 2).sum()),
-    "python": (LossOptions(name="python", factory=f"{__name__}:huber"), CLASSES, huber),
+    "mse": (Regression(), TARGETS, lambda logits, labels: ((logits - labels) ** 2).sum()),
+    "python": (OwnLoss(factory=f"{__name__}:huber"), CLASSES, huber),
 }
 
 
@@ -48,9 +52,9 @@ def network(bias: bool) -> nn.Sequential:
         return nn.Sequential(nn.Linear(5, H), nn.ReLU(), nn.Linear(H, K, bias=bias))
 
 
-def gradients(module: nn.Module, labels: Tensor, options: LossOptions) -> tuple[GradientBatch, Tensor]:
+def gradients(module: nn.Module, labels: Tensor, task: Task) -> tuple[GradientBatch, Tensor]:
     inputs = torch.randn(len(labels), 5, generator=torch.Generator().manual_seed(4))
-    compute = HeadGradients(Network(module, head=None, outputs=K), Loss(options))
+    compute = HeadGradients(Network(module, head=None, outputs=K), task)
     return compute(Batch(torch.arange(len(labels)), inputs, labels, {})), inputs
 
 
@@ -62,9 +66,9 @@ def bias(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(params=list(LOSSES))
 def both(request: pytest.FixtureRequest, bias: bool) -> tuple[GradientBatch, Tensor]:
     """The batch, and the same gradients by one backward a sample."""
-    options, labels, loss = LOSSES[request.param]
+    task, labels, loss = LOSSES[request.param]
     module = network(bias)
-    batch, inputs = gradients(module, labels, options)
+    batch, inputs = gradients(module, labels, task)
     head = module[2]
     assert isinstance(head, nn.Linear)
     return batch, head_gradients(module, head, inputs, labels, loss)
@@ -119,7 +123,7 @@ def test_select_is_rows(both: tuple[GradientBatch, Tensor]) -> None:
 @given(logits=st.floats(-80, 80), label=st.integers(0, K - 1))
 def test_a_confident_sample_keeps_its_gradient(logits: float, label: int) -> None:
     """softmax - 1 is 0 in float32 where the gradient is small, but the gradient is not."""
-    found = Loss(LossOptions()).residual(torch.tensor([[logits, 0.0, 0.0, 0.0]]), torch.tensor([label]))
+    found = Classification().residual(torch.tensor([[logits, 0.0, 0.0, 0.0]]), torch.tensor([label]))
     exact = torch.tensor([[logits, 0.0, 0.0, 0.0]], dtype=torch.float64).softmax(1)
     others = exact.clone()
     others[0, label] = 0
@@ -138,7 +142,7 @@ def test_without_features_the_residual_is_the_gradient() -> None:
         def outputs(self, batch: Batch) -> Outputs:
             return Outputs(TARGETS[batch.rows], None, bias=False)
 
-    compute = HeadGradients(Table(), Loss(LossOptions()))  # type: ignore[arg-type]
+    compute = HeadGradients(Table(), Classification())  # type: ignore[arg-type]
     batch = compute(Batch(torch.arange(12), None, CLASSES, {}))
     expected = TARGETS.softmax(1) - F.one_hot(CLASSES, K)
     torch.testing.assert_close(batch.dense(), expected)

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from gradient_batches import head_batch
+from ogacli.config.commands import scan
 from ogacli.data import Batch
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.kept import kept
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
-from ogacli.models.tasks.losses import LossOptions
-from ogacli.scan import scan
+from ogacli.models.tasks.classification import Classification
 from small_scans import N, make_place
 from tests.gradients.one_by_one import Classifier
 
@@ -42,8 +42,8 @@ def test_a_scan_of_all_layers_takes_one_pass_where_coordinates_fit(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, kept_bytes: int, passes: int, few: bool
 ) -> None:
     if not few:
-        monkeypatch.setattr("ogacli.detectors.isolation_forest._HELD", 0)
-        monkeypatch.setattr("ogacli.detectors.isolation_forest._SHARED", 20)
+        monkeypatch.setattr("ogacli.detectors.forest.fitting._HELD", 0)
+        monkeypatch.setattr("ogacli.detectors.forest.fitting._SHARED", 20)
     forest = {"name": "isolation_forest", "trees": 20, "subsample": 16, "seed": 0}
     place = make_place(tmp_path, detector=[forest, {"name": "l2"}, {"name": "l1"}])
     config = place.config("gradients.layers=all", "gradients.batch_size=32")
@@ -56,8 +56,8 @@ def test_a_scan_of_all_layers_takes_one_pass_where_coordinates_fit(
         return compute(self, batch)
 
     monkeypatch.setattr(LayerGradients, "__call__", counted)
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_KEPT_BYTES", kept_bytes)
     run = scan(config, output=tmp_path / "run")
     assert sum(computed) == passes * N
     for column in ("score", "score_l2", "score_l1"):
@@ -69,9 +69,7 @@ def encoder() -> LayerGradients:
         torch.manual_seed(0)
         layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
         module = Classifier(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), 16)
-    return LayerGradients(
-        Network(module, head=None, outputs=3), LossOptions().loss(), selected(module, "all")
-    )
+    return LayerGradients(Network(module, head=None, outputs=3), Classification(), selected(module, "all"))
 
 
 def some_batch(b: int) -> Batch:
@@ -107,7 +105,7 @@ def test_a_scan_asks_as_the_gradients_come(
     if "gradient_tracing" in extra:
         extra = [{"name": "gradient_tracing", "against": "self"}]  # type: ignore[list-item]
     place = make_place(tmp_path, detector=[forest, "l2", "l1", *extra])
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     config = place.config("gradients.layers=all", "gradients.batch_size=32")
     asked: list[Any] = []
     ask = LayerGradients.ask

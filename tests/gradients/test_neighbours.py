@@ -11,9 +11,12 @@ from sklearn.neighbors import NearestNeighbors
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks import tasks
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.own_loss import OwnLoss
+from ogacli.models.tasks.tokens import Output
 
-CROSS_ENTROPY = LossOptions().loss()
+CROSS_ENTROPY = Classification()
 
 
 def gradients(features, logits, labels, rows=None) -> GradientBatch:
@@ -136,7 +139,7 @@ def test_a_projection_keeps_far_apart_what_is_far_apart():
 )
 @pytest.mark.parametrize("of", ["predictions", "labels"])
 def test_other_losses(name, labels, of):
-    loss = LossOptions(name=name).loss()
+    loss = tasks.get(name)()
     batch = blobs(6, 3, 2, 0)
     batch = gradients(batch.features, batch.logits, torch.tensor(labels))
     found = bank(batch, loss=loss, count=5, of=of)(*asked(batch))
@@ -150,8 +153,8 @@ def test_other_losses(name, labels, of):
 
 def test_labels_and_a_loss_of_ones_own(tmp_path):
     (tmp_path / "own_neighbour_loss.py").write_text("def f(logits, labels):\n    return logits.sum(1)\n")
-    loss = LossOptions(name="python", factory="own_neighbour_loss:f", folder=str(tmp_path)).loss()
-    with pytest.raises(GradientError, match=r"not known of a loss of your own(.|\n)*of: predictions"):
+    loss = OwnLoss(factory="own_neighbour_loss:f", folder=str(tmp_path))
+    with pytest.raises(GradientError, match=r"not known for a loss of your own(.|\n)*of: predictions"):
         bank(blobs(6, 3, 2, 0), loss=loss, of="labels")
 
 
@@ -162,10 +165,6 @@ def test_a_model_without_features():
 
 
 def test_a_loss_that_is_not_taken_at_logits():
-    class Output:
-        class options:
-            name = "output"
-
     with pytest.raises(ConfigError, match=r"gradients.residual: a model that returns its loss"):
         Neighbours(NeighbourOptions(), Output(), 3)
 

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +13,7 @@ from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.products import blocks, combined, dots, inner, mean_gradient, spread, squares
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
-from ogacli.models.tasks.losses import Loss, LossOptions
+from ogacli.models.tasks.classification import Classification
 
 
 class Words(nn.Module):
@@ -37,7 +39,7 @@ def words_batch(b: int = 9) -> GradientBatch:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(Words(), head=None, outputs=3)
-    compute = LayerGradients(network, Loss(LossOptions()), selected(network.module, "all"))
+    compute = LayerGradients(network, Classification(), selected(network.module, "all"))
     inputs = torch.randint(7, (b, 5), generator=generator)
     return compute(Batch(torch.arange(b), inputs, torch.randint(3, (b,), generator=generator), {}))
 
@@ -97,7 +99,7 @@ def test_long_gradients_are_formed_a_few_samples_at_a_time(monkeypatch: pytest.M
     vector = torch.randn(batch.p, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights = torch.ones(len(batch), len(blocks(batch)))
     whole = dots(batch, vector), combined(batch, weights)
-    monkeypatch.setattr("ogacli.gradients.layers.workspace.BLOCK", 100)
+    monkeypatch.setattr(import_module("ogacli.gradients.layers.workspace"), "BLOCK", 100)
     torch.testing.assert_close((dots(batch, vector), combined(batch, weights)), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.samples import Samples, numbered
-from ogacli.data.sources.arrays import ArrayReader
 
 
 @pytest.fixture

@@ -11,14 +11,11 @@ import torch.nn.functional as F
 import yaml
 
 from ogacli.config import Config, load_config
+from ogacli.config.commands import scan, train
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients.feed import GradientFeed
-from ogacli.models.contributions import preview
 from ogacli.models.tokens import IGNORED
-from ogacli.models.training.train import train
-from ogacli.run.reports import render
-from ogacli.scan import load_model, scan
-from ogacli.scan.collect import Collector
+from ogacli.run.reports import report
 from small_transformers import WORDS, sentences, write_config, write_network, write_rows
 
 pytest.importorskip("transformers")
@@ -80,10 +77,10 @@ def test_gradients_are_those_of_the_mean_over_the_words(tmp_path: Path) -> None:
     """Against the library's own loss of one sample; padding changes nothing."""
     config = tagger(tmp_path)
     samples = config.model.prepare(config.data.open())
-    model = load_model(config.model, samples, CPU)
-    feed = GradientFeed(config, samples, model, CPU)
+    model = config.model.open(samples, CPU)
+    feed = GradientFeed(samples, model, config.loss, config.gradients, device=CPU)
     rows = torch.arange(len(samples))
-    found = torch.cat([batch.dense() for batch in feed(rows, Collector(len(samples), (), CPU))])
+    found = torch.cat([batch.dense() for batch in feed.finite(rows, {})])
     exact = copy.deepcopy(model.module.model).requires_grad_(True)
     parameters = list(exact.parameters())
     for row in range(0, len(samples), 5):
@@ -119,7 +116,7 @@ def test_wrong_tags_are_found(tmp_path: Path, lora: Any) -> None:
     ]
     loss = run.scores["score_loss"][3].as_py()
     assert sum(share for _, share in parts) == pytest.approx(loss, rel=1e-4)
-    page = render(run, "html")
+    page = report(run, "html")
     assert 'class="l5" title="' in page
     assert "The darker a part of a text" in page
 
@@ -172,9 +169,9 @@ def test_parts_of_a_language_model_add_up_to_its_loss(tmp_path: Path) -> None:
     for end in (True, False):
         config = load_config(tmp_path / "c.yaml", [f"model.end={str(end).lower()}"])
         samples = config.model.prepare(config.data.open())
-        model = load_model(config.model, samples, CPU)
+        model = config.model.open(samples, CPU)
         for row, given in enumerate(rows):
-            parts = json.loads(preview(model, samples, row, CPU).content)
+            parts = json.loads(config.loss.preview(model, samples, row, CPU).content)
             text = given["prompt"] + given["answer"]
             assert "".join(part for part, _ in parts) == text + ("</s>" if end else "")
             inputs = samples.read([row]).inputs
@@ -185,7 +182,7 @@ def test_parts_of_a_language_model_add_up_to_its_loss(tmp_path: Path) -> None:
 
 
 def test_long_idle_parts_are_cut(tmp_path: Path) -> None:
-    from ogacli.models.contributions import _shortened
+    from ogacli.models.tasks.tokens import _shortened
 
     parts = [("word ", 0.0)] * 100 + [("learned ", 0.25)] * 1000
     found = list(_shortened(parts))

@@ -133,7 +133,7 @@ def test_nothing_to_predict_is_quarantined(tokenizers):
 
 
 def test_what_is_no_text():
-    from ogacli.data.sources.arrays import ArrayReader
+    from ogacli.data.arrays import ArrayReader
 
     pictures = ArrayReader(torch.zeros(3, 4).numpy())
     with pytest.raises(

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from command_line import oga
 from ogacli.config import load_config
+from ogacli.config.commands import scan, train
 from ogacli.errors import RunError
 from ogacli.gradients import GradientBatch
-from ogacli.models.training.train import train
 from ogacli.run.compare import compare
 from ogacli.run.directory import Run
-from ogacli.scan import scan
 from small_scans import Place, make_place
 from synthetic_runs import Recipe
 
@@ -43,6 +42,7 @@ def other(place: Place) -> Run:
 def test_columns_are_compared_with_the_first(run: Run) -> None:
     scipy = pytest.importorskip("scipy.stats")
     found = compare([run])
+    assert compare([str(run.path)]) == found
     assert [column.detector for column in found.columns] == [
         "l2",
         "loss",

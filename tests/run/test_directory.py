@@ -5,9 +5,9 @@ import pyarrow.parquet
 import pytest
 import yaml
 
+from ogacli.config.commands import scan
 from ogacli.errors import RunError
 from ogacli.run.directory import Run, is_run
-from ogacli.scan import scan
 from small_scans import make_place
 from synthetic_runs import Recipe
 

@@ -9,13 +9,13 @@ from ogacli.run.summary import Summary, summarise
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.diagnosis import FITTED
 from ogacli.verdict.evaluation import evaluate
-from ogacli.verdict.verdict import Findings, judge
-from scored_samples import NAN, findings, samples
+from ogacli.verdict.findings import Findings
+from scored_samples import NAN, findings, judged, samples
 
 
 def summary(found: Findings, given, budget=0.5, parameters=None) -> Summary:
     return summarise(
-        judge(found, given, Budget(budget)), given, parameters or {"head.weight": 6, "head.bias": 2}
+        judged(found, given, Budget(budget)), given, parameters or {"head.weight": 6, "head.bias": 2}
     )
 
 

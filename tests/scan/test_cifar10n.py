@@ -8,9 +8,8 @@ import pytest
 
 from ogacli.base.tables import read_table
 from ogacli.config import load_config
-from ogacli.models.training.train import train
+from ogacli.config.commands import scan, train
 from ogacli.run.trim import trim
-from ogacli.scan import scan
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("OGA_DATA", ROOT.parent / "shared" / "data")).absolute()

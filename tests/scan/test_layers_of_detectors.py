@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ogacli.config import parse_config
+from ogacli.config.commands import plan, scan
 from ogacli.errors import ConfigError, GradientError
 from ogacli.gradients.view import View
-from ogacli.scan import plan, scan
 from small_scans import Place, make_place
 
 FOREST = {"name": "isolation_forest", "trees": 20, "subsample": 16, "seed": 3}
@@ -36,7 +36,7 @@ def test_each_finds_what_it_would_find_alone(
 ) -> None:
     """Whether the gradients are held as factors, or asked as they come."""
     if not in_memory:
-        monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
+        monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     kinds: list[dict[str, Any]] = [{"name": "l2"}, {"name": "l1"}, FOREST]
     if in_memory:
         kinds.append(GAUSSIAN)  # nobody knows which coordinates it will ask for

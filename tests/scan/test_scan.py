@@ -2,6 +2,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,20 @@ from PIL import Image
 from torch import Tensor
 
 from ogacli.config import load_config
+from ogacli.config.commands import plan, scan
 from ogacli.data import Samples
 from ogacli.detectors import isolation_forest
 from ogacli.detectors.norm import Norm
 from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.gradients import GradientBatch
 from ogacli.run.directory import Run
-from ogacli.scan import passes as stream
-from ogacli.scan import plan, scan
+from ogacli.scan import fitting
 from reference import head_gradients, isolation_score, nested, norm
 from small_scans import WIDTH, K, N, Place, contents, make_place
 
 FOREST = {"name": "isolation_forest", "trees": 12, "subsample": 32, "seed": 0}
 SAME = ("config.yaml", "provenance.json", "scores.parquet", "summary.json", "report.html", "previews.parquet")
 """Files that are equal in two runs of the same config."""
-room = importlib.import_module("ogacli.scan.passes")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_isolation_forest_is_a_walk_of_the_dense_gradients(place, monkeypatc
         isolation_forest.IsolationForest, "detector", lambda self: made.append(make(self)) or made[-1]
     )
     run = scanned(place, "out", f"detector={json.dumps(FOREST)}")
-    forest = made[-1].forest
+    forest = made[-1].forests.whole
     trees = [nested(forest, root) for root in range(FOREST["trees"])]
     expected = [
         isolation_score(trees, [FOREST["subsample"]] * len(trees), g) for g in gradients(place).tolist()
@@ -211,8 +211,8 @@ def test_one_pass_or_two(place, monkeypatch, held):
     reads = []
     read = Samples.read
     monkeypatch.setattr(Samples, "read", lambda self, rows: reads.extend(rows) or read(self, rows))
-    monkeypatch.setattr(stream, "_HELD_BYTES", held)
-    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(fitting, "_HELD_BYTES", held)
+    monkeypatch.setattr(fitting, "_KEPT_BYTES", 0)
     found = scanned(place, "two", "gradients.batch_size=16")
     for column in ("score", "score_l2", "score_isolation_forest_2"):
         np.testing.assert_allclose(scores(found, column), scores(expected, column), rtol=1e-6, atol=1e-6)
@@ -253,8 +253,8 @@ def test_global_random_state_is_left_alone(place):
 @pytest.mark.parametrize("detector", ["l2", FOREST, FOREST | {"trees": 3, "subsample": 100}], ids=str)
 def test_inputs_that_are_not_finite(place, monkeypatch, detector, held):
     """They get no score and change nobody else's; the forest is grown without them."""
-    monkeypatch.setattr(stream, "_HELD_BYTES", held)
-    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(fitting, "_HELD_BYTES", held)
+    monkeypatch.setattr(fitting, "_KEPT_BYTES", 0)
     x = place.arrays["x"]
     broken = [0, 5, 77, N - 1]
     x[broken, 1] = np.nan
@@ -323,7 +323,7 @@ def test_many_unreadable_pictures_ahead_do_not_make_batches_huge(place, monkeypa
     x = place.arrays["x"]
     x[:16] = np.nan
     place.write(x=x)
-    monkeypatch.setattr("ogacli.gradients.feed._WIDEST_BYTES", 17 * WIDTH * 4)
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 17 * WIDTH * 4)
     assert plan(place.config()).batch_size == 17
 
 
@@ -359,8 +359,8 @@ class Interrupts:
 @pytest.mark.parametrize("held", [0, 3000])
 @pytest.mark.parametrize("after", [40, 100])
 def test_a_resumed_scan_is_bit_equal(place, monkeypatch, after, held):
-    monkeypatch.setattr(stream, "_HELD_BYTES", held)
-    monkeypatch.setattr(stream, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(fitting, "_HELD_BYTES", held)
+    monkeypatch.setattr(fitting, "_KEPT_BYTES", 0)
     place.write_config(detector=[FOREST, "l2", FOREST | {"per_class": True}])
     x = place.arrays["x"]
     x[[1, 30, 99]] = np.inf
@@ -525,7 +525,7 @@ def test_what_is_no_unfinished_scan_is_left_alone(place, unread, suffix, kind):
 @pytest.mark.parametrize("suffix", [".partial", ".partial.new"])
 def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch, suffix):
     """It was not there when the scan began; the scan goes on without."""
-    monkeypatch.setattr(importlib.import_module("ogacli.scan.collect"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
     other = place.folder / f"out{suffix}"
     score = Norm.score
 
@@ -548,8 +548,8 @@ def test_an_interruption_while_it_is_saved_is_not_in_the_way(place, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("ogacli.scan.collect"), "_SAVE_EVERY", 0.0)
-        patched.setattr(importlib.import_module("ogacli.scan.collect"), "save_file", interrupted)
+        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+        patched.setattr(importlib.import_module("ogacli.scan.resume"), "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scanned(place, "out", "gradients.batch_size=16")
     assert (place.folder / "out.partial.new").is_dir()
@@ -590,15 +590,24 @@ def test_a_link_to_a_run_is_not_replaced(place):
     assert contents(place.folder / "real") == before
 
 
-@pytest.mark.parametrize("step", ["judge", "summarise", "provenance", "write_run", "render"])
-def test_a_failure_leaves_the_old_run_whole(place, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("room", "step"),
+    [
+        ("execute", "judge"),
+        ("execute", "summarise"),
+        ("execute", "provenance"),
+        ("result", "write_run"),
+        ("result", "report"),
+    ],
+)
+def test_a_failure_leaves_the_old_run_whole(place, monkeypatch, room, step):
     scanned(place, "out")
     before = contents(place.folder / "out")
 
     def fails(*args: Any, **options: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(importlib.import_module("ogacli.scan"), step, fails)
+    monkeypatch.setattr(importlib.import_module(f"ogacli.scan.{room}"), step, fails)
     for name, overwrite in (("out", True), ("new", False)):
         with pytest.raises(MemoryError):
             scanned(place, name, overwrite=overwrite)

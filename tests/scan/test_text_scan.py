@@ -8,12 +8,11 @@ import pytest
 
 from ogacli.base.tables import read_table
 from ogacli.config import parse_config
+from ogacli.config.commands import scan, train
 from ogacli.data import Batch, Samples
-from ogacli.models.training.train import train
 from ogacli.run.directory import Run
-from ogacli.run.reports import render
+from ogacli.run.reports import report
 from ogacli.run.trim import trim
-from ogacli.scan import scan
 from small_transformers import reviews, write_network, write_rows
 
 pytest.importorskip("transformers")
@@ -46,7 +45,7 @@ def test_texts_are_shown_as_texts_and_empty_ones_are_counted(tmp_path: Path) -> 
     assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; &lt;b&gt;bold" in page
     assert "<script>alert" not in page
     assert "bad bad bad bad" in page
-    comment = render(run, "md")
+    comment = report(run, "md")
     assert "| sample | text | given label |" in comment
     assert "`bad bad bad bad" in comment
     trimmed = trim(run, tmp_path / "clean.csv")

@@ -10,13 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ogacli.config.commands import plan, scan, train
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import files
-from ogacli.models.training.train import train
 from ogacli.run.directory import Run
-from ogacli.scan import plan, scan
-from ogacli.scan.collect import Collector, Gathered
-from ogacli.scan.passes import Stream
+from ogacli.scan.collect import Rows, Totals
+from ogacli.scan.passes import CheckpointPass
 from small_scans import N, Place, make_place
 
 CPU = torch.device("cpu")
@@ -80,16 +79,16 @@ def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop
     pattern = f"{place.folder}/epochs/epoch-00*.safetensors"
     size = f"gradients.batch_size={N // 2}"
     whole = scanned(place, pattern, "whole", size)
-    scored, calls = Stream._score, Counter[str]()
+    scored, calls = CheckpointPass._score, Counter[str]()
 
-    def interrupted(self: Stream, *arguments: object) -> None:
+    def interrupted(self: CheckpointPass, *arguments: object) -> None:
         calls["score"] += 1
         if calls["score"] == 2 * stop:
             raise KeyboardInterrupt
         scored(self, *arguments)
 
-    monkeypatch.setattr(import_module("ogacli.scan.collect"), "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(Stream, "_score", interrupted)
+    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(CheckpointPass, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scanned(place, pattern, "resumed", size)
     assert not (place.folder / "resumed").exists()
@@ -105,11 +104,15 @@ def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.34, 1.0)), min_size=1, max_size=6))
 def test_the_class_with_most_of_the_votes_wins(votes):
-    gathered, rows = Gathered(1, (), CPU), torch.arange(1)
+    gathered, rows = Totals(1, 0, CPU), torch.arange(1)
     for predicted, confidence in votes:
-        found = Collector(1, (), CPU)
-        found.predictions[:], found.confidence[:], found.agreement[:] = predicted, confidence, 0.5
-        found.believed[:], found.belief[:] = predicted, confidence
+        found = Rows(1, 0, CPU)
+        found.predictions[:], found.prediction_probability[:], found.probability[:] = (
+            predicted,
+            confidence,
+            0.5,
+        )
+        found.true_class[:], found.confidence[:] = predicted, confidence
         gathered.add(found, rows)
     total = sum(confidence for _, confidence in votes)
     per_class = Counter[int]()
@@ -122,22 +125,22 @@ def test_the_class_with_most_of_the_votes_wins(votes):
         assert 0 <= lead <= max(confidence for _, confidence in votes) + 1e-6
     if len(per_class) == 1:
         assert lead == pytest.approx(total / len(votes))
-    assert torch.equal(gathered.believed, gathered.predictions)
-    assert torch.equal(gathered.belief_lead, gathered.lead)
-    sure = float(gathered.belief) / len(votes)
-    assert lead - 1e-6 <= sure <= per_class[int(gathered.believed)] / len(votes) + 1e-6
+    assert torch.equal(gathered.true_class, gathered.predictions)
+    assert torch.equal(gathered.true_class_lead, gathered.lead)
+    sure = float(gathered.confidence) / len(votes)
+    assert lead - 1e-6 <= sure <= per_class[int(gathered.true_class)] / len(votes) + 1e-6
     if len(per_class) == 1:
         assert sure == pytest.approx(lead)
 
 
 def test_a_row_that_one_checkpoint_cannot_score_is_quarantined():
-    gathered, rows = Gathered(2, ("l2",), CPU), torch.arange(2)
+    gathered, rows = Totals(2, 1, CPU), torch.arange(2)
     for broken in (False, True):
-        found = Collector(2, ("l2",), CPU)
+        found = Rows(2, 1, CPU)
         found.scores[:] = 1.0
         if broken:
             found.scores[0, 1] = torch.nan
         gathered.add(found, rows)
-    findings = gathered.findings()
+    findings = gathered.findings(("l2",))
     assert list(findings.quarantined) == [1]
     assert findings.scores["l2"].tolist()[0] == 1.0

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 import yaml
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
 from ogacli.errors import ConfigError, DataError
 from ogacli.run.directory import Run
-from ogacli.scan import scan
 from reference import head_gradients
 from reference_influence import against, block_diagonal, dampings, datainf_inverse
 from small_scans import H, K, Place, make_place
@@ -75,7 +75,7 @@ def test_samples_that_must_be_computed_again_are(place: Place, monkeypatch: pyte
     """LiSSA goes through its samples again and again; that they are held in memory is only quicker."""
     text = "detector=[{name: lissa}, {name: datainf, against: self}]"
     held = scan(place.config(text), output=place.folder / "held")
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     again = scan(place.config(text), output=place.folder / "again")
     for column in ("score", "score_datainf_self"):
         # Another batch size is another rounding of the network's float32.
@@ -92,7 +92,7 @@ def test_without_the_section_the_training_gradients_stand_in(place: Place) -> No
 
 def test_against_validation_needs_the_section(place: Place) -> None:
     place.write_config(validation=None, detector=[TRACING | {"against": "validation"}])
-    with pytest.raises(ConfigError, match="nothing to hold the samples against"):
+    with pytest.raises(ConfigError, match="nothing to compare the samples with"):
         scan(place.config())
 
 
@@ -133,10 +133,10 @@ def test_other_classes_are_refused(place: Place) -> None:
         scan(place.config())
 
 
-def test_a_table_of_answers_is_refused(place: Place) -> None:
+def test_a_table_of_outputs_is_refused(place: Place) -> None:
     np.save(place.folder / "p.npy", np.full((120, K), 1 / K, np.float32))
     place.write_config(model={"source": "precomputed", "probabilities": "p.npy"})
-    with pytest.raises(ConfigError, match=r"validation: the model is a table of answers"):
+    with pytest.raises(ConfigError, match=r"validation: the model is a table of outputs"):
         scan(place.config())
 
 
@@ -155,7 +155,7 @@ def test_an_interrupted_scan_resumes_without_it(place: Place, monkeypatch: pytes
     from ogacli.detectors._influence import Influence
 
     config = place.config("gradients.batch_size=20", "detector=[{name: gradient_tracing}, {name: lissa}]")
-    monkeypatch.setattr(import_module("ogacli.scan.passes"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     whole = scan(config, output=place.folder / "whole")
     score, calls = Influence.score, 0
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from ogacli.verdict.diagnosis import diagnose
-from ogacli.verdict.verdict import Findings, Notes
+from ogacli.verdict.findings import Findings, Probed
 
 
 def said(logits, labels, features=None, *, held_out=False, quarantined=None) -> tuple:
@@ -21,13 +21,13 @@ def said(logits, labels, features=None, *, held_out=False, quarantined=None) -> 
     findings = Findings(
         scores={},
         predictions=predictions,
-        confidence=confidence,
-        agreement=probabilities[torch.arange(n), labels],
+        prediction_probability=confidence,
+        probability=probabilities[torch.arange(n), labels],
         quarantined=quarantined or {},
+        probed=None if features is None else Probed(torch.arange(n), features),
+        held_out=held_out,
     )
-    rows = torch.arange(n if features is not None else 0)
-    features = torch.empty(0, 1) if features is None else features
-    return findings, Notes(torch.full((n,), -1), torch.zeros(n).bool(), rows, features, held_out), labels
+    return findings, labels
 
 
 def blobs(wrong: float, n: int = 600, seed: int = 0) -> tuple:
@@ -160,8 +160,8 @@ def test_quarantined_samples_do_not_count():
 
 
 def test_without_classes():
-    findings, notes, _ = said(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64))
-    assert diagnose(findings, notes, torch.zeros(3)).verdict is None
+    findings, _ = said(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64))
+    assert diagnose(findings, None).verdict is None
 
 
 def test_along_a_training():

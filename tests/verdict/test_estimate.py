@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.estimate import Estimate, estimate, hardly_learned
-from ogacli.verdict.verdict import Findings
+from ogacli.verdict.findings import Findings
 
 
 def answered(
@@ -46,7 +46,7 @@ def test_held_out_predictions_give_the_share_of_wrong_labels(
     k: int, wrong: float, errors: float, seed: int
 ) -> None:
     found, labels, share = answered(4000, k, wrong, errors=errors, seed=seed)
-    told = estimate(found, labels, held_out=True)
+    told = estimate(replace(found, held_out=True), labels)
     assert told.by == "held out"
     assert told.share == pytest.approx(float(share), abs=0.03 + 0.3 * errors)
     assert told.low - 0.015 <= share <= told.high + 0.015
@@ -55,21 +55,21 @@ def test_held_out_predictions_give_the_share_of_wrong_labels(
 
 def test_clean_labels_are_nothing_to_trim() -> None:
     found, labels, _ = answered(3000, 10, 0.0, errors=0.01)
-    few = estimate(found, labels, held_out=True)
+    few = estimate(replace(found, held_out=True), labels)
     assert few.share < 0.01
     assert few.low == 0
     labels = found.predictions.clone()
-    assert estimate(found, labels, held_out=True).share == 0
-    assert estimate(found, labels, held_out=True).high < 0.01
+    assert estimate(replace(found, held_out=True), labels).share == 0
+    assert estimate(replace(found, held_out=True), labels).high < 0.01
 
 
 def test_a_model_that_labels_surprise_was_not_trained_on_them() -> None:
     """Its loss is above its entropy; one that was trained on them expects worse than it meets."""
     unseen, labels, _ = answered(3000, 10, 0.2, doubts=1.0)
     seen, _, _ = answered(3000, 10, 0.2, doubts=10.0)
-    assert estimate(unseen, labels) == estimate(unseen, labels, held_out=True)
+    assert estimate(unseen, labels) == estimate(replace(unseen, held_out=True), labels)
     assert estimate(seen, labels).by == "checkpoint"
-    assert estimate(seen, labels, held_out=True).by == "held out"
+    assert estimate(replace(seen, held_out=True), labels).by == "held out"
 
 
 def test_one_checkpoint_that_was_trained_on_the_labels() -> None:
@@ -96,17 +96,19 @@ def test_of_several_checkpoints_all_contradictions_count() -> None:
 
 def test_quarantined_samples_do_not_count() -> None:
     found, labels, _ = answered(500, 4, 0.2)
-    parts = (found.predictions, found.confidence, found.agreement)
+    parts = (found.predictions, found.prediction_probability, found.probability)
     without = Findings(found.scores, *(part[100:] for part in parts), {}, found.entropy[100:])
     lost = Findings(
         found.scores,
         found.predictions,
-        torch.where(torch.arange(500) < 100, torch.nan, found.confidence),
-        found.agreement,
+        torch.where(torch.arange(500) < 100, torch.nan, found.prediction_probability),
+        found.probability,
         dict.fromkeys(range(100), "unreadable"),
         found.entropy,
     )
-    assert estimate(lost, labels, held_out=True) == estimate(without, labels[100:], held_out=True)
+    assert estimate(replace(lost, held_out=True), labels) == estimate(
+        replace(without, held_out=True), labels[100:]
+    )
     assert estimate(lost, labels) == estimate(without, labels[100:])
 
 
@@ -125,7 +127,7 @@ def test_whatever_was_predicted_the_interval_holds_the_share(
     predictions, labels = torch.randint(k, (2, n), generator=generator)
     confidence = torch.rand(n, generator=generator)
     found = Findings({"l2": confidence}, predictions, confidence, confidence, {}, confidence)
-    told = estimate(found, labels, held_out=held_out)
+    told = estimate(replace(found, held_out=held_out), labels)
     if told is None:
         fit = float((predictions == labels).double().mean())
         assert not held_out
@@ -142,19 +144,19 @@ def test_it_is_json() -> None:
 
 def test_a_detector_with_few_doubts_tells_the_share() -> None:
     found, labels, _ = answered(4000, 10, 0.2)
-    plain = estimate(found, labels, held_out=True)
+    plain = estimate(replace(found, held_out=True), labels)
     generator = torch.Generator().manual_seed(1)
     sure = torch.where(torch.rand(4000, generator=generator) < 0.25, 0.97, 0.01).double()
-    told = estimate(replace(found, wrong=sure), labels, held_out=True)
+    told = estimate(replace(replace(found, wrong=sure), held_out=True), labels)
     assert told.by == "held out"
     assert told.share == pytest.approx(float(sure.mean()))
     assert told.low < told.share < told.high
     missing = sure.masked_fill(torch.arange(4000) % 7 == 0, torch.nan)
-    assert estimate(replace(found, wrong=missing), labels, held_out=True).share == pytest.approx(
+    assert estimate(replace(replace(found, wrong=missing), held_out=True), labels).share == pytest.approx(
         float(missing[~missing.isnan()].mean())
     )
     doubtful = torch.full((4000,), 0.2, dtype=torch.float64)
-    assert estimate(replace(found, wrong=doubtful), labels, held_out=True) == plain
+    assert estimate(replace(replace(found, wrong=doubtful), held_out=True), labels) == plain
     assert estimate(replace(found, wrong=sure), labels).by == "held out", "as is found out"
 
 
@@ -167,7 +169,7 @@ def test_of_a_model_that_was_trained_on_the_labels_doubts_must_be_fewer() -> Non
     assert told.share == pytest.approx(0.18)
     more = torch.where(torch.arange(4000) % 5 == 0, 0.8, 0.0).double()
     assert estimate(replace(found, wrong=more), labels) == plain
-    assert estimate(replace(found, wrong=more), labels, held_out=True).share == pytest.approx(0.16)
+    assert estimate(replace(replace(found, wrong=more), held_out=True), labels).share == pytest.approx(0.16)
     several = replace(found, several=True)
     assert estimate(replace(several, wrong=wrong), labels) == estimate(several, labels)
 
@@ -175,4 +177,4 @@ def test_of_a_model_that_was_trained_on_the_labels_doubts_must_be_fewer() -> Non
 def test_nothing_is_wrong_where_the_surest_answers_say_so() -> None:
     clean, labels, _ = answered(3000, 10, 0.0, errors=0.0)
     some = torch.where(torch.arange(3000) % 50 == 0, 0.97, 0.0).double()
-    assert estimate(replace(clean, wrong=some), labels, held_out=True).share == 0
+    assert estimate(replace(replace(clean, wrong=some), held_out=True), labels).share == 0

@@ -5,6 +5,7 @@ In: the ``data:`` section. Out: ``Samples``. A new source is a new file here wit
 """
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
@@ -12,8 +13,14 @@ from pydantic import Field
 
 from ogacli.base.options import Location, Options
 from ogacli.base.registry import Registry
+from ogacli.base.yaml_document import Checker, Document
+from ogacli.data.rows import Rows
 from ogacli.data.samples import Samples
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
+from ogacli.errors import ConfigError, RunError
+
+MEMORY = "memory"
+"""In place of a source in the settings of a run whose samples were Python objects."""
 
 
 class Source(Options):
@@ -34,6 +41,18 @@ class Source(Options):
 
     runs_code: ClassVar[bool] = False
     """Whether the section may name code of the user's own, which is imported when the source is opened."""
+
+    def includes(self, folder: Path) -> bool:
+        """Whether images in a folder would become samples of this source.
+
+        Args:
+            folder: Absolute, with links resolved.
+        """
+        return False
+
+    def rows(self) -> Rows | None:
+        """The rows as a dataset of the library ``datasets``; None where the source reads no such dataset."""
+        return None
 
     @abstractmethod
     def load(self) -> Samples:
@@ -62,3 +81,42 @@ class Source(Options):
 
 
 sources: Registry[type[Source]] = Registry("ogacli.data.sources", "data source")
+
+
+def source_of(section: object, place: Path) -> Source:
+    """The source that a data section describes, without running code that the section names.
+
+    A run directory may come from anybody. Its data section is therefore taken as it is: no environment
+    variable is put into it, and a source that runs code, or comes from another distribution, is refused.
+
+    Args:
+        section: The section as plain values.
+        place: The file that it comes from, for messages; relative paths are relative to its folder.
+
+    Raises:
+        ConfigError: It is not a data section.
+        RunError: It would run code, or the samples were objects in memory.
+    """
+    checker = Checker(Document(str(place), place.parent.absolute(), {}, {}))
+    name = section.get("source") if isinstance(section, dict) else section
+    if name == MEMORY:
+        raise RunError(
+            "the samples of this run were objects in memory, which cannot be opened again",
+            place=f"{place}: data.source",
+            found=MEMORY,
+            hint="write a manifest (csv, jsonl, parquet) or the kept positions (npy), or add --config FILE",
+        )
+    cls = checker.parsed(sources.get, str(name), ("data", "source"))
+    if cls is not None and (cls.runs_code or not cls.__module__.startswith(f"{__name__}.")):
+        raise RunError(
+            "this source of data may run code, and none is run on the word of a run directory",
+            place=f"{place}: data.source",
+            found=name,
+            hint="add --config FILE, the config that was scanned, if you trust it",
+        )
+    found: Source | None = None
+    if cls is not None:
+        found = checker.named(sources, section, ("data",), by="source")
+    if found is None:
+        raise ConfigError.of(checker.problems)
+    return found

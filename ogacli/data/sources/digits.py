@@ -1,14 +1,13 @@
 """scikit-learn's handwritten digits: 1,797 pictures of 8 x 8, ten classes; nothing to download."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 
+from ogacli.data.arrays import ArrayReader, digest
 from ogacli.data.samples import Samples, numbered
 from ogacli.data.sources import Source, sources
-from ogacli.data.sources.arrays import ArrayReader, digest
 
 
 @sources.register
@@ -16,16 +15,14 @@ class Digits(Source):
     """scikit-learn's digits as [1, 8, 8] pictures with values from 0 to 1."""
 
     split: Literal["train", "test", "all"] = "all"
-    """A fixed, seeded third is the test split."""
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    """Which third."""
+    """A third, always the same, is the test split."""
 
     def load(self) -> Samples:
         """All digits, or one split of them; ids are the rows of the full set."""
         from sklearn.datasets import load_digits
 
         pictures, labels = load_digits(return_X_y=True)
-        rows = np.random.default_rng(self.split_seed).permutation(len(labels))
+        rows = np.random.default_rng(0).permutation(len(labels))
         third = len(labels) // 3
         parts = {"train": rows[third:], "test": rows[:third], "all": rows}
         chosen = np.sort(parts[self.split])

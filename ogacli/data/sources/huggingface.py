@@ -8,7 +8,6 @@ import functools
 import glob
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ from ogacli.base.options import Location
 from ogacli.base.user_code import optional
 from ogacli.data.files import Content
 from ogacli.data.images import ImageReader, Transform
+from ogacli.data.rows import Rows, silent
 from ogacli.data.samples import Samples, Unreadable, numbered
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import check_column
@@ -79,6 +79,10 @@ class HuggingFace(Texts):
             )
         columns = {name: StoredTexts(dataset, _known(dataset, name, place)) for name in self.text_columns}
         return self.samples(table, place, *self.reader(columns), names)
+
+    def rows(self) -> Rows:
+        """The rows of the split."""
+        return Rows(self.dataset(), self.label if isinstance(self.label, str) else None)
 
     @property
     def _place(self) -> str:
@@ -225,19 +229,6 @@ class StoredFiles:
     def path(self, name: str) -> Path | None:
         """Rows of a dataset are no files of their own."""
         return None
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """While it is open, the library shows no progress bars: they are no part of our output."""
-    library = optional("datasets", "hf", "data.source huggingface")
-    shown = not library.are_progress_bars_disabled()
-    library.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            library.enable_progress_bars()
 
 
 def _script(place: str, found: str) -> DataError:

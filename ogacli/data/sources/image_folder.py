@@ -1,5 +1,7 @@
 """Image files in one folder a class, as torchvision's ``ImageFolder`` has them: ``root/class/*.png``."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -23,6 +25,10 @@ class ImageFolder(Source):
     """The folders' names in the order of the model's outputs; by default sorted."""
     transform: Transform = Transform()
     """``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
+
+    def includes(self, folder: Path) -> bool:
+        """A folder below the root is a class, or part of one."""
+        return folder.is_relative_to(Path(self.root).resolve())
 
     def load(self) -> Samples:
         """All image files; ids are the paths below the root."""

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
 
+from ogacli.data.arrays import ArrayReader, digest
 from ogacli.data.samples import Samples, numbered
 from ogacli.data.sources import Source, sources
-from ogacli.data.sources.arrays import ArrayReader, digest
 
 _TRAIN = {"moons": 250, "linear": 150}
 _MISLABELLED = {"moons": 20, "linear": 10}

@@ -12,13 +12,13 @@ from pydantic import model_validator
 
 from ogacli.base.options import Location
 from ogacli.base.tables import read_table
+from ogacli.data.arrays import ArrayReader, digest
 from ogacli.data.categories import Categories, Encoding, encode
 from ogacli.data.files import open_files
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Reader, Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import Label, Labelled, column_of
-from ogacli.data.sources.arrays import ArrayReader, digest
 from ogacli.errors import DataError
 
 

@@ -1,1 +1,1 @@
-"""Isolation forests: grown, scored, and how stable they are."""
+"""Isolation forests: fitted to a stream of batches, grown, scored, and their split-half stability."""

@@ -1,8 +1,8 @@
-"""A grown isolation forest: in goes a ``GradientBatch``, out come scores.
+"""A grown isolation forest: a ``GradientBatch`` comes in, scores go out.
 
-The nodes of all trees lie in four arrays, level by level, the roots first, within a level tree by tree; the
-two children of a node are neighbours. Scoring asks the batch for the coordinates of the inner nodes only, so
-memory does not depend on p, and goes through a level of all trees at once.
+The nodes of all trees lie in four arrays, level by level: the roots first, within a level tree by tree, the
+two children of a node side by side. Scoring reads only the coordinates of the inner nodes, so that memory
+does not depend on p, and processes one level of all trees at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,27 +18,27 @@ from ogacli.base.device import one_thread
 from ogacli.gradients import GradientBatch
 
 _CHUNK = 1 << 18
-"""Comparisons at a time while scoring, so that they stay in a core's cache."""
+"""Comparisons at a time while scoring, so that they fit in the cache of a core."""
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Isolation trees, and what a sample's path through them says (Liu et al., ICDM 2008)."""
+    """Isolation trees, and the score from a sample's path lengths in them (Liu et al., ICDM 2008)."""
 
     coordinate: Int64[Tensor, " nodes"]
-    """Which gradient coordinate an inner node looks at."""
+    """The gradient coordinate that an inner node compares."""
     threshold: Float[Tensor, " nodes"]
-    """A sample goes right where its gradient is greater."""
+    """A sample goes to the right child where its gradient entry is greater."""
     left: Int64[Tensor, " nodes"]
-    """The node of the left child, the right one being the next; 0 for a leaf."""
+    """The index of the left child, the right one being the next; 0 for a leaf."""
     path: Float[Tensor, " nodes"]
-    """Of a leaf: its depth plus the mean path length of a tree of the samples that it holds; float64."""
+    """Of a leaf: its depth plus the average path length of a tree of its samples; float64."""
     usual: Float[Tensor, " trees"]
-    """The mean path length of a tree of as many samples as each tree was grown from; float64."""
+    """For each tree the average path length c(size) of a tree of as many samples; float64."""
 
     @classmethod
     def merged(cls, groups: Sequence["Forest"]) -> "Forest":
-        """The trees of several forests as one forest, in the order given."""
+        """The trees of several forests as one forest, in the given order."""
         starts = torch.tensor([0, *(len(group.left) for group in groups)]).cumsum(0).tolist()
         depth = torch.cat([group.depths() for group in groups])
         order = depth.argsort(stable=True)
@@ -72,7 +72,7 @@ class Forest:
         return depth
 
     def halves(self) -> tuple["Forest", "Forest"]:
-        """The trees of even and of odd number, as two forests."""
+        """The trees with even and with odd numbers, as two forests."""
         tree = torch.empty_like(self.left)
         tree[: len(self.usual)] = torch.arange(len(self.usual), device=tree.device)
         depth = self.depths()
@@ -82,7 +82,7 @@ class Forest:
         return self._some(tree % 2 == 0, slice(0, None, 2)), self._some(tree % 2 == 1, slice(1, None, 2))
 
     def _some(self, nodes: Bool[Tensor, " nodes"], trees: slice) -> "Forest":
-        """The trees that these nodes are all of."""
+        """The trees that consist of these nodes."""
         left = self.left[nodes]
         return Forest(
             coordinate=self.coordinate[nodes],
@@ -104,13 +104,13 @@ class Forest:
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> "Forest":
-        """The forest whose ``state`` this was."""
+        """From what ``state`` returned."""
         return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """2 to the power of minus (mean path length / usual path length), float64.
+        """2^(-mean path length / mean of c) (Liu et al. 2008, eq. 2), from 0 to 1; float64.
 
-        Near 1 for a sample that is cut off at once, below 0.5 for one that lies deep.
+        Near 1 for a sample that is isolated at once, below 0.5 for one on long paths.
         """
         total = self.usual.sum()
         if total == 0:
@@ -121,13 +121,13 @@ class Forest:
             return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
 
     def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The path lengths of each sample, summed over the trees."""
+        """The path length of each sample, summed over the trees."""
         values = batch.entries(self._coordinate).t()
         arrived = values.new_ones(len(self.usual), len(batch))
         longer = values.new_zeros(2, len(batch))
         for level in self._levels:
             arrived = arrived.index_select(0, level.origin)
-            # 0 or 1, but as floats: torch is several times slower where booleans meet floats.
+            # 0 or 1 as floats: torch is several times slower where it mixes booleans and floats.
             right = torch.gt(values[level.here], level.threshold, out=torch.empty_like(arrived)).mul_(arrived)
             longer.addmm_(level.rise, right)
             arrived = torch.cat([arrived.sub_(right), right])
@@ -139,7 +139,7 @@ class Forest:
 
     @cached_property
     def _leftmost(self) -> Float[Tensor, " trees"]:
-        """The path length of the leaf at the end of each tree's left children."""
+        """For each tree the path length of its leftmost leaf."""
         return _left_ends(self)[: len(self.usual)]
 
     @cached_property
@@ -149,21 +149,21 @@ class Forest:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """The inner nodes of all trees at one depth, as scoring wants them.
+    """The inner nodes of all trees at one depth, in the form that scoring needs.
 
-    Give an inner node the path length of the leaf at the end of its left children: a step to the left then
-    changes nothing, and a step to the right adds what the node's right child differs by.
+    Each node is given the path length of its leftmost leaf. A step to the left child then changes nothing,
+    and a step to the right child adds the difference between the right child and the node.
     """
 
     here: slice
-    """Which of all inner nodes these are."""
+    """Their places among all inner nodes."""
     threshold: Float[Tensor, "inner 1"]
     origin: Int64[Tensor, " inner"]
-    """Whose child each is: a left child has its parent's place in the level above, a right child that plus
-    the size of the level above; a root has the number of its tree."""
+    """For each node the index of its parent in the level above if it is a left child, that index plus the
+    size of the level above if it is a right child; for a root the number of its tree."""
     rise: Float[Tensor, "2 inner"]
-    """What a step to the right adds, in coarse multiples and the rest in fine ones: float32 sums of either
-    are exact in whatever order they are taken, so that scores do not depend on the batch size."""
+    """What a step to the right adds, split into a multiple of 2^-6 and a rest in multiples of 2^-18: float32
+    sums of either are exact in any order, so that scores do not depend on the batch size."""
 
 
 def _levels(forest: Forest) -> list[_Level]:
@@ -192,7 +192,7 @@ def _levels(forest: Forest) -> list[_Level]:
 
 
 def _left_ends(forest: Forest) -> Float[Tensor, " nodes"]:
-    """For each node the path length of the leaf at the end of its left children."""
+    """For each node the path length of its leftmost leaf."""
     end = torch.arange(len(forest.left), device=forest.left.device)
     for _ in range(int(forest.depths().max())):
         end = torch.where(forest.left[end] > 0, forest.left[end], end)
@@ -200,9 +200,9 @@ def _left_ends(forest: Forest) -> Float[Tensor, " nodes"]:
 
 
 def _exp2(x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """2 to the power of x, the same whatever stands beside it.
+    """2^x, independent of the length of the tensor.
 
-    What is left over when a tensor is cut into SIMD vectors goes another way and rounds otherwise; padded,
-    nothing is left over.
+    The remainder of a tensor beyond whole SIMD vectors is computed and rounded differently; with padding
+    there is no remainder.
     """
     return torch.exp2(F.pad(x, (0, -len(x) % 16)))[: len(x)]

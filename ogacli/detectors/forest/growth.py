@@ -1,8 +1,8 @@
-"""Growing isolation trees, all of them level by level.
+"""Grow isolation trees, level by level, all trees at once (Liu et al., ICDM 2008, section 4.1).
 
-In: a table of gradient entries, which of its samples each tree is grown from, and every random number that
-will be needed. Out: a ``Forest``. The random numbers are drawn beforehand, each for its own tree and node, so
-that a tree does not depend on what it is grown together with.
+In: a table of gradient entries, the samples of each tree, and all random numbers. Out: a ``Forest``. The
+random numbers are drawn beforehand, for each tree and node, so that a tree does not depend on the trees that
+are grown with it.
 """
 
 import math
@@ -15,26 +15,26 @@ from torch import Tensor
 from ogacli.detectors.forest.forest import Forest
 
 _TRIES = 8
-"""Coordinates that a node tries one by one before it looks at all of the table's."""
+"""Columns that a node tries one by one before it searches all columns of the table."""
 _BLOCK = 1 << 18
-"""Numbers of the table that are looked at together when it comes to that."""
+"""Entries of the table that are compared at a time in that search."""
 
 
 @dataclass(frozen=True, slots=True)
-class Luck:
-    """The random numbers of some trees."""
+class Draws:
+    """The random numbers of some trees, drawn beforehand."""
 
     queue: Int64[Tensor, "trees q"]
-    """Columns of the table, drawn uniformly with replacement, in the order in which a tree's nodes try them.
-    One that is constant in a node is passed over: what the node gets is uniform over the others."""
+    """Columns of the table, drawn uniformly with replacement, in the order in which the nodes of a tree try
+    them. A node skips columns that are constant in it, so that its column is uniform over the others."""
     cut: Float[Tensor, "trees places"]
-    """Uniform from 0 to 1 for each place in a tree: where between the extremes a node cuts."""
+    """Uniform from 0 to 1 for each place in a tree: the threshold as a fraction of the node's range."""
     pick: Float[Tensor, "trees places"]
-    """The same, for the choice among all columns where the queue yields none."""
+    """Uniform from 0 to 1: the choice among all columns that vary, where the queue has none."""
 
     @classmethod
-    def drawn(cls, trees: int, size: int, columns: int, generator: torch.Generator) -> "Luck":
-        """Numbers for trees of at most ``size`` samples, from a table with so many columns."""
+    def drawn(cls, trees: int, size: int, columns: int, generator: torch.Generator) -> "Draws":
+        """Draw them for trees of at most ``size`` samples, from a table with so many columns."""
         places = 2 ** depth_limit(size) - 1
         return cls(
             queue=torch.randint(columns, (trees, max(1, size - 1)), generator=generator),
@@ -42,18 +42,18 @@ class Luck:
             pick=torch.rand(trees, places, generator=generator),
         )
 
-    def part(self, trees: slice, device: torch.device) -> "Luck":
-        """That of some of the trees."""
-        return Luck(*(x[trees].to(device) for x in (self.queue, self.cut, self.pick)))
+    def part(self, trees: slice, device: torch.device) -> "Draws":
+        """The random numbers of some of the trees, on a device."""
+        return Draws(*(x[trees].to(device) for x in (self.queue, self.cut, self.pick)))
 
 
 def depth_limit(size: int) -> int:
-    """How deep a tree of so many samples may grow."""
+    """The greatest depth of a tree of so many samples: ceil(log2(size))."""
     return math.ceil(math.log2(max(size, 2)))
 
 
-def usual_path(size: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
-    """Mean length of an unsuccessful search in a binary search tree of so many (Liu et al. 2008, eq. 1)."""
+def average_path(size: Int64[Tensor, " m"]) -> Float[Tensor, " m"]:
+    """c(size): mean length of an unsuccessful search in a binary search tree (Liu et al. 2008, eq. 1)."""
     n = size.double()
     harmonic = (n - 1).clamp(min=1).log() + 0.5772156649015329
     return torch.where(n > 2, 2 * harmonic - 2 * (n - 1) / n.clamp(min=1), (n == 2).double())
@@ -64,19 +64,19 @@ def grow(
     samples: Int64[Tensor, " members"],
     trees: Int64[Tensor, " members"],
     coords: Int64[Tensor, "trees columns"],
-    luck: Luck,
+    draws: Draws,
 ) -> Forest:
     """Grow the trees.
 
     Args:
-        table: Gradient entries, in blocks of samples; a column at a time, as that is how they are read.
-        samples: The sample that each member of a tree is, counted through all blocks.
-        trees: The tree of each member.
-        coords: Which coordinate each column of the table holds for the samples of each tree.
-        luck: The random numbers.
+        table: Gradient entries of the samples, in blocks; column-major, the order in which they are read.
+        samples: For each member of a tree its sample, counted through all blocks.
+        trees: For each member its tree, ascending.
+        coords: The gradient coordinate in each column of the table, for the samples of each tree.
+        draws: The random numbers.
     """
-    count, places = luck.cut.shape
-    search = _Search(table, luck)
+    count, places = draws.cut.shape
+    search = _Search(table, draws)
     block = samples // table.shape[2]
     member = samples + block * (table.shape[1] - 1) * table.shape[2]
     tree = torch.arange(count, device=table.device)
@@ -88,7 +88,7 @@ def grow(
         inner = column >= 0
         begin += len(tree)
         rank = inner.cumsum(0) - 1
-        path = torch.where(inner, 0.0, depth + usual_path(size))
+        path = torch.where(inner, 0.0, depth + average_path(size))
         left = torch.where(inner, begin + 2 * rank, 0)
         levels.append((torch.where(inner, coords[tree, column], 0), threshold, left, path))
         stays = inner.index_select(0, node).nonzero()[:, 0]
@@ -100,30 +100,38 @@ def grow(
         if not len(tree):
             break
     coordinate, cut, child, path_length = (torch.cat(arrays) for arrays in zip(*levels, strict=True))
-    return Forest(coordinate, cut, child, path_length, usual_path(trees.bincount(minlength=count)))
+    return Forest(coordinate, cut, child, path_length, average_path(trees.bincount(minlength=count)))
 
 
 class _Search:
-    """Finds for each node of a level a coordinate that is not constant in it, and where to cut."""
+    """Finds for each node of a level a column that is not constant in it, and a threshold."""
 
-    def __init__(self, table: Tensor, luck: Luck) -> None:
+    def __init__(self, table: Tensor, draws: Draws) -> None:
         self.flat = table.flatten()
         self.columns, self.stride = table.shape[1:]
-        self.luck = luck
-        self.tried = torch.zeros(len(luck.queue), dtype=torch.int64, device=table.device)
+        self.draws = draws
+        self.tried = torch.zeros(len(draws.queue), dtype=torch.int64, device=table.device)
 
     def values(self, member: Int64[Tensor, " m"], column: Int64[Tensor, " #m *c"]) -> Float[Tensor, " m *c"]:
-        """Entries of members, each given by the place of its first column's entry, at some columns."""
+        """Table entries of members (given by the index of their entry in column 0) at some columns."""
         index = member.reshape(-1, *[1] * (column.ndim - 1)) + column * self.stride
         return self.flat.index_select(0, index.flatten()).reshape(index.shape)
 
     def cuts(
         self, member: Tensor, node: Tensor, tree: Tensor, place: Tensor, size: Tensor
     ) -> tuple[Int64[Tensor, " nodes"], Float[Tensor, " nodes"]]:
-        """Column (-1: a leaf) and threshold of each node."""
+        """Column (-1 for a leaf) and threshold of each node.
+
+        Args:
+            member: For each member still in a node, the index of its entry in column 0.
+            node: For each member its node.
+            tree: For each node its tree.
+            place: For each node its heap index in the tree.
+            size: For each node its number of members.
+        """
         column = torch.full_like(tree, -1)
         low, high = self.flat.new_zeros(2, len(tree))
-        seeks = (size > 1) & (place < self.luck.cut.shape[1])
+        seeks = (size > 1) & (place < self.draws.cut.shape[1])
         for _ in range(_TRIES):
             trial = self._next(seeks, tree)
             here = (trial >= 0).index_select(0, node).nonzero()[:, 0]
@@ -137,24 +145,24 @@ class _Search:
             low, high = torch.where(found, least, low), torch.where(found, most, high)
             seeks &= ~found
         if seeks.any():
-            self._look_everywhere(seeks, member, node, tree, place, column, low, high)
+            self._search_all(seeks, member, node, tree, place, column, low, high)
         inner = column >= 0
-        cut = self.luck.cut[tree, torch.where(inner, place, 0)]
+        cut = self.draws.cut[tree, torch.where(inner, place, 0)]
         threshold = low + cut * (high - low)
         return column, torch.where(threshold < high, threshold, low)
 
     def _next(self, seeks: Bool[Tensor, " nodes"], tree: Int64[Tensor, " nodes"]) -> Int64[Tensor, " nodes"]:
-        """The next column in the queue of its tree for each node that seeks one; -1 at the queue's end."""
+        """The next column in its tree's queue for each node that needs one; -1 where the queue is used up."""
         trees = tree[seeks]
         rank = torch.arange(len(trees), device=trees.device) - torch.searchsorted(trees, trees)
         turn = self.tried[trees] + rank
         self.tried += trees.bincount(minlength=len(self.tried))
-        left = turn < self.luck.queue.shape[1]
+        left = turn < self.draws.queue.shape[1]
         trial = torch.full_like(tree, -1)
-        trial[seeks] = torch.where(left, self.luck.queue[trees, torch.where(left, turn, 0)], -1)
+        trial[seeks] = torch.where(left, self.draws.queue[trees, torch.where(left, turn, 0)], -1)
         return trial
 
-    def _look_everywhere(
+    def _search_all(
         self,
         seeks: Tensor,
         member: Tensor,
@@ -165,14 +173,14 @@ class _Search:
         low: Tensor,
         high: Tensor,
     ) -> None:
-        """One of all columns that vary in the node, each with the same chance."""
+        """Choose uniformly among all columns that vary in the node; set ``column``, ``low``, ``high``."""
         mine = seeks[node]
         node, order = node[mine].sort()
         member = member[mine][order]
         step = max(1, _BLOCK // self.columns)
         every = torch.arange(self.columns, device=node.device)[None]
         open_nodes, counts = torch.unique_consecutive(node, return_counts=True)
-        # A node's members must not be torn apart: pack whole nodes into blocks of about so many members.
+        # Extremes need all members of a node: pack whole nodes into blocks of about ``step`` members.
         packed = (counts.cumsum(0) - counts) // step
         for block in torch.unique(packed).tolist():
             nodes, here = open_nodes[packed == block], (packed == block).repeat_interleave(counts)
@@ -180,7 +188,7 @@ class _Search:
             least, most = _extremes(self.values(member[here], every), where, len(nodes))
             varies = _varies(least, most)
             total = varies.sum(1)
-            pick = (self.luck.pick[tree[nodes], place[nodes]] * total).long().clamp(max=total - 1)
+            pick = (self.draws.pick[tree[nodes], place[nodes]] * total).long().clamp(max=total - 1)
             chosen = (varies.cumsum(1) > pick[:, None]).int().argmax(1)
             lines = torch.arange(len(nodes), device=nodes.device)
             column[nodes] = torch.where(total > 0, chosen, -1)
@@ -190,7 +198,7 @@ class _Search:
 def _extremes(
     values: Float[Tensor, "m ..."], node: Int64[Tensor, " m"], nodes: int
 ) -> tuple[Float[Tensor, "nodes ..."], Float[Tensor, "nodes ..."]]:
-    """The least and the greatest value in each node; infinity and its negative where it has none."""
+    """The least and the greatest value in each node; inf and -inf for a node without members."""
     index = node.reshape(-1, *[1] * (values.ndim - 1)).expand_as(values)
     shape = (nodes, *values.shape[1:])
     least = values.new_full(shape, torch.inf).scatter_reduce_(0, index, values, "amin")
@@ -198,5 +206,5 @@ def _extremes(
 
 
 def _varies(low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-    """Whether the extremes differ by more than rounding: relative, as gradients have any scale."""
+    """Whether the extremes differ by more than rounding; relative, as gradients may have any scale."""
     return high - low > 8 * torch.finfo(low.dtype).eps * torch.maximum(low.abs(), high.abs())

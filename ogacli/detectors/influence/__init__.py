@@ -1,1 +1,1 @@
-"""Inverse curvature of the loss, from factors."""
+"""Inverse curvature of the loss, block by block, and quadratic forms of it."""

@@ -1,1 +1,1 @@
-"""A model of how labels came about."""
+"""The label noise model of ``latent_label``, and kNN estimates of the class in feature space."""

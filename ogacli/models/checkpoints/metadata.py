@@ -1,4 +1,4 @@
-"""What a safetensors file says beside its tensors: names and texts.
+"""The metadata of a safetensors file: names and texts beside its tensors.
 
 In: tensors and metadata, or an open file. Out: the parts of a file, the same bytes for the same content; or
 its metadata.

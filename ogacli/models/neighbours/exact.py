@@ -1,6 +1,7 @@
-"""Which samples are nearest to others in feature space: exact, in blocks, on the device; or by FAISS.
+"""k nearest neighbours in feature space: exact, in blocks, on the device; or approximate, by FAISS.
 
-In: features of the samples that may be neighbours. Out: distances and places of those nearest to any others.
+In: features of the samples that may be neighbours (the bank). Out: squared distances and indices into the
+bank.
 """
 
 from functools import lru_cache
@@ -14,26 +15,26 @@ from ogacli.models.neighbours.faiss import Inverted
 
 Search = Literal["exact", "faiss"]
 DIM = 128
-"""Numbers that features are compressed to where nothing else is asked for."""
+"""Dimensions that features are projected to by default."""
 _FEW, _ONE = 0.1, 1.2
-"""Where so small a share of the features has the spread of all, or no more than so many features, they are
-compared in units of their own."""
+"""Features are standardised where their variance lies in so small a share of them, or in no more than so
+many."""
 _QUERIES, _BLOCK = 512, 8192
-"""Samples and members of the bank whose distances are in memory at a time: 16 MB."""
+"""Queries and members of the bank whose distances are in memory at a time: 16 MB."""
 
 
 class Bank:
-    """Features of some samples, and the search among them."""
+    """The features of some samples, and the search among them."""
 
     def __init__(
         self, rows: Int64[Tensor, " m"], features: Float[Tensor, "m d"], search: Search = "exact"
     ) -> None:
-        """Close the bank.
+        """Build the search.
 
         Args:
             rows: Which samples, each once.
-            features: Theirs, finite; where they are, the search is.
-            search: ``faiss`` is approximate, on the CPU.
+            features: Their features, finite; the search runs on their device.
+            search: ``exact``; or ``faiss``, approximate, on the CPU.
 
         Raises:
             ConfigError: FAISS is asked for and not installed.
@@ -42,7 +43,7 @@ class Bank:
         self._place[rows.cpu()] = torch.arange(len(rows))
         self._mean = features.sum(0) / max(1, len(features))
         self._units = units(features)
-        # Distances are taken by way of inner products, which cancel less about the middle.
+        # Distances are computed from inner products, whose rounding errors are smaller for centred features.
         self._features = (features - self._mean) / self._units
         self._inverted: Inverted | None = None
         if search == "faiss" and len(features):
@@ -52,13 +53,14 @@ class Bank:
     def nearest(
         self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b d"], count: int
     ) -> tuple[Float[Tensor, "b c"], Int64[Tensor, "b c"]]:
-        """Squared distances in ``units`` (maybe less the sample's own square) and places of the nearest.
+        """The nearest members of the bank: squared distances in ``units``, and indices into the bank.
 
-        Fewer than ``count`` where the bank has no more; one that is infinitely far away is none.
+        The exact search leaves the query's own squared norm out of the distances. There are fewer columns
+        than ``count`` where the bank is smaller. An infinite distance stands for no neighbour.
 
         Args:
-            rows: Which samples ask. None is a neighbour of itself.
-            features: Theirs.
+            rows: The rows of the queries, so that none is a neighbour of itself.
+            features: The features of the queries.
             count: How many neighbours.
         """
         own = self._place[rows.cpu().clamp_max(len(self._place) - 1)].to(features.device)
@@ -89,40 +91,40 @@ class Bank:
 
 
 def mean_of(
-    answers: Float[Tensor, "m k"], distance: Float[Tensor, "b c"], where: Int64[Tensor, "b c"]
+    values: Float[Tensor, "m k"], distance: Float[Tensor, "b c"], where: Int64[Tensor, "b c"]
 ) -> Float[Tensor, "b k"]:
-    """The mean answer of each sample's neighbours, as ``Bank.nearest`` found them; NaN where it has none.
+    """The mean value of each sample's neighbours; NaN where it has none.
 
     Args:
-        answers: Of the members of the bank.
-        distance: Infinite where a neighbour is none.
-        where: Places in the bank.
+        values: Of the members of the bank.
+        distance: As ``Bank.nearest`` returns them; infinite where there is no neighbour.
+        where: Indices into the bank, likewise.
     """
     means = []
     for near, places in zip(distance.split(_QUERIES), where.split(_QUERIES), strict=True):
-        found = near.isfinite().to(answers.dtype)
-        means.append(torch.einsum("bc,bck->bk", found, answers[places]) / found.sum(1, keepdim=True))
+        found = near.isfinite().to(values.dtype)
+        means.append(torch.einsum("bc,bck->bk", found, values[places]) / found.sum(1, keepdim=True))
     return torch.cat(means)
 
 
 def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
-    """What features are divided by before they are compared.
+    """What each feature is divided by before distances are taken.
 
-    1; but the deviation of each where a few of them have nearly all of the spread, such as the columns of a
-    table with the largest numbers. As many as have it: the participation ratio of their variances. Compressed
-    features are mixtures, each with a part of all columns: 1.
+    Its standard deviation where a few features have nearly all of the variance, as the columns of a table
+    with the largest numbers do; otherwise 1. How many features have it is measured by the participation ratio
+    of the variances. Projected features are mixtures of all columns, so that theirs is 1.
     """
     if not len(features):
         return features.new_ones(features.shape[1])
     variance = features.double().var(0, correction=0)
     spread = variance.sum().square() / variance.square().sum()
-    if not spread < (_FEW * (variance > 0).sum()).clamp_min(_ONE):  # nor where there is no spread at all
+    if not spread < (_FEW * (variance > 0).sum()).clamp_min(_ONE):  # NaN where there is no variance at all
         return features.new_ones(features.shape[1])
     return torch.where(variance > 0, variance.sqrt(), 1).to(features.dtype)
 
 
 def compressed(features: Float[Tensor, "b h"], dim: int = DIM, seed: int = 0) -> Float[Tensor, "b d"]:
-    """Features of more numbers than ``dim`` in a seeded random projection; float32."""
+    """Features in float32; those of more than ``dim`` dimensions in a seeded random projection to ``dim``."""
     features = features.float()
     h = features.shape[1]
     return features if h <= dim else features @ _projection(h, dim, seed).to(features.device)

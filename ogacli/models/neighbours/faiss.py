@@ -1,7 +1,8 @@
-"""An approximate search for nearest neighbours, by FAISS: for banks whose exact search takes too long.
+"""Approximate k nearest neighbours by FAISS, for banks whose exact search takes too long.
 
-The bank is divided into cells about centres that k-means finds; a query is compared with the members of the
-cells that are nearest to it. The library is optional: ``pip install 'ogacli[faiss]'``.
+In: the features of a bank and of queries. Out: squared distances and indices into the bank. The bank is
+divided into cells around k-means centres; a query is compared with the members of the nearest cells. The
+library is optional: ``pip install 'ogacli[faiss]'``.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor
 from ogacli.base.user_code import optional
 
 _CELLS, _TRAINED = 4, 64
-"""Cells for each square root of the bank's size; members for each cell that the centres are found from."""
+"""Cells as a multiple of the square root of the bank's size; members a cell that k-means uses."""
 _LOOKED_AT = 32
 """Cells that a query is compared with."""
 
@@ -31,7 +32,9 @@ class Inverted:
 
     def __init__(self, features: Float[Tensor, "m d"]) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its wrapper's types, on newer Pythons
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # from the types of its wrapper, on newer Pythons
             library = optional("faiss", "faiss", "gradients.neighbours.search faiss")
         m, d = features.shape
         cells = max(1, min(round(_CELLS * math.sqrt(m)), m // 39))  # below 39 a cell the library warns
@@ -45,12 +48,12 @@ class Inverted:
     def nearest(
         self, queries: Float[Tensor, "q d"], own: Int64[Tensor, " q"], count: int
     ) -> tuple[Float[Tensor, "q c"], Int64[Tensor, "q c"]]:
-        """Squared distances and places in the bank of the nearest members that were found.
+        """Squared distances of the nearest members that were found, and their indices into the bank.
 
         Args:
             queries: Features.
-            own: The place of each query itself, which is left out; -1 where it is not in the bank.
-            count: How many; infinitely far away where fewer were found.
+            own: The index of the query itself, which is left out; -1 where it is not in the bank.
+            count: How many; the distance is infinite where fewer were found.
         """
         found = self._index.search(queries.float().cpu().contiguous().numpy(), count + 1)
         distance, index = (torch.from_numpy(one).to(queries.device) for one in found)

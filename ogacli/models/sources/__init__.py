@@ -17,9 +17,17 @@ from torch.nn.parameter import is_lazy
 
 from ogacli.base.options import Options
 from ogacli.base.registry import Registry
+from ogacli.base.seeding import seeded
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, DataError
-from ogacli.models.checkpoints import check_classes, head_outputs, put_weights, read_weights, save_weights
+from ogacli.models.checkpoints import (
+    check_classes,
+    head_outputs,
+    put_weights,
+    read_weights,
+    save_weights,
+    sha256,
+)
 from ogacli.models.checkpoints.snapshots import Weights, files, scored_by
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
@@ -41,13 +49,28 @@ class ModelSource(Options):
     def load(self, samples: Samples) -> Model:
         """The model, ready to be asked for the outputs of batches of these samples."""
 
+    def open(self, samples: Samples, device: torch.device) -> Model:
+        """The model on a device, built under a fixed seed; the global random state is restored."""
+        with seeded(0, device):
+            model = self.load(samples)
+        model.to(device)
+        return model
+
     def snapshots(self, samples: Samples) -> "list[Snapshot]":
         """The model with each of its sets of weights, and which of the samples that one scores."""
         return [Snapshot(self, torch.arange(len(samples)))]
 
     def checkpoint_files(self) -> tuple[str, ...]:
-        """The files that the model's weights come from, for the provenance."""
+        """The files that the model's weights come from."""
         return ()
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each file that the model's weights come from, for the provenance.
+
+        Raises:
+            CheckpointError: There is no such file, or it cannot be read.
+        """
+        return {path: sha256(path) for path in self.checkpoint_files()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +102,7 @@ class Fit:
         for row in range(min(100, len(samples))):
             batch = samples.read([row])
             if len(batch.rows):
-                targets = 1 if samples.labels.ndim == 1 else samples.labels.shape[1]
-                return cls(batch.inputs, len(samples.classes) or targets)
+                return cls(batch.inputs, samples.label_type.outputs(samples.labels, samples.classes))
         reason = next(iter(samples.read([0]).quarantined.values()))
         raise DataError("none of the first 100 samples can be read", found=reason)
 

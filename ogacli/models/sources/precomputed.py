@@ -1,6 +1,6 @@
 """What another framework exported: probabilities or logits, and maybe features, as npy files.
 
-In: one row a sample, in the order of the source. Out: a ``Model`` that looks its answers up. With
+In: one row a sample, in the order of the source. Out: a ``Model`` that looks its logits up. With
 features the head's gradient is known from them; without, the gradient with respect to the logits.
 """
 
@@ -36,11 +36,11 @@ class PrecomputedSource(ModelSource):
     bias: bool = True
     """Whether that layer has a bias; of ``features``."""
     held_out: bool = False
-    """That each sample's answers are of a model which was not trained on it, as out of fold. Where it is not
-    said it is found out, but a model that is less sure than right looks like one that was."""
+    """True where each sample's row comes from a model that was not trained on it (out of fold). Otherwise it
+    is inferred, but an underconfident model that was trained on the samples looks held out, too."""
 
     @model_validator(mode="after")
-    def _one_answer(self) -> "PrecomputedSource":
+    def _one_file(self) -> "PrecomputedSource":
         if (self.probabilities is None) == (self.logits is None):
             raise ValueError("give either `probabilities` or `logits`")
         return self
@@ -54,32 +54,32 @@ class PrecomputedSource(ModelSource):
         """
         path = self.probabilities or self.logits
         assert path is not None
-        answers = Rows(path)
-        answers.check_fits(samples)
-        needed = len(samples.classes) or samples.labels[:1].numel()
-        if answers.width < needed:
+        table = Rows(path)
+        table.check_fits(samples)
+        needed = samples.label_type.outputs(samples.labels, samples.classes)
+        if table.width < needed:
             raise DataError(
                 "too few columns",
                 place=path,
-                found=f"{answers.width} columns",
+                found=f"{table.width} columns",
                 expected=f"at least {needed}: one for each class or target of the data",
             )
         if self.probabilities is not None:
-            check_probabilities(answers)
+            check_probabilities(table)
         features = None
         if self.features is not None:
             features = Rows(self.features)
             features.check_fits(samples)
-            if len(features) != len(answers):
+            if len(features) != len(table):
                 raise DataError(
                     "the files differ in length",
                     place=self.features,
                     found=f"{len(features)} rows",
-                    expected=f"{len(answers)}, as in {path}",
+                    expected=f"{len(table)}, as in {path}",
                 )
         return Precomputed(
             samples.positions,
-            answers,
+            table,
             features,
             are_probabilities=self.probabilities is not None,
             bias=self.bias,
@@ -95,7 +95,7 @@ class PrecomputedSource(ModelSource):
 
 
 class Precomputed:
-    """A model whose answers are looked up by the samples' positions in their source."""
+    """A model whose logits are looked up by the samples' positions in their source."""
 
     reads_inputs = False
     head_name = "head"
@@ -103,27 +103,27 @@ class Precomputed:
     def __init__(
         self,
         positions: Int64[Tensor, " n"],
-        answers: "Rows",
+        table: "Rows",
         features: "Rows | None",
         *,
         are_probabilities: bool,
         bias: bool,
     ) -> None:
         self.positions = positions
-        self.answers = answers
+        self.table = table
         self.features = features
         self.are_probabilities = are_probabilities
         self.bias = bias
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> None:
-        """Answer on a device."""
+        """Put the outputs on a device."""
         self.device = device
 
     def outputs(self, batch: Batch) -> Outputs:
         """The rows of the batch's samples; what is not finite in the files is not finite here."""
         positions = self.positions[batch.rows].numpy()
-        logits = self.answers.take(positions)
+        logits = self.table.take(positions)
         if self.are_probabilities:
             # Zeros become the smallest positive number: their logarithm must stay finite.
             logits = logits.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -43,7 +43,7 @@ class Sklearn(CheckpointSource):
         found = _fed(self._coefficients(path), samples, path)
         if found.classes is not None:
             found = _in_order(found, found.classes, samples.classes, path)
-        outputs = len(samples.classes) or samples.labels[:1].numel()
+        outputs = samples.label_type.outputs(samples.labels, samples.classes)
         return Network(found.network(), head=None, outputs=outputs)
 
     def _coefficients(self, path: str) -> Coefficients:

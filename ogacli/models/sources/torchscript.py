@@ -17,7 +17,7 @@ from ogacli.base.tables import opened
 from ogacli.data import Batch, Samples
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import Weights
-from ogacli.models.checks import PROBED, check_answers
+from ogacli.models.checks import PROBED, check_outputs
 from ogacli.models.network import Outputs
 from ogacli.models.outputs import call, first_logits
 from ogacli.models.sources import CheckpointSource, sources
@@ -49,11 +49,11 @@ class TorchScript(CheckpointSource):
                     found=str(error).partition("\n")[0],
                     hint="weights alone belong to the source that builds their network, such as torchvision",
                 ) from None
-        return Scripted(module, outputs=len(samples.classes) or samples.labels[:1].numel())
+        return Scripted(module, outputs=samples.label_type.outputs(samples.labels, samples.classes))
 
 
 class Scripted:
-    """A TorchScript network, which answers with logits and, where its head is found, with features.
+    """A TorchScript network, which gives logits and, where its head is found, features.
 
     Where it is not, as in a frozen network whose weights are constants, there is only the gradient with
     respect to the logits.
@@ -91,11 +91,11 @@ class Scripted:
         return Outputs(logits, features, bias=self._bias is not None)
 
     def _begin(self, batch: Batch) -> None:
-        """Check the answers, and find the head by what it makes of its features."""
+        """Check the logits, and find the head: the layer that computes them from its input."""
         name = getattr(self.module, "original_name", "network")
         with torch.no_grad():
             logits = first_logits(self.module, batch, self.classes)
-            check_answers(lambda inputs: call(self.module, inputs), batch.inputs, name)
+            check_outputs(lambda inputs: call(self.module, inputs), batch.inputs, name)
         parameters = dict(self.module.named_parameters())
         for weight_name, weight in reversed(parameters.items()):
             bias = parameters.get(weight_name.removesuffix("weight") + "bias")

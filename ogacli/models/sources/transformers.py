@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ogacli.base.options import Location, locate
 from ogacli.data import Samples
+from ogacli.data.label_types import Numbers
 from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models.adapters import LoraOptions, add_adapters, load_adapter
 from ogacli.models.network import Network
@@ -116,7 +117,7 @@ class Transformers(NetworkSource):
         if self.task != "causal_lm":
             return replace(samples, reader=reader)
         nothing = torch.zeros(len(samples), 0)
-        return replace(samples, reader=reader, labels=nothing, classes=(), truth=None)
+        return replace(samples, reader=reader, labels=nothing, label_type=Numbers(), classes=(), truth=None)
 
     def load(self, samples: Samples) -> Network:
         """The network with its checkpoint, in evaluation mode.
@@ -270,8 +271,8 @@ class TokenLosses(nn.Module):
     The loss of a sample is the mean cross-entropy of its targets.
 
     Args:
-        model: It answers each token.
-        ahead: Whether its answers are to the token that follows, as those of a language model.
+        model: Gives logits for each token.
+        ahead: Whether these predict the token that follows, as those of a language model do.
     """
 
     def __init__(self, model: nn.Module, *, ahead: bool) -> None:

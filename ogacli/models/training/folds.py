@@ -1,16 +1,14 @@
-"""Cross-validation: networks that were each trained on all samples but those of one fold.
+"""Cross-validation: one network a fold, each trained on all samples but those of its fold.
 
-In: a config. Out: a folder with ``fold-1.safetensors`` and ``fold-1.npy`` (the positions that it was not
-trained on) and so on, and the config that scores each sample by the network that has not seen it.
+In: samples and a model source. Out: a folder with ``fold-1.safetensors`` (weights) and ``fold-1.npy`` (the
+positions of the samples that they were not trained on) and so on, and ``history.json``.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,42 +16,36 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ogacli.base.atomic import check_free, new_folder
+from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints.snapshots import Fold, Folds
-from ogacli.models.training.fit import Epoch, accuracy, fit
-from ogacli.models.training.train import (
-    SCHEMA_VERSION,
-    checkpoint_folder,
-    fresh,
-    is_training,
-    named,
-    read_history,
-    trainable,
-    write_history,
-)
-
-if TYPE_CHECKING:
-    from ogacli.config import Config
+from ogacli.models.sources import NetworkSource
+from ogacli.models.tasks import Task
+from ogacli.models.training.accuracy import accuracy
+from ogacli.models.training.history import SCHEMA_VERSION, by_id, is_training, write_history
+from ogacli.models.training.loop import Epoch, TrainOptions, train_network
+from ogacli.models.training.start import new_network
 
 
 @dataclass(frozen=True, slots=True)
 class FoldTraining:
-    """One of the networks."""
+    """The training of the network of one fold."""
 
     number: int
     """From 1."""
     samples: int
     """How many it was trained on."""
     held_out: int
+    """How many it was not trained on."""
     epochs: tuple[Epoch, ...]
     accuracy: float | None
-    """Share of the held out samples whose given label it predicts; None without classes."""
+    """Share of the held-out samples whose given label it predicts; None without classes."""
 
     @property
     def checkpoint(self) -> str:
-        """The name of its file."""
+        """The name of the file of its weights."""
         return _files(self.number)[0]
 
     @property
@@ -64,7 +56,7 @@ class FoldTraining:
 
 @dataclass(frozen=True, slots=True)
 class CrossValidation:
-    """A training of all folds."""
+    """A completed training of all folds."""
 
     folder: Path
     folds: tuple[FoldTraining, ...]
@@ -84,132 +76,114 @@ class CrossValidation:
         }
 
 
-def train_folds(config: "Config", *, overwrite: bool = False, progress: Progress = SILENT) -> CrossValidation:
-    """Train one network a fold of the config's samples; ``train.folds`` says how many.
+def train_folds(
+    samples: Samples,
+    source: NetworkSource,
+    task: Task,
+    options: TrainOptions,
+    *,
+    output: Path,
+    settings: Mapping[str, Any],
+    workers: int | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> CrossValidation:
+    """Train one network a fold of the samples; ``options.folds`` is the number of folds.
+
+    Args:
+        samples: The samples, as ``source.prepare`` returns them.
+        source: Builds the networks and saves their checkpoints.
+        task: Gives the loss of each sample.
+        options: How to train; ``output`` is not used.
+        output: The folder to write.
+        settings: All settings of the training as plain values, for ``history.json``.
+        workers: Processes that read and decode.
+        overwrite: Replace an earlier training in the same folder.
+        progress: Told how many samples have been read and trained on.
 
     Raises:
         OgaError: Anything that the user can mend; nothing is written then.
     """
-    from ogacli.base.device import device_of
-
-    source, folder = trainable(config.model), _folder(config)
-    check_free(folder, overwrite=overwrite, ours=is_training)
-    device, loss = device_of(config.train.device), config.loss.loss()
-    samples = source.prepare(config.data.open())
-    fold_of = assign(samples, config.train.folds or 0, config.train.seed)
+    check_free(output, overwrite=overwrite, ours=is_training)
+    device, fold_of = device_of(options.device), assign(samples, options.folds, options.seed)
     found: list[FoldTraining] = []
     skipped: dict[str, str] = {}
-    with new_folder(folder, overwrite=overwrite, ours=is_training) as work:
+    with new_folder(output, overwrite=overwrite, ours=is_training) as work:
         for number in range(1, int(fold_of.max()) + 2):
-            rest, own = ((fold_of == number - 1) == held for held in (False, True))
-            known, unknown = (samples.select(rows.nonzero()[:, 0]) for rows in (rest, own))
-            module = fresh(config, source, known, device)
-            history = fit(
-                module, known, loss, config.train,
-                device=device, workers=config.data.workers, progress=progress,
-            )  # fmt: skip
-            right = None
-            if samples.categorical:
-                right = accuracy(module, unknown, device=device, workers=config.data.workers)
-            fold = FoldTraining(number, history.samples, len(unknown), history.epochs, right)
+            own = fold_of == number - 1
+            rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~own, own))
+            module = new_network(source, rest, start=options.start, seed=options.seed, device=device)
+            history = train_network(
+                module, rest, task, options, device=device, workers=workers, progress=progress
+            )
+            share = (
+                accuracy(module, held, device=device, workers=workers)
+                if samples.class_index is not None
+                else None
+            )
+            fold = FoldTraining(number, history.samples, len(held), history.epochs, share)
             source.save(module, work / fold.checkpoint, samples.classes)
-            np.save(work / fold.positions, unknown.positions.numpy())
-            skipped |= named(known, history.skipped)
+            np.save(work / fold.positions, held.positions.numpy())
+            skipped |= by_id(rest, history.skipped)
             found.append(fold)
-        training = CrossValidation(folder, tuple(found), skipped)
-        write_history(work, training.document(), config, samples)
+        training = CrossValidation(output, tuple(found), skipped)
+        write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
 
 
-def folded(config: "Config", count: int, *, overwrite: bool = False, progress: Progress = SILENT) -> "Config":
-    """The config with a checkpoint a fold; they are trained unless the same training is there already."""
-    config = _with(config, "train", folds=count)
-    folder = _folder(config)
-    if not _same(read_history(folder), config):
-        train_folds(config, overwrite=overwrite, progress=progress)
-    return _with(config, "model", checkpoint=_checkpoints(folder, count))
-
-
-@contextmanager
-def rehearsed(config: "Config", count: int, *, overwrite: bool = False) -> Iterator["Config"]:
-    """The config that :func:`folded` makes, without a training: what is not there is as training begins.
+def untrained_folds(samples: Samples, source: NetworkSource, options: TrainOptions, folder: Path) -> Folds:
+    """Write the network that the training of every fold starts from, and the positions of each fold.
 
     Raises:
-        OgaError: What a training of the folds would raise at its start.
+        OgaError: As :func:`train_folds` at its start.
     """
-    from ogacli.base.device import device_of
-
-    config = _with(config, "train", folds=count)
-    source, folder = trainable(config.model), _folder(config)
-    if _same(read_history(folder), config):
-        yield _with(config, "model", checkpoint=_checkpoints(folder, count))
-        return
-    check_free(folder, overwrite=overwrite, ours=is_training)
-    samples = source.prepare(config.data.open())
-    fold_of = assign(samples, count, config.train.seed)
-    module = fresh(config, source, samples, device_of(config.train.device))
-    with TemporaryDirectory() as name:
-        start, folds = Path(name, "start.safetensors"), []
-        source.save(module, start, samples.classes)
-        for number in range(count):
-            positions = Path(name, _files(number + 1)[1])
-            np.save(positions, samples.positions[fold_of == number].numpy())
-            folds.append(Fold(checkpoint=str(start), samples=str(positions)))
-        yield _with(config, "model", checkpoint=Folds(folds=tuple(folds)))
+    fold_of, device = assign(samples, options.folds, options.seed), device_of(options.device)
+    module = new_network(source, samples, start=options.start, seed=options.seed, device=device)
+    start, folds = folder / "start.safetensors", []
+    source.save(module, start, samples.classes)
+    for number in range(int(fold_of.max()) + 1):
+        positions = folder / _files(number + 1)[1]
+        np.save(positions, samples.positions[fold_of == number].numpy())
+        folds.append(Fold(checkpoint=str(start), samples=str(positions)))
+    return Folds(folds=tuple(folds))
 
 
-def assign(samples: Samples, count: int, seed: int) -> Int64[Tensor, " n"]:
-    """The fold of each sample, from 0: of equal sizes, each class dealt out evenly.
-
-    Raises:
-        ConfigError: There are fewer samples than folds.
-    """
-    if len(samples) < count:
-        raise ConfigError(
-            "more folds than samples", place="train.folds", found=count, expected=f"at most {len(samples)}"
-        )
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
-    if samples.categorical:
-        order = order[samples.labels[order].argsort(stable=True)]
-    fold = torch.empty(len(samples), dtype=torch.int64)
-    fold[order] = torch.arange(len(samples)) % count
-    return fold
-
-
-def _files(number: int) -> tuple[str, str]:
-    """The names of a fold's files: of the weights, and of the positions that they were not trained on."""
-    return f"fold-{number}.safetensors", f"fold-{number}.npy"
-
-
-def _checkpoints(folder: Path, count: int) -> Folds:
-    """The folds in such a folder."""
+def checkpoints(folder: Path, count: int) -> Folds:
+    """The checkpoints of a folder that :func:`train_folds` wrote, as ``model.checkpoint`` takes them."""
     places = ([str(folder / name) for name in _files(number)] for number in range(1, count + 1))
     return Folds(
         folds=tuple(Fold(checkpoint=checkpoint, samples=positions) for checkpoint, positions in places)
     )
 
 
-def _folder(config: "Config") -> Path:
-    folder = checkpoint_folder(config)
-    return folder.with_name(f"{folder.name}-folds")
+def assign(samples: Samples, count: int | None, seed: int) -> Int64[Tensor, " n"]:
+    """The fold of each sample, from 0, at random: fold sizes, and those of each class, differ by at most one.
+
+    Raises:
+        ConfigError: There are fewer samples than folds, or no number of folds is given.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    n = len(samples)
+    if count is None:
+        raise ConfigError("no number of folds", place="train.folds", expected="2 or more")
+    if n < count:
+        raise ConfigError(
+            "more folds than samples", place="train.folds", found=count, expected=f"at most {n}"
+        )
+    classes = samples.labels if samples.class_index is not None else torch.zeros(n, dtype=torch.int64)
+    # scikit-learn refuses where each class has fewer members than there are folds. So one more class is
+    # appended, with one member a fold; it comes last and leaves the folds of the others as they are.
+    strata = torch.cat([classes, classes.max().repeat(count) + 1])
+    folds = StratifiedKFold(count, shuffle=True, random_state=seed % 2**32)
+    found = torch.empty(n + count, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for number, (_, own) in enumerate(folds.split(strata, strata)):
+            found[torch.from_numpy(own)] = number
+    return found[:n]
 
 
-def _with(config: "Config", section: str, **changes: Any) -> "Config":
-    """The config with some options of a section changed, in what a run keeps of it as well."""
-    options = getattr(config, section).model_copy(update=changes)
-    resolved = dict(config.resolved)
-    resolved[section] = resolved[section] | options.model_dump(mode="json", include=set(changes))
-    return replace(config, **{section: options}, resolved=resolved)
-
-
-def _same(history: Mapping[str, Any], config: "Config") -> bool:
-    """Whether a training is the one that the config describes."""
-    if not history:
-        return False
-
-    def described(resolved: Mapping[str, Any]) -> str:
-        sections = {name: resolved.get(name) for name in ("data", "model", "loss", "train")}
-        sections["model"] = {k: v for k, v in (sections["model"] or {}).items() if k != "checkpoint"}
-        return json.dumps(sections, sort_keys=True, default=str)
-
-    return described(history["config"]) == described(config.resolved)
+def _files(number: int) -> tuple[str, str]:
+    """The names of a fold's files: of the weights, and of the positions that they were not trained on."""
+    return f"fold-{number}.safetensors", f"fold-{number}.npy"

@@ -1,7 +1,7 @@
-"""Run directory -> a document for a person or a program: one file a format.
+"""``oga report``: a run directory -> a document for a person or a program. One file a format.
 
-In: a ``Run``. Out: the text of a report. A new format is a new file here with one function under
-``@formats.register``, named as its module. The size of a report does not grow with the number of samples.
+In: a ``Run``. Out: the text of a report, whose size does not grow with the number of samples. A new format is
+a new file here with one function under ``@formats.register``, named as its module.
 """
 
 from pathlib import Path
@@ -10,9 +10,6 @@ from typing import Protocol
 from ogacli.base.atomic import new_file
 from ogacli.base.registry import Registry
 from ogacli.run.directory import Run
-
-DEFAULT = "html"
-"""The format of ``oga report`` where none is named."""
 
 
 class Render(Protocol):
@@ -25,30 +22,45 @@ class Render(Protocol):
         ...
 
 
-formats: Registry[Render] = Registry("ogacli.run.reports", "report format")
+formats: Registry[Render] = Registry(__name__, "report format")
 
 
-def render(run: Run, format: str = DEFAULT) -> str:
+def report(run: Run | str | Path, format: str = "html") -> str:
     """The report of a run as text.
+
+    Args:
+        run: The run, or its folder.
+        format: The name of one of ``formats``.
 
     Raises:
         ConfigError: There is no such format.
         RunError: The run directory cannot be read.
     """
-    return formats.get(format)(run)
+    return formats.get(format)(Run.open(run))
 
 
 def write_report(
-    run: Run, format: str = DEFAULT, destination: Path | None = None, *, overwrite: bool = False
+    run: Run | str | Path,
+    format: str = "html",
+    destination: str | Path | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
-    """Write the report of a run to a file; ``report.<format>`` in the run directory by default.
+    """Write the report of a run to a file.
+
+    Args:
+        run: The run, or its folder.
+        format: The name of one of ``formats``.
+        destination: The file; ``report.<format>`` in the run directory where left out.
+        overwrite: Replace a file that exists.
 
     Raises:
         ConfigError: There is no such format.
         RunError: The run directory cannot be read, or the file exists and ``overwrite`` is off.
     """
-    text = render(run, format)
-    path = run.path / f"report.{format}" if destination is None else destination
+    opened = Run.open(run)
+    text = report(opened, format)
+    path = opened.path / f"report.{format}" if destination is None else Path(destination)
     with new_file(path, overwrite=overwrite) as file:
         file.write(text.encode())
     return path

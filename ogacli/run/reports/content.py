@@ -1,9 +1,10 @@
-"""What the reports show of a ``Run``, in a size that does not grow with n or k.
+"""The contents that the report formats share, in a size that does not grow with n or k.
 
-In: a run. Out: the rows of its most anomalous flagged samples, of its quarantined ones, and its classes.
+In: a run. Out: the rows of its most anomalous flagged samples and of its quarantined ones, its classes, and
+sentences about what was found.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +13,22 @@ import pyarrow.compute as pc
 
 from ogacli.base import wording
 from ogacli.run.directory import Run
-from ogacli.run.summary import ClassSummary, Summary
+from ogacli.run.scores import QUARANTINED
+from ogacli.run.summary import Summary
 from ogacli.verdict.evaluation import Evaluation
 from ogacli.verdict.reasons import DUPLICATE
 
 ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
-"""Characters that are shown of an id, of a label, of anything longer."""
+"""Characters that are shown of an id, of a label, of any longer text."""
 _STABLE = 0.8
-"""From this overlap on, more trees would change little."""
-_QUARANTINED = "quarantined"
-"""A status in ``scores.parquet``; not imported from where it is given, as a report needs no torch."""
+"""From this split-half stability on, more trees change little."""
+_UNSET: tuple[Any, ...] = (None, False, 0, "", "auto", [], {})
+"""Values of an option that tell nothing about the data or the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row of ``scores.parquet`` as it is shown, texts cut to length; None where there is nothing."""
+    """A row of ``scores.parquet`` with its texts cut to length."""
 
     id: str
     position: int
@@ -48,11 +50,11 @@ def flagged_rows(run: Run, limit: int) -> pa.Table:
 
 def quarantined_rows(run: Run, limit: int) -> pa.Table:
     """The quarantined samples' rows, in the order of the samples."""
-    return run.rows(pc.field("status") == _QUARANTINED).slice(0, limit)
+    return run.rows(pc.field("status") == QUARANTINED).slice(0, limit)
 
 
 def samples(rows: pa.Table) -> tuple[Sample, ...]:
-    """Rows of ``scores.parquet`` as they are shown."""
+    """Rows of ``scores.parquet`` with their texts cut to length."""
     return tuple(_sample(row) for row in rows.to_pylist())
 
 
@@ -85,58 +87,58 @@ def _label(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ClassShare:
-    """How much of a given label is flagged."""
+    """How many samples of a given label are flagged."""
 
     name: str
     flagged: int
     scored: int
-    quarantined: int
 
     @property
     def share(self) -> float:
-        """Flagged of the scored ones."""
+        """The flagged share of the scored samples."""
         return self.flagged / self.scored if self.scored else 0.0
 
 
 def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
-    """The classes, those with the largest flagged share first; classes without samples are left out."""
-    shares = [_share(one) for one in summary.classes if one.samples]
+    """The classes, the largest flagged share first; classes without samples are left out."""
+    shares = [
+        ClassShare(wording.cut(one.name, LABEL_LENGTH), one.flagged, one.samples - one.quarantined)
+        for one in summary.classes
+        if one.samples
+    ]
     return tuple(sorted(shares, key=lambda one: -one.share)[:limit])
 
 
 def _estimate(summary: Summary) -> list[str]:
-    """How many labels are wrong, where that can be told."""
+    """The estimated share of wrong labels, or why there is none."""
     found = summary.estimate
     if found is None and summary.diagnosis.verdict == "fresh":
-        return ["How many labels are wrong cannot be told from a checkpoint that has learned next to nothing"]
+        return ["The share of wrong labels cannot be estimated: the checkpoint has learned next to nothing"]
     if found is None:
         return []
     if summary.diagnosis.verdict == "memorised":
-        return ["How many labels are wrong cannot be told from a checkpoint that knows them by heart"]
+        return ["The share of wrong labels cannot be estimated: the checkpoint has memorised the labels"]
     if not found.share:
-        return [
-            f"No wrong labels to be seen, nothing to trim (at most {wording.percent(found.high)} are wrong)"
-        ]
+        return [f"No wrong labels found, nothing to trim (at most {wording.percent(found.high)} are wrong)"]
     interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
     return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
 
 
 def asides(summary: Summary) -> list[str]:
-    """What else there is to say of the samples, a sentence each, without full stop."""
+    """Further facts about the samples: sentences without full stop."""
     lines = _estimate(summary)
     if summary.held_back:
         noun = "sample is" if summary.held_back == 1 else "samples are"
         classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
         lines.append(
-            f"{wording.number(summary.held_back)} more {noun} within the budget but held back, so that "
-            f"no class is trimmed away ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
+            f"{wording.number(summary.held_back)} more {noun} within the budget but not flagged, to protect "
+            f"their classes ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
             "`protect: off` flags them too"
         )
     if summary.duplicates:
         noun = "sample has" if summary.duplicates == 1 else "samples have"
         lines.append(
-            f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample of another label, "
-            "flagged or not"
+            f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample with another label"
         )
     if (found := summary.consensus) is not None:
         lines.append(
@@ -146,15 +148,10 @@ def asides(summary: Summary) -> list[str]:
         )
     for name, overlap in summary.overlap.items():
         lines.append(
-            f"Two halves of the trees of {name} have {wording.percent(overlap)} of what they flag in common"
-            + ("; `trees: auto` grows more" if overlap < _STABLE else "")
+            f"Split-half stability of {name}: two halves of its trees share {wording.percent(overlap)} of "
+            "the samples that they flag" + ("; `trees: auto` grows more trees" if overlap < _STABLE else "")
         )
     return lines
-
-
-def _share(one: ClassSummary) -> ClassShare:
-    name = wording.cut(one.name, LABEL_LENGTH)
-    return ClassShare(name, one.flagged, one.samples - one.quarantined, one.quarantined)
 
 
 EVALUATED = {
@@ -186,19 +183,14 @@ def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield wording.cut(key, ID_LENGTH), wording.cut(text, TEXT_LENGTH)
 
 
-_DATA_KEYS = ("name", "path", "root", "x", "y", "factory", "text", "label", "split", "flip", "limit")
-_MODEL_KEYS = ("name", "factory", "depth", "hidden", "checkpoint", "probabilities", "logits", "features")
-
-
 def what(run: Run) -> dict[str, str]:
-    """What was scanned, and with what, in a few lines."""
+    """The data, the model, the gradients, the detectors and what they ran on, in a line each."""
     summary, config, provenance = run.summary, run.config, run.provenance
-    versions = provenance.get("versions", {})
-    used = [f"{name} {versions[name]}" for name in ("ogacli", "torch", "python") if name in versions]
-    used += [str(provenance[name]) for name in ("device", "precision") if name in provenance]
+    used = [f"{name} {version}" for name, version in provenance.get("versions", {}).items()]
+    used += [value for value in provenance.values() if isinstance(value, str)]
     lines = {
-        "Data": _section(config.get("data", {}), _DATA_KEYS),
-        "Model": _section(config.get("model", {}), _MODEL_KEYS),
+        "Data": _section(config.get("data", {})),
+        "Model": _section(config.get("model", {})),
         "Gradients of": f"{wording.listed(summary.layers, 6)} ({summary.parameters:,} parameters)",
         "Detectors" if len(summary.detectors) > 1 else "Detector": wording.listed(summary.detectors, 12),
         "Budget": wording.budget(summary.budget),
@@ -208,9 +200,9 @@ def what(run: Run) -> dict[str, str]:
     return {name: wording.cut(text, TEXT_LENGTH) for name, text in lines.items() if text}
 
 
-def _section(section: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """``table: path labels.csv, label worse``: the source and what tells it from others of its kind."""
+def _section(section: Mapping[str, Any]) -> str:
+    """``table: path labels.csv, label worse``: the source and the options that are set."""
+    given = {key: value for key, value in section.items() if key != "source" and value not in _UNSET}
+    options = [f"{key} {value}" for key, value in flat(given)]
     source = str(section.get("source", "unknown"))
-    chosen = {key: section[key] for key in keys if section.get(key) is not None}
-    options = [f"{key} {value}" for key, value in flat(chosen)]
     return f"{source}: {wording.listed(options, 8)}" if options else source

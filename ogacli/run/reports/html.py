@@ -1,4 +1,4 @@
-"""The report for a person: one self-contained HTML page, without any request to a network.
+"""The report for a person: one self-contained HTML page that loads nothing from a network.
 
 The content security policy of the page allows its own style and its own script (by hash) and nothing else.
 """
@@ -7,7 +7,6 @@ import base64
 import hashlib
 from typing import Any
 
-from ogacli.base import wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
 from ogacli.run.reports import content, pictures
@@ -34,7 +33,6 @@ def _content(run: Run) -> dict[str, Any]:
         "what": content.what(run),
         "meanings": MEANINGS,
         "asides": content.asides(summary),
-        "budget": wording.budget(summary.budget),
         "flagged": flagged,
         "shown": pictures.shown(run.previews, positions, content.TEXT_LENGTH),
         "nothing_shown": pictures.Shown(),

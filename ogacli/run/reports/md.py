@@ -10,12 +10,12 @@ from ogacli.run.summary import Summary
 
 _SAMPLES, _CLASSES, _QUARANTINED = 10, 8, 5
 _TEXT = 120
-"""Characters of a sample that is a text."""
+"""Characters that are shown of a text sample."""
 
 
 @reports.formats.register
 def render(run: Run) -> str:
-    """What was scanned, what was found, and the samples to look at first."""
+    """What was scanned, what was found, and the most anomalous samples."""
     summary = run.summary
     blocks = [
         "## Outlier gradient analysis",
@@ -51,7 +51,7 @@ def _evaluation(summary: Summary) -> list[str]:
         return []
     head = ["against the truth", *content.EVALUATED.values()]
     rows = [[markdown.code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
-    return ["### Where the truth is known", markdown.table(head, rows, numeric=len(content.EVALUATED))]
+    return ["### Compared with the truth", markdown.table(head, rows, numeric=len(content.EVALUATED))]
 
 
 def _classes(summary: Summary) -> list[str]:
@@ -91,7 +91,7 @@ def _flagged(run: Run) -> list[str]:
         "suggested",
         *["truth"] * truth,
         "reason",
-        *["agree"] * several,
+        *["flagged by"] * several,
         "rank",
         "score",
     ]

@@ -1,4 +1,4 @@
-"""How the HTML pages are made of their templates; each is one file that asks no network for anything."""
+"""A template and its contents -> an HTML page in one file, which loads nothing from a network."""
 
 from importlib import resources
 from typing import Any
@@ -9,7 +9,7 @@ from ogacli.base import wording
 
 
 def page(template: str, **content: Any) -> str:
-    """A template of this folder, filled in; what it is given is escaped."""
+    """A template of this folder, filled in; the contents are escaped."""
     environment = Environment(
         loader=PackageLoader("ogacli.run", "reports"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Previews of samples -> what an HTML page can show of them, in a bounded number of bytes."""
+"""Previews of samples -> pictures and texts for a report, each in a bounded number of bytes."""
 
 import base64
 import json
@@ -13,13 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from ogacli.base import wording
 
 _SIDE = 160
-"""Longest side of a thumbnail that had to be made smaller, in pixels."""
+"""Longest side of a thumbnail, in pixels."""
 _BYTES = 10_000
-"""Pictures up to this size are shown as they are."""
+"""PNG pictures up to this size are shown as they are."""
 _PIXELATED = 64
-"""Pictures of fewer pixels a side are enlarged with hard edges."""
+"""Pictures with fewer pixels on their longest side are enlarged with hard edges."""
 _LEVELS = 5
-"""In how many shades parts of a text are marked."""
+"""Shades that mark parts of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Shown:
     pixelated: bool = False
     text: str | None = None
     parts: tuple["Part", ...] = ()
-    """The text once more, in parts, where it is known what they add to the loss."""
+    """The same text in parts, where their shares of the loss are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Part:
     share: float
     """Of the sample's loss."""
     level: int
-    """0 to 5, by how it compares with the largest share."""
+    """The shade, 0 to 5: the share relative to the largest one of the sample."""
 
 
 def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int, Shown]:
@@ -51,7 +51,7 @@ def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int,
 
 
 def look(kind: str, content: bytes, length: int) -> Shown:
-    """What can be shown of one preview; of a text at most ``length`` characters."""
+    """One preview; of a text at most ``length`` characters."""
     if kind == "text":
         return Shown(text=wording.cut(content.decode(errors="replace").strip(), length))
     if kind == "tokens":

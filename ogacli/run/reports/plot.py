@@ -1,4 +1,4 @@
-"""The histogram of the scores as the rectangles of a drawing 100 wide and 100 high, y pointing down."""
+"""A histogram -> a drawing of it, 100 wide and 100 high, with y pointing down."""
 
 import math
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Plot:
 
 
 def plot(histogram: Histogram, cut: float | None) -> Plot:
-    """Lay the histogram out."""
+    """The drawing of a histogram with its cut."""
     counts, low = histogram.counts, histogram.low
-    # All scores may be the same; their bins are then one unit wide in all, as in the summary.
+    # Where all scores are the same, the bins together are one unit wide, as in the summary.
     high = histogram.high if histogram.high > low else low + 1
     top = max(counts)
     width = 100 / len(counts)

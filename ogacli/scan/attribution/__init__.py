@@ -1,105 +1,189 @@
-"""``oga attribute``: which training samples, or which group of them, a query owes its prediction to.
+"""Which training samples, or which group of them, a query owes its prediction to.
 
-In: a config with a ``query:`` section, and the trained model. Out: the folder of an ``Attribution``.
+In: training samples, queries, and the trained model. Out: the folder of an ``Attribution``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
-from ogacli.detectors import LayeredOptions
+from ogacli.base.registry import described, resolve, resolve_all
+from ogacli.data import Samples
+from ogacli.data.sources import MEMORY
+from ogacli.detectors import ATTRIBUTING, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors._influence import InfluenceOptions
 from ogacli.errors import ConfigError, DataError
+from ogacli.gradients import GradientBatch, GradientOptions
 from ogacli.gradients.feed import GradientFeed
-from ogacli.scan import load_model
-from ogacli.scan.attribution.relation import (
-    Sweep,
+from ogacli.models.sources import ModelSource
+from ogacli.models.sources.in_memory import class_name, source_of
+from ogacli.models.tasks import Task, tasks
+from ogacli.scan.attribution.folder import is_attribution, write_attribution
+from ogacli.scan.attribution.methods import (
+    Gradients,
     auc_and_recall,
     by_cosine,
     by_groups,
     by_influence,
     is_fitted,
 )
-from ogacli.scan.attribution.result import Attribution, Relation, is_attribution, write_attribution
-from ogacli.scan.collect import Collector, finite
-from ogacli.scan.passes import column_names
+from ogacli.scan.attribution.options import AttributeOptions
+from ogacli.scan.attribution.relation import Relation
+from ogacli.scan.attribution.result import Attribution
+from ogacli.scan.scorers import column_names
 
-if TYPE_CHECKING:
-    from ogacli.config import Config
-    from ogacli.data import Samples
-    from ogacli.gradients import GradientBatch
+__all__ = ["Attribution", "attribute", "attribute_samples", "is_attribution"]
 
 
-def attribute(
-    config: Config,
+def attribute_samples(
+    samples: Samples,
+    queries: Samples,
+    source: ModelSource,
+    task: Task,
     *,
-    output: str | Path | None = None,
+    gradients: GradientOptions,
+    detectors: Sequence[DetectorOptions],
+    options: AttributeOptions,
+    output: Path,
+    settings: Mapping[str, Any],
+    workers: int | Literal["auto"] = "auto",
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Attribution:
     """Relate each query to the training samples, and write what was found.
 
     Args:
-        config: With a ``query:`` section.
-        output: The folder to write; ``attribute.output`` where left out.
+        samples: The training samples.
+        queries: The samples whose predictions are explained, of the same classes.
+        source: The model, with one set of weights.
+        task: The loss.
+        gradients: Of which layers, and how.
+        detectors: The methods: influence functions, or for groups any detector that is fitted.
+        options: Groups, how many samples are listed, and how the cosine is estimated.
+        output: The folder to write.
+        settings: All options as plain values, kept in the folder.
+        workers: Processes that read and decode.
         overwrite: Replace earlier attributions there.
         progress: Told how far it is.
 
     Raises:
         OgaError: Anything that the user can mend; nothing is written then.
     """
-    folder = attribution_folder(config, output)
-    check_free(folder, overwrite=overwrite, ours=is_attribution)
-    comparison = _Comparison(config, progress)
+    comparison = _Comparison(samples, queries, source, task, gradients, detectors, options, workers, progress)
     relation = comparison.relation()
-    found = comparison.attribution(folder, relation)
-    with new_folder(folder, overwrite=overwrite, ours=is_attribution) as work:
-        write_attribution(work, found, relation, comparison.training, comparison.queries, config)
+    found = comparison.attribution(output, relation)
+    with new_folder(output, overwrite=overwrite, ours=is_attribution) as work:
+        write_attribution(
+            work,
+            found,
+            relation,
+            comparison.training,
+            comparison.queries,
+            top=options.top,
+            settings=settings,
+        )
     return found
 
 
-def attribution_folder(config: Config, output: str | Path | None) -> Path:
-    """Where the attributions go.
+def attribute(
+    samples: Samples,
+    queries: Samples,
+    model: nn.Module | ModelSource,
+    *,
+    output: str | Path,
+    loss: str | Mapping[str, Any] | Task = "cross_entropy",
+    gradients: Mapping[str, Any] | GradientOptions | None = None,
+    detector: Any = ATTRIBUTING,
+    options: Mapping[str, Any] | AttributeOptions | None = None,
+    workers: int | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Attribution:
+    """Relate the prediction of each query to the training samples; the function ``ogacli.attribute``.
+
+    Args:
+        samples: The training samples, by ``Samples.of``.
+        queries: The samples whose predictions are explained, of the same classes.
+        model: The trained network, which is not changed; or the options of a model source.
+        output: The folder to write.
+        loss: The loss of a sample.
+        gradients: The keys of the ``gradients:`` section.
+        detector: One or several methods, by name or with options.
+        options: The keys of the ``attribute:`` section.
+        workers: Processes that read samples.
+        overwrite: Replace earlier attributions there.
+        progress: Told how far it is.
 
     Raises:
-        ConfigError: Neither the config nor the caller says so.
+        OgaError: Anything that the user can mend; nothing is written then.
     """
-    own = config.attribute.output or (f"{config.output}-attributions" if config.output else None)
-    if output is None and own is None:
-        raise ConfigError("no output given", hint="add `output: runs/NAME` to the config, or --output DIR")
-    return Path(str(output or own)).absolute()
+    task, source = resolve(tasks, loss, by="name", place="loss"), source_of(model)
+    chosen = resolve_all(detectors, detector, by="name", place="detector")
+    how, which = GradientOptions.given(gradients, "gradients"), AttributeOptions.given(options, "attribute")
+    folder = Path(output).absolute()
+    check_free(folder, overwrite=overwrite, ours=is_attribution)
+    settings = {
+        "data": {"source": MEMORY, "type": class_name(samples.reader)},
+        "query": {"source": MEMORY, "type": class_name(queries.reader)},
+        "model": {"source": MEMORY, "type": class_name(model)},
+        "detector": [described(one, "name") for one in chosen],
+        "gradients": how.plain(),
+        "loss": described(task, "name"),
+        "attribute": which.plain(),
+    }
+    return attribute_samples(
+        samples,
+        queries,
+        source,
+        task,
+        gradients=how,
+        detectors=chosen,
+        options=which,
+        output=folder,
+        settings=settings,
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 class _Comparison:
     """The training samples and the queries, opened and related."""
 
-    def __init__(self, config: Config, progress: Progress) -> None:
-        if config.query is None:
-            raise ConfigError(
-                "there are no queries", place="query", expected="a section like `data`, of the queries"
-            )
-        if any(isinstance(one, LayeredOptions) and one.layers is not None for one in config.detectors):
+    def __init__(
+        self,
+        samples: Samples,
+        queries: Samples,
+        source: ModelSource,
+        task: Task,
+        gradients: GradientOptions,
+        detectors: Sequence[DetectorOptions],
+        options: AttributeOptions,
+        workers: int | Literal["auto"],
+        progress: Progress,
+    ) -> None:
+        if any(isinstance(one, LayeredOptions) and one.layers is not None for one in detectors):
             raise ConfigError(
                 "attribution looks at all selected layers",
                 place="detector.layers",
                 hint="use gradients.layers",
             )
-        self.config = config
+        self.detectors = dict(zip(column_names(detectors), detectors, strict=True))
+        self.options = options
         self.progress = progress
-        self.device = device_of(config.gradients.device)
-        given, asked = config.data.open(), config.query.open()
-        self.groups, self.group_of = _groups(config, given)
-        self.related = _related(given, asked)
-        self.training, self.queries = config.model.prepare(given), config.model.prepare(asked)
+        self.device = device_of(gradients.device)
+        self.groups, self.group_of = _groups(options.group, samples)
+        self.related = _related(samples, queries)
+        self.training, self.queries = source.prepare(samples), source.prepare(queries)
         if self.training.classes != self.queries.classes:
             raise DataError(
                 "the queries have other classes than the training samples",
@@ -108,7 +192,7 @@ class _Comparison:
                 expected=", ".join(self.training.classes[:10]) or "none",
                 hint="name them in one order by `classes: [..]` in both sections",
             )
-        snapshots = config.model.snapshots(self.training)
+        snapshots = source.snapshots(self.training)
         if len(snapshots) > 1:
             raise ConfigError(
                 "attribution is that of one set of weights",
@@ -116,21 +200,22 @@ class _Comparison:
                 found=f"{len(snapshots)} checkpoints",
                 hint="name one of them, such as the last",
             )
-        model = load_model(snapshots[0].source, self.training, self.device)
+        model = snapshots[0].source.open(self.training, self.device)
         if not model.reads_inputs:
             raise ConfigError(
-                "the model is a table of answers, which has none for queries", place="model.source"
+                "the model is a table of outputs, which has none for queries", place="model.source"
             )
         self._feeds = [
-            GradientFeed(config, samples, model, self.device) for samples in (self.training, self.queries)
+            GradientFeed(of, model, task, gradients, device=self.device, workers=workers)
+            for of in (self.training, self.queries)
         ]
-        self._lost: list[set[int]] = [set(), set()]
+        self._lost: list[dict[int, str]] = [{}, {}]
         self._left_out = [
             name
-            for name, options in zip(column_names(config), config.detectors, strict=True)
-            if self.groups and not isinstance(options, InfluenceOptions) and not is_fitted(options)
+            for name, one in self.detectors.items()
+            if self.groups and not isinstance(one, InfluenceOptions) and not is_fitted(one)
         ]
-        """Detectors that say the same of every group."""
+        """Detectors whose score is the same for every group."""
 
     def relation(self) -> Relation:
         """How related each query is to each training sample, by every method that applies.
@@ -139,21 +224,21 @@ class _Comparison:
             ConfigError: No method applies.
             DataError: There is no query, or no training sample, with a gradient.
         """
-        queries = Sweep(self._compute(1, "queries"), torch.arange(len(self.queries)))
+        queries = Gradients(self._compute(1, "queries"), torch.arange(len(self.queries)))
         shape = len(self.queries), len(self.training)
-        influence = any(isinstance(options, InfluenceOptions) for options in self.config.detectors)
+        influence = any(isinstance(one, InfluenceOptions) for one in self.detectors.values())
         order = torch.randperm(shape[1], generator=torch.Generator().manual_seed(0))
-        training = Sweep(self._compute(0, "training samples"), order, exact=influence)
+        training = Gradients(self._compute(0, "training samples"), order, exact=influence)
         single: dict[str, Float[Tensor, "q n"]] = {}
         grouped: dict[str, Float[Tensor, "q g"]] = {}
         if not self.groups:
-            single["cosine"] = by_cosine(self.config.attribute, training, queries, shape)
+            single["cosine"] = by_cosine(self.options, training, queries, shape)
         members = [(self.group_of == g).nonzero()[:, 0] for g in range(len(self.groups))]
-        for name, options in zip(column_names(self.config), self.config.detectors, strict=True):
-            if isinstance(options, InfluenceOptions):
-                single[name] = by_influence(options, training, queries, shape)
+        for name, one in self.detectors.items():
+            if isinstance(one, InfluenceOptions):
+                single[name] = by_influence(one, training, queries, shape)
             elif self.groups and name not in self._left_out:
-                grouped[name] = by_groups(options, members, training, queries, len(self.queries))
+                grouped[name] = by_groups(one, members, training, queries, len(self.queries))
         if not single and not grouped:
             raise ConfigError(
                 "no detector is fitted to samples, so none can tell groups apart",
@@ -192,25 +277,23 @@ class _Comparison:
         feed, lost = self._feeds[which], self._lost[which]
 
         def compute(rows: Int64[Tensor, " m"]) -> Iterator[GradientBatch]:
-            collector = Collector(len(feed.samples), (), self.device)
             with self.progress.bar(noun, len(rows)) as advance:
-                for batch in feed(rows, collector):
+                for batch in feed.finite(rows, lost):
                     advance(len(batch))
-                    good = finite(batch).cpu()
-                    lost.update(batch.rows[~good].tolist())
-                    yield batch if good.all() else batch.select(good.nonzero()[:, 0].to(self.device))
-            lost.update(collector.quarantined)
+                    yield batch
+                    del batch
 
         return compute
 
 
-def _groups(config: Config, given: Samples) -> tuple[tuple[str, ...], Int64[Tensor, " n"]]:
+def _groups(
+    by: Literal["label", "truth"] | None, given: Samples
+) -> tuple[tuple[str, ...], Int64[Tensor, " n"]]:
     """The names of the groups that have members, and the group of each training sample."""
-    by = config.attribute.group
     if by is None:
         return (), torch.zeros(0, dtype=torch.int64)
     column = given.truth if by == "truth" else given.labels
-    if column is None or not given.categorical:
+    if column is None or given.class_index is None:
         raise ConfigError(
             "the training samples have no such groups",
             place="attribute.group",
@@ -223,7 +306,7 @@ def _groups(config: Config, given: Samples) -> tuple[tuple[str, ...], Int64[Tens
 
 def _related(given: Samples, asked: Samples) -> Bool[Tensor, "q n"] | None:
     """Whether query and training sample are of the same class, the true one where it is known."""
-    if not (given.categorical and asked.categorical):
+    if given.class_index is None or asked.class_index is None:
         return None
     number = {name: i for i, name in enumerate(given.classes)}
     own = torch.tensor([number.get(name, -1) for name in asked.classes])

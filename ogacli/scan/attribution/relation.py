@@ -1,278 +1,41 @@
-"""How related training samples are to queries, by their gradients.
+"""``Relation``: how related queries are to training samples, or to groups of them, by each method."""
 
-In: per-sample gradients of both. Out: a score for each query and training sample, or each query and group of
-training samples; **higher = more related**, so the score of a detector, higher = more anomalous, is negated.
-
-Three ways. *Groups* (Chhabra et al., ICML 2025): a detector is fitted to each group's gradients, and a query
-belongs to the group in which it is least an outlier. *Influence*: how far a step on a training sample would
-lower the loss of the query. *Cosine* of the two gradients.
-"""
-
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
-from pydantic import Field
 from torch import Tensor
 
-from ogacli.base.options import Location, Options
-from ogacli.detectors import DetectorOptions
-from ogacli.detectors._influence import InfluenceOptions
-from ogacli.gradients import GradientBatch
-from ogacli.gradients.layers.linear import Plain
-from ogacli.gradients.products import blocks, dots
-from ogacli.gradients.repeated import Repeated
 
-_HELD_BYTES = 1 << 30
-"""Gradients that may be held in memory from one pass to the next."""
-_VECTORS = 1 << 26
-"""Numbers in the queries' gradients that are held as vectors at a time: 256 MB."""
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Scores by method; higher = more related, NaN where a gradient is missing. The first method decides."""
 
+    single: Mapping[str, Float[Tensor, "q n"]]
+    """Methods that know single training samples."""
+    grouped: Mapping[str, Float[Tensor, "q g"]]
+    """Methods that know groups."""
+    groups: tuple[str, ...]
+    group_of: Int64[Tensor, " n"]
+    related: Bool[Tensor, "q n"] | None
+    """Which training samples are truly related, where that is known."""
 
-class AttributeOptions(Options):
-    """The ``attribute:`` section: what training samples are held against the queries, and how."""
+    def each_sample(self) -> dict[str, Float[Tensor, "q n"]]:
+        """All methods; a sample has the score of its group where the method knows groups."""
+        return {name: own[:, self.group_of] for name, own in self.grouped.items()} | dict(self.single)
 
-    group: Literal["label", "truth"] | None = None
-    """What groups the training samples: the given labels or the true ones. Left out, single samples are
-    looked for."""
-    top: Annotated[int, Field(ge=1)] = 20
-    """Most related training samples that are kept of each query."""
-    projection: Annotated[int, Field(ge=1)] = 1024
-    """Dimensions in which the cosine of all training samples is estimated."""
-    candidates: Annotated[int, Field(ge=1)] = 100
-    """Training samples with the highest estimates, of each query, whose cosine is then computed exactly."""
-    seed: int = 0
-    """Of the projection."""
-    output: Location | None = None
-    """The folder to write; where left out, the config's ``output`` with ``-attributions`` added."""
+    def each_group(self) -> dict[str, Float[Tensor, "q g"]]:
+        """All methods; a group has the mean score of its samples where the method knows those."""
+        members = [self.group_of == g for g in range(len(self.groups))]
+        return dict(self.grouped) | {
+            name: torch.stack([own[:, here].nanmean(1) for here in members], 1)
+            for name, own in self.single.items()
+        }
 
-
-Compute = Callable[[Int64[Tensor, " m"]], Iterable[GradientBatch]]
-"""Computes the gradients of some rows; those that cannot be read, or are not finite, are left out."""
-
-
-class Sweep:
-    """The gradients of some samples, gone through as often as needed; held in memory where they fit.
-
-    Args:
-        compute: Computes them.
-        rows: Which samples, in the order in which they come.
-        exact: Hold them in float64, in which sums of products are taken.
-    """
-
-    def __init__(self, compute: Compute, rows: Int64[Tensor, " m"], *, exact: bool = False) -> None:
-        self.rows = rows
-        self._compute = compute
-        self._exact = exact
-        self._held: list[GradientBatch] | None = None
-        self._too_large = False
-
-    def __iter__(self) -> Iterator[GradientBatch]:
-        if self._held is not None:
-            yield from self._held
-            return
-        held: list[GradientBatch] = []
-        size = 0
-        for batch in self._compute(self.rows):
-            if not self._too_large:
-                batch = smaller(batch, exact=self._exact)
-                size += batch.nbytes
-                self._too_large = size > _HELD_BYTES
-                held.append(batch)
-                if self._too_large:
-                    held.clear()
-            yield batch
-        if not self._too_large:
-            self._held = held
-
-    def only(self, rows: Int64[Tensor, " k"]) -> Iterator[GradientBatch]:
-        """Those of some of the samples; in the order given where they have to be computed."""
-        if self._held is None and not self._too_large:
-            for _ in self:  # which holds them, if it can
-                pass
-        if self._held is None:
-            yield from self._compute(rows)
-            return
-        for batch in self._held:
-            here = torch.isin(batch.rows, rows).nonzero()[:, 0]
-            if len(here):
-                yield batch.select(here.to(batch.residual.device))
-
-
-def smaller(batch: GradientBatch, *, exact: bool = False) -> GradientBatch:
-    """The batch with its gradients formed, where they take less memory so than as factors."""
-    formed = 8 if exact else 4
-    if batch.nbytes <= formed * len(batch) * batch.p:
-        return batch
-    values = [part.dense() for part in blocks(batch)]
-    parts = [Plain(one.double() if exact else one) for one in values]
-    return replace(batch, features=None, parts=parts, columns=None)
-
-
-def is_fitted(options: DetectorOptions) -> bool:
-    """Whether the detector is fitted to samples; one that is not says the same of every group."""
-    return options.detector().fit_size(2) > 0
-
-
-def by_groups(
-    options: DetectorOptions,
-    groups: Sequence[Int64[Tensor, " m"]],
-    training: Sweep,
-    queries: Iterable[GradientBatch],
-    count: int,
-) -> Float[Tensor, "q g"]:
-    """For each query and group minus the score of a detector that was fitted to the group.
-
-    Args:
-        options: Of the detector, which ``is_fitted``.
-        groups: The rows of the training samples in each group.
-        training: The gradients of all training samples, in random order.
-        queries: The queries' gradients.
-        count: How many queries there are.
-    """
-    fitted = []
-    for rows in groups:
-        detector = options.detector()
-        size = detector.fit_size(len(rows))
-        some = training.rows[torch.isin(training.rows, rows)][:size]
-        detector.fit(Repeated(functools.partial(training.only, some)))
-        fitted.append(detector)
-    beyond = len(training.rows)
-    scores = torch.full((count, len(groups)), torch.nan, dtype=torch.float64)
-    for batch in queries:
-        # Detectors know by their row the samples that they were fitted to; queries are others.
-        others = replace(batch, rows=batch.rows + beyond)
-        scores[batch.rows] = -torch.stack([one.score(others) for one in fitted], 1).double().cpu()
-    return scores
-
-
-def by_influence(
-    options: InfluenceOptions,
-    training: Iterable[GradientBatch],
-    queries: Iterable[GradientBatch],
-    shape: tuple[int, int],
-) -> Float[Tensor, "q n"]:
-    """For each query and training sample how far a step on the sample would lower the query's loss.
-
-    Args:
-        options: Of the influence method; what it is held against is the query.
-        training: The training samples' gradients, several times.
-        queries: The queries' gradients.
-        shape: Of the result.
-    """
-    scores = torch.full(shape, torch.nan, dtype=torch.float64)
-    own = options.model_copy(update={"against": "validation"})
-    for row, vector in vectors(queries):
-        detector = own.detector()
-        detector.see_validation(vector.double())
-        detector.fit(training)
-        for batch in training:
-            scores[row, batch.rows] = -detector.score(batch).cpu()
-    return scores
-
-
-def by_cosine(
-    options: AttributeOptions,
-    training: Sweep,
-    queries: Iterable[GradientBatch],
-    shape: tuple[int, int],
-) -> Float[Tensor, "q n"]:
-    """For each query and training sample the cosine of their gradients.
-
-    It is estimated in a seeded projection, and then computed exactly for each query's ``candidates``, which
-    stay ahead of all others. Gradients with no more coordinates than the projection are compared as they are.
-
-    Args:
-        options: How.
-        training: The gradients of all training samples.
-        queries: The queries' gradients.
-        shape: Of the result.
-    """
-    scores = torch.full(shape, torch.nan, dtype=torch.float64)
-
-    def short(batch: GradientBatch) -> Float[Tensor, "b dim"]:
-        return F.normalize(batch.reduced(options.projection, options.seed))
-
-    found = [(batch.rows, short(batch)) for batch in queries]
-    if not found:
-        return scores
-    rows, own = torch.cat([rows for rows, _ in found]), torch.cat([one for _, one in found])
-    exact = True
-    for batch in training:
-        exact = batch.p <= options.projection
-        scores[rows[:, None], batch.rows] = (own @ short(batch).T).double().cpu()
-    if not exact:
-        _compare_candidates(scores, options.candidates, training, queries)
-    return scores
-
-
-def _compare_candidates(
-    scores: Float[Tensor, "q n"], count: int, training: Sweep, queries: Iterable[GradientBatch]
-) -> None:
-    """Put exact cosines in the place of the highest estimates, and the others below them."""
-    highest = scores.nan_to_num(-2).topk(min(count, scores.shape[1]), 1).indices
-    chosen = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, highest, True) & ~scores.isnan()
-    for some in _chunks(vectors(queries)):
-        rows = chosen[[row for row, _ in some]].any(0).nonzero()[:, 0]
-        for batch in training.only(rows):
-            norms = batch.norm(2).cpu()
-            for row, vector in some:
-                here = chosen[row, batch.rows].nonzero()[:, 0]
-                if len(here):
-                    products = dots(batch.select(here.to(vector.device)), vector).sum(1).cpu()
-                    lengths = norms[here] * float(torch.linalg.vector_norm(vector.double()))
-                    scores[row, batch.rows[here]] = products / lengths.clamp_min(1e-300)
-    lowest = scores.masked_fill(~chosen, torch.inf).amin(1, keepdim=True)
-    below = torch.minimum(scores, torch.nextafter(lowest, torch.full_like(lowest, -torch.inf)))
-    scores.copy_(torch.where(chosen, scores, below))
-
-
-def vectors(queries: Iterable[GradientBatch]) -> Iterator[tuple[int, Float[Tensor, " p"]]]:
-    """The gradient of each query as a vector, with the query's row."""
-    for batch in queries:
-        for i, row in enumerate(batch.rows.tolist()):
-            yield row, batch.select(slice(i, i + 1)).dense()[0]
-
-
-def _chunks(
-    found: Iterable[tuple[int, Float[Tensor, " p"]]],
-) -> Iterator[list[tuple[int, Float[Tensor, " p"]]]]:
-    """As many vectors at a time as may be held."""
-    chunk: list[tuple[int, Tensor]] = []
-    for row, vector in found:
-        chunk.append((row, vector))
-        if (len(chunk) + 1) * len(vector) > _VECTORS:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def auc_and_recall(
-    scores: Float[Tensor, "q n"], related: Bool[Tensor, "q n"]
-) -> tuple[float | None, float | None]:
-    """How well the scores find the related training samples, averaged over the queries.
-
-    For each query the chance that a related sample scores higher than another one, and the share of the
-    related ones among as many with the highest scores (Kwon et al., ICLR 2024, section 5.3).
-
-    Args:
-        scores: NaN where there is none.
-        related: For each query which training samples are, [n]; a query with none, or all, does not count.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    areas, recalls = [], []
-    for own, truth in zip(scores, related, strict=True):
-        known = ~own.isnan()
-        own, truth = own[known], truth[known]
-        count = int(truth.sum())
-        if 0 < count < len(truth):
-            areas.append(float(roc_auc_score(truth.numpy(), own.numpy())))
-            order = own.argsort(dim=0, descending=True, stable=True)
-            recalls.append(float(truth[order[:count]].float().mean()))
-    return (sum(areas) / len(areas), sum(recalls) / len(recalls)) if areas else (None, None)
+    def ranked(self, top: int) -> tuple[dict[str, Tensor], Int64[Tensor, "q k"]]:
+        """The scores that are listed, and the groups or samples with the highest ones of the first method."""
+        scores = self.each_group() if self.groups else self.each_sample()
+        first = next(iter(scores.values()))
+        order = first.nan_to_num(-torch.inf).argsort(dim=1, descending=True, stable=True)
+        return scores, order if self.groups else order[:, :top]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
 from ogacli.data.loader import batches
 from ogacli.data.samples import Samples
 from ogacli.errors import ConfigError, DataError
-from ogacli.scan import scan
 
 CODE = """
 import numpy as np

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from ogacli.config import parse_config
-from ogacli.data.sources.arrays import ArrayReader
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.sources.table import Table
 from ogacli.errors import ConfigError, DataError
 

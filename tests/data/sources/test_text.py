@@ -84,7 +84,7 @@ def test_prompts_and_completions(tmp_path: Path) -> None:
     batch = samples.read([0, 1, 2])
     assert batch.inputs == [("one?", " two"), ("", "once upon")]
     assert batch.quarantined == {2: "no text in column answer"}
-    assert (samples.classes, samples.categorical, samples.labels.shape) == ((), False, (3, 0))
+    assert (samples.classes, samples.class_index, samples.labels.shape) == ((), None, (3, 0))
     alone = Text(path=path, completion="answer", label="kind").open()
     assert alone.read([0]).inputs == [("", " two")]
     assert alone.classes == ("sum", "tale")

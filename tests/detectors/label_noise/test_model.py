@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from ogacli.detectors.label_noise.model import LabelNoise, odds_of
+from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
 
 
 def noisy(
@@ -22,8 +22,8 @@ def noisy(
     return logits, true, given
 
 
-def odds(noise: LabelNoise, logits: Tensor, labels: Tensor, around: Tensor | None = None) -> Tensor:
-    return odds_of(noise.true(logits, labels, around), labels)
+def odds(noise: LabelNoise, logits: Tensor, labels: Tensor, neighbours: Tensor | None = None) -> Tensor:
+    return log_odds_wrong(noise.posterior(logits, labels, neighbours), labels)
 
 
 def even(k: int, wrong: float) -> Tensor:
@@ -60,11 +60,11 @@ def test_the_odds_are_bayes_rule() -> None:
             prior[row, true] * noise.transition[true, labels[row]] for true in range(4) if true != labels[row]
         )
         assert float(odds(noise, logits, labels)[row]) == pytest.approx(float((wrong / right).log()))
-    assert noise.true(logits, labels).exp().sum(1).tolist() == pytest.approx([1.0] * 50)
+    assert noise.posterior(logits, labels).exp().sum(1).tolist() == pytest.approx([1.0] * 50)
 
 
-def test_labels_known_by_heart_are_still_told_apart() -> None:
-    """A model that predicts every given label leaves no wrong ones to be seen, but doubts some more."""
+def test_memorised_labels_are_still_ranked() -> None:
+    """The model predicts every given label, with lower probability for some; that order is kept."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(4, (500,), generator=generator)
     doubt = torch.rand(500, generator=generator)
@@ -73,23 +73,23 @@ def test_labels_known_by_heart_are_still_told_apart() -> None:
     assert torch.equal(found.argsort(), doubt.argsort())
 
 
-def test_two_opinions_are_pooled_by_what_each_is_worth() -> None:
-    """The better one is trusted more, and both together tell more than either."""
+def test_predictions_are_pooled_with_weights_by_their_accuracy() -> None:
+    """The better one has the larger weight, and the pool ranks better than either alone."""
     generator = torch.Generator().manual_seed(0)
     n, k = 6000, 4
     true = torch.randint(k, (n,), generator=generator)
     labels = torch.where(torch.rand(n, generator=generator) < 0.2, (true + 1) % k, true)
 
-    def opinion(sure: float) -> Tensor:
+    def prediction(sure: float) -> Tensor:
         drawn = torch.randn(n, k, generator=generator) + sure * F.one_hot(true, k)
         return sure * drawn  # these are the right logits
 
-    def precision(noise: LabelNoise, *opinions: Tensor | None) -> float:
-        first, second = opinions
+    def precision(noise: LabelNoise, *predictions: Tensor | None) -> float:
+        first, second = predictions
         found = odds(noise, first, labels, second)
         return float(average_precision_score((true != labels).numpy(), found.numpy()))
 
-    weak, strong = opinion(1.2), opinion(2.0)
+    weak, strong = prediction(1.2), prediction(2.0)
     found = LabelNoise.fitted(weak, labels, strong.log_softmax(1))
     turned = LabelNoise.fitted(strong, labels, weak.log_softmax(1))
     assert found.trust == pytest.approx(0.5, abs=0.1)
@@ -98,13 +98,13 @@ def test_two_opinions_are_pooled_by_what_each_is_worth() -> None:
     assert together == pytest.approx(precision(turned, strong, weak.log_softmax(1)), abs=1e-3)
     for one in (weak, strong):
         assert together > precision(LabelNoise.fitted(one, labels), one, None) + 0.02
-    luck = opinion(0.0) + torch.randn(n, k, generator=generator)
-    assert LabelNoise.fitted(strong, labels, luck.log_softmax(1)).trust == pytest.approx(0.2)
+    noise = prediction(0.0) + torch.randn(n, k, generator=generator)
+    assert LabelNoise.fitted(strong, labels, noise.log_softmax(1)).trust == pytest.approx(0.2)
 
 
-def test_without_neighbours_they_say_what_the_model_says() -> None:
+def test_without_neighbours_it_is_the_prediction_twice() -> None:
     logits, _, labels = noisy(300, even(3, 0.2))
-    alone, same = (LabelNoise.fitted(logits, labels, around) for around in (None, logits.log_softmax(1)))
+    alone, same = (LabelNoise.fitted(logits, labels, near) for near in (None, logits.log_softmax(1)))
     torch.testing.assert_close(
         odds(alone, logits, labels), odds(same, logits, labels, logits.log_softmax(1)), rtol=1e-3, atol=1e-3
     )
@@ -117,7 +117,7 @@ def test_without_neighbours_they_say_what_the_model_says() -> None:
     scale=st.sampled_from([0.0, 1e-3, 1.0, 300.0]),
     seed=st.integers(0, 99),
 )
-def test_whatever_the_answers_are_the_odds_are_finite(n: int, k: int, scale: float, seed: int) -> None:
+def test_the_odds_are_finite_for_any_logits(n: int, k: int, scale: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(n, k, generator=generator)
     labels = torch.randint(k, (n,), generator=generator)

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
 from ogacli.data import Batch
 from ogacli.errors import ConfigError, DataError
 from ogacli.models.sources.precomputed import Precomputed
-from ogacli.models.tasks.losses import LossOptions
-from ogacli.scan import scan
+from ogacli.models.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_logits_and_features_are_looked_up_by_position(files, make_samples):
 def test_probabilities_give_the_residual_of_the_logits_that_they_came_from(files, make_samples, dtype):
     samples = make_samples(np.zeros((9, 1), np.float32))
     batch = of_rows(samples, list(range(9)))
-    loss = LossOptions().loss()
+    loss = Classification()
     model = files(probabilities=softmax(LOGITS).astype(dtype)).load(samples)
     found = loss.residual(model.outputs(batch).logits, batch.labels)
     expected = loss.residual(torch.from_numpy(LOGITS), batch.labels)
@@ -68,7 +68,7 @@ def test_a_probability_of_zero_stays_finite(files, make_samples):
     batch = Batch(torch.arange(3), None, torch.tensor([0, 2, 2]), {})
     logits = model.outputs(batch).logits
     assert logits.isfinite().all()
-    residual = LossOptions().loss().residual(logits, batch.labels)
+    residual = Classification().residual(logits, batch.labels)
     torch.testing.assert_close(residual, torch.tensor([[0.0, 0, 0], [0, 1, -1], [0, 0, 0]]))
 
 

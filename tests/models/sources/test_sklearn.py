@@ -34,13 +34,13 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
+from ogacli.data.arrays import ArrayReader
 from ogacli.data.samples import Samples, numbered
-from ogacli.data.sources.arrays import ArrayReader
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients import GradientOptions, capture
 from ogacli.models.sources.sklearn import Sklearn, save_estimator
-from ogacli.models.tasks.losses import LossOptions
-from ogacli.scan import scan
+from ogacli.models.tasks.classification import Classification
 
 X, Y = load_iris(return_X_y=True)
 X32 = X.astype(np.float32)
@@ -149,7 +149,7 @@ def test_gradients_of_all_layers(path: Path) -> None:
     estimator = make_pipeline(StandardScaler(), MLPClassifier((5, 4), max_iter=5, random_state=0)).fit(X32, Y)
     save_estimator(estimator, path)
     network = Sklearn(checkpoint=str(path)).load(IRIS)
-    gradients = capture(network, LossOptions().loss(), GradientOptions(layers="all"))
+    gradients = capture(network, Classification(), GradientOptions(layers="all"))
     found = gradients(IRIS.read(range(150)))
     assert found.p == 4 * 5 + 5 + 5 * 4 + 4 + 4 * 3 + 3
     network.module.requires_grad_(True)
@@ -203,7 +203,7 @@ def test_the_gradient_is_that_of_the_logistic_loss(path: Path) -> None:
     estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
     save_estimator(estimator, path)
     samples = samples_of(x, torch.from_numpy(y), ("0", "1"))
-    residual = LossOptions().loss().residual(logits(path, samples), samples.labels)
+    residual = Classification().residual(logits(path, samples), samples.labels)
     expected = estimator.predict_proba(x.astype(np.float32))[:, 1] - y
     np.testing.assert_allclose(residual[:, 1].numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(residual[:, 0].numpy(), -expected, atol=1e-5)

@@ -12,7 +12,7 @@ from ogacli.errors import CheckpointError, GradientError
 from ogacli.gradients import GradientOptions, capture
 from ogacli.models.network import Network
 from ogacli.models.sources.torchscript import Scripted, TorchScript
-from ogacli.models.tasks.losses import LossOptions
+from ogacli.models.tasks.classification import Classification
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
 PICTURES = torch.randn(23, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -66,7 +66,7 @@ def test_gradients_are_those_of_the_network_itself(tmp_path: Path, make_samples:
     net = fresh(Net)
     samples = make_samples(PICTURES)
     batch = samples.read(range(23))
-    loss = LossOptions().loss()
+    loss = Classification()
     scripted = capture(load(torch.jit.script(net), tmp_path / "net.pt", samples), loss, GradientOptions())
     plain = capture(Network(net, head=None, outputs=3), loss, GradientOptions())
     torch.testing.assert_close(scripted(batch).dense(), plain(batch).dense())
@@ -78,9 +78,9 @@ def test_a_frozen_network_gives_the_gradient_of_its_logits(tmp_path: Path, make_
     samples = make_samples(PICTURES)
     batch = samples.read(range(23))
     model = load(torch.jit.freeze(torch.jit.script(net)), tmp_path / "net.pt", samples)
-    gradients = capture(model, LossOptions().loss(), GradientOptions())
+    gradients = capture(model, Classification(), GradientOptions())
     with torch.no_grad():
-        residual = LossOptions().loss().residual(net(PICTURES), batch.labels)
+        residual = Classification().residual(net(PICTURES), batch.labels)
     torch.testing.assert_close(gradients(batch).dense(), residual)
     assert dict(gradients.parameters) == {"logits": 4}
 
@@ -132,8 +132,8 @@ def test_other_files_and_too_few_outputs(tmp_path: Path, make_samples: Any) -> N
 
 def test_other_layers_are_refused_by_name(tmp_path: Path, make_samples: Any) -> None:
     model = load(torch.jit.script(fresh(Net)), tmp_path / "net.pt", make_samples(PICTURES))
-    with pytest.raises(GradientError, match="this model has no layers, only answers"):
-        capture(model, LossOptions().loss(), GradientOptions(layers="all"))
+    with pytest.raises(GradientError, match="this model has no layers, only logits"):
+        capture(model, Classification(), GradientOptions(layers="all"))
 
 
 def test_the_config(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,11 @@ import torch
 
 from ogacli.base.seeding import seeded
 from ogacli.config import Config, load_config
+from ogacli.config.commands import scan, train
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, ConfigError, OgaError
 from ogacli.gradients.feed import GradientFeed
 from ogacli.models import Network
-from ogacli.models.training.train import train
-from ogacli.scan import scan
 from small_transformers import (
     LANGUAGE_MODELS,
     reviews,
@@ -68,12 +68,10 @@ def opened(config: Config) -> tuple[Samples, Network]:
 
 def gradients(config: Config, size: int) -> torch.Tensor:
     """All per-sample gradients, computed ``size`` samples at a time."""
-    from ogacli.scan.collect import Collector
-
     samples, model = opened(config)
     options = config.gradients.model_copy(update={"batch_size": size})
-    feed = GradientFeed(config, samples, model, torch.device("cpu"), options)
-    batches = feed(torch.arange(len(samples)), Collector(len(samples), (), torch.device("cpu")))
+    feed = GradientFeed(samples, model, config.loss, options, device=torch.device("cpu"))
+    batches = feed.finite(torch.arange(len(samples)), {})
     found = torch.cat([batch.dense() for batch in batches])
     assert not [note for note in feed.notes if "sample by sample" in note]
     return found
@@ -424,17 +422,14 @@ def test_cut_texts_are_reported(tmp_path):
 
 def test_longer_texts_come_fewer_at_a_time(tmp_path, monkeypatch):
     """The first texts decide how many fit in memory; those behind them may be longer."""
-    from ogacli.scan.collect import Collector
-
     write_network(tmp_path / "network", "bert", head=2)
     file = written(tmp_path, "bert", gradients={"layers": "all"})
     rows = [{"text": "a" * (2 if i < 8 else 30), "label": "yes", "truth": "no"} for i in range(24)]
     write_rows(tmp_path / "rows.jsonl", [*rows, {"text": "b", "label": "no", "truth": "no"}])
     config = load_config(file)
     samples, model = opened(config)
-    feed = GradientFeed(config, samples, model, torch.device("cpu"))
+    feed = GradientFeed(samples, model, config.loss, config.gradients, device=torch.device("cpu"))
     taken = feed.gradients(samples.read(range(4))).nbytes // 4
-    monkeypatch.setattr("ogacli.gradients.feed._FACTOR_BYTES", 8 * taken)
-    collector = Collector(len(samples), (), torch.device("cpu"))
-    sizes = [len(batch) for batch in feed(torch.arange(len(samples)), collector)]
+    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_FACTOR_BYTES", 8 * taken)
+    sizes = [len(batch) for batch in feed.finite(torch.arange(len(samples)), {})]
     assert sizes == [8, *[1] * 16, 1]

@@ -7,10 +7,14 @@ import torch
 
 from command_line import oga
 from ogacli.config import Config, parse_config
+from ogacli.config.commands import train
 from ogacli.errors import ConfigError, RunError
 from ogacli.models.checkpoints import read_weights
-from ogacli.models.training.fit import accuracy
-from ogacli.models.training.train import is_training, train
+from ogacli.models.training import train as trainer
+from ogacli.models.training.accuracy import accuracy
+from ogacli.models.training.folds import train_folds
+from ogacli.models.training.history import is_training, read_history
+from ogacli.models.training.loop import TrainOptions
 
 YAML = """
 data: {source: digits, split: train}
@@ -166,3 +170,19 @@ def test_a_pattern_that_matches_nothing_does_not_lose_what_a_training_shows(tmp_
     assert run.code == 0, run.err
     assert "trained on" in run.out
     assert "--set 'model.checkpoint=other/epoch-*.safetensors'" in run.out
+
+
+def test_from_plain_values(tmp_path):
+    given = config(tmp_path, "data.limit=60")
+    samples, source, task = given.data.open(), given.model, given.loss
+    options, output = TrainOptions(epochs=2, device="cpu", folds=2), tmp_path / "out"
+    training = trainer.train(
+        samples, source, task, options, output=output / "one", settings={"loss": "cross_entropy"}
+    )
+    assert [path.name for path in training.checkpoints] == ["epoch-001.safetensors", "epoch-002.safetensors"]
+    assert read_history(output / "one")["config"] == {"loss": "cross_entropy"}
+    found = train_folds(samples, source, task, options, output=output / "folds", settings={})
+    assert [fold.held_out for fold in found.folds] == [30, 30]
+    assert read_history(output / "folds")["config"] == {}
+    with pytest.raises(RunError, match="already exists"):
+        trainer.train(samples, source, task, options, output=output / "one", settings={})

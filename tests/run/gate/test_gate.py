@@ -6,14 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.errors import ConfigError
-from ogacli.run.gate import Condition, Gate, gate, load_policy
-from ogacli.run.gate.junit import junit_xml
-from ogacli.run.gate.policy import GatePolicy
+from ogacli.run.gate import gate
+from ogacli.run.gate.formats import formats
+from ogacli.run.gate.outcome import Gate, Outcome
+from ogacli.run.gate.policy import load_policy, policy_class
 from ogacli.verdict.budget import Budget
 from synthetic_runs import Recipe, check_golden, example
 
+GatePolicy = policy_class()
+junit_xml = formats.get("junit")
 
-def found(gate: Gate, name: str) -> Condition:
+
+def found(gate: Gate, name: str) -> Outcome:
     return next(condition for condition in gate.conditions if condition.name == name)
 
 
@@ -47,11 +51,11 @@ def trouble(tmp_path):
         max_class_increase=0.0,
         max_above_cut_increase=0.02,
     )
-    return gate(run, limits, baseline=baseline)
+    return gate(run, policy=limits, baseline=baseline)
 
 
 def test_golden_markdown(trouble):
-    check_golden("gate.md", trouble.markdown())
+    check_golden("gate.md", formats.get("markdown")(trouble))
 
 
 def test_golden_junit(trouble):
@@ -75,7 +79,7 @@ def test_the_default_policy_lets_a_calm_run_through(tmp_path):
     [(10, True), (9, False), (0.125, True), (0.12, True), (0.11, False), ("12.5%", True), (0, False)],
 )
 def test_exactly_at_the_limit_passes(tmp_path, limit, passes):
-    verdict = gate(wrong_in_one_class(10).write(tmp_path / "run"), policy(max_flagged=limit))
+    verdict = gate(wrong_in_one_class(10).write(tmp_path / "run"), policy=policy(max_flagged=limit))
     assert verdict.passed is passes
     assert found(verdict, "max_flagged").found == "10 of 80 (12.5%)"
 
@@ -84,41 +88,37 @@ def test_exactly_at_the_limit_passes(tmp_path, limit, passes):
 def test_a_budget_passes_a_limit_of_its_own_size(tmp_path_factory, n, share):
     """Whatever the rounding; and a limit of one sample less does not."""
     flagged = Budget(share).count(n, 0)
-    summary = Recipe(n=4).write(tmp_path_factory.mktemp("runs") / "run").summary
-    run = FakeRun(summary.model_copy(update={"scored": n, "flagged": flagged, "samples": n}))
-    assert gate(run, policy(max_flagged=share)).passed
+    run = Recipe(n=4).write(tmp_path_factory.mktemp("runs") / "run")
+    known = {"scored": n, "flagged": flagged, "samples": n}
+    run.__dict__["summary"] = run.summary.model_copy(update=known)
+    assert gate(run, policy=policy(max_flagged=share)).passed
     if flagged:
-        assert not gate(run, policy(max_flagged=flagged - 1)).passed
-
-
-class FakeRun:
-    def __init__(self, summary) -> None:
-        self.summary = summary
+        assert not gate(run, policy=policy(max_flagged=flagged - 1)).passed
 
 
 def test_says_so_where_a_limit_was_rounded_up(tmp_path):
     run = wrong_in_one_class(10).write(tmp_path / "run")
     limits = policy(max_flagged=0.12, max_flagged_per_class=0.2499)
-    overall, classes = gate(run, limits).conditions[1:]
+    overall, classes = gate(run, policy=limits).conditions[1:]
     assert (overall.found, overall.allowed) == ("10 of 80 (12.5%)", "at most 10 (12%, rounded up)")
     assert classes.allowed == "at most 10 (24.99%, rounded up)"
-    assert gate(run, policy(max_flagged=0.125)).conditions[1].allowed == "at most 10 (12.5%)"
+    assert gate(run, policy=policy(max_flagged=0.125)).conditions[1].allowed == "at most 10 (12.5%)"
 
 
 def test_one_class_above_its_limit(tmp_path):
     run = wrong_in_one_class(10).write(tmp_path / "run")
-    condition = found(gate(run, policy(max_flagged_per_class=0.2)), "max_flagged_per_class")
+    condition = found(gate(run, policy=policy(max_flagged_per_class=0.2)), "max_flagged_per_class")
     assert condition.status == "failed"
     assert condition.found == "'cat': 10 of 40 (25.0%)"
     assert condition.allowed == "at most 8 (20%)"
-    assert gate(run, policy(max_flagged_per_class=0.25)).passed
-    assert gate(run, policy(max_flagged_per_class=10)).passed
-    assert not gate(run, policy(max_flagged_per_class=9)).passed
+    assert gate(run, policy=policy(max_flagged_per_class=0.25)).passed
+    assert gate(run, policy=policy(max_flagged_per_class=10)).passed
+    assert not gate(run, policy=policy(max_flagged_per_class=9)).passed
 
 
 def test_names_the_other_classes_above_their_limit(tmp_path):
     run = Recipe(n=160, classes=tuple("abcdefgh"), budget=1.0).write(tmp_path / "run")
-    condition = found(gate(run, policy(max_flagged_per_class=0.5)), "max_flagged_per_class")
+    condition = found(gate(run, policy=policy(max_flagged_per_class=0.5)), "max_flagged_per_class")
     assert condition.found == "'a': 20 of 20 (100.0%)"
     assert condition.detail.startswith("also 'b': 20 of 20 (100.0%), 'c'")
     assert condition.detail.endswith("'f': 20 of 20 (100.0%), and 2 more")
@@ -127,29 +127,29 @@ def test_names_the_other_classes_above_their_limit(tmp_path):
 def test_small_classes_are_left_out_and_said_to_be(tmp_path):
     labels = [0] * 77 + [1] * 3
     run = wrong_in_one_class(3, labels=labels, scores=[i / 64 for i in range(80)]).write(tmp_path / "run")
-    condition = found(gate(run, policy(max_flagged_per_class=0.3)), "max_flagged_per_class")
+    condition = found(gate(run, policy=policy(max_flagged_per_class=0.3)), "max_flagged_per_class")
     assert condition.passed
     assert condition.detail == "classes of fewer than 10 samples left out: 1"
-    assert not gate(run, policy(max_flagged_per_class=0.3, min_class_samples=3)).passed
-    alone = gate(run, policy(max_flagged_per_class=0.3, min_class_samples=100))
+    assert not gate(run, policy=policy(max_flagged_per_class=0.3, min_class_samples=3)).passed
+    alone = gate(run, policy=policy(max_flagged_per_class=0.3, min_class_samples=100))
     assert found(alone, "max_flagged_per_class").status == "skipped"
 
 
 def test_quarantined_samples_count_of_all_and_not_as_scored(tmp_path):
     quarantined = dict.fromkeys(range(40, 60), "broken")
     run = wrong_in_one_class(10, quarantined=quarantined).write(tmp_path / "run")
-    verdict = gate(run, policy(max_quarantined=0.2, max_flagged="10 %"))
+    verdict = gate(run, policy=policy(max_quarantined=0.2, max_flagged="10 %"))
     assert found(verdict, "max_quarantined").found == "20 of 80 (25.0%)"
     assert found(verdict, "max_quarantined").status == "failed"
     assert found(verdict, "max_flagged").found == "10 of 60 (16.7%)"
-    assert gate(run, policy(max_quarantined=0.25)).passed
-    assert gate(run, policy(max_quarantined=20)).passed
+    assert gate(run, policy=policy(max_quarantined=0.25)).passed
+    assert gate(run, policy=policy(max_quarantined=20)).passed
 
 
 def test_too_few_samples(tmp_path):
     run = Recipe(n=32).write(tmp_path / "run")
-    assert gate(run, policy(min_samples=32)).passed
-    condition = found(gate(run, policy(min_samples=33)), "min_samples")
+    assert gate(run, policy=policy(min_samples=32)).passed
+    condition = found(gate(run, policy=policy(min_samples=33)), "min_samples")
     assert (condition.status, condition.found, condition.allowed) == ("failed", "32 scored", "at least 33")
 
 
@@ -158,20 +158,20 @@ def test_the_same_run_as_its_own_baseline_passes_with_no_tolerance(tmp_path):
     limits = policy(
         max_flagged_increase=0, max_class_increase=0, max_above_cut_increase=0, min_class_samples=1
     )
-    verdict = gate(run, limits, baseline=run)
+    verdict = gate(run, policy=limits, baseline=run)
     assert [one.status for one in verdict.conditions] == ["passed"] * 4
 
 
 def test_worse_than_the_baseline(tmp_path):
     before = wrong_in_one_class(4).write(tmp_path / "before")
     now = wrong_in_one_class(10).write(tmp_path / "now")
-    verdict = gate(now, policy(max_flagged_increase=0.05, max_class_increase="10%"), baseline=before)
+    verdict = gate(now, policy=policy(max_flagged_increase=0.05, max_class_increase="10%"), baseline=before)
     overall, classes = verdict.conditions[1:]
     assert (overall.status, overall.allowed) == ("failed", "at most 8 (baseline 5.0% + 5%)")
     assert (classes.status, classes.found) == ("failed", "'cat': 10 of 40 (25.0%)")
     assert classes.allowed == "at most 8 (the baseline's share + 10%)"
     looser = policy(max_flagged_increase=0.075, max_class_increase=0.15)
-    assert gate(now, looser, baseline=before).passed
+    assert gate(now, policy=looser, baseline=before).passed
 
 
 def test_drift_shows_above_the_baselines_cut_though_the_budget_is_the_same(tmp_path):
@@ -179,7 +179,7 @@ def test_drift_shows_above_the_baselines_cut_though_the_budget_is_the_same(tmp_p
     higher = [(i * 37 % 64) / 64 + 0.25 for i in range(64)]
     now = Recipe(n=64, budget=8, scores=higher).write(tmp_path / "now")
     limits = policy(max_flagged_increase=0.0, max_above_cut_increase=0.1)
-    verdict = gate(now, limits, baseline=before)
+    verdict = gate(now, policy=limits, baseline=before)
     assert found(verdict, "max_flagged_increase").passed
     condition = found(verdict, "max_above_cut_increase")
     # the baseline's cut is 56/64; 24 of the scores that moved up by 16/64 reach it
@@ -206,7 +206,7 @@ def test_drift_shows_above_the_baselines_cut_though_the_budget_is_the_same(tmp_p
 def test_scores_that_cannot_be_compared_are_skipped(tmp_path, other, told):
     run = Recipe().write(tmp_path / "run")
     baseline = Recipe(**other).write(tmp_path / "baseline")
-    verdict = gate(run, policy(max_above_cut_increase=0), baseline=baseline)
+    verdict = gate(run, policy=policy(max_above_cut_increase=0), baseline=baseline)
     condition = found(verdict, "max_above_cut_increase")
     assert (condition.status, condition.detail) == ("skipped", told)
     assert verdict.passed
@@ -225,10 +225,12 @@ def test_other_checkpoints_are_compared_and_said_to_differ(tmp_path):
 def test_classes_that_the_baseline_does_not_have(tmp_path):
     before = wrong_in_one_class(4, classes=("cat", "wolf")).write(tmp_path / "before")
     now = wrong_in_one_class(4).write(tmp_path / "now")
-    condition = found(gate(now, policy(max_class_increase=0), baseline=before), "max_class_increase")
+    condition = found(gate(now, policy=policy(max_class_increase=0), baseline=before), "max_class_increase")
     assert (condition.status, condition.detail) == ("passed", "too few in the baseline: 'dog'")
     strangers = wrong_in_one_class(4, classes=("ant", "wolf")).write(tmp_path / "strangers")
-    condition = found(gate(now, policy(max_class_increase=0), baseline=strangers), "max_class_increase")
+    condition = found(
+        gate(now, policy=policy(max_class_increase=0), baseline=strangers), "max_class_increase"
+    )
     assert condition.status == "skipped"
     assert condition.detail == "no class to judge; too few in the baseline: 'cat', 'dog'"
 
@@ -244,7 +246,7 @@ def test_regressions_have_no_classes_to_judge(tmp_path):
 
 def test_document(tmp_path):
     recipe = wrong_in_one_class(10, warnings=("careful",))
-    verdict = gate(recipe.write(tmp_path / "run"), policy(max_flagged=3))
+    verdict = gate(recipe.write(tmp_path / "run"), policy=policy(max_flagged=3))
     assert verdict.document() == {
         "schema_version": 1,
         "passed": False,
@@ -281,8 +283,8 @@ def test_junit_has_one_case_a_condition(trouble):
 
 @given(st.text(min_size=1, max_size=30))
 def test_junit_holds_any_text(text):
-    condition = Condition("max_flagged", text, text, "failed", text)
-    skipped = Condition("max_class_increase", text, text, "skipped", text)
+    condition = Outcome("max_flagged", text, text, "failed", text)
+    skipped = Outcome("max_class_increase", text, text, "skipped", text)
     root = ElementTree.fromstring(junit_xml(Gate((condition, skipped), (text,))).encode("utf-8"))
     assert root.find("testsuite/testcase/failure") is not None
     printable = text.isprintable()
@@ -360,15 +362,15 @@ def test_limits_that_are_none(text):
 )
 def test_a_checkpoint_that_knows_its_labels_by_heart(tmp_path, suggested, status, told):
     run = Recipe(suggested=suggested).write(tmp_path / "run")
-    condition = found(gate(run, policy(require_useful=True)), "require_useful")
+    condition = found(gate(run, policy=policy(require_useful=True)), "require_useful")
     assert (condition.status, condition.found, condition.allowed) == (status, told, "not memorised")
     assert condition.detail.startswith("it predicts ")
-    assert not [one for one in gate(run, policy()).conditions if one.name == "require_useful"]
+    assert not [one for one in gate(run, policy=policy()).conditions if one.name == "require_useful"]
 
 
 def test_a_regression_has_no_checkpoint_to_diagnose(tmp_path):
     run = Recipe(classes=(), labels=[i / 4 for i in range(32)]).write(tmp_path / "run")
-    condition = found(gate(run, policy(require_useful=True)), "require_useful")
+    condition = found(gate(run, policy=policy(require_useful=True)), "require_useful")
     assert (condition.status, condition.detail) == (
         "skipped",
         "there are no classes to diagnose the checkpoint by",
@@ -383,3 +385,64 @@ def test_the_option_switches_the_condition_on(tmp_path):
     path.write_text("require_useful: true\n")
     assert load_policy(path).require_useful
     assert not load_policy().require_useful
+
+
+# --- what is added is one file -----------------------------------------------------------------------------
+
+
+def test_a_condition_is_one_file(tmp_path, added_module):
+    added_module(
+        "ogacli.run.gate.conditions.max_duplicates",
+        '''
+        from ogacli.run.gate.conditions import Condition, conditions
+        from ogacli.run.gate.limits import Limit, at_most
+
+
+        @conditions.register
+        class MaxDuplicates(Condition):
+            """A limit on duplicates with another label."""
+
+            max_duplicates: Limit = None
+
+            def judge(self, run, baseline):
+                """By the number of duplicates."""
+                if self.max_duplicates is None:
+                    return None
+                summary = run.summary
+                return at_most("max_duplicates", summary.duplicates, summary.samples, self.max_duplicates)
+        ''',
+    )
+    run = Recipe().write(tmp_path / "run")
+    path = written(tmp_path, "max_duplicates: 0\n")
+    assert found(gate(run, policy=path), "max_duplicates").found == "0 of 32 (0.0%)"
+    assert len(gate(run).conditions) == 4, "off unless asked for"
+    with pytest.raises(ConfigError, match="did you mean 'max_duplicates'"):
+        gate(run, policy={"max_duplicate": 0})
+
+
+def test_a_format_is_one_file(added_module, trouble):
+    added_module(
+        "ogacli.run.gate.formats.words",
+        """
+        from ogacli.run.gate.formats import formats
+
+
+        @formats.register
+        def render(gate):
+            return " ".join(outcome.status for outcome in gate.conditions)
+        """,
+    )
+    assert "words" in formats.names()
+    assert formats.get("words")(trouble).split().count("failed") == 4
+
+
+def test_plain_arguments(tmp_path):
+    run = Recipe().write(tmp_path / "run")
+    file = written(tmp_path, "max_flagged: 3\n")
+    found = [
+        gate(given, policy=limits) for given in (run, str(run.path)) for limits in (file, {"max_flagged": 3})
+    ]
+    assert all(one == found[0] and not one.passed for one in found)
+    assert gate(run.path, policy=file, max_flagged=8, baseline=run.path).passed
+    with pytest.raises(ConfigError, match=r"policy: max_flagged: not a limit"):
+        gate(run, policy={"max_flagged": "auto"})

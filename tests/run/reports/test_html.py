@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ogacli.run.reports import pictures, render
+from ogacli.run.reports import pictures, report
 from synthetic_runs import PIXEL, Recipe, example
 
 VOID = {"meta", "link", "img", "br", "input"}
@@ -56,14 +56,14 @@ def png(side: int, seed: int = 0) -> bytes:
 
 
 def test_says_what_a_person_needs(tmp_path):
-    text = " ".join(" ".join(Page(render(example().write(tmp_path / "run"))).texts).split())
+    text = " ".join(" ".join(Page(report(example().write(tmp_path / "run"))).texts).split())
     for told in (
         "8 of 31 samples flagged",
         "higher is more anomalous",
         "1 samples could not be scored (quarantined)",
         "cannot identify image file",
         "image_folder: path /data/animals",
-        "torchvision: name resnet18",
+        "torchvision: checkpoint /data/epoch-3.safetensors, name resnet18",
         "head.weight, head.bias (516 parameters)",
         "isolation_forest",
         "25% of the samples",
@@ -80,16 +80,16 @@ def test_says_what_a_person_needs(tmp_path):
 
 
 def test_nothing_is_loaded_from_anywhere(tmp_path):
-    page = Page(render(example().write(tmp_path / "run")))
+    page = Page(report(example().write(tmp_path / "run")))
     assert not {"iframe", "object", "embed", "base"} & set(page.tags)
     assert [href for href in page.values("href") + page.values("src") if not href.startswith("data:")] == []
-    assert set(re.findall(r"url\(.", render(example().write(tmp_path / "again")))) == {"url(#"}
+    assert set(re.findall(r"url\(.", report(example().write(tmp_path / "again")))) == {"url(#"}
     policy = next(value for value in page.values("content") if "default-src" in value)
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
 def test_pictures_have_words_and_tables_have_heads(tmp_path):
-    page = Page(render(example().write(tmp_path / "run")))
+    page = Page(report(example().write(tmp_path / "run")))
     assert page.tags.count("img") == 2
     assert [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")] == [
         "Sample img-019",
@@ -113,7 +113,7 @@ def test_hostile_texts_stay_texts(tmp_path):
         detector={"name": evil},
         parameters={evil: 1},
     )
-    page = Page(render(recipe.write(tmp_path / "run")))
+    page = Page(report(recipe.write(tmp_path / "run")))
     assert page.tags.count("script") == 1
     assert page.tags.count("style") == 1
     assert "img" not in page.tags
@@ -128,7 +128,7 @@ def test_hostile_texts_stay_texts(tmp_path):
 def test_any_class_name_leaves_the_page_as_it_is(tmp_path_factory, names):
     def tags(classes):
         run = Recipe(classes=classes, suggested={30: 1}).write(tmp_path_factory.mktemp("runs") / "run")
-        return Page(render(run)).tags
+        return Page(report(run)).tags
 
     try:
         "".join(names).encode()
@@ -152,11 +152,11 @@ def test_size_does_not_grow_with_n_and_k(tmp_path):
         warnings=("warning " * 1000,),
     )
     recipe.previews = [(i, "text", text) for i in range(200)]
-    texts = render(recipe.write(tmp_path / "texts"))
+    texts = report(recipe.write(tmp_path / "texts"))
     big = png(256)
     top = sorted(range(n), key=lambda i: -(i * 37 % n))[:150]
     recipe.previews = [(i, "image", big) for i in top]
-    pictures_ = render(recipe.write(tmp_path / "pictures"))
+    pictures_ = report(recipe.write(tmp_path / "pictures"))
     assert pictures_.count("<img") > 90
     assert len(texts.encode()) < 400_000
     assert len(pictures_.encode()) < 2_000_000
@@ -184,7 +184,7 @@ def test_large_pictures_are_made_smaller_and_small_ones_kept():
 
 def test_marks_exactly_the_bins_above_the_cut(tmp_path):
     run = Recipe(n=100, scores=[i / 64 for i in range(100)], budget=0.25).write(tmp_path / "run")
-    text = render(run)
+    text = report(run)
     # scores 0 .. 99/64, the cut at 75/64
     assert re.search(r'<rect x="75\.76" y="0"', text)
     assert 'class="cut late" style="left:75.76%"' in text
@@ -193,6 +193,6 @@ def test_marks_exactly_the_bins_above_the_cut(tmp_path):
 @pytest.mark.parametrize("labels", [[0.5, 1.25], [[0.5, 2.0], [1.0, 3.0]]])
 def test_regressions_have_no_classes(tmp_path, labels):
     run = Recipe(n=2, classes=(), labels=labels, scores=[0.25, 0.5], budget=1).write(tmp_path / "run")
-    page = Page(render(run))
+    page = Page(report(run))
     assert "Flagged by given label" not in "".join(page.texts)
     assert ", ".join(map(str, np.ravel(labels[1]).tolist())).replace(".0", "") in "".join(page.texts)

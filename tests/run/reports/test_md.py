@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from ogacli.base import markdown
-from ogacli.run.reports import render
+from ogacli.run.reports import report
 from synthetic_runs import Recipe
 
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -66,7 +66,7 @@ def test_hostile_names_stay_in_their_cells(tmp_path):
         truth=[0] * 32,
         warnings=("| <b>bold</b> |",),
     )
-    page = PARSER.render(render(recipe.write(tmp_path / "run"), "md"))
+    page = PARSER.render(report(recipe.write(tmp_path / "run"), "md"))
     assert "<script" not in page
     assert "<img" not in page
     assert "<b>" not in page
@@ -83,7 +83,7 @@ def test_stays_short(tmp_path):
         ids=[f"{'folder/' * 60}{i}" for i in range(n)],
         quarantined=dict.fromkeys(range(0, n, 50), "broken " * 200),
     )
-    text = render(recipe.write(tmp_path / "run"), "md")
+    text = report(recipe.write(tmp_path / "run"), "md")
     assert len(text) < 8000
     assert "and 492 more classes" in text
     assert "- and 95 more" in text

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ogacli.config import parse_config
+from ogacli.config.commands import scan
 from ogacli.errors import RunError
 from ogacli.run.directory import Run
 from ogacli.run.trim import trim
-from ogacli.scan import scan
 from small_scans import make_place
 
 datasets = pytest.importorskip("datasets")

@@ -14,11 +14,12 @@ from PIL import Image
 from command_line import oga
 from ogacli.base.tables import read_table
 from ogacli.config import load_config
+from ogacli.config.commands import scan, train
 from ogacli.errors import ConfigError, DataError, RunError
-from ogacli.models.training.train import train
 from ogacli.run.directory import Run
-from ogacli.run.trim import FORMATS, kept_positions, load_kept, manifest_table, trim
-from ogacli.scan import scan
+from ogacli.run.trim import formats, trim
+from ogacli.run.trim.kept import load_kept
+from ogacli.run.trim.manifest import kept_positions, manifest_table
 from ogacli.verdict.budget import Budget
 from small_scans import K, N, Place, contents, make_place
 from synthetic_runs import Recipe
@@ -261,8 +262,8 @@ def test_labels_that_are_not_one_class(place, tmp_path, suffix, kind):
 def test_the_format_must_be_known(run, tmp_path):
     with pytest.raises(ConfigError, match="the format cannot be told from the name") as caught:
         trim(run, tmp_path / "clean")
-    assert all(name in str(caught.value) for name in FORMATS)
-    with pytest.raises(ConfigError, match="--format: unknown format\n  found: 'xml'"):
+    assert all(name in str(caught.value) for name in formats.names())
+    with pytest.raises(ConfigError, match="unknown trim format 'xml'"):
         trim(run, tmp_path / "clean", format="xml")
     assert trim(run, tmp_path / "clean", format="jsonl").format == "jsonl"
     assert json.loads((tmp_path / "clean").read_text().splitlines()[0])["id"] == "0"
@@ -518,11 +519,12 @@ def test_a_config_that_the_user_names_is_opened(tmp_path):
     done = oga(*arguments, "--config", "config.yaml", cwd=tmp_path)
     assert done.code == 0, done.err
     assert len(files_of(tmp_path / "clean")) == len(NAMES)
+    named = load_config(tmp_path / "config.yaml").data
     with pytest.raises(RunError, match="the dataset itself lies there"):
-        trim(run, tmp_path, format="image_folder", config=tmp_path / "config.yaml", overwrite=True)
+        trim(run, tmp_path, format="image_folder", source=named, overwrite=True)
     (tmp_path / "pictures/dog/a.png").unlink()
     with pytest.raises(DataError, match="the dataset has changed since the scan"):
-        trim(run, tmp_path / "again", format="image_folder", config=tmp_path / "config.yaml")
+        trim(run, tmp_path / "again", format="image_folder", source=named)
 
 
 def test_samples_that_are_not_files(run, tmp_path):
@@ -586,3 +588,37 @@ def test_only_a_folder_of_ours_is_replaced(tmp_path):
         trim(run, theirs, format="image_folder")
     trim(run, theirs, format="image_folder", overwrite=True)
     assert len(files_of(theirs)) == len(NAMES)
+
+
+# --- what is added is one file -----------------------------------------------------------------------------
+
+
+def test_a_format_is_one_file(tmp_path, added_module):
+    added_module(
+        "ogacli.run.trim.names",
+        """
+        from ogacli.run.trim import FileFormat, formats
+        from ogacli.run.trim.manifest import staying
+
+
+        @formats.register
+        class Names(FileFormat):
+            suffixes = (".names",)
+
+            def write(self, manifest, file):
+                file.write("\\n".join(staying(manifest)["id"].to_pylist()).encode())
+        """,
+    )
+    run = Recipe().write(tmp_path / "run")
+    found = trim(run.path, tmp_path / "clean.names", budget="50%")
+    assert (found.format, found.fates["kept"]) == ("names", 16)
+    assert len(found.path.read_text().splitlines()) == 16
+
+
+@pytest.mark.parametrize("budget", [7, 7 / 32, "7", Budget(7)])
+def test_plain_arguments(tmp_path, budget):
+    run = Recipe().write(tmp_path / "run")
+    for given in (run, run.path, str(run.path)):
+        assert trim(given, tmp_path / "clean.csv", budget=budget, overwrite=True).fates["dropped"] == 7
+    with pytest.raises(ConfigError, match="budget: not a budget"):
+        trim(run, tmp_path / "clean.csv", budget="many")

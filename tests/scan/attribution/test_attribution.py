@@ -14,9 +14,9 @@ import yaml
 from torch import Tensor
 
 from command_line import oga
+from ogacli.config.commands import attribute
 from ogacli.errors import ConfigError, DataError, RunError
-from ogacli.scan.attribution import attribute
-from ogacli.scan.attribution.relation import auc_and_recall
+from ogacli.scan.attribution.methods import auc_and_recall
 from small_scans import K, N, Place, contents, make_place
 
 QUERIES = 7
@@ -269,7 +269,7 @@ def test_only_attributions_are_replaced(place, name, content):
 def test_the_command(place):
     done = oga("attribute", "config.yaml", cwd=place.folder)
     assert done.code == 0, done.err
-    assert f"{QUERIES} queries held against {N} training samples" in done.out
+    assert f"{QUERIES} queries compared with {N} training samples" in done.out
     again = oga("attribute", "config.yaml", cwd=place.folder)
     assert again.code == 2
     assert "already exists" in again.err
@@ -310,7 +310,7 @@ def test_gradients_that_do_not_fit_in_memory_are_computed_again(tmp_path, monkey
     detectors = ["isolation_forest", "gradient_tracing", "datainf"]
     place = make_questions(tmp_path, detector=detectors, attribute={"group": "truth"})
     held = rows_of(attribute(place.config()).folder)
-    monkeypatch.setattr(import_module("ogacli.scan.attribution.relation"), "_HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.attribution.methods"), "_HELD_BYTES", 0)
     again = rows_of(attribute(place.config(), output=tmp_path / "again").folder)
     for ours, theirs in zip(held, again, strict=True):
         assert ours["group"] == theirs["group"]

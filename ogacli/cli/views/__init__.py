@@ -1,0 +1,1 @@
+"""What each command shows on a terminal of 80 columns; one file a group of commands."""

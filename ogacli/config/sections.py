@@ -1,0 +1,137 @@
+"""The sections of a config, checked by the option classes of the things that they name.
+
+In: a ``Document``. Out: the fields of a ``Config``, or one error that lists all problems. The option classes
+lie beside the code that they configure, so that importing this module imports torch; ``ogacli.config``
+imports it only when a config is loaded.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ogacli import detectors
+from ogacli.base.options import Options, locate
+from ogacli.base.registry import Registry, described, type_name
+from ogacli.base.yaml_document import Checker, Document
+from ogacli.config.presets import with_preset
+from ogacli.data.sources import sources as data_sources
+from ogacli.detectors import DetectorOptions
+from ogacli.errors import ConfigError
+from ogacli.gradients import GradientOptions
+from ogacli.models.sources import sources as model_sources
+from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks.classification import Classification
+from ogacli.models.tasks.tokens import Output
+from ogacli.models.training.loop import TrainOptions
+from ogacli.scan.attribution.options import AttributeOptions
+from ogacli.scan.verify import VerifyOptions
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.protection import DEFAULT, parse_protect
+
+_PLAIN: Mapping[str, type[Options]] = {
+    "gradients": GradientOptions,
+    "train": TrainOptions,
+    "verify": VerifyOptions,
+    "attribute": AttributeOptions,
+}
+"""Sections of one option class each."""
+_SOURCES: Mapping[str, Registry[Any]] = {
+    "data": data_sources,
+    "model": model_sources,
+    "validation": data_sources,
+    "query": data_sources,
+}
+"""Sections whose key ``source`` names their class."""
+_REQUIRED = ("data", "model")
+_SECTIONS = ("preset", *_SOURCES, *_PLAIN, "loss", "detector", "budget", "protect", "output")
+
+
+def check(document: Document) -> dict[str, Any]:
+    """The fields of the ``Config`` that a document describes.
+
+    Raises:
+        ConfigError: Keys or values are wrong; each problem is listed with file, line and dotted key.
+    """
+    checker = Checker(document)
+    values = checker.parsed(with_preset, document.values, ("preset",)) or dict(document.values)
+    for name in values:
+        if name not in _SECTIONS:
+            checker.unknown(name, (name,), _SECTIONS)
+    found: dict[str, Any] = {}
+    for name, registry in _SOURCES.items():
+        found[name] = None
+        if name in _REQUIRED and name not in values:
+            checker.add("missing", (name,), expected=f"{name}: {{source: ..}}")
+        elif name in _REQUIRED or values.get(name) is not None:
+            found[name] = checker.named(registry, values[name], (name,), by="source")
+    found["test"] = _test_split(checker, values)
+    for name, cls in _PLAIN.items():
+        found[name] = checker.options(cls, {} if values.get(name) is None else values[name], (name,))
+    found["loss"] = _loss(checker, values.get("loss"), found)
+    detector = values.get("detector")
+    detector = _default_detector(found) if detector is None else detector
+    found["detectors"] = checker.all_named(detectors.detectors, detector, ("detector",), by="name")
+    found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
+    found["protect"] = checker.parsed(parse_protect, values.get("protect", DEFAULT), ("protect",))
+    found["output"] = output = values.get("output")
+    if isinstance(output, str):
+        found["output"] = locate(output, document.base)
+    elif output is not None:
+        checker.add("not a path", ("output",), found=repr(output))
+    if checker.problems:
+        raise ConfigError.of(checker.problems)
+    return found | {"resolved": _resolved(found)}
+
+
+def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | None:
+    """The task; a model that returns its loss takes no other, and has no head."""
+    model, gradients = found["model"], found["gradients"]
+    returns_loss = model is not None and model.returns_loss
+    if section is None:
+        section = type_name(Output() if returns_loss else Classification())
+    elif isinstance(section, dict):
+        section = {"name": type_name(Classification())} | section
+    task = checker.named(tasks, section, ("loss",), by="name")
+    if returns_loss and task is not None and not task.returns_loss:
+        expected = "no `loss`, or `loss: output`"
+        checker.add("this model returns its loss itself", ("loss",), type_name(task), expected)
+    if returns_loss and gradients is not None and gradients.layers == "head":
+        layers = "lora, all, or patterns of parameter names such as ['*.11.*']"
+        checker.add("a model that returns its loss has no head", ("gradients", "layers"), "head", layers)
+    return task
+
+
+def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
+    """The data section ``verify.test``, taken out of its section."""
+    section = values.get("verify")
+    if not isinstance(section, dict) or "test" not in section:
+        return None
+    values["verify"] = {name: value for name, value in section.items() if name != "test"}
+    if section["test"] is None:
+        return None
+    return checker.named(data_sources, section["test"], ("verify", "test"), by="source")
+
+
+def _default_detector(found: Mapping[str, Any]) -> str:
+    if found["query"] is not None:
+        return detectors.ATTRIBUTING
+    classes = found["loss"] is None or isinstance(found["loss"], Classification)
+    return detectors.DEFAULT if classes else detectors.WITHOUT_CLASSES
+
+
+def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked sections as plain YAML values."""
+    sources = {name: described(found[name], "source") for name in _SOURCES if found[name] is not None}
+    plain: dict[str, Any] = {name: sources.pop(name) for name in _REQUIRED}
+    several: tuple[DetectorOptions, ...] = found["detectors"]
+    plain["detector"] = [described(options, "name") for options in several]
+    plain["budget"] = found["budget"].value
+    plain["protect"] = found["protect"]
+    plain["gradients"] = found["gradients"].plain()
+    plain["loss"] = described(found["loss"], "name")
+    plain |= {name: found[name].plain() for name in ("train", "verify")}
+    plain |= sources
+    if found["query"] is not None:
+        plain["attribute"] = found["attribute"].plain()
+    if found["test"] is not None:
+        plain["verify"]["test"] = described(found["test"], "source")
+    return plain

@@ -1,0 +1,176 @@
+"""Inputs that are rows of an array, in memory or mapped from a file.
+
+In: an array [n, ...]. Out: a reader of its rows, the preview of a row that is a picture, and a hash of all.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from ogacli.data.images import Transform, thumbnail
+from ogacli.data.npy import Rows
+from ogacli.data.samples import Preview, Reader, Unreadable
+from ogacli.errors import DataError
+
+
+def array_reader(inputs: Rows, place: str, transform: Transform | None = None) -> Reader:
+    """The reader of an array.
+
+    Args:
+        inputs: Numbers [n, ...]; ``uint8`` rows that have the shape of a picture are read as one.
+        place: The array, as an error names it.
+        transform: Of pictures.
+
+    Raises:
+        DataError: It does not hold numbers.
+    """
+    if not np.issubdtype(inputs.dtype, np.number) and inputs.dtype != np.bool_:
+        raise DataError("the inputs are not numbers", place=place, found=inputs.dtype)
+    image = inputs.dtype == np.uint8 and channel_axis(inputs.shape[1:]) is not None
+    return ArrayReader(inputs, image=image, transform=transform)
+
+
+def digest(array: Rows) -> str:
+    """SHA-256 of an array's shape, type and bytes, read a few megabytes at a time."""
+    found = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
+    row = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    step = max(1, (1 << 23) // max(1, row))
+    for start in range(0, array.shape[0], step):
+        found.update(np.ascontiguousarray(array[start : start + step]).data)
+    return found.hexdigest()
+
+
+class ArrayReader:
+    """Reads rows of an array that lies in memory or in a file.
+
+    Args:
+        inputs: The array.
+        image: True where a row is a picture, to be shown as one.
+        columns: Names of the columns, where rows are features.
+        transform: Of ``uint8`` pictures.
+    """
+
+    in_memory = True
+
+    def __init__(
+        self,
+        inputs: Rows,
+        *,
+        image: bool = False,
+        columns: Sequence[str] = (),
+        transform: Transform | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.image = image
+        self.columns = tuple(columns)
+        self.transform = transform or Transform()
+
+    def read(self, positions: Sequence[int]) -> tuple[torch.Tensor | None, Mapping[int, str]]:
+        """The rows as a float32 (or int64) tensor; rows that are not finite are quarantined."""
+        rows = np.ascontiguousarray(self.inputs[np.asarray(positions, dtype=np.int64)])
+        if rows.dtype == np.uint8:
+            return self._pictures(rows) if self.image else torch.from_numpy(rows).float().div_(255), {}
+        found = torch.from_numpy(rows.astype(rows.dtype.newbyteorder("="), copy=False))
+        if not found.is_floating_point():
+            return found.to(torch.int64), {}
+        found = found.to(torch.float32)
+        if torch.isfinite(found.sum()):  # much faster than a look at each value
+            return found, {}
+        finite = torch.isfinite(found).reshape(len(found), -1)
+        good = finite.all(1)
+        if good.all():
+            return found, {}
+        bad = {i: self._complaint(finite[i]) for i in (~good).nonzero()[:, 0].tolist()}
+        return (found[good] if good.any() else None), bad
+
+    def preview(self, position: int) -> Preview:
+        """A picture where the rows are pictures, otherwise the first values as text."""
+        row = np.asarray(self.inputs[np.array([position])])[0]
+        if self.image:
+            return picture(row)
+        values = [f"{value:.4g}" for value in row.reshape(-1)[:12]]
+        if self.columns:
+            values = [f"{name}: {value}" for name, value in zip(self.columns, values, strict=False)]
+        return Preview("text", (", ".join(values) + (", …" if row.size > 12 else "")).encode())
+
+    def file(self, position: int) -> Path | bytes | None:
+        """None: rows of an array are not files."""
+        return None
+
+    def _complaint(self, finite: torch.Tensor) -> str:
+        if not self.columns:
+            return "a value of the input is not finite"
+        names = [name for name, fine in zip(self.columns, finite.tolist(), strict=True) if not fine]
+        return f"missing or not finite: {', '.join(names[:3])}" + (", .." if len(names) > 3 else "")
+
+    def _pictures(self, rows: UInt8[np.ndarray, "b ..."]) -> torch.Tensor:
+        rows = np.stack([channels_last(row) for row in rows])
+        if self.transform.moves_pixels:
+            pictures = (Image.fromarray(row[..., 0] if row.shape[-1] == 1 else row) for row in rows)
+            rows = np.stack([self.transform.pixels(picture) for picture in pictures])
+        return self.transform.tensor(rows)
+
+
+class NoInputs:
+    """Reader of samples without inputs; their logits or probabilities were computed elsewhere."""
+
+    in_memory = True
+
+    def read(self, positions: Sequence[int]) -> tuple[None, Mapping[int, str]]:
+        """Nothing, and nothing that went wrong."""
+        return None, {}
+
+    def preview(self, position: int) -> Preview:
+        """There is nothing to show.
+
+        Raises:
+            Unreadable: Always.
+        """
+        raise Unreadable("the inputs were not given")
+
+    def file(self, position: int) -> Path | bytes | None:
+        """None."""
+        return None
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of a picture holds its channels; -1 too for [h, w], which has none; None: no picture."""
+    if len(shape) == 2:
+        return -1
+    if len(shape) == 3:
+        for channels in ((1, 3), (4,)):
+            for axis in (-1, 0):
+                if shape[axis] in channels:
+                    return axis
+    return None
+
+
+def channels_last(row: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "h w c"]:
+    """A picture [h, w], [c, h, w] or [h, w, c] as [h, w, c]."""
+    if row.ndim == 2:
+        return row[..., None]
+    return np.moveaxis(row, 0, -1) if channel_axis(row.shape) == 0 else row
+
+
+def picture(row: Shaped[np.ndarray, "..."]) -> Preview:
+    """An array [h, w], [c, h, w] or [h, w, c] of bytes, or of floats from 0 to 1, as a small PNG.
+
+    Raises:
+        Unreadable: A value is not finite.
+    """
+    row = channels_last(row)
+    if row.shape[-1] == 1:
+        row = row[..., 0]
+    if row.dtype != np.uint8:
+        low, high = float(row.min()), float(row.max())
+        if not np.isfinite([low, high]).all():
+            raise Unreadable("a value of the input is not finite")
+        if low < 0 or high > 1:
+            row = (row - low) / ((high - low) or 1)
+        row = (row * 255).astype(np.uint8)
+    return thumbnail(Image.fromarray(row))

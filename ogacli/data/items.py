@@ -1,0 +1,258 @@
+"""Inputs and labels of a map-style dataset: anything with ``len()`` and ``[i]``.
+
+In: the dataset, whose items are ``(inputs, label)``, mappings with a key for the label, or inputs alone. Out:
+a reader of the inputs, and the labels of all items. Inputs are tensors, mappings of tensors, texts, or pairs
+of texts.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from ogacli.data.arrays import channel_axis, picture
+from ogacli.data.labels import Target, Targets, class_targets, matrix_targets
+from ogacli.data.samples import Inputs, Preview, Unreadable
+from ogacli.errors import DataError
+
+LABELS = ("label", "labels")
+"""Keys of a mapping that hold the label where no other key is named."""
+_SHOWN = 2000
+"""Characters of a text in a preview."""
+
+
+def is_dataset(found: Any) -> bool:
+    """Whether it has ``len()`` and ``[i]``."""
+    return hasattr(found, "__len__") and hasattr(found, "__getitem__")
+
+
+class ItemReader:
+    """Reads the items of a dataset and stacks their inputs.
+
+    Args:
+        dataset: Any map-style dataset.
+        apart: Keys of an item that is a mapping which are not inputs.
+        in_memory: Whether reading an item is a mere look-up.
+    """
+
+    def __init__(self, dataset: Any, apart: Collection[str] = LABELS, *, in_memory: bool = False) -> None:
+        self.dataset = dataset
+        self.apart = frozenset(apart)
+        self.in_memory = in_memory
+
+    def read(self, positions: Sequence[int]) -> tuple[Inputs | None, Mapping[int, str]]:
+        """The readable inputs; an item that fails, or is unlike the first one, is quarantined."""
+        found: list[Any] = []
+        failures: dict[int, str] = {}
+        for i, position in enumerate(positions):
+            try:
+                inputs = self.inputs(position)
+                kind = _kind(inputs)
+                if found and kind != _kind(found[0]):
+                    raise Unreadable(f"{kind}, the others {_kind(found[0])}")
+                found.append(inputs)
+            except Unreadable as reason:
+                failures[i] = str(reason)
+        return (_together(found) if found else None), failures
+
+    def check(self, *, labelled: bool) -> None:
+        """See that the first item, where it can be had, is one that a network can be called with.
+
+        Args:
+            labelled: Whether the items hold the labels.
+
+        Raises:
+            DataError: It is not.
+        """
+        try:
+            item = self.dataset[0]
+        except Exception:  # a broken item is quarantined once it is read
+            return
+        if not labelled and isinstance(item, tuple) and [type(part) for part in item] == [str, str]:
+            raise DataError(
+                "an item of two texts may be a text and its label, or a pair of texts",
+                place="sample 0",
+                expected="a text, or ((first text, second text), label)",
+            )
+        try:
+            _kind(self._inputs(item))
+        except (Unreadable, TypeError, LookupError) as error:
+            raise DataError(
+                "no network can be called with the inputs",
+                place="sample 0",
+                found=str(error),
+                hint="let the dataset return (inputs, label); of a table select the columns of the inputs",
+            ) from None
+
+    def preview(self, position: int) -> Preview:
+        """A picture or a text where the input is one; otherwise its first values."""
+        inputs = self.inputs(position)
+        if isinstance(inputs, Mapping):
+            inputs = next(iter(inputs.values()))
+        if not isinstance(inputs, Tensor):
+            texts = [inputs] if isinstance(inputs, str) else inputs
+            return Preview("text", "\n".join(text[:_SHOWN] for text in texts).encode())
+        if channel_axis(tuple(inputs.shape)) is not None:
+            return picture(inputs.numpy())
+        values = ", ".join(f"{value:.4g}" for value in inputs.flatten()[:12].tolist())
+        return Preview("text", (values + (", …" if inputs.numel() > 12 else "")).encode())
+
+    def file(self, position: int) -> Path | bytes | None:
+        """None: the dataset does not say which file an item was read from."""
+        return None
+
+    def inputs(self, position: int) -> Any:
+        """The inputs of one item.
+
+        Raises:
+            Unreadable: The dataset fails, a value is not finite, or no network can be called with it.
+        """
+        try:
+            inputs = self._inputs(self.dataset[position])
+        except Exception as error:  # the code is not ours: anything may go wrong in it
+            raise Unreadable(f"{type(error).__name__}: {error}") from None
+        _kind(inputs)
+        tensors = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+        for tensor in tensors:
+            if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
+                raise Unreadable("a value of the input is not finite")
+        return inputs
+
+    def _inputs(self, item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return _of_mapping(item, self.apart)
+        return _tensor(item if isinstance(item, str | Tensor | np.ndarray) else item[0])
+
+
+def _of_mapping(item: Mapping[str, Any], apart: frozenset[str]) -> Any:
+    """The inputs in an item that is a mapping: the value itself where there is one key."""
+    found = {name: _tensor(value, lists=True) for name, value in item.items() if name not in apart}
+    return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _tensor(value: Any, *, lists: bool = False) -> Any:
+    """The value as a tensor where it holds numbers in another form."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if lists and isinstance(value, list | int | float):
+        found = np.asarray(value)
+        if found.dtype.kind in "biuf":
+            return torch.from_numpy(found.astype(np.float32) if found.dtype.kind == "f" else found)
+    return value
+
+
+def _kind(inputs: Any) -> str:
+    """What must be the same for all inputs that are stacked.
+
+    Raises:
+        Unreadable: No network can be called with it.
+    """
+    if isinstance(inputs, str):
+        return "a text"
+    if isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
+        return "a pair of texts"
+    if isinstance(inputs, Tensor):
+        return f"{list(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
+    if isinstance(inputs, Mapping) and all(isinstance(value, Tensor) for value in inputs.values()):
+        return ", ".join(f"{name} {_kind(value)}" for name, value in sorted(inputs.items()))
+    found = f"a {type(inputs).__name__}"
+    if isinstance(inputs, Mapping):
+        found += " with " + ", ".join(f"{name}: {type(value).__name__}" for name, value in inputs.items())
+    raise Unreadable(f"{found}; expected a tensor, a mapping of tensors, or a text")
+
+
+def _together(inputs: Sequence[Any]) -> Inputs:
+    first = inputs[0]
+    if isinstance(first, Tensor):
+        return torch.stack(list(inputs))
+    if isinstance(first, Mapping):
+        return {name: torch.stack([one[name] for one in inputs]) for name in first}
+    return list(inputs)
+
+
+# --- labels --------------------------------------------------------------------------------------------
+
+
+def own_labels(dataset: Any, key: str | None = None) -> Shaped[np.ndarray, "n ..."]:
+    """The labels of a dataset: the list that many datasets keep of them, or those of all items.
+
+    Args:
+        dataset: Any map-style dataset.
+        key: The key of the label, where items are mappings; ``label`` or ``labels`` where left out.
+
+    Raises:
+        DataError: An item has no label, or the labels differ in shape.
+    """
+    n = len(dataset)
+    for attribute in ("targets", "labels"):
+        found = None if key else getattr(dataset, attribute, None)
+        if found is not None and is_dataset(found) and len(found) == n:
+            break
+    else:
+        found = [_label(dataset, i, key) for i in range(n)]
+    return label_array(found)
+
+
+def label_array(labels: Any) -> Shaped[np.ndarray, "n ..."]:
+    """Labels in any form as an array.
+
+    Raises:
+        DataError: They differ in shape or type.
+    """
+    try:
+        if isinstance(labels, Tensor):
+            return np.asarray(labels.detach().cpu().numpy())
+        if isinstance(labels, list | tuple):
+            labels = [one.numpy() if isinstance(one, Tensor) else one for one in labels]
+        return np.asarray(labels)
+    except (ValueError, TypeError) as error:
+        raise DataError("the labels differ in shape or type", found=str(error)) from None
+
+
+def label_targets(
+    labels: Shaped[np.ndarray, "n ..."],
+    ids: pa.StringArray,
+    *,
+    target: Target,
+    classes: Sequence[str] | None,
+    truth: Shaped[np.ndarray, " n"] | None = None,
+) -> Targets:
+    """What the labels of a dataset mean; integers are class indices, even where class names are numbers.
+
+    Raises:
+        DataError: They are no such labels.
+    """
+    if labels.ndim not in (1, 2) or (labels.dtype == object and labels.ndim > 1):
+        raise DataError("not labels", found=f"{labels.dtype} {list(labels.shape)}", expected="[n] or [n, k]")
+    if target != "classes" or labels.ndim == 2:
+        if truth is not None:
+            raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
+        return matrix_targets(labels, ids, target=target, classes=classes)
+    columns = [pa.array(column, from_pandas=True) for column in (labels, truth) if column is not None]
+    indices = classes and all(pa.types.is_integer(column.type) for column in columns)
+    known = [str(i) for i in range(len(classes))] if classes and indices else classes
+    found = class_targets(columns[0], ids, classes=known, truth=columns[1] if len(columns) > 1 else None)
+    return Targets(found.labels, tuple(classes) if classes else found.classes, found.truth)
+
+
+def _label(dataset: Any, i: int, key: str | None) -> Any:
+    try:
+        item = dataset[i]
+        if isinstance(item, Mapping):
+            return item[key or next(name for name in LABELS if name in item)]
+        _, label = item
+    except Exception as error:  # the code is not ours: anything may go wrong in it
+        known = f"a mapping with the key {key!r}" if key else "(inputs, label), or a mapping with a `label`"
+        raise DataError(
+            "the label cannot be read",
+            place=f"sample {i}",
+            found=f"{type(error).__name__}: {error}",
+            expected=known,
+            hint="give the dataset a list `targets`, so that a broken sample is quarantined instead",
+        ) from error
+    return label

@@ -1,0 +1,159 @@
+"""What the labels of a dataset are: one class a sample, several classes, or numbers.
+
+In: a tensor of labels with a row a sample, and the class names. Out: a check of every label, the labels as a
+person writes them, counts by class, and how many logits a new network needs. A source of another kind of
+label brings a subclass of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Int64, Shaped
+from torch import Tensor
+
+from ogacli.errors import DataError
+
+Labels = Shaped[Tensor, "n ..."]
+
+
+class LabelType(ABC):
+    """One kind of label. It has no state: the labels themselves are passed to each method."""
+
+    @abstractmethod
+    def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
+        """Check every label.
+
+        Args:
+            labels: A row a sample.
+            classes: The class names; none where there are no classes.
+            ids: Of the samples, for the message.
+            noun: What the labels are called in the message, such as ``label`` or ``truth``.
+
+        Raises:
+            DataError: A label is none of this kind; the first such sample is named.
+        """
+
+    @abstractmethod
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """The labels as a person writes them, [n]."""
+
+    @abstractmethod
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """How many samples have each class; a sample with several classes is counted in each of them."""
+
+    @abstractmethod
+    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
+        """How many logits a sample a new network needs."""
+
+
+class OneClass(LabelType):
+    """The index of one class a sample, int64 [n]."""
+
+    def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
+        """Check that each label is a class index.
+
+        Raises:
+            DataError: It is not.
+        """
+        k = len(classes)
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise DataError(
+                f"the {noun}s are not one class a sample",
+                found=f"{list(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}",
+                expected=f"class indices, [{len(labels)}]",
+                hint="a source of another kind of label passes its own `label_type` to Samples",
+            )
+        check_rows((labels >= 0) & (labels < k), labels, ids, noun, f"0 to {k - 1} ({k} classes)")
+
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """Class names."""
+        return pa.array(classes, pa.string()).take(pa.array(labels.numpy()))
+
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """How often each class is given."""
+        return labels.bincount(minlength=len(classes))
+
+    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
+        """One logit a class."""
+        return len(classes)
+
+
+class _Floats(LabelType):
+    def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
+        """Check that each label is finite.
+
+        Raises:
+            DataError: It is not.
+        """
+        check_rows(labels.isfinite().reshape(len(labels), -1).all(1), labels, ids, noun, "finite numbers")
+
+
+class SeveralClasses(_Floats):
+    """0 or 1 for each class, float [n, k]."""
+
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """Lists of class names."""
+        lists = [[classes[i] for i in row.nonzero()[:, 0].tolist()] for row in labels]
+        return pa.array(lists, pa.list_(pa.string()))
+
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """In how many samples each class occurs."""
+        return labels.double().sum(0).long()
+
+    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
+        """One logit a class."""
+        return len(classes)
+
+
+class Numbers(_Floats):
+    """The targets of a regression, float [n] or [n, k]; [n, 0] where samples have no label at all."""
+
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """A number a sample, a list where it has several targets, null where it has none."""
+        targets = self.outputs(labels, classes)
+        if targets == 1:
+            return pa.array(labels.flatten().numpy())
+        return pa.array(labels.tolist()) if targets else pa.nulls(len(labels), pa.string())
+
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """None, as there are no classes."""
+        return torch.zeros(0, dtype=torch.int64)
+
+    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
+        """One logit a target."""
+        return 1 if labels.ndim == 1 else labels.shape[1]
+
+
+def inferred(labels: Labels, classes: Sequence[str]) -> LabelType:
+    """Integers are class indices; floats are 0 or 1 for each class where there are classes, else numbers."""
+    if not labels.is_floating_point():
+        return OneClass()
+    return SeveralClasses() if classes else Numbers()
+
+
+def check_rows(
+    good: Bool[Tensor, " n"], labels: Labels, ids: pa.StringArray, noun: str, expected: str
+) -> None:
+    """Stop at the first sample whose label is not good.
+
+    Args:
+        good: Which labels are.
+        labels: The labels.
+        ids: Of the samples.
+        noun: What the labels are called, such as ``label`` or ``truth``.
+        expected: What a good label is.
+
+    Raises:
+        DataError: There is a label that is not good.
+    """
+    if good.all():
+        return
+    row, others = int((~good).int().argmax()), int((~good).sum()) - 1
+    raise DataError(
+        f"{noun} out of range" + (f", as in {others} more samples" if others else ""),
+        place=f"sample {ids[row].as_py()!r}",
+        found=labels[row].tolist(),
+        expected=expected,
+    )

@@ -1,0 +1,91 @@
+"""One class a sample: cross-entropy."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, Shaped
+from pydantic import Field
+from torch import Tensor
+
+from ogacli.errors import GradientError
+from ogacli.models.tasks import Task, tasks
+
+
+@tasks.register_as("cross_entropy")
+class Classification(Task):
+    """Softmax over the logits and cross-entropy with the given class."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of each target that is spread evenly over all classes."""
+
+    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """The cross-entropy of each sample.
+
+        Raises:
+            GradientError: The labels are not one class a sample, or the logits not one row a sample.
+        """
+        smoothing = self.label_smoothing
+        return F.cross_entropy(
+            logits, self._classes(logits, labels), reduction="none", label_smoothing=smoothing
+        )
+
+    @torch.no_grad()
+    def residual(
+        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
+    ) -> Float[Tensor, "b k"]:
+        """Softmax minus the target distribution.
+
+        For the given class that difference cancels to zero in confident samples, so it is computed as minus
+        the sum of the others.
+
+        Raises:
+            GradientError: The labels are not one class a sample, or the logits not one row a sample.
+        """
+        residual = torch.softmax(logits, 1)
+        if self.label_smoothing:
+            residual = residual - self.label_smoothing / logits.shape[1]
+        index = self._classes(logits, labels)[:, None]
+        others = residual.scatter(1, index, 0.0).sum(1, keepdim=True)
+        return residual.scatter(1, index, -others)
+
+    def predictive(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """The probabilities of the classes."""
+        return torch.softmax(logits, 1)
+
+    def logits_of(self, predictive: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """Their logarithms; a probability of 0 is taken for the smallest positive number."""
+        return predictive.clamp_min(torch.finfo(predictive.dtype).tiny).log()
+
+    def targets(
+        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
+    ) -> Float[Tensor, "b k"]:
+        """1 for the given class, 0 for the others.
+
+        Raises:
+            GradientError: The labels are not one class a sample, or the logits not one row a sample.
+        """
+        return F.one_hot(self._classes(logits, labels), logits.shape[1]).to(logits.dtype)
+
+    def class_probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"] | None:
+        """Softmax of the logits; None where there is only one."""
+        return self.predictive(logits) if logits.shape[1] > 1 else None
+
+    def _classes(
+        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
+    ) -> Int64[Tensor, " b"]:
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise GradientError(
+                "cross-entropy takes one class a sample",
+                place=self.place,
+                found=f"labels {list(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}",
+                hint="use `loss: bce_with_logits` for several classes a sample, `loss: mse` for a regression",
+            )
+        if logits.ndim != 2:
+            raise GradientError(
+                "cross-entropy takes one row of logits a sample",
+                place=self.place,
+                found=f"logits {list(logits.shape)}",
+                expected=f"[{len(labels)}, classes]",
+            )
+        return labels

@@ -1,0 +1,43 @@
+"""Any number of classes a sample: binary cross-entropy."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from ogacli.models.tasks import Task, tasks
+
+
+@tasks.register_as("bce_with_logits")
+class MultiLabel(Task):
+    """A sigmoid of each logit; binary cross-entropy with 0 or 1 for each class, summed over the classes."""
+
+    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """The sum of each sample's binary cross-entropies.
+
+        Raises:
+            GradientError: There is not one label a logit.
+        """
+        targets = self.targets(logits, labels)
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).sum(1)
+
+    @torch.no_grad()
+    def residual(
+        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
+    ) -> Float[Tensor, "b k ..."]:
+        """Sigmoid minus label; sigmoid(z) - 1 is computed as -sigmoid(-z), which does not cancel to zero.
+
+        Raises:
+            GradientError: There is not one label a logit.
+        """
+        targets = self.targets(logits, labels)
+        return (1 - targets) * logits.sigmoid() - targets * (-logits).sigmoid()
+
+    def predictive(self, logits: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
+        """The probability of each class to be among the sample's."""
+        return logits.sigmoid()
+
+    def logits_of(self, predictive: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
+        """Log odds; a probability of 0 or 1 is moved by the smallest positive number."""
+        tiny = torch.finfo(predictive.dtype).tiny
+        return predictive.clamp_min(tiny).log() - (1 - predictive).clamp_min(tiny).log()

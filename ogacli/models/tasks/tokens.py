@@ -1,0 +1,74 @@
+"""The network returns its loss itself, in parts such as one a token: the sum of the parts.
+
+Where the samples are texts, each is shown with what its parts add to the loss.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from ogacli.base import wording
+from ogacli.data import Preview, Samples, Unreadable
+from ogacli.models.network import Model, Network
+from ogacli.models.outputs import call
+from ogacli.models.tasks import Task, tasks
+from ogacli.models.tokens import LossEncoder, TokenReader
+
+_SHOWN, _UNLEARNED = 2000, 140
+"""Characters that are shown of all parts; and of consecutive parts without a loss."""
+
+
+@tasks.register_as("output")
+class Output(Task):
+    """What the network returns are parts of the loss, [b, t] or [b, ...]: those of a sample are added up."""
+
+    returns_loss: ClassVar[bool] = True
+
+    def loss(self, logits: Float[Tensor, "b t ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+        """The sum of each sample's parts; the labels play no part."""
+        return logits.flatten(1).sum(1)
+
+    def residual(
+        self, logits: Float[Tensor, "b t ..."], labels: Shaped[Tensor, "b ..."]
+    ) -> Float[Tensor, "b t ..."]:
+        """Ones."""
+        return torch.ones_like(logits)
+
+    def preview(self, model: Model, samples: Samples, row: int, device: torch.device) -> Preview:
+        """A text in parts with the loss of each, from a forward pass of its own; else the reader's preview.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        reader = samples.reader
+        if not isinstance(reader, TokenReader) or not isinstance(reader.encoder, LossEncoder):
+            return super().preview(model, samples, row, device)
+        assert isinstance(model, Network), "a model that reads tokens"
+        batch = samples.read([row])
+        if not len(batch.rows):
+            raise Unreadable(batch.quarantined[row])
+        with torch.inference_mode():
+            losses = call(model.module, batch.to(device).inputs)[0].tolist()
+        parts = reader.contributions(int(samples.positions[row]), losses)
+        return Preview("tokens", json.dumps(list(_shortened(parts))).encode())
+
+
+def _shortened(parts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+    """The parts, up to some length; consecutive ones without a loss are joined."""
+    left, idle = _SHOWN, ""
+    for text, loss in (*parts, ("", 1.0)):
+        if not loss:
+            idle += text
+            continue
+        if idle:
+            yield wording.cut(idle, _UNLEARNED), 0.0
+            idle = ""
+        if text:
+            yield text, round(loss, 6)
+        left -= len(text)
+        if left < 0:
+            return

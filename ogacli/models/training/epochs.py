@@ -1,0 +1,130 @@
+"""The batches of each epoch of a training.
+
+In: samples and a device. Out: batches on that device, which go through all readable samples in a random
+order. Inputs that are tensors of one shape and fit in memory are read and decoded once; all others anew in
+each epoch.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from ogacli.base.progress import Progress
+from ogacli.data import Batch, Samples
+from ogacli.data.loader import batches
+from ogacli.errors import DataError
+
+HELD_BYTES = 1 << 30
+"""Decoded inputs that may be held in memory from one epoch to the next."""
+_READ = 512
+"""Samples that are read at a time to be held."""
+_NEAR = 50
+"""Batches whose samples are sorted by length among themselves."""
+
+
+class Epochs:
+    """The samples of a training, in random batches.
+
+    Args:
+        samples: All samples; those that cannot be read are left out and noted in ``skipped``.
+        batch_size: Samples a batch; the last one of an epoch may be smaller.
+        device: The device of the batches.
+        group_by_length: Whether a batch holds samples of about one length, where lengths are known.
+        workers: Processes that read and decode.
+        progress: Told how many samples have been read to be held.
+
+    Raises:
+        DataError: None of the samples can be read.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        device: torch.device,
+        *,
+        group_by_length: bool,
+        workers: int | Literal["auto"],
+        progress: Progress,
+    ) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.device = device
+        self.group_by_length = group_by_length
+        self.workers = workers
+        self.skipped: dict[int, str] = {}
+        """``{row: reason}`` of the samples that could not be read so far."""
+        self._inputs = self._hold(progress)
+        self._labels = samples.labels.to(device)
+        readable = torch.ones(len(samples), dtype=torch.bool)
+        readable[list(self.skipped)] = False
+        self._rows = readable.nonzero()[:, 0]
+
+    @property
+    def size(self) -> int:
+        """Samples an epoch."""
+        return len(self._rows)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-self.size // self.batch_size)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """The batches of one epoch, in an order that the generator draws."""
+        order = self._order(generator)
+        if self._inputs is None:
+            yield from self._read(order)
+            return
+        for rows in torch.split(order, self.batch_size):
+            here = rows.to(self.device)
+            yield Batch(rows, self._inputs[here], self._labels[here], {})
+
+    def _order(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        """The rows at random; with ``group_by_length`` in random batches of about one length."""
+        order = self._rows[torch.randperm(self.size, generator=generator)]
+        size = self.batch_size
+        lengths = self.samples.lengths(order) if self.group_by_length else None
+        if lengths is None:
+            return order
+        whole = len(order) // size * size  # the rest is a last and smaller batch
+        near = [
+            part[own.argsort(stable=True)]
+            for part, own in zip(
+                order[:whole].split(_NEAR * size), lengths[:whole].split(_NEAR * size), strict=True
+            )
+        ]
+        grouped = torch.cat([*near, order[:0]]).view(-1, size)
+        mixed = grouped[torch.randperm(len(grouped), generator=generator)]
+        return torch.cat([mixed.flatten(), order[whole:]])
+
+    def _read(self, order: Int64[Tensor, " n"]) -> Iterator[Batch]:
+        pin = self.device.type == "cuda"
+        for batch in batches(self.samples, order, self.batch_size, workers=self.workers, pin=pin):
+            self.skipped.update(batch.quarantined)
+            if len(batch.rows):
+                yield batch.to(self.device)
+
+    def _hold(self, progress: Progress) -> Shaped[Tensor, "n ..."] | None:
+        """All inputs, where they are tensors of one shape and fit in memory; None otherwise."""
+        n = len(self.samples)
+        held: Tensor | None = None
+        with progress.bar("reading", n) as advance:
+            for batch in batches(self.samples, torch.arange(n), _READ, workers=self.workers):
+                self.skipped.update(batch.quarantined)
+                advance(len(batch.rows) + len(batch.quarantined))
+                if not len(batch.rows):
+                    continue
+                if held is None:
+                    if not isinstance(batch.inputs, Tensor) or batch.inputs[0].nbytes * n > HELD_BYTES:
+                        self.skipped.clear()
+                        return None
+                    held = batch.inputs.new_empty(n, *batch.inputs.shape[1:], device=self.device)
+                held[batch.rows] = batch.inputs.to(self.device)
+        if held is None:
+            reason = next(iter(self.skipped.values()), "no inputs")
+            raise DataError("none of the samples can be read", found=reason)
+        return held

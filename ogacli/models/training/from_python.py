@@ -1,0 +1,70 @@
+"""The function ``ogacli.train``: the reference trainer on Python objects.
+
+In: samples and a network with fresh weights. Out: a folder with a checkpoint of each epoch, or of each fold.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from ogacli.base.progress import SILENT, Progress
+from ogacli.base.registry import described, resolve, type_name
+from ogacli.data import Samples
+from ogacli.data.sources import MEMORY
+from ogacli.models.sources import NetworkSource
+from ogacli.models.sources.in_memory import class_name, network_source_of
+from ogacli.models.tasks import Task, tasks
+from ogacli.models.training.folds import CrossValidation, train_folds
+from ogacli.models.training.loop import TrainOptions
+from ogacli.models.training.train import Training
+from ogacli.models.training.train import train as train_epochs
+
+
+def train(
+    samples: Samples,
+    network: Callable[[], nn.Module] | NetworkSource,
+    *,
+    output: str | Path,
+    loss: str | Mapping[str, Any] | Task = "cross_entropy",
+    options: Mapping[str, Any] | TrainOptions | None = None,
+    workers: int | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> Training | CrossValidation:
+    """Train a network and keep a checkpoint of each epoch, or with ``folds`` one of each fold.
+
+    Args:
+        samples: The training samples, by ``Samples.of``.
+        network: Returns a network with fresh weights; or the options of a model source.
+        output: The folder to write.
+        loss: The loss of a sample.
+        options: The keys of the ``train:`` section, such as ``{"epochs": 20, "optimizer": "sgd"}``.
+        workers: Processes that read samples.
+        overwrite: Replace an earlier training in the same folder.
+        progress: Told how far it is.
+
+    Raises:
+        OgaError: Anything that the user can mend; nothing is written then.
+    """
+    chosen = TrainOptions.given(options, "train")
+    task, source = resolve(tasks, loss, by="name", place="loss"), network_source_of(network)
+    made_by = type_name(source) if isinstance(network, NetworkSource) else MEMORY
+    run = train_epochs if chosen.folds is None else train_folds
+    return run(
+        source.prepare(samples),
+        source,
+        task,
+        chosen,
+        output=Path(output).absolute(),
+        settings={
+            "data": {"source": MEMORY, "type": class_name(samples.reader)},
+            "model": {"source": made_by},
+            "loss": described(task, "name"),
+            "train": chosen.plain(),
+        },
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -1,0 +1,60 @@
+"""``history.json``: the record in a folder of checkpoints of what was trained, on what, and how it went.
+
+In: the document of a training and its samples. Out: the file; and read again, its content.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ogacli._version import __version__
+from ogacli.base.atomic import holds_only
+from ogacli.data import Samples
+
+SCHEMA_VERSION = 1
+_HISTORY = "history.json"
+_KIND = "oga training"
+_FILES = (_HISTORY, "epoch-*.safetensors", "fold-*.safetensors", "fold-*.npy")
+"""What a folder of checkpoints holds, and nothing else."""
+
+
+def write_history(
+    folder: Path, document: Mapping[str, Any], samples: Samples, *, seed: int, settings: Mapping[str, Any]
+) -> None:
+    """Write the record of a training.
+
+    Args:
+        folder: Where the checkpoints are.
+        document: How the training went.
+        samples: What was trained on.
+        seed: Of the training.
+        settings: All settings of the training, as plain values; kept under ``config``.
+    """
+    versions = {"ogacli": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    record = {name: value for name, value in document.items() if name != "folder"}
+    record |= {"kind": _KIND, "versions": versions, "seed": seed}
+    record |= {"fingerprint": samples.fingerprint, "config": dict(settings)}
+    (folder / _HISTORY).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_history(folder: Path) -> dict[str, Any]:
+    """The record of a training; empty where there is none."""
+    try:
+        record = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and record.get("kind") == _KIND else {}
+
+
+def is_training(folder: Path) -> bool:
+    """True where a training wrote this folder and all that is in it."""
+    return holds_only(folder, _FILES) and bool(read_history(folder))
+
+
+def by_id(samples: Samples, skipped: Mapping[int, str]) -> dict[str, str]:
+    """``{id: reason}`` of skipped rows."""
+    return {samples.ids[row].as_py(): reason for row, reason in skipped.items()}

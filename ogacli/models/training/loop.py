@@ -1,0 +1,262 @@
+"""The training loop and its options.
+
+In: a module with fresh or loaded weights, samples, a task. Out: the same module, trained, and a record of
+each epoch. On one machine a seed determines the result; the global random state is restored.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from ogacli.base.device import Precision, computing_in
+from ogacli.base.options import Location, Options
+from ogacli.base.progress import SILENT, Progress
+from ogacli.base.seeding import seeded
+from ogacli.data import Batch, Samples
+from ogacli.errors import ConfigError, RunError
+from ogacli.models.outputs import call, first_logits
+from ogacli.models.tasks import Task
+from ogacli.models.training.augment import Augmentation
+from ogacli.models.training.epochs import Epochs
+
+
+class TrainOptions(Options):
+    """The ``train:`` section: how a network is trained."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    """Passes over the samples."""
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    """Samples a step."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """``sgd`` with Nesterov momentum."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Its highest value; where left out 0.003 for ``adam`` and ``adamw``, 0.1 for ``sgd``."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of ``sgd``."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """Pulls the weights towards zero."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """Of the learning rate: ``cosine`` falls to zero, ``step`` is divided by ten after half of the steps and
+    again after three quarters."""
+    group_by_length: bool = False
+    """For texts: a batch holds samples of about one length, so that less is padded."""
+    precision: Precision = "float32"
+    """Of the forward and backward pass; the weights are updated in ``float32``. ``bfloat16`` is quicker on a
+    GPU, and on a CPU with instructions for it."""
+    augment: bool = False
+    """For pictures: a crop at a random place after padding by 4 pixels, and a mirror image half of the
+    time."""
+    seed: int = 0
+    """Of the weights, the order of the samples, dropout and ``augment``."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
+    output: Location | None = None
+    """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Train so many networks instead, each on all samples but those of one fold; their checkpoints go to the
+    folder with ``-folds`` added."""
+    start: Location | None = None
+    """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned; the
+    training does not use it."""
+
+    @property
+    def peak(self) -> float:
+        """The highest learning rate."""
+        return self.learning_rate or (0.1 if self.optimizer == "sgd" else 0.003)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Means over one pass through the samples, taken while the weights changed."""
+
+    number: int
+    """From 1."""
+    loss: float
+    """Mean over the samples."""
+    accuracy: float | None
+    """Share of the samples whose given label was predicted; None without classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened in a training."""
+
+    epochs: tuple[Epoch, ...]
+    samples: int
+    """How many were trained on."""
+    skipped: dict[int, str]
+    """``{row: reason}`` of the samples that could not be read."""
+
+
+def train_network(
+    module: nn.Module,
+    samples: Samples,
+    task: Task,
+    options: TrainOptions,
+    *,
+    device: torch.device | None = None,
+    workers: int | Literal["auto"] = "auto",
+    progress: Progress = SILENT,
+    after_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> History:
+    """Train ``module`` in place and leave it in evaluation mode.
+
+    Args:
+        module: The network.
+        samples: The training samples; those that cannot be read are skipped.
+        task: Gives the loss of each sample; the mean over a batch is minimised.
+        options: How to train. ``device``, ``output``, ``folds`` and ``start`` are not used.
+        device: Where to train; the CPU where left out.
+        workers: Processes that read and decode.
+        progress: Told how many samples have been read and trained on.
+        after_epoch: Called after each epoch.
+
+    Raises:
+        GradientError: The network does not fit the samples.
+        ConfigError: The network has no trainable parameter, or ``augment`` meets inputs other than pictures.
+        DataError: No sample can be read.
+        RunError: The loss is no longer finite.
+    """
+    device = device or torch.device("cpu")
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            # Training convolutions is about a fifth faster in this layout.
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    batches = Epochs(
+        samples,
+        options.batch_size,
+        device,
+        group_by_length=options.group_by_length,
+        workers=workers,
+        progress=progress,
+    )
+    done = []
+    with seeded(options.seed, device):
+        loop = _Loop(module, batches, task, options)
+        with progress.bar("training", options.epochs * batches.size) as advance:
+            for number in range(1, options.epochs + 1):
+                done.append(loop.epoch(number, advance))
+                after_epoch(done[-1])
+    module.eval()
+    return History(tuple(done), len(samples) - len(batches.skipped), dict(sorted(batches.skipped.items())))
+
+
+def optimizer_of(module: nn.Module, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer of the module's trainable parameters.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ConfigError(
+            "the network has nothing to train",
+            place=type(module).__name__,
+            found="no parameter requires grad",
+        )
+    common: dict[str, Any] = {
+        "lr": options.peak,
+        "weight_decay": options.weight_decay,
+        "fused": device.type in ("cpu", "cuda"),
+    }
+    match options.optimizer:
+        case "sgd":
+            momentum = options.momentum
+            return torch.optim.SGD(parameters, momentum=momentum, nesterov=momentum > 0, **common)
+        case "adam":
+            return torch.optim.Adam(parameters, **common)
+        case _:
+            return torch.optim.AdamW(parameters, **common)
+
+
+def schedule_of(
+    optimizer: torch.optim.Optimizer, name: Literal["cosine", "step", "constant"], steps: int
+) -> lr_scheduler.LRScheduler:
+    """The learning rate of each of so many steps, as ``TrainOptions.schedule`` names it."""
+    match name:
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        case "step":
+            falls = [math.ceil(steps / 2), math.ceil(3 * steps / 4)]
+            return lr_scheduler.MultiStepLR(optimizer, falls, gamma=0.1)
+        case _:
+            return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+class _Loop:
+    """The state of one training."""
+
+    def __init__(self, module: nn.Module, batches: Epochs, task: Task, options: TrainOptions) -> None:
+        self.module = module
+        self.batches = batches
+        self.task = task
+        self.options = options
+        self.optimizer = optimizer_of(module, options, batches.device)
+        self.schedule = schedule_of(self.optimizer, options.schedule, options.epochs * batches.steps)
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.augmentation = Augmentation(self.generator) if options.augment else None
+        self.called = False
+
+    def epoch(self, number: int, advance: Callable[[int], None]) -> Epoch:
+        """One pass over the samples in random order.
+
+        Raises:
+            RunError: The mean loss is not finite.
+        """
+        self.module.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.batches.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.batches.device)
+        categorical, seen = self.batches.samples.class_index is not None, 0
+        for batch in self.batches.epoch(self.generator):
+            if len(batch.rows) == 1 and seen:
+                # Batch norm cannot train on one sample; in the next epoch it is in another batch.
+                continue
+            logits, losses = self._step(batch)
+            total += losses.sum(dtype=torch.float64)
+            if categorical:
+                correct += (logits.argmax(1) == batch.labels).sum()
+            seen += len(batch.rows)
+            advance(len(batch.rows))
+        mean = total.item() / max(1, seen)
+        if not math.isfinite(mean):
+            raise RunError(
+                "the training diverged: the loss is not finite",
+                place=f"epoch {number}",
+                found=mean,
+                hint=f"lower train.learning_rate, now {self.options.peak}",
+            )
+        return Epoch(number, mean, correct.item() / seen if categorical else None)
+
+    def _step(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
+        """One update of the weights; the logits and losses from before it."""
+        inputs = batch.inputs if self.augmentation is None else self.augmentation(batch.inputs)
+        if isinstance(inputs, Tensor) and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with computing_in(self.options.precision, self.batches.device):
+            logits = self._logits(Batch(batch.rows, inputs, batch.labels, {})).float()
+        losses = self.task.loss(logits, batch.labels)
+        self.optimizer.zero_grad()
+        losses.mean().backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return logits.detach(), losses.detach()
+
+    def _logits(self, batch: Batch) -> Float[Tensor, "b k"]:
+        """The module's output; the first time it is checked against the samples."""
+        if self.called:
+            logits: Tensor = call(self.module, batch.inputs)
+            return logits
+        self.called = True
+        samples = self.batches.samples
+        needed = samples.label_type.outputs(samples.labels, samples.classes)
+        if self.task.returns_loss:
+            needed = 0  # parts of the loss, whose number has nothing to do with the classes
+        return first_logits(self.module, batch, needed)

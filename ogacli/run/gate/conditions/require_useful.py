@@ -1,0 +1,33 @@
+"""The checkpoint has not memorised the labels."""
+
+from typing import ClassVar
+
+from ogacli.run.directory import Run
+from ogacli.run.gate.conditions import Condition, conditions
+from ogacli.run.gate.limits import skipped
+from ogacli.run.gate.outcome import Outcome
+
+
+@conditions.register
+class RequireUseful(Condition):
+    """Off unless asked for."""
+
+    order: ClassVar[int] = 10
+
+    require_useful: bool = False
+    """A checkpoint that has memorised wrong labels, so that its flags mean little, does not pass."""
+
+    def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
+        """By the verdict of the run's diagnosis."""
+        name, found = "require_useful", run.summary.diagnosis
+        if not self.require_useful:
+            return None
+        if found.verdict is None:
+            return skipped(name, "there are no classes to diagnose the checkpoint by")
+        return Outcome(
+            name,
+            found=f"{found.verdict} checkpoint",
+            allowed="not memorised",
+            status="failed" if found.verdict == "memorised" else "passed",
+            detail=found.reason,
+        )

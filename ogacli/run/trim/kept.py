@@ -1,0 +1,64 @@
+"""The kept part of a dataset, for training.
+
+In: a dataset, and a run or the positions that ``oga trim`` wrote. Out: a ``torch.utils.data.Subset``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ogacli.errors import DataError
+from ogacli.run.directory import Run
+from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.verdict.budget import Budget
+
+if TYPE_CHECKING:  # reading a run needs no torch
+    from torch.utils.data import Dataset, Subset
+
+
+def load_kept(
+    dataset: Dataset[Any], kept: Run | str | Path, *, budget: Budget | str | float | None = None
+) -> Subset[Any]:
+    """The kept part of a dataset, for training.
+
+    Args:
+        dataset: The dataset that was scanned, whole and in the same order.
+        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote.
+        budget: For a run: flag another share of the samples than the scan did.
+
+    Raises:
+        DataError: The dataset is smaller than the one that was scanned.
+    """
+    from torch.utils.data import Subset
+
+    if isinstance(kept, str | Path) and Path(kept).suffix == ".npy":
+        positions = _load_positions(Path(kept))
+    else:
+        positions = kept_positions(manifest_table(Run.open(kept), budget=budget))
+    n = len(dataset)  # type: ignore[arg-type]
+    if len(positions) and positions.max() >= n:
+        raise DataError(
+            "the dataset is smaller than the one that was scanned",
+            found=f"{n} samples",
+            expected=f"at least {positions.max() + 1}",
+        )
+    return Subset(dataset, positions.tolist())
+
+
+def _load_positions(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    try:
+        with path.open("rb") as file:
+            found: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError("cannot be read as positions", place=str(path), found=str(error)) from None
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        raise DataError(
+            "not positions",
+            place=str(path),
+            found=f"{found.dtype} {list(found.shape)}",
+            expected="what `oga trim --format indices` wrote",
+        )
+    return found

@@ -1,0 +1,72 @@
+"""What label detectors look at of held-out samples, so that all folds are judged together.
+
+In: the evidence of each sample, batch by batch. Out: scores and true classes by a detector that is fitted
+to all folds at once. One fold alone has few samples, and the scores of two folds have two scales.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.data import Samples
+from ogacli.detectors import LabelDetector
+from ogacli.verdict.findings import Findings, TrueClass
+
+_BYTES = 256 << 20
+"""Evidence that may be held; beyond that each fold is judged by itself."""
+
+
+class Evidence:
+    """The evidence of n samples, two numbers a class."""
+
+    def __init__(self, n: int, k: int, names: Sequence[str], device: torch.device) -> None:
+        """Room for the evidence.
+
+        Args:
+            n: How many samples.
+            k: How many classes; 0 where nothing is to be kept.
+            names: The score columns of the label detectors; none where nothing is to be kept.
+            device: Where to keep it.
+        """
+        self.names = names
+        width = 2 * k if k > 1 and 8 * n * k * len(names) <= _BYTES else 0
+        self.values = torch.full((len(names), n, width), torch.nan, device=device)
+
+    def add(self, rows: Int64[Tensor, " b"], evidence: Mapping[str, Float[Tensor, "b 2q"]]) -> None:
+        """Keep the evidence of some samples, for the classes of the data."""
+        if not (k := self.values.shape[2] // 2):
+            return
+        for kept, name in zip(self.values, self.names, strict=True):
+            found = torch.stack(evidence[name].chunk(2, 1), 1)[:, :, :k]
+            kept[rows.to(kept.device)] = found.flatten(1).float()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an unfinished scan saves, by name."""
+        return {"values": self.values}
+
+    def judged(
+        self, findings: Findings, samples: Samples, detectors: Mapping[str, LabelDetector]
+    ) -> Findings:
+        """The findings with the scores of refitted detectors, and the true classes by the first of them.
+
+        Args:
+            findings: Of each fold by itself.
+            samples: What was scanned.
+            detectors: By their score columns.
+        """
+        scores, true_class = dict(findings.scores), findings.true_class
+        for number, (evidence, name) in enumerate(zip(self.values, self.names, strict=True)):
+            known = evidence.isfinite().all(1).cpu() & ~scores[name].isnan()
+            if not evidence.shape[1] or not known.any():
+                continue
+            here, labels = evidence[known.to(evidence.device)], samples.labels[known].to(evidence.device)
+            detectors[name].refit(here, labels)
+            log_probabilities = detectors[name].true_class(here, labels)
+            found = detectors[name].wrong(log_probabilities, labels).cpu()
+            scores[name] = scores[name].masked_scatter(known, found.to(scores[name].dtype))
+            if not number and true_class is not None:
+                true_class = true_class.replaced(known, TrueClass.of(log_probabilities.cpu()))
+        return replace(findings, scores=scores, true_class=true_class)

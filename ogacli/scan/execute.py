@@ -1,0 +1,185 @@
+"""Score every sample by every checkpoint, and judge.
+
+In: a ``Setup``. Out: a ``ScanResult``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ogacli.base.device import device_of
+from ogacli.base.progress import SILENT, Progress
+from ogacli.errors import DataError
+from ogacli.run.summary import summarise
+from ogacli.scan.collect import Collector
+from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.provenance import provenance
+from ogacli.scan.result import ScanResult
+from ogacli.scan.resume import Unfinished
+from ogacli.scan.scorers import column_names, label_detectors
+from ogacli.scan.second_look import second_look
+from ogacli.scan.setup import Setup
+from ogacli.scan.stopwatch import Clock
+from ogacli.scan.validation import check_validation
+from ogacli.verdict.findings import Findings
+from ogacli.verdict.judge import judge
+
+
+def execute(
+    setup: Setup,
+    *,
+    weights: Mapping[str, str],
+    clock: Clock,
+    unfinished: Unfinished | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> ScanResult:
+    """Score and judge.
+
+    Args:
+        setup: What to scan, with what.
+        weights: The fingerprints of the weights, for the provenance.
+        clock: Started before the samples were opened.
+        unfinished: Where the scan is saved now and then; not at all where left out.
+        resume: Go on with what was saved there, if anything.
+        progress: Told how far it is.
+
+    Raises:
+        OgaError: Anything that the user can mend.
+    """
+    device = device_of(setup.gradients.device)
+    clock.lap("load")
+    scoring = _Scoring(setup, device, unfinished)
+    scoring.run(resume=resume, progress=progress)
+    clock.lap("score")
+    last = scoring.last
+    verdict = judge(scoring.findings(), setup.samples.class_index, setup.budget, setup.protect)
+    share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
+    parameters = last.feed.gradients.parameters
+    overlaps = last.scorers.overlaps(share)
+    return ScanResult(
+        samples=setup.samples,
+        verdict=verdict,
+        summary=summarise(verdict, setup.samples, parameters, rescored=scoring.rescored, overlap=overlaps),
+        provenance=provenance(setup, device, weights, last.feed),
+        settings=setup.settings,
+        timing={
+            "started": clock.started,
+            "seconds": clock.laps,
+            "detectors": scoring.seconds,
+            "samples": len(setup.samples),
+        },
+        preview=partial(setup.task.preview, last.model, setup.samples, device=device),
+        clock=clock,
+    )
+
+
+class _Scoring:
+    """One checkpoint after the other, each with detectors of its own."""
+
+    def __init__(self, setup: Setup, device: torch.device, unfinished: Unfinished | None) -> None:
+        self.setup = setup
+        self.device = device
+        self.unfinished = unfinished
+        self.snapshots = setup.source.snapshots(setup.samples)
+        self.held_out = all(snapshot.held_out for snapshot in self.snapshots)
+        """Whether no sample is scored by a checkpoint that was trained on it."""
+        self.label_detectors = label_detectors(setup.detectors)
+        self.collector = Collector(
+            setup.samples,
+            column_names(setup.detectors),
+            device,
+            evidence_of=tuple(self.label_detectors) if self.held_out else (),
+        )
+        self.last: CheckpointPass
+        """The checkpoint at work."""
+        self.rescored: tuple[int, int] | None = None
+        """Samples that were scored once more in float32, and those of them that changed sides."""
+        self.seconds: dict[str, float] | None = None
+
+    def run(self, *, resume: bool, progress: Progress) -> None:
+        """Score every sample by each of the checkpoints that are to score it."""
+        saved: Sequence[Mapping[str, Tensor]] = ()
+        if resume and self.unfinished is not None and self.unfinished.exists:
+            saved = self.unfinished.load(self.collector)
+        several = len(self.snapshots) > 1
+        for number in range(self.collector.checkpoint, len(self.snapshots)):
+            rows = self.snapshots[number].rows
+            one = self._open(number)
+            step = f"checkpoint {number + 1} of {len(self.snapshots)}" if several else "scanning"
+            one.run(self.collector, saved, save=self._save, progress=progress, step=step)
+            saved = ()
+            self._finish(one, progress)
+            together = several and len(rows) == len(self.setup.samples)
+            self.collector.next_checkpoint(rows, self._weight() if together else 1.0)
+            if number + 1 < len(self.snapshots):
+                self._save(list, False)
+
+    def findings(self) -> Findings:
+        """What all checkpoints found.
+
+        Raises:
+            DataError: No sample could be scored.
+        """
+        samples, detectors = self.setup.samples, self.label_detectors
+        findings = self.collector.evidence.judged(self.collector.findings(), samples, detectors)
+        if len(findings.quarantined) == len(samples):
+            row, reason = next(iter(findings.quarantined.items()))
+            raise DataError(
+                "none of the samples can be scored",
+                place=f"sample {samples.ids[row].as_py()!r}, the first of {len(samples)}",
+                found=reason,
+            )
+        by_neighbours = self.last.neighbours is not None
+        return replace(
+            findings,
+            wrong=next((findings.scores[name] for name in detectors), None),
+            # The entropy of a mean over neighbours is larger than that of each of them.
+            entropy=None if by_neighbours else findings.entropy,
+            duplicate_of=self.collector.inputs.duplicates(samples, self.last.model),
+            blank=self.collector.inputs.blank.cpu(),
+            probed=self.collector.inputs.probed(),
+            held_out=self.held_out,
+            by_neighbours=by_neighbours,
+        )
+
+    def _open(self, number: int) -> CheckpointPass:
+        if hasattr(self, "last"):
+            del self.last  # so that only one set of weights is in memory
+        snapshot = self.snapshots[number]
+        model = snapshot.source.open(self.setup.samples, self.device)
+        check_validation(self.setup, model)
+        self.last = CheckpointPass(self.setup, model, self.device, snapshot.rows)
+        return self.last
+
+    def _finish(self, one: CheckpointPass, progress: Progress) -> None:
+        if self.setup.gradients.precision != "float32":
+            samples, changed = second_look(one, self.collector, self.setup.budget, progress)
+            before = self.rescored or (0, 0)
+            self.rescored = before[0] + samples, before[1] + changed
+        one.finish(self.collector)
+        if (
+            self.device.type == "cpu"
+        ):  # a GPU computes after the call has returned, so that no detector is timed
+            known = self.seconds or {}
+            taken = one.scorers.seconds()
+            self.seconds = {name: round(known.get(name, 0) + more, 4) for name, more in taken.items()}
+
+    def _weight(self) -> float:
+        """The weight of one of several checkpoints: the square of the share of labels it has not learned.
+
+        A checkpoint that has memorised the labels has next to nothing left that tells right from wrong ones.
+        Chosen on `benchmarks/detection.py`: better than equal weights, ranks, or the first half of a
+        training.
+        """
+        unlearned = self.collector.unlearned_share()
+        return 1.0 if unlearned is None else unlearned**2
+
+    def _save(self, states: Callable[[], Sequence[Mapping[str, Tensor]]], now: bool) -> None:
+        if self.unfinished is not None:
+            self.unfinished.save(self.collector, states, now=now)

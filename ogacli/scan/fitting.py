@@ -1,0 +1,145 @@
+"""Fit the detectors of a scan, and hold what can be scored from memory afterwards.
+
+In: the samples of one checkpoint. Out: fitted detectors, and the gradient batches that fitted in memory.
+With those a scan takes one pass over the data, otherwise two.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from ogacli.base.progress import Progress
+from ogacli.detectors import Needs
+from ogacli.gradients import GradientBatch
+from ogacli.gradients.feed import GradientFeed, finite, only
+from ogacli.gradients.kept import kept
+from ogacli.gradients.repeated import Repeated
+from ogacli.scan.collect import Collector
+from ogacli.scan.scorers import Scorer, Scorers
+
+_HELD_BYTES = 256 << 20
+"""Gradient factors that may be held in memory between fitting and scoring."""
+_KEPT_BYTES = 64 << 20
+"""The same for single coordinates, where the factors would be too many."""
+
+Hold = Callable[[GradientBatch], GradientBatch | None]
+"""What is held of a batch: all of it, norms and some coordinates, or nothing."""
+
+
+class Fitting:
+    """Shows each detector the samples that it must see.
+
+    Args:
+        feed: Computes the gradients.
+        scorers: The detectors.
+        rows: The samples that the checkpoint scores.
+        collector: Told of samples that cannot be read, and shown all inputs.
+        progress: Told how far it is.
+    """
+
+    def __init__(
+        self,
+        feed: GradientFeed,
+        scorers: Scorers,
+        rows: Int64[Tensor, " m"],
+        collector: Collector,
+        progress: Progress,
+    ) -> None:
+        self.feed = feed
+        self.scorers = scorers
+        self.rows = rows
+        self.collector = collector
+        self.progress = progress
+        self._held: list[GradientBatch] = []
+        self._seed: int | None = None
+        """Of the random order in which the held batches come: that of the first detector."""
+
+    def run(self) -> list[GradientBatch]:
+        """Fit all detectors; returns the batches that were held in memory, to be scored from there."""
+        for one, options in zip(self.scorers.each, self.scorers.options, strict=True):
+            # Each detector sees the order that its own seed gives, so that it finds what it would find alone.
+            if size := one.detector.fit_size(len(self.rows)):
+                self._fit(one, size, getattr(options, "seed", 0))
+        return self._held
+
+    def _fit(self, one: Scorer, size: int, seed: int) -> None:
+        if self._seed is None:
+            self._seed = seed
+        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(seed))
+        rows, hold = self.rows[order], seed == self._seed
+
+        def again() -> Iterator[GradientBatch]:
+            with self.progress.bar("fitting", size) as advance:
+                for batch in self._batches(rows, size, hold):
+                    advance(len(batch))
+                    yield one.of(batch)
+                    del batch  # before the next one is computed
+
+        with one.watch:
+            one.detector.fit(Repeated(lambda: one.watch.without(again())))
+
+    def _batches(self, rows: Int64[Tensor, " n"], size: int, hold: bool) -> Iterator[GradientBatch]:
+        """The first ``size`` of the rows with a finite gradient; held ones come from memory."""
+        given, known = 0, list(self._held) if hold else []
+        for batch in known:
+            if given < size:
+                usable = batch.select(slice(0, size - given))
+                given += len(usable)
+                yield usable
+        if given >= size:
+            return
+        keep = self._keeper(size - given) if hold else None
+        for batch in self._computed(self._left(rows, known)):
+            if keep is not None and (short := keep(batch)) is not None:
+                batch = short
+                self._held.append(batch)
+            batch = batch.select(slice(0, size - given))
+            given += len(batch)
+            yield batch
+            del batch  # before the next one is computed
+            if given >= size:
+                return
+
+    def _left(self, rows: Int64[Tensor, " n"], known: list[GradientBatch]) -> Int64[Tensor, " m"]:
+        """The rows without those that are in memory or cannot be read."""
+        seen = torch.zeros(len(self.feed.samples), dtype=torch.bool)
+        for batch in known:
+            seen[batch.rows] = True
+        seen[list(self.collector.rows.quarantined)] = True
+        return rows[~seen[rows]]
+
+    def _computed(self, rows: Int64[Tensor, " n"]) -> Iterator[GradientBatch]:
+        for step in self.feed(rows):
+            self.collector.note(step)
+            if step.gradients is not None:
+                found = only(step.gradients, finite(step.gradients))
+                del step
+                yield found
+                del found
+
+    def _keeper(self, size: int) -> Hold:
+        """Holds ``size`` samples in memory in the way that the first batch decides."""
+        ways: list[Hold] = []
+
+        def keep(batch: GradientBatch) -> GradientBatch | None:
+            if not len(batch):
+                return batch
+            if not ways:
+                ways.append(self._way(batch, size))
+            return ways[0](batch)
+
+        return keep
+
+    def _way(self, batch: GradientBatch, size: int) -> Hold:
+        if batch.nbytes / len(batch) * size <= _HELD_BYTES:
+            return lambda batch: batch
+        needs: Needs = self.scorers.needs(batch)
+        coordinates = needs.coordinates
+        if coordinates is None:
+            coordinates = torch.empty(0, dtype=torch.int64)
+        if needs.everything or 4 * len(coordinates) * size > _KEPT_BYTES:
+            return lambda batch: None
+        on_device = coordinates.to(batch.residual.device)
+        return lambda batch: kept(batch, needs.norms, on_device)

@@ -1,0 +1,86 @@
+"""Notes on the inputs of samples: duplicates under another label, blank inputs, features for the diagnosis.
+
+In: batches as they were read, and their gradients. Out: 9 bytes a sample, and the features of a few thousand.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.data import Batch, Samples
+from ogacli.data.duplicates import blank, conflicts, contents, fingerprints
+from ogacli.gradients.feed import Step
+from ogacli.models import Model
+from ogacli.models.neighbours.exact import DIM, compressed
+from ogacli.verdict.findings import Probed
+
+PROBED = 4096
+"""Randomly chosen samples whose features are kept."""
+
+
+class InputNotes:
+    """Notes on the inputs of n samples, in any order; each sample is noted once."""
+
+    def __init__(self, n: int, device: torch.device) -> None:
+        self.rows = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
+        """The samples whose features are kept."""
+        self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
+        """NaN for samples that were not seen; zeros beyond the number of features."""
+        self.fingerprints = torch.zeros(n, dtype=torch.int64, device=device)
+        """Hashes of the inputs; 0 for samples that were not seen."""
+        self.blank = torch.zeros(n, dtype=torch.bool, device=device)
+        self._seen = torch.zeros(n, dtype=torch.bool)
+        self._place = torch.full((n,), -1)
+        self._place[self.rows] = torch.arange(len(self.rows))
+
+    def add(self, step: Step) -> None:
+        """Note the samples of a batch."""
+        if (found := step.gradients) is None:
+            return
+        if found.features is not None:
+            self._keep(found.rows, found.features)
+        inputs = step.batch.inputs if step.batch.inputs is not None else found.features
+        if inputs is None or self._seen[found.rows].all():
+            return
+        here = found.rows.to(self.fingerprints.device)
+        self.fingerprints[here] = fingerprints(inputs).to(here.device)
+        if step.batch.inputs is not None:
+            self.blank[here] = blank(inputs).to(here.device)
+        self._seen[found.rows] = True
+
+    def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"]:
+        """For each sample the first one with the same inputs and another label; -1 where there is none.
+
+        A model that reads no inputs is asked for features instead.
+        """
+
+        def read(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[bytes]]:
+            if model.reads_inputs:
+                batch = samples.read(rows)
+                return batch.rows.tolist(), contents(batch.inputs) if len(batch.rows) else []
+            index = torch.tensor(rows)
+            features = model.outputs(Batch(index, None, samples.labels[index], {})).features
+            return (rows, contents(features)) if features is not None else ((), ())
+
+        return conflicts(self.fingerprints.cpu(), samples.labels, read)
+
+    def probed(self) -> Probed:
+        """The features that were kept, on the CPU."""
+        features = self.features.cpu()
+        good = features.isfinite().all(1)
+        return Probed(self.rows[good], features[good])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an unfinished scan saves, by name."""
+        return {"fingerprints": self.fingerprints, "blank": self.blank, "features": self.features}
+
+    def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:
+        place = self._place[rows]
+        wanted = (place >= 0).nonzero()[:, 0]
+        if not len(wanted):
+            return
+        found = compressed(features[wanted.to(features.device)])
+        self.features[place[wanted].to(found.device)] = F.pad(found, (0, DIM - found.shape[1]))

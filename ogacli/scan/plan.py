@@ -1,0 +1,76 @@
+"""What a scan would cost, measured on one batch.
+
+In: a ``Setup``. Out: a ``Plan``. Nothing is written.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ogacli.base.device import device_name, device_of
+from ogacli.base.progress import SILENT
+from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.scorers import column_names
+from ogacli.scan.setup import Setup
+from ogacli.scan.validation import check_validation
+
+_BANK = 64
+"""Samples among which neighbours are looked for while a scan is planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a scan would do."""
+
+    output: Path
+    samples: int
+    classes: int
+    parameters: dict[str, int]
+    device: str
+    batch_size: int
+    detectors: tuple[str, ...]
+    checkpoints: int
+    """Sets of weights: each scores its samples in turn."""
+    seconds: float
+    """Estimate for the whole scan, from the time of one batch."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"schema_version": 1} | asdict(self) | {"output": str(self.output)}
+
+
+def plan(setup: Setup, output: Path) -> Plan:
+    """Check data and model by computing the gradients of one batch twice.
+
+    Raises:
+        OgaError: What a scan would raise at its start.
+    """
+    samples, device = setup.samples, device_of(setup.gradients.device)
+    snapshots = setup.source.snapshots(samples)
+    model = snapshots[0].source.open(samples, device)
+    check_validation(setup, model)
+    one = CheckpointPass(setup, model, device, snapshots[0].rows)
+    one.see_neighbours(SILENT, torch.arange(min(_BANK, len(samples))))
+    size = one.feed.batch_size()
+    rows = snapshots[0].rows[:size]
+    pace = 0.0
+    for _ in range(2):  # the first time warms up
+        began = time.perf_counter()
+        for step in one.feed(rows):
+            if step.gradients is not None:
+                step.gradients.norm(2)
+        pace = (time.perf_counter() - began) / len(rows)
+    return Plan(
+        output=output,
+        samples=len(samples),
+        classes=len(samples.classes),
+        parameters=dict(one.feed.gradients.parameters),
+        device=device_name(device),
+        batch_size=size,
+        detectors=column_names(setup.detectors),
+        checkpoints=len(snapshots),
+        seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
+    )

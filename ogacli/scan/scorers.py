@@ -1,0 +1,152 @@
+"""The detectors of a scan, each with its score column, the layers that it looks at, and its time.
+
+In: gradient batches. Out: the scores of all detectors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ogacli.detectors import Detector, DetectorOptions, LabelDetector, LayeredOptions, Needs
+from ogacli.gradients import GradientBatch, Gradients
+from ogacli.gradients.view import View, view
+from ogacli.scan.stopwatch import Stopwatch
+from ogacli.verdict.findings import TrueClass
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the detectors computed of one batch."""
+
+    scores: Sequence[Float[Tensor, " b"]]
+    """Of each detector."""
+    evidence: Mapping[str, Float[Tensor, "b 2k"]]
+    """What label detectors look at, by score column."""
+    true_class: TrueClass | None
+    """By the first label detector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """One detector."""
+
+    column: str
+    detector: Detector
+    view: View | None
+    """The layers that it looks at; all where None."""
+    watch: Stopwatch
+
+    def of(self, batch: GradientBatch) -> GradientBatch:
+        """The batch as the detector sees it."""
+        return batch if self.view is None else self.view.of(batch)
+
+
+class Scorers:
+    """All detectors of a scan, for one set of weights.
+
+    Args:
+        options: One or more; the first decides what is flagged.
+        gradients: Computes the gradients that they will score.
+    """
+
+    def __init__(self, options: Sequence[DetectorOptions], gradients: Gradients) -> None:
+        self.options = options
+        self.each = [
+            Scorer(column, one.detector(), _view(one, gradients), Stopwatch())
+            for column, one in zip(column_names(options), options, strict=True)
+        ]
+        self._norms = Stopwatch()
+
+    def score(self, batch: GradientBatch) -> Scored:
+        """The scores of a batch by all detectors, which are fitted."""
+        orders = self.needs().norms
+        if len(orders) > 1:
+            with self._norms:
+                batch.norms(orders)  # computed together they share most of the work
+        scores, evidence, true_class = [], {}, None
+        for one in self.each:
+            with one.watch:
+                if isinstance(one.detector, LabelDetector):
+                    found = evidence[one.column] = one.detector.evidence(batch)
+                    log_probabilities = one.detector.true_class(found, batch.labels)
+                    scores.append(one.detector.wrong(log_probabilities, batch.labels))
+                    true_class = true_class or TrueClass.of(log_probabilities)
+                else:
+                    scores.append(one.detector.score(one.of(batch)))
+        return Scored(scores, evidence, true_class)
+
+    def finished(self, scores: Float[Tensor, "detectors n"], labels: Tensor) -> Float[Tensor, "detectors n"]:
+        """The scores after each detector's last step, which may need those of all samples."""
+        scores = scores.clone()
+        for own, one in zip(scores, self.each, strict=True):
+            known = torch.isfinite(own)
+            with one.watch:
+                own[known] = one.detector.finish(own[known], labels[known])
+        return scores
+
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """What all detectors together ask of gradient batches.
+
+        Args:
+            batch: Before fitting: what fitting and scoring ask of batches like it. Left out, once they are
+                fitted: what scoring asks.
+        """
+        found = []
+        for one in self.each:
+            if batch is not None and one.view is not None:
+                return Needs(everything=True)  # norms of some layers are not known from those of all
+            needs = one.detector.needs(batch)
+            if one.view is not None and needs.coordinates is not None:
+                needs = Needs(needs.norms, one.view.among_all(needs.coordinates), needs.everything)
+            found.append(needs)
+        return Needs.union(found)
+
+    def states(self) -> list[dict[str, Tensor]]:
+        """What fitting found, a detector each."""
+        return [one.detector.state() for one in self.each]
+
+    def restore(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take the states of fitted detectors."""
+        for one, state in zip(self.each, states, strict=True):
+            one.detector.restore(state)
+
+    def seconds(self) -> dict[str, float]:
+        """The time of each detector beyond that of the gradients; norms share theirs."""
+        norms = [bool(one.detector.needs().norms) for one in self.each]
+        shared = self._norms.total / max(1, sum(norms))
+        return {
+            one.column: round(one.watch.total + shared * norm, 4)
+            for one, norm in zip(self.each, norms, strict=True)
+        }
+
+    def overlaps(self, share: float) -> dict[str, float]:
+        """The split-half stability of randomised detectors, when such a share of the samples is flagged."""
+        found = ((one.column, one.detector.overlap(share)) for one in self.each)
+        return {column: overlap for column, overlap in found if overlap is not None}
+
+
+def label_detectors(options: Sequence[DetectorOptions]) -> dict[str, LabelDetector]:
+    """The detectors that estimate the true class, not fitted, by score column."""
+    found = zip(column_names(options), (one.detector() for one in options), strict=True)
+    return {column: detector for column, detector in found if isinstance(detector, LabelDetector)}
+
+
+def column_names(options: Sequence[DetectorOptions]) -> tuple[str, ...]:
+    """A name for each detector's scores: its own, numbered where it occurs more than once."""
+    names: list[str] = []
+    for one in options:
+        name = one.column
+        same = sum(
+            known == name or (known.startswith(f"{name}_") and known[len(name) + 1 :].isdigit())
+            for known in names
+        )
+        names.append(f"{name}_{same + 1}" if same else name)
+    return tuple(names)
+
+
+def _view(options: DetectorOptions, gradients: Gradients) -> View | None:
+    layers = options.layers if isinstance(options, LayeredOptions) else None
+    return None if layers is None else view(gradients, layers)

@@ -1,0 +1,103 @@
+"""``Findings``: everything that a scan measured of each sample, before any decision.
+
+In: what the scan collected, a row a sample, on the CPU. Out: the input of ``judge``, ``estimate`` and
+``diagnose``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TrueClass:
+    """The most probable true class of each sample."""
+
+    classes: Int64[Tensor, " n"]
+    """-1 where it is not known."""
+    confidence: Float[Tensor, " n"]
+    """Its probability, float32."""
+
+    @classmethod
+    def of(cls, log_probabilities: Float[Tensor, "n k"]) -> "TrueClass":
+        """From the log-probability of each class to be the true one."""
+        highest, classes = log_probabilities.max(1)
+        return cls(classes, highest.exp().float())
+
+    def replaced(self, known: Bool[Tensor, " n"], by: "TrueClass") -> "TrueClass":
+        """The same with other values for the samples in ``known``; ``by`` holds those only."""
+        return TrueClass(
+            self.classes.masked_scatter(known, by.classes),
+            self.confidence.masked_scatter(known, by.confidence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The features of some of the samples, for the diagnosis of the checkpoint."""
+
+    rows: Int64[Tensor, " m"]
+    features: Float[Tensor, "m d"]
+    """Finite; projected where there are many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a scan measured, a row a sample."""
+
+    scores: Mapping[str, Float[Tensor, " n"]]
+    """By detector; higher = more anomalous; NaN where the sample is quarantined. The first one decides."""
+    predictions: Int64[Tensor, " n"]
+    """The class that the model predicts; -1 where samples do not have one class each."""
+    prediction_probability: Float[Tensor, " n"]
+    """The model's probability of the predicted class."""
+    probability: Float[Tensor, " n"]
+    """The model's probability of the given label."""
+    quarantined: Mapping[int, str]
+    """Why a row could not be scored."""
+    entropy: Float[Tensor, " n"] | None = None
+    """Of the model's class probabilities, in nats; None where it does not describe a single sample."""
+    several: bool = False
+    """Whether a row is the mean over several checkpoints of one training."""
+    wrong: Float[Tensor, " n"] | None = None
+    """The probability that the given label is wrong, by a ``LabelDetector``; NaN as the scores."""
+    true_class: TrueClass | None = None
+    """The most probable true class, by that detector."""
+    duplicate_of: Int64[Tensor, " n"] | None = None
+    """The first row with the same inputs and another label, -1 where there is none."""
+    blank: Bool[Tensor, " n"] | None = None
+    """Whether all values of the input are the same."""
+    probed: Probed | None = None
+    held_out: bool = False
+    """Whether each sample was scored by a checkpoint that was not trained on it."""
+    by_neighbours: bool = False
+    """Whether predictions are the mean of a sample's neighbours."""
+
+    @property
+    def most_probable(self) -> TrueClass:
+        """The class to suggest: the detector's most probable true class, or else the model's prediction."""
+        return self.true_class or TrueClass(self.predictions, self.prediction_probability)
+
+    @property
+    def given_label_probability(self) -> Float[Tensor, " n"]:
+        """The probability that the given label is right, by detector or model; NaN without classes."""
+        if self.wrong is not None:
+            return (1 - self.wrong).float()
+        return self.probability.masked_fill(self.predictions < 0, torch.nan)
+
+    @property
+    def duplicates(self) -> Bool[Tensor, " n"]:
+        """Which samples have the same inputs as one with another label."""
+        if self.duplicate_of is None:
+            return torch.zeros(len(self.predictions), dtype=torch.bool)
+        return self.duplicate_of >= 0
+
+    @property
+    def predicted(self) -> Bool[Tensor, " n"]:
+        """Which samples have a prediction and are not quarantined."""
+        known = self.predictions >= 0
+        known[list(self.quarantined)] = False
+        return known

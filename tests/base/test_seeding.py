@@ -1,0 +1,28 @@
+import torch
+
+from ogacli.base.seeding import deterministic_cudnn, seeded
+
+
+def test_a_seed_decides_and_the_random_state_is_left_as_it_was():
+    before, cpu = torch.get_rng_state(), torch.device("cpu")
+    found = []
+    for seed in (1, 1, 2):
+        with seeded(seed, cpu):
+            found.append(torch.rand(3))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_cudnn_stays_enabled_while_it_is_deterministic(monkeypatch):
+    cudnn = torch.backends.cudnn
+
+    def settings() -> tuple[bool, ...]:
+        return cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+
+    monkeypatch.setattr(cudnn, "allow_tf32", False)
+    before = settings()
+    assert before[0], "as torch has it"
+    with deterministic_cudnn():
+        assert settings() == (True, True, False, False)
+    assert settings() == before
