@@ -23,6 +23,7 @@ from ogacli.data.sources import MEMORY
 from ogacli.detectors import DEFAULT, WITHOUT_CLASSES, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
+from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.sources import ModelSource
 from ogacli.models.sources.in_memory import class_name, network_source_of, source_of
 from ogacli.models.tasks import Task, tasks
@@ -46,6 +47,7 @@ def scan(
     samples: Samples,
     model: nn.Module | Callable[[], nn.Module] | ModelSource,
     *,
+    checkpoint: Weights | None = None,
     loss: Named = "cross_entropy",
     layers: str | list[str] = "head",
     bias: bool = True,
@@ -69,8 +71,9 @@ def scan(
 
     Args:
         samples: The dataset, by ``Samples.of``.
-        model: The trained network; it is not changed. With ``folds``: a function that returns a network with
-            fresh weights. Or the options of a model source.
+        model: The trained network; it is not changed. With ``checkpoint`` or ``folds``: a function that
+            returns a network with fresh weights. Or the options of a model source.
+        checkpoint: The file of the network's weights; or several of one training, or folds.
         loss: The loss of a sample, such as ``cross_entropy`` or ``{"name": "cross_entropy", ..}``.
         layers: Whose gradients: ``head``, ``all``, or patterns of parameter names.
         bias: For the head: with its bias.
@@ -126,7 +129,7 @@ def scan(
         "gradients": gradients.plain(),
         "loss": described(task, "name"),
     }
-    with _opened(model, samples, task, folds, train, workers, progress) as (source, prepared):
+    with _opened(model, checkpoint, samples, task, folds, train, workers, progress) as (source, prepared):
         setup = Setup(
             samples=prepared,
             source=source,
@@ -145,6 +148,7 @@ def scan(
 @contextmanager
 def _opened(
     model: nn.Module | Callable[[], nn.Module] | ModelSource,
+    checkpoint: Weights | None,
     samples: Samples,
     task: Task,
     folds: int | None,
@@ -154,7 +158,7 @@ def _opened(
 ) -> Iterator[tuple[ModelSource, Samples]]:
     """The model, and the samples as it reads them; checkpoints of folds exist within the block."""
     if folds is None:
-        source = source_of(model)
+        source = source_of(model, checkpoint)
         yield source, source.prepare(samples)
         return
     network = network_source_of(model)

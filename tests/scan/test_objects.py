@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -136,6 +137,21 @@ def test_train_and_verify(samples, tmp_path):
     found = ogacli.scan(samples, module, budget=0.1).save(tmp_path / "run")
     verified = ogacli.verify(samples, found, fresh, train={"epochs": 1}, options={"seeds": 2})
     assert {arm.name for arm in verified.arms} == {"all", "trimmed", "random", "oracle"}
+
+
+def test_several_checkpoints_of_a_training(samples, tmp_path):
+    training = ogacli.train(samples, fresh, output=tmp_path / "epochs", options={"epochs": 3})
+    paths = [str(path) for path in training.checkpoints]
+    found = ogacli.scan(samples, fresh, checkpoint=paths, budget=0.1)
+    assert sorted(found.provenance["checkpoints"]) == [f"epoch-00{i}.safetensors" for i in (1, 2, 3)]
+    assert found.verdict.findings.several
+    assert found.save(tmp_path / "run").summary.flagged == 12
+    module = fresh()
+    module.load_state_dict(load_file(paths[-1]))
+    last, loaded = (ogacli.scan(samples, fresh, checkpoint=paths[-1]), ogacli.scan(samples, module))
+    np.testing.assert_allclose(last.table()["score"], loaded.table()["score"], rtol=1e-6)
+    with pytest.raises(ConfigError, match="model: a training begins with fresh weights"):
+        ogacli.scan(samples, module, checkpoint=paths)
 
 
 def test_attribution(place, samples, tmp_path):

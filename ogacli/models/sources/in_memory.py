@@ -8,13 +8,16 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints import sha256
+from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.network import Network
 from ogacli.models.sources import Fit, ModelSource, NetworkSource
 
@@ -22,7 +25,7 @@ from ogacli.models.sources import Fit, ModelSource, NetworkSource
 class InMemory(ModelSource):
     """A network that lies in memory."""
 
-    module: nn.Module
+    module: Annotated[nn.Module, Field(exclude=True)]
     """With trained weights."""
     head: str | None = None
     """The name of the last linear layer, where it is not found by itself."""
@@ -60,7 +63,7 @@ def class_name(thing: object) -> str:
 class Factory(NetworkSource):
     """A function that makes an untrained network, for trainings from Python; it cannot be named in YAML."""
 
-    make: Callable[[], nn.Module]
+    make: Annotated[Callable[[], nn.Module], Field(exclude=True)]
     """Called under a seed, once a training."""
 
     def build(self, fit: Fit) -> nn.Module:
@@ -72,12 +75,20 @@ class Factory(NetworkSource):
         return {Path(path).name: sha256(path) for path in self.checkpoint_files()}
 
 
-def source_of(model: nn.Module | Callable[[], nn.Module] | ModelSource) -> ModelSource:
+def source_of(
+    model: nn.Module | Callable[[], nn.Module] | ModelSource, checkpoint: Weights | None = None
+) -> ModelSource:
     """A trained network in memory as a model source; options of a source as they are.
+
+    Args:
+        model: The network; or with ``checkpoint`` a function that makes it.
+        checkpoint: The file of its weights, several of one training, or folds.
 
     Raises:
         ConfigError: It is neither.
     """
+    if checkpoint is not None:
+        return network_source_of(model).model_copy(update={"checkpoint": checkpoint})
     if isinstance(model, ModelSource):
         return model
     if isinstance(model, nn.Module):
@@ -87,7 +98,7 @@ def source_of(model: nn.Module | Callable[[], nn.Module] | ModelSource) -> Model
         place="model",
         found=class_name(model),
         expected="a torch.nn.Module",
-        hint="a function that makes a network is for trainings, and for scans with `folds`",
+        hint="a function that makes a network is for trainings, and for scans with `checkpoint` or `folds`",
     )
 
 
