@@ -2,10 +2,9 @@
 
     python benchmarks/aside.py [--seeds 2] [--work FOLDER]
 
-A logistic regression of scikit-learn is fitted five times; what it says of the samples that it has not seen,
-and its inputs as features, go through `model: {source: precomputed}` with the default detector and
-`budget: auto`. Each figure of cleanlab is the best of its five scores, or seven filters, in that case, chosen
-with the truth at hand.
+A logistic regression of scikit-learn is trained on five folds; its out-of-fold probabilities, and its inputs
+as features, go through `model: {source: precomputed}` with the default detector and `budget: auto`. Each
+figure of cleanlab is the best of its five scores, or seven filters, in that case, chosen by the truth.
 
 wine, iris   scikit-learn, 178 and 150 samples
 agnews       7,600 of AG News, four classes; MiniLM's embeddings
@@ -32,7 +31,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from ogacli.config import commands, parse_config
 
 NOISES = ("uniform-10", "uniform-30", "pairs-20")
-FIGURES = ("AP", "without neighbours", "cleanlab", "F1", "best filter", "wrong", "told")
+FIGURES = ("AP", "without neighbours", "cleanlab", "F1", "best filter", "wrong", "estimated")
 
 
 def main() -> None:
@@ -64,26 +63,33 @@ def measured(inputs: np.ndarray, truth: np.ndarray, noise: str, seed: int) -> li
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said = cross_val_predict(
+        predicted = cross_val_predict(
             LogisticRegression(C=0.1, max_iter=300), inputs, given, cv=folds, method="predict_proba"
         )
     wrong, labels = given != truth, samples.labels
-    logits = torch.from_numpy(said).clamp_min(1e-12).log()
-    ours, flags, told = scanned(inputs, given, said, neighbours=20)
-    alone, _, _ = scanned(inputs, given, said, neighbours=0)
+    logits = torch.from_numpy(predicted).clamp_min(1e-12).log()
+    ours, flags, estimated = scanned(inputs, given, predicted, neighbours=20)
+    alone, _, _ = scanned(inputs, given, predicted, neighbours=0)
     scores = [average_precision_score(wrong, score) for _, score in peers.cleanlab_scores(logits, labels)]
     cuts = [f1_score(wrong, cut) for cut in peers.cleanlab_cuts(logits, labels).values()]
     precisions = [average_precision_score(wrong, score) for score in (ours, alone)]
-    return [*precisions, max(scores), float(f1_score(wrong, flags)), max(cuts), float(wrong.mean()), told]
+    return [
+        *precisions,
+        max(scores),
+        float(f1_score(wrong, flags)),
+        max(cuts),
+        float(wrong.mean()),
+        estimated,
+    ]
 
 
 def scanned(
-    inputs: np.ndarray, given: np.ndarray, said: np.ndarray, neighbours: int
+    inputs: np.ndarray, given: np.ndarray, predicted: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Score and flag of every sample, and the share that is said to be wrong."""
+    """Score and flag of every sample, and the estimated share of wrong labels."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for key, values in {"y": given, "p": said, "h": inputs.astype(np.float32)}.items():
+        for key, values in {"y": given, "p": predicted, "h": inputs.astype(np.float32)}.items():
             np.save(folder / f"{key}.npy", values)
         config = parse_config(
             f"data: {{source: arrays, y: {folder}/y.npy}}\n"

@@ -1,12 +1,12 @@
-"""Does the diagnosis tell the checkpoints that know wrong labels by heart, and what do neighbours save?
+"""Does the diagnosis recognise checkpoints that have memorised wrong labels, and how much do neighbours help?
 
     python benchmarks/checkpoints.py [--sets digits breast_cancer mnist cifar10n] [--epochs 60]
 
-For each data set and share of wrong labels a network is trained, and after some of its epochs a line tells
-the share of the wrong labels that it predicts by then (known here, as the truth is), what the diagnosis takes
-for it, the verdict, and the average precision of the norm of the residual: at what the network says of a
-sample, and at what it says of the sample's neighbours. Markdown, on stdout. MNIST and CIFAR-10N are read from
-the folder OGA_DATA.
+For each data set and share of wrong labels a network is trained. After some of its epochs a line shows the
+share of the wrong labels that it predicts (the truth is known here), the estimate of the diagnosis, its
+verdict, and the average precision of the norm of the residual: at the prediction for the sample, and at the
+mean prediction for its neighbours. Output: markdown on stdout. MNIST and CIFAR-10N are read from the folder
+OGA_DATA.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ogacli.verdict.verdict import Findings, Notes
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
@@ -29,6 +28,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
 from ogacli.models.tasks.classification import Classification
 from ogacli.verdict.diagnosis import Diagnosis, diagnose
+from ogacli.verdict.findings import Findings, Probed
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 40, 60, 100)
@@ -134,13 +134,13 @@ def checkpoints(task: Task, epochs: int) -> Iterator[tuple[int, Tensor, Tensor]]
 
 
 def diagnosis(task: Task, logits: Tensor, features: Tensor) -> Diagnosis:
-    """As of a scan of this checkpoint."""
+    """The diagnosis of a scan with this checkpoint."""
     everyone = torch.arange(len(task.x))
     probabilities = logits.softmax(1)
     confidence, predictions = probabilities.max(1)
-    findings = Findings({}, predictions, confidence, probabilities[everyone, task.labels], {})
-    notes = Notes(torch.full_like(everyone, -1), torch.zeros(len(task.x)).bool(), everyone, features)
-    return diagnose(findings, notes, task.labels)
+    given = probabilities[everyone, task.labels]
+    probed = Probed(everyone, features)
+    return diagnose(Findings({}, predictions, confidence, given, {}, probed=probed), task.labels)
 
 
 def precisions(task: Task, logits: Tensor, features: Tensor) -> list[float]:
@@ -153,7 +153,7 @@ def precisions(task: Task, logits: Tensor, features: Tensor) -> list[float]:
     bank.see(GradientBatch(rows, task.labels, logits, logits, features, []))
     bank.close()
     theirs = bank(rows, features)
-    residuals = (LOSS.residual(said, task.labels) for said in (logits, theirs))
+    residuals = (LOSS.residual(predicted, task.labels) for predicted in (logits, theirs))
     return [float(average_precision_score(wrong, residual.norm(dim=1).numpy())) for residual in residuals]
 
 

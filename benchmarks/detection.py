@@ -2,10 +2,10 @@
 
     python benchmarks/detection.py [--sets digits mnist ..] [--seeds 2] [--jobs 1] [--output FOLDER]
 
-Small networks are trained on sets with wrong labels whose truth is known, until they know them by heart,
-and once a fold. What they say at each epoch is kept in the cache folder under a hash of how they were
-trained, and so are the figures: the first run takes about two hours of one core, later ones seconds.
-Writes ``detection.md`` and ``detection.png``.
+Small networks are trained on sets with wrong labels, whose true labels are known: until they have memorised
+the labels, and once per fold. Their predictions at each epoch are kept in the cache folder under a hash of
+the training options, and so are the figures: the first run takes about two hours of one core, later ones
+seconds. Writes ``detection.md`` and ``detection.png``.
 
 digits         scikit-learn, uniform flips and each class for the next, 5 to 40 %
 breast_cancer  scikit-learn, flips

@@ -127,7 +127,7 @@ def plain(name: str, b: int) -> Run:
 
 
 def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any = None) -> Run:
-    """Our gradients of a batch, of all layers: not computed yet, or asked for norms and coordinates."""
+    """Our gradients of a batch, of all layers: recorded factors, or reduced to norms and coordinates."""
     import torch
 
     from ogacli.data import Batch

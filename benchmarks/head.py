@@ -215,7 +215,7 @@ def fresh(*command: str | Path) -> dict[str, Any]:
         "from ogacli.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        # Not what getrusage says of itself: a new process inherits its parent's peak there.
+        # Not ru_maxrss of RUSAGE_SELF: a new process inherits its parent's peak there.
         "own = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())\n"
         "peak = [int(own[1]) / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]\n"
         f"print(json.dumps([*peak, [name for name in {HEAVY} if name in sys.modules]]), file=sys.stderr)"

@@ -158,11 +158,11 @@ class Experiment:
             first = next(row for row in rows if row["arm"] == name)
             arm, base = (_arm(rows, one) for one in (name, ALL))
             gap = difference(arm, base)
-            told = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+            interval = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
             lines.append(
                 f"| {name} | {arm.samples:,} | {first['right']:.1%} "
                 f"| {100 * arm.mean:.1f} ± {100 * statistics.stdev(arm.accuracies):.1f} "
-                f"| {'' if name == ALL else told} |"
+                f"| {'' if name == ALL else interval} |"
             )
         return "\n".join(lines)
 

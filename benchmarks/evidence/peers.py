@@ -1,4 +1,4 @@
-"""What other tools make of the same answers of a network.
+"""Scores of other tools from the same predictions of a network.
 
 In: logits of every sample and the given labels. Out: scores (higher = more anomalous), cuts, and estimates of
 the share of wrong labels.
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from evidence.training import Answers, Record
+from evidence.training import Predictions, Record
 
 FILTERS = (
     "prune_by_noise_rate",
@@ -106,20 +106,20 @@ class _Table(nn.Module):
 
     def __init__(self, record: Record, epochs: Sequence[int]) -> None:
         super().__init__()
-        self.answers: Mapping[int, Answers] = {epoch: record.at(epoch) for epoch in epochs}
-        first = self.answers[epochs[0]]
+        self.predictions: Mapping[int, Predictions] = {epoch: record.at(epoch) for epoch in epochs}
+        first = self.predictions[epochs[0]]
         self.head = nn.Linear(first.features.shape[1], first.logits.shape[1])
         self.now = epochs[0]
 
     def turn_to(self, epoch: int) -> float:
-        """Take the answers of an epoch; returns its learning rate."""
+        """Use the predictions of an epoch; returns its learning rate."""
         self.now = epoch
-        self.head.load_state_dict(self.answers[epoch].head)
+        self.head.load_state_dict(self.predictions[epoch].head)
         return 1.0
 
     def forward(self, rows: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
         """Logits."""
-        return self.head(self.answers[self.now].features[rows])
+        return self.head(self.predictions[self.now].features[rows])
 
 
 def _probabilities(logits: Float[Tensor, "n k"]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is found with which weights: one fresh checkpoint, one that knows the labels by heart, all, or folds.
+"""Detection by weights: one fresh checkpoint, one that has memorised the labels, all, or folds.
 
 In: a ``Case``. Out: rows of the tables: how good each score ranks, and how good each cut is.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evidence import ours, peers
 from evidence.sets import Case
-from evidence.training import Answers, Record, fold_rows, kept_epochs, record
+from evidence.training import Predictions, Record, fold_rows, kept_epochs, record
 from ogacli.data import Samples
 from ogacli.detectors import LabelDetector
 from ogacli.models.tasks.classification import Classification
@@ -37,7 +37,7 @@ Row = dict[str, Any]
 class Pass:
     """One checkpoint at work."""
 
-    answers: Answers
+    predictions: Predictions
     rows: Int64[Tensor, " m"]
     weight: float = 1.0
 
@@ -99,7 +99,7 @@ def _scanned(
     collector = Collector(samples, names, torch.device("cpu"), evidence_of=folds)
     for one in _passes(case, samples, found, regime):
         neighbours = regime == "memorised, neighbours"
-        batch = ours.gradients(one.answers, samples.labels, one.rows, neighbours=neighbours)
+        batch = ours.gradients(one.predictions, samples.labels, one.rows, neighbours=neighbours)
         scores, fitted = [], {}
         for name in names:
             began = time.perf_counter()
@@ -120,15 +120,15 @@ def _passes(case: Case, samples: Samples, found: Record, regime: str) -> list[Pa
         case "folds":
             return [Pass(found.folds, rows) for rows in fold_rows(len(samples), case.seed)]
         case "trajectory":
-            answers = [found.at(epoch) for epoch in kept_epochs(case)]
-            return [Pass(one, everyone, _weight(one, samples.labels)) for one in answers]
+            predictions = [found.at(epoch) for epoch in kept_epochs(case)]
+            return [Pass(one, everyone, _weight(one, samples.labels)) for one in predictions]
         case _:
             return [Pass(found.at(case.recipe.epochs), everyone)]
 
 
-def _weight(answers: Answers, labels: Int64[Tensor, " n"]) -> float:
+def _weight(predictions: Predictions, labels: Int64[Tensor, " n"]) -> float:
     """As in ``ogacli.scan``."""
-    unlearned = int((answers.logits.argmax(1) != labels).sum())
+    unlearned = int((predictions.logits.argmax(1) != labels).sum())
     return (max(1, unlearned) / len(labels)) ** 2
 
 
@@ -145,7 +145,7 @@ def _peers(case: Case, samples: Samples, found: Record, regime: str) -> Iterator
         yield {"name": "captum TracInCPFast", "who": "peer"} | seconds | _ranking(score, wrong)
     elif regime in ("fresh", "memorised", "folds"):
         [first, *_] = _passes(case, samples, found, regime)
-        logits = first.answers.logits
+        logits = first.predictions.logits
         for name, score in peers.cleanlab_scores(logits, labels):
             yield {"name": name, "who": "peer"} | _ranking(score, wrong)
         rate = {"rate": peers.cleanlab_rate(logits, labels), "true": float(wrong.double().mean())}

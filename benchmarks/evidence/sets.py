@@ -43,7 +43,7 @@ class Recipe:
     hidden: tuple[int, ...]
     """Widths of the hidden layers; empty for the convolutional network."""
     epochs: int
-    """Until it knows the given labels by heart."""
+    """Until it has memorised the given labels."""
     fresh: int
     """The epoch of the checkpoint that does not."""
     folds: int

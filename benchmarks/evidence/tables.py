@@ -12,7 +12,7 @@ from evidence.regimes import REGIMES, Row
 DEFAULT = "latent_label"
 """The detector of a config that names none."""
 LABELS = {
-    "memorised": "the last checkpoint, which knows the labels by heart",
+    "memorised": "the last checkpoint, which has memorised the labels",
     "memorised, neighbours": "the same with `gradients.residual: neighbours`",
     "fresh": "one early checkpoint",
     "trajectory": "checkpoints of all epochs of that training, weighted",
@@ -79,7 +79,7 @@ def cuts(rows: Sequence[Row]) -> str:
         "F1",
         "best filter of cleanlab",
         "wrong %",
-        "told %",
+        "estimated %",
         "interval",
         "cleanlab %",
     ]

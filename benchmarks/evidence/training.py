@@ -1,4 +1,4 @@
-"""What networks say of the samples while they are trained on them, kept on disk.
+"""Predictions of networks on the samples during training, kept on disk.
 
 In: a ``Case``. Out: a ``Record``: logits and features of every sample at the epochs of one training, and out
 of fold.
@@ -30,33 +30,33 @@ _BOTH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What a network says of every sample."""
+class Predictions:
+    """Logits and features of every sample."""
 
     logits: Float[Tensor, "n k"]
     features: Float[Tensor, "n h"]
-    """What the head reads."""
+    """The input of the head."""
     head: dict[str, Tensor] = field(default_factory=dict)
-    """The head's state; empty where several networks answered."""
+    """The head's state; empty for predictions of several networks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One training until it knows the labels by heart, and one a fold."""
+    """One training until the network has memorised the labels, and one training per fold."""
 
     logits: Float[Tensor, "epochs n k"]
     features: dict[int, Float[Tensor, "n h"]]
     """By epoch, from 1; of some epochs, in half precision."""
     heads: dict[int, dict[str, Tensor]]
     """The head's state at those epochs."""
-    folds: Answers
+    folds: Predictions
     """Each sample's by the network that was not trained on it."""
     seconds: dict[str, float]
     """What the trainings took."""
 
-    def at(self, epoch: int) -> Answers:
-        """The answers at an epoch whose features were kept; from 1."""
-        return Answers(self.logits[epoch - 1], self.features[epoch].float(), self.heads[epoch])
+    def at(self, epoch: int) -> Predictions:
+        """The predictions after an epoch, from 1, whose features were kept."""
+        return Predictions(self.logits[epoch - 1], self.features[epoch].float(), self.heads[epoch])
 
 
 def record(case: Case, folder: Path) -> Record:
@@ -65,7 +65,7 @@ def record(case: Case, folder: Path) -> Record:
     path = folder / f"{case.name}-{case.noise}-{case.seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.pt"
     if path.is_file():
         kept = torch.load(path, weights_only=True)
-        kept["folds"] = Answers(*(tensor.float() for tensor in kept["folds"]))
+        kept["folds"] = Predictions(*(tensor.float() for tensor in kept["folds"]))
         return Record(**kept)
     samples = case.samples(folder)
     began = time.perf_counter()
@@ -93,7 +93,7 @@ def _trajectory(case: Case, samples: Samples) -> dict[str, Any]:
     network, inputs, both = _fresh(case, samples), _inputs(samples), kept_epochs(case)
 
     def look(epoch: object) -> None:
-        found = answers(network, inputs)
+        found = predictions(network, inputs)
         logits.append(found.logits)
         if len(logits) in both:
             features[len(logits)] = found.features.half()
@@ -109,7 +109,7 @@ def fold_rows(n: int, seed: int) -> list[Tensor]:
     return [order[fold::FOLDS].sort().values for fold in range(FOLDS)]
 
 
-def _folds(case: Case, samples: Samples) -> Answers:
+def _folds(case: Case, samples: Samples) -> Predictions:
     n, inputs = len(samples), _inputs(samples)
     logits = features = torch.empty(0)
     for held in fold_rows(n, case.seed):
@@ -118,13 +118,13 @@ def _folds(case: Case, samples: Samples) -> Answers:
         network = _fresh(case, samples)
         part = samples.select(rest.nonzero()[:, 0])
         train_network(network, part, Classification(), _options(case, case.recipe.folds))
-        found = answers(network, inputs[held])
+        found = predictions(network, inputs[held])
         if not len(logits):
             logits, features = (
                 tensor.new_empty(n, tensor.shape[1]) for tensor in (found.logits, found.features)
             )
         logits[held], features[held] = found.logits, found.features
-    return Answers(logits, features)
+    return Predictions(logits, features)
 
 
 def _fresh(case: Case, samples: Samples) -> nn.Sequential:
@@ -149,12 +149,12 @@ def _inputs(samples: Samples) -> Tensor:
     return found
 
 
-def answers(network: nn.Sequential, inputs: Tensor) -> Answers:
-    """In evaluation mode."""
+def predictions(network: nn.Sequential, inputs: Tensor) -> Predictions:
+    """The predictions of a network in evaluation mode."""
     network.eval()
     logits, features = [], []
     with torch.inference_mode():
         for batch in inputs.split(1024):
             features.append(network[:-1](batch))
             logits.append(network[-1](features[-1]))
-    return Answers(torch.cat(logits).clone(), torch.cat(features).clone())
+    return Predictions(torch.cat(logits).clone(), torch.cat(features).clone())

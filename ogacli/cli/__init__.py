@@ -1,8 +1,9 @@
-"""``oga``: argv -> one function of ogacli -> what it found, on the terminal.
+"""``oga``: argv -> a function of ogacli -> its result on the terminal.
 
 In: the command line. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 a gate
-that did not pass, 2 a mistake (message) or a bug (traceback), 130 interrupted. Each module of this package is
-searched for commands; they import what is heavy only when they run, so that ``oga --help`` answers at once.
+that did not pass, 2 a mistake of the user (message) or a bug (traceback), 130 interrupted. Every module of
+this package is searched for commands. A command imports heavy libraries only when it runs, so that
+``oga --help`` is fast.
 """
 
 import pkgutil
@@ -33,11 +34,10 @@ def main() -> None:
 
 
 def assembled() -> typer.Typer:
-    """The app with every command that a module of this package holds."""
-    found = typer.Typer(
+    """The app with all commands that the modules of this package define."""
+    assembled_app = typer.Typer(
         name="oga",
-        help="Find the training samples that hurt a model: outliers among the per-sample gradients of its "
-        "loss.",
+        help="Find the training samples that hurt a model: outliers among per-sample gradients.",
         epilog="Start with `oga demo`, then `oga init`.",
         no_args_is_help=True,
         add_completion=False,
@@ -45,11 +45,11 @@ def assembled() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    found.callback()(oga)
+    assembled_app.callback()(oga)
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg]
     for function in commands(import_module(f"{__name__}.{name}") for name in names):
-        found.command()(function)
-    return found
+        assembled_app.command()(function)
+    return assembled_app
 
 
 def _version(value: bool) -> None:

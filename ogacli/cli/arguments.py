@@ -6,18 +6,20 @@ from typing import Annotated
 import typer
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; `oga init` writes one.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory that `oga scan` wrote.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory written by `oga scan`.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a config key, such as budget=0.1. Repeatable."),
 ]
+BudgetText = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="B", help="Budget in place of the run's: 0.1, 10%, a count, or auto."),
+]
 FoldCount = Annotated[
     int | None,
-    typer.Option(
-        "--folds", metavar="K", min=2, help="K networks, none of which scores what it was trained on."
-    ),
+    typer.Option("--folds", metavar="K", min=2, help="Cross-validation: one network for each of K folds."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what oga wrote there before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of oga.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also say what was resolved.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list the gradient layers.")]

@@ -1,6 +1,6 @@
-"""How a function becomes a command: ``@command(order=..)`` above it, in any module of ``ogacli.cli``.
+"""The decorator ``@command(order=..)``, which makes a function in any module of ``ogacli.cli`` a command.
 
-Its name is the command's, its docstring the help, and its parameters the arguments and options.
+The function's name is the name of the command, its docstring the help, its parameters are the arguments.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__oga_command__"
-_LAST = 1000
 
 
-def command(order: int = _LAST) -> Callable[[F], F]:
+def command(order: int = 1000) -> Callable[[F], F]:
     """Mark a function as a command.
 
     Args:
-        order: Where ``oga --help`` lists it: ascending, by name where equal.
+        order: Position in ``oga --help``, ascending; equal ones are sorted by name.
     """
 
     def mark(function: F) -> F:
@@ -28,6 +27,6 @@ def command(order: int = _LAST) -> Callable[[F], F]:
 
 
 def commands(modules: Iterable[ModuleType]) -> list[Callable[..., Any]]:
-    """The marked functions of these modules, in the order of the help."""
-    found = [thing for module in modules for thing in vars(module).values() if hasattr(thing, _MARK)]
-    return sorted(found, key=lambda function: (getattr(function, _MARK), function.__name__))
+    """The marked functions of these modules, in the order of ``oga --help``."""
+    marked = [value for module in modules for value in vars(module).values() if hasattr(value, _MARK)]
+    return sorted(marked, key=lambda function: (getattr(function, _MARK), function.__name__))

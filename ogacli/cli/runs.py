@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ogacli.cli.arguments import Json, Overwrite, Quiet, RunFolder
+from ogacli.cli.arguments import BudgetText, Json, Overwrite, Quiet, RunFolder
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
 
@@ -15,7 +15,8 @@ def report(
     run: RunFolder,
     format: Annotated[str, typer.Option(help="html, md or json.")] = "html",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write; html: RUN/report.html; else stdout.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write; default: RUN/report.html for html, else stdout."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -26,7 +27,7 @@ def report(
 
     opened = Run.open(run)
     if output is None and format == "html":
-        output, overwrite = opened.path / "report.html", True  # derived from the run: nothing is lost
+        output, overwrite = opened.path / "report.html", True  # made from the run: nothing is lost
     if output is None:
         text = report(opened, format)
         if json and format != "json":
@@ -42,49 +43,43 @@ def report(
 def trim(
     run: RunFolder,
     to: Annotated[Path, typer.Option("--to", metavar="DEST", help="File or folder to write.")],
-    budget: Annotated[
-        str | None, typer.Option(metavar="B", help="Drop another share: 0.1, 10%, a count, or auto.")
-    ] = None,
+    budget: BudgetText = None,
     decisions: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Table of id, decision (keep|drop|relabel), label.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Table with columns id, decision (keep|drop|relabel), label."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; from DEST's suffix.")
+        str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; default: by suffix.")
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Config whose data is opened, in place of the run's, for images, hf."
-        ),
+        typer.Option(metavar="FILE", help="Config with the data section to open, for image_folder and hf."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the cleaned split: a manifest, the kept positions, or the kept images."""
+    """Write the cleaned dataset: a manifest, positions, or a folder."""
     from ogacli.cli.views.runs import trim_view
     from ogacli.config import load_config
     from ogacli.run.trim import trim
     from ogacli.verdict.budget import Budget
 
     terminal = Terminal(json=json, quiet=quiet)
+    amount = None if budget is None else Budget.parse(budget, "--budget")
+    source = None if config is None else load_config(config).data
     trimmed = trim(
         run,
         to,
-        budget=None if budget is None else Budget.parse(budget, "--budget"),
+        budget=amount,
         decisions=decisions,
         format=format,
-        source=None if config is None else load_config(config).data,
+        source=source,
         overwrite=overwrite,
         progress=terminal,
     )
-    document = {
-        "schema_version": 1,
-        "path": str(trimmed.path),
-        "format": trimmed.format,
-        "fates": dict(trimmed.fates),
-    }
-    terminal.result(document, *trim_view(trimmed))
+    document = {"path": str(trimmed.path), "format": trimmed.format, "fates": dict(trimmed.fates)}
+    terminal.result({"schema_version": 1} | document, *trim_view(trimmed))
 
 
 @command(order=100)
@@ -94,46 +89,50 @@ def compare(
     ],
     json: Json = False,
 ) -> None:
-    """Put detectors and runs side by side: agreement, time, and how good they are if the truth is known."""
+    """Compare detectors and runs: agreement, time, quality."""
     from ogacli.cli.views.runs import comparison_view
     from ogacli.run.compare import compare
 
-    found = compare(runs)
-    Terminal(json=json).result(found.document(), *comparison_view(found))
+    comparison = compare(runs)
+    Terminal(json=json).result(comparison.document(), *comparison_view(comparison))
 
 
 @command(order=110)
 def gate(
     run: RunFolder,
-    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML policy of limits.")] = None,
+    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file of limits.")] = None,
     max_flagged: Annotated[
-        str | None, typer.Option(metavar="B", help="At most this share or count may be flagged.")
+        str | None, typer.Option(metavar="B", help="Largest share or count of flagged samples.")
     ] = None,
     require_useful: Annotated[
-        bool, typer.Option("--require-useful", help="Refuse a checkpoint that has memorised wrong labels.")
+        bool, typer.Option("--require-useful", help="Fail if the checkpoint has memorised wrong labels.")
     ] = False,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run to compare with: it must not get worse.")
+        Path | None, typer.Option(metavar="RUN", help="Earlier run, than which this one must not be worse.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write JUnit XML.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write markdown.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the outcome as JUnit XML.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the outcome as markdown.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Compare a run with limits; exit 1 when one is exceeded."""
+    """Check a run against limits; exit 1 when one is exceeded."""
     from ogacli.base.atomic import new_file
     from ogacli.cli.views.runs import gate_view
     from ogacli.run.gate import gate
     from ogacli.run.gate.formats import formats
 
     terminal = Terminal(json=json)
-    found = gate(
+    outcome = gate(
         run, policy=policy, max_flagged=max_flagged, require_useful=require_useful, baseline=baseline
     )
     for format, file in (("junit", junit), ("markdown", markdown)):
         if file is not None:
             with new_file(file, overwrite=overwrite) as opened:
-                opened.write(formats.get(format)(found).encode())
-    terminal.result(found.document(), *gate_view(found))
-    if not found.passed:
+                opened.write(formats.get(format)(outcome).encode())
+    terminal.result(outcome.document(), *gate_view(outcome))
+    if not outcome.passed:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ogacli.cli.arguments import ConfigFile, FoldCount, Json, Overrides, Overwrite, Quiet, Verbose
+from ogacli.cli.arguments import BudgetText, ConfigFile, FoldCount, Json, Overrides, Overwrite, Quiet, Verbose
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
 
@@ -19,18 +19,14 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a reference model on the config's data: one checkpoint an epoch, or one a fold."""
-    from ogacli.cli.views.scanning import folds_view, training_view
+    """Train the config's model; one checkpoint per epoch or fold."""
+    from ogacli.cli.views.scanning import training_view
     from ogacli.config import load_config
-    from ogacli.config.commands import train, train_folds
+    from ogacli.config.commands import train
 
     terminal = Terminal(json=json, quiet=quiet)
     changes = [] if folds is None else [f"train.folds={folds}"]
     loaded = load_config(config, [*(overrides or ()), *changes])
-    if loaded.train.folds is not None:
-        found = train_folds(loaded, overwrite=overwrite, progress=terminal)
-        terminal.result(found.document(), *folds_view(found, config))
-        return
     training = train(loaded, overwrite=overwrite, progress=terminal)
     terminal.result(training.document(), *training_view(training, config, loaded.model))
 
@@ -40,10 +36,11 @@ def scan(
     config: ConfigFile,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run directory to write; the config's `output`.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Run directory to write; default: the config's `output`."),
     ] = None,
     folds: FoldCount = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted scan.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted scan.")] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check config, data and model on one batch; write nothing.")
@@ -57,18 +54,18 @@ def scan(
     from ogacli.config import load_config
     from ogacli.config.commands import plan, scan
 
-    terminal = Terminal(json=json, quiet=quiet, verbose=verbose)
+    terminal = Terminal(json=json, quiet=quiet)
     loaded = load_config(config, overrides or ())
     if dry_run:
         planned = plan(loaded, output=output, overwrite=overwrite, folds=folds)
         terminal.result(planned.document(), *plan_view(planned))
         if folds is not None:
-            terminal.note("folds that are not there yet would be trained first, which takes its own time")
+            terminal.note("folds that do not exist yet would be trained first; that time is not included")
         return
     try:
         run = scan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds, progress=terminal)
     except KeyboardInterrupt:
-        terminal.note("interrupted; the same command with --resume goes on from here")
+        terminal.note("interrupted; the same command with --resume continues from here")
         raise
     for warning in run.summary.diagnosis.warnings:
         terminal.warn(warning)
@@ -80,25 +77,24 @@ def scan(
 def verify(
     config: ConfigFile,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="RUN", help="The scan to try; the config's `output`.")
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="Run to verify; default: the config's `output`."),
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="B", help="Trim another share than the scan flagged.")
-    ] = None,
+    budget: BudgetText = None,
     overrides: Overrides = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Retrain on all, on trimmed and on randomly trimmed samples; say whether trimming helped."""
+    """Retrain with and without the flagged samples, and compare."""
     from ogacli.cli.views.scanning import verification_view
     from ogacli.config import load_config
     from ogacli.config.commands import verify
     from ogacli.verdict.budget import Budget
 
     terminal = Terminal(json=json, quiet=quiet)
-    share = None if budget is None else Budget.parse(budget, "--budget")
-    found = verify(load_config(config, overrides or ()), run, budget=share, progress=terminal)
-    terminal.result(found.document(), *verification_view(found))
+    amount = None if budget is None else Budget.parse(budget, "--budget")
+    verification = verify(load_config(config, overrides or ()), run, budget=amount, progress=terminal)
+    terminal.result(verification.document(), *verification_view(verification))
 
 
 @command(order=90)
@@ -106,18 +102,18 @@ def attribute(
     config: ConfigFile,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to write; the config's `attribute.output`.")
+        Path | None, typer.Option(metavar="DIR", help="Folder to write; default: `attribute.output`.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the training samples, or the group of them, that explain the prediction of each query."""
+    """Find the training samples or groups behind each prediction."""
     from ogacli.cli.views.scanning import attribution_view
     from ogacli.config import load_config
     from ogacli.config.commands import attribute
 
     terminal = Terminal(json=json, quiet=quiet)
     loaded = load_config(config, overrides or ())
-    found = attribute(loaded, output=output, overwrite=overwrite, progress=terminal)
-    terminal.result(found.document(), *attribution_view(found))
+    attribution = attribute(loaded, output=output, overwrite=overwrite, progress=terminal)
+    terminal.result(attribution.document(), *attribution_view(attribution))

@@ -1,4 +1,4 @@
-"""Commands to begin with: ``demo``, ``init`` and ``doctor``."""
+"""The first commands of a new user: ``demo``, ``init`` and ``doctor``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,30 +12,28 @@ from ogacli.cli.terminal import Terminal
 
 @command(order=10)
 def demo(
-    output: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/digits"),
+    output: Annotated[Path, typer.Option(help="Folder to write.")] = Path("runs/digits"),
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train, scan, trim and verify on digits with flipped labels; under a minute."""
+    """Train, scan, trim and verify on digits; takes under a minute."""
     from ogacli.cli.views.starting import demo_view
     from ogacli.config.demo import demo
 
     terminal = Terminal(json=json, quiet=quiet)
-    found = demo(output, overwrite=overwrite, progress=terminal)
-    terminal.result(found.document(), *demo_view(found))
+    results = demo(output, overwrite=overwrite, progress=terminal)
+    terminal.result(results.document(), *demo_view(results))
 
 
 @command(order=20)
 def init(
     data: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[DATA]", help="A table; pictures in a folder, zip or tar; an npz; a saved dataset."
-        ),
+        typer.Argument(metavar="[DATA]", help="Table, images in a folder, zip or tar, npz, saved dataset."),
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="What it is, where the name does not tell.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("oga.yaml"),
+    kind: Annotated[str | None, typer.Option(help="Kind of data; default: by the name of DATA.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("oga.yaml"),
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -43,20 +41,22 @@ def init(
     from ogacli.cli.views.starting import starter_view
     from ogacli.config.starter import init
 
-    found = init(data, kind, output=output, overwrite=overwrite)
-    Terminal(json=json).result(found.document(output), *starter_view(found, output))
+    starter = init(data, kind, output=output, overwrite=overwrite)
+    Terminal(json=json).result(starter.document(output), *starter_view(starter, output))
 
 
 @command(order=30)
 def doctor(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Also plan its scan.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Also estimate the cost of its scan.")
+    ] = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Tell what this machine can do and, with a config, what its scan would cost."""
+    """Show versions, devices and, with a config, the cost of a scan."""
     from ogacli.cli.views.starting import doctor_view
     from ogacli.config import load_config
     from ogacli.config.commands import doctor
 
-    found = doctor(None if config is None else load_config(config, overrides or ()))
-    Terminal(json=json).result(found.document(), *doctor_view(found))
+    checkup = doctor(None if config is None else load_config(config, overrides or ()))
+    Terminal(json=json).result(checkup.document(), *doctor_view(checkup))

@@ -1,28 +1,19 @@
-"""What a person sees: results on stdout, progress and messages on stderr.
+"""Output of the commands: results on stdout, progress and messages on stderr.
 
-Progress bars only on a terminal; ``NO_COLOR`` and ``TERM=dumb`` are honoured by rich.
+Progress bars are shown only on a terminal; rich honours ``NO_COLOR`` and ``TERM=dumb``.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import progress
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -31,39 +22,37 @@ from ogacli.base.wording import visible
 
 
 class _Console(Console):
-    """A console that only oga controls: names and texts of the data may hold codes of their own."""
+    """A console that replaces control characters, which names and texts of the data may contain."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The parts of what is to be shown, each with characters that can be seen."""
+        """The segments with control characters in their text replaced."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
 
 
 class _Output(_Console):
-    """Stdout, which its reader may close before the end, as ``| head`` does: what was to be done is done."""
+    """Stdout. A reader that closes it early, as ``| head`` does, does not change the exit code."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more."""
+        """Discard all further output."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminal:
-    """The two streams of one command.
+    """Stdout and stderr of one command.
 
     Args:
         json: Print one JSON document and nothing else on stdout.
         quiet: No progress, no notes.
-        verbose: More notes.
     """
 
-    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json = json
         self.quiet = quiet
-        self.verbose = verbose
         self.out = _Output()
         self.err = _Console(stderr=True)
 
@@ -79,59 +68,65 @@ class Terminal:
             self.out.print(part, soft_wrap=isinstance(part, str))
 
     def note(self, text: str) -> None:
-        """Tell the user something that is not the result."""
+        """Print additional information; nothing when quiet."""
         if not self.quiet:
             self.err.print(escape(text), style="dim")
 
     def warn(self, text: str) -> None:
-        """Tell the user something that matters."""
+        """Print a warning."""
         self.err.print(f"[bold yellow]warning:[/] {escape(text)}")
 
     def error(self, text: str) -> None:
-        """Tell the user why the command did not do it."""
+        """Print why the command failed."""
         self.err.print(f"[bold red]error:[/] {escape(text)}")
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar with rate and time left; nothing where stderr is not a terminal."""
+        """A progress bar with rate and remaining time; nothing where stderr is not a terminal."""
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=None),
+            progress.MofNCompleteColumn(),
             _Rate(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
         )
         shown = self.err.is_terminal and not self.quiet
-        with Progress(*columns, console=self.err, disable=not shown, transient=True, expand=True) as progress:
-            task = progress.add_task(description, total=total)
-            yield lambda count: progress.advance(task, count)
+        bars = progress.Progress(*columns, console=self.err, disable=not shown, transient=True, expand=True)
+        with bars:
+            task = bars.add_task(description, total=total)
+            yield lambda count: bars.advance(task, count)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
+class _Rate(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> Table:
-    """A plain table: first column left, the others right."""
-    found = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    """A plain table; the first column is left-aligned, the others are right-aligned."""
+    grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(header):
-        found.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        found.add_row(*(escape(cell) for cell in row))
-    return found
+        grid.add_row(*(escape(cell) for cell in row))
+    return grid
 
 
 def figure(value: float | None) -> str:
-    """A score from 0 to 1 with three digits."""
+    """A number from 0 to 1 with three decimals; ``-`` for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def shown(path: Path) -> Path:
+def shown(path: Path) -> str:
     """The path as the user would type it: relative where it lies below the current folder."""
-    try:
-        return path.absolute().relative_to(Path.cwd())
-    except ValueError:
-        return path
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path)
+
+
+def aligned(rows: Iterable[tuple[str, str | Path]]) -> list[str]:
+    """Lines of a bold name and a text or path, the latter in one column."""
+    pairs = [(name, shown(value) if isinstance(value, Path) else value) for name, value in rows]
+    width = max(len(name) for name, _ in pairs)
+    return [f"[bold]{name}[/]{' ' * (width - len(name))}  {escape(text)}" for name, text in pairs]

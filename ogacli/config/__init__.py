@@ -1,9 +1,8 @@
 """YAML -> a frozen ``Config``.
 
 In: a file, ``--set`` overrides, and the environment (``${NAME}`` and ``${NAME:-default}`` inside values).
-Out: a ``Config`` whose every section was checked by the option class of the thing that it names. All problems
-are listed at once, each with file, line and dotted key. Importing this module does not import torch; loading
-a config does.
+Out: a ``Config``; each section was checked by its option class. All problems are listed at once, each with
+file, line and dotted key. Importing this module does not import torch; loading a config does.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings of a command, checked."""
+    """All settings of a command, checked; the fields are the sections of the YAML file."""
 
     data: Source
     model: ModelSource
@@ -40,19 +39,19 @@ class Config:
     detectors: tuple[DetectorOptions, ...]
     budget: Budget
     protect: Protect
-    """How many times the share of all that is flagged may be flagged of one class, or ``off``."""
+    """Limit of the flagged share of a class, as a multiple of the overall flagged share; or ``off``."""
     train: TrainOptions
     verify: VerifyOptions
     test: Source | None
     """The test split, ``verify.test``."""
     validation: Source | None
-    """Samples with right labels, for detectors that compare others with them."""
+    """Samples with correct labels, for detectors that compute influence on them."""
     query: Source | None
     """The samples whose predictions ``oga attribute`` explains."""
     attribute: AttributeOptions
     output: str | None
     resolved: Mapping[str, Any]
-    """The same as plain YAML values, paths absolute, without ``output``: what a run directory keeps."""
+    """The sections as plain YAML values, with absolute paths and without ``output``, as a run keeps them."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -60,7 +59,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: The YAML file.
-        overrides: ``dotted.key=value`` each, the value in YAML.
+        overrides: Each ``dotted.key=value``; the value is YAML.
 
     Raises:
         ConfigError: The file cannot be read or parsed, or keys or values in it are wrong; every problem
@@ -72,7 +71,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(
     text: str, overrides: Sequence[str] = (), *, place: str = "config", base: Path | None = None
 ) -> Config:
-    """As :func:`load_config`, from text; relative paths are taken from ``base`` (the current folder)."""
+    """Check the text of a config; relative paths start from ``base``, by default the current folder."""
     return _checked(parse(text, place, base or Path.cwd()), overrides)
 
 

@@ -1,6 +1,6 @@
 """The commands that take a config, as functions.
 
-In: a checked ``Config``. Out: what the functions of the rooms below return for its options and its data.
+In: a checked ``Config``. Out: the result of the function of the same name in ``scan`` or ``models.training``.
 """
 
 from contextlib import nullcontext
@@ -11,11 +11,19 @@ from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
 from ogacli.config import Config
 from ogacli.config.doctor import Checkup, examine
-from ogacli.config.folds import arguments, checkpoint_folder, folded, folds_folder, rehearsed
+from ogacli.config.folds import (
+    arguments,
+    checkpoint_folder,
+    folded,
+    folds_folder,
+    local_folder,
+    rehearsed,
+)
 from ogacli.errors import ConfigError
-from ogacli.models.training import folds as cross_validation
-from ogacli.models.training import train as training
+from ogacli.models.training.folds import CrossValidation, train_folds
 from ogacli.models.training.start import trainable
+from ogacli.models.training.train import Training
+from ogacli.models.training.train import train as train_epochs
 from ogacli.run.directory import Run, is_run
 from ogacli.scan import verify as verification
 from ogacli.scan.attribution import Attribution, attribute_samples, is_attribution
@@ -26,6 +34,8 @@ from ogacli.scan.resume import Unfinished, check_unfinished
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
+
+_NO_OUTPUT = "add `output: runs/NAME` to the config, or --output DIR"
 
 
 def scan(
@@ -40,19 +50,18 @@ def scan(
     """Score every sample and write a run directory.
 
     Args:
-        config: What to scan, and how.
-        output: The run directory; the config's ``output`` where left out.
+        config: Data, model and options.
+        output: The run directory; default: the config's ``output``.
         overwrite: Replace an earlier run, and an earlier training of folds.
         resume: Continue an interrupted scan of the same config, if there is one.
         folds: Score each sample by the one of so many networks that was not trained on it; they are trained
-            first unless the same training is there already.
-        progress: Told how far it is.
+            first unless the same training exists already.
+        progress: Receives the progress.
 
     Raises:
-        OgaError: Anything that the user can mend; no run is written then.
+        OgaError: A mistake of the user; no run is written then.
     """
-    folder = output_folder(config, output)
-    _check_output(folder, overwrite=overwrite)  # before a training that may take hours
+    folder = _free_output(config, output, overwrite=overwrite)  # before a training that may take hours
     if folds is not None:
         config = folded(config, folds, overwrite=overwrite, progress=progress)
     clock = Clock()
@@ -73,38 +82,29 @@ def plan(
     overwrite: bool = False,
     folds: int | None = None,
 ) -> Plan:
-    """What such a scan would do, found out on one batch; nothing is written and no fold is trained.
+    """What this scan would do, measured on one batch; nothing is written and no fold is trained.
 
     Raises:
         OgaError: What the scan, or the training of its folds, would raise at its start.
     """
-    folder = output_folder(config, output)
-    _check_output(folder, overwrite=overwrite)
+    folder = _free_output(config, output, overwrite=overwrite)
     planned = nullcontext(config) if folds is None else rehearsed(config, folds, overwrite=overwrite)
-    with planned as known:
-        return plan_setup(setup_of(known), folder)
+    with planned as ready:
+        return plan_setup(setup_of(ready), folder)
 
 
-def train(config: Config, *, overwrite: bool = False, progress: Progress = SILENT) -> training.Training:
-    """Train the config's model on the config's samples; one checkpoint an epoch.
-
-    Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
-    """
-    folder = checkpoint_folder(config)
-    return training.train(**arguments(config, folder, overwrite=overwrite, progress=progress))
-
-
-def train_folds(
+def train(
     config: Config, *, overwrite: bool = False, progress: Progress = SILENT
-) -> cross_validation.CrossValidation:
-    """Train one network a fold of the config's samples; ``train.folds`` is the number of folds.
+) -> Training | CrossValidation:
+    """Train the model; one checkpoint per epoch, or with ``train.folds`` one per fold.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: A mistake of the user; nothing is written then.
     """
-    folder = folds_folder(config)
-    return cross_validation.train_folds(**arguments(config, folder, overwrite=overwrite, progress=progress))
+    crossed = config.train.folds is not None
+    folder = folds_folder(config) if crossed else checkpoint_folder(config)
+    given = arguments(config, folder, overwrite=overwrite, progress=progress)
+    return train_folds(**given) if crossed else train_epochs(**given)
 
 
 def verify(
@@ -117,15 +117,15 @@ def verify(
     """Retrain on all, on trimmed and on randomly trimmed samples.
 
     Args:
-        config: Data, model, loss and training; ``verify:`` says how often.
-        run: The scan whose flags are tested; the config's ``output`` where left out.
-        budget: Trim another share than the scan flagged.
-        progress: Told how far it is.
+        config: Data, model, loss and training; the section ``verify`` has the number of seeds.
+        run: The run whose flags are tested; default: the config's ``output``.
+        budget: Replaces the budget of the run.
+        progress: Receives the progress.
 
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
     """
-    opened = run if isinstance(run, Run) else Run.open(output_folder(config, run))
+    opened = run if isinstance(run, Run) else Run.open(_output(config, run))
     source = trainable(config.model)
     samples = source.prepare(config.data.open())
     verification.check_same(samples, opened)
@@ -150,23 +150,23 @@ def attribute(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Attribution:
-    """Relate each query to the training samples, and write what was found.
+    """Find the training samples that explain the prediction of each query, and write them.
 
     Args:
-        config: With a ``query:`` section.
-        output: The folder to write; ``attribute.output`` where left out.
+        config: With a section ``query``.
+        output: The folder to write; default: ``attribute.output``.
         overwrite: Replace earlier attributions there.
-        progress: Told how far it is.
+        progress: Receives the progress.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: A mistake of the user; nothing is written then.
     """
-    own = config.attribute.output or (f"{config.output}-attributions" if config.output else None)
-    folder = _local(output or own)
+    configured = config.attribute.output or (f"{config.output}-attributions" if config.output else None)
+    folder = local_folder(output or configured, "output", _NO_OUTPUT)
     check_free(folder, overwrite=overwrite, ours=is_attribution)
     if config.query is None:
         raise ConfigError(
-            "there are no queries", place="query", expected="a section like `data`, of the queries"
+            "no queries given", place="query", expected="a section like `data` with the query samples"
         )
     return attribute_samples(
         config.data.open(),
@@ -185,7 +185,7 @@ def attribute(
 
 
 def doctor(config: Config | None = None) -> Checkup:
-    """What this machine can do and, with a config, what its scan would cost.
+    """Versions and devices of this machine and, with a config, what its scan would cost.
 
     Raises:
         OgaError: What the scan would raise at its start.
@@ -193,35 +193,22 @@ def doctor(config: Config | None = None) -> Checkup:
     return replace(examine(), plan=None if config is None else plan(config, overwrite=True))
 
 
-def output_folder(config: Config, output: str | Path | None) -> Path:
-    """The run directory.
-
-    Raises:
-        ConfigError: Neither the config nor the caller names it, or it is no local folder.
-    """
-    return _local(output or config.output)
+def _output(config: Config, output: str | Path | None) -> Path:
+    return local_folder(output or config.output, "output", _NO_OUTPUT)
 
 
-def _local(folder: str | Path | None) -> Path:
-    if folder is None:
-        raise ConfigError("no output given", hint="add `output: runs/NAME` to the config, or --output DIR")
-    if "://" in str(folder):
-        raise ConfigError(
-            "a run directory is a local folder", place="output", found=str(folder), expected="a path"
-        )
-    return Path(folder).absolute()
-
-
-def _check_output(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that a run directory may be written, and an unfinished scan beside it."""
+def _free_output(config: Config, output: str | Path | None, *, overwrite: bool) -> Path:
+    """The run directory, where one may be written there, and an unfinished scan beside it."""
+    folder = _output(config, output)
     check_free(folder, overwrite=overwrite, ours=is_run)
     check_unfinished(folder)
+    return folder
 
 
 def setup_of(config: Config) -> Setup:
-    """What a scan of this config needs; its samples are opened."""
-    comparing = any(options.detector().wants_validation for options in config.detectors)
-    validation = config.validation if comparing else None
+    """The input of a scan of this config; the samples are opened."""
+    compares = any(options.detector().wants_validation for options in config.detectors)
+    validation = config.validation if compares else None
     return Setup(
         samples=config.model.prepare(config.data.open()),
         source=config.model,

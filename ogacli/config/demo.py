@@ -1,7 +1,7 @@
-"""The demonstration: all steps on scikit-learn's digits, a tenth of the labels flipped.
+"""``oga demo``: all steps on scikit-learn's digits with a tenth of the labels flipped.
 
-In: a folder. Out: in it a config, the checkpoints of a small network, a run directory, a manifest; and what
-retraining on all, on trimmed and on randomly trimmed samples showed.
+In: a folder. Out: a config, checkpoints of a small network, a run directory and a manifest in it; and the
+test accuracies after retraining on all, on trimmed and on randomly trimmed samples.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ data: {source: digits, split: train, flip: 0.1, flip_seed: 0}
 model:
   source: mlp
   hidden: [256]
-  checkpoint: checkpoints/epoch-*.safetensors    # all epochs: the last one has memorised wrong labels
+  checkpoint: checkpoints/epoch-*.safetensors    # all epochs; the last ones have memorised wrong labels
 gradients: {layers: head}
 detector:                      # the first decides what is flagged; the others are for comparison
   - {name: latent_label}
@@ -42,7 +42,7 @@ _CONFIG_FILE = "config.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo did and wrote."""
+    """The results of the demo."""
 
     folder: Path
     run: Run
@@ -51,7 +51,7 @@ class Demo:
 
     @property
     def config(self) -> Path:
-        """The config that it ran."""
+        """The config file."""
         return self.folder / _CONFIG_FILE
 
     def document(self) -> dict[str, Any]:
@@ -69,10 +69,10 @@ class Demo:
 
 
 def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SILENT) -> Demo:
-    """Run the demo; ``folder`` holds its config, checkpoints, run directory and manifest afterwards.
+    """Run the demo; its config, checkpoints, run directory and manifest are written to ``folder``.
 
     Raises:
-        RunError: Something stands in the folder already.
+        RunError: The folder is not empty; with ``overwrite``, it holds something else than an unchanged demo.
     """
     destination = Path(folder).absolute()
     check_free(destination, overwrite=overwrite, ours=_is_demo)
@@ -88,6 +88,6 @@ def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SI
 
 
 def _is_demo(folder: Path) -> bool:
-    """Whether the config in it, which is to be written again, is the demo's and nobody has changed it."""
+    """Whether the folder holds the demo's config, unchanged."""
     config = folder / _CONFIG_FILE
     return config.is_file() and not config.is_symlink() and config.read_bytes() == CONFIG.encode()

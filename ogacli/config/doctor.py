@@ -1,13 +1,13 @@
-"""What this machine can do: versions, devices and what is missing.
+"""Versions of the libraries, devices, and what is missing.
 
-In: nothing but the machine. Out: a ``Checkup``; ``config.commands.doctor`` adds the plan of a scan.
+In: this machine. Out: a ``Checkup``; ``config.commands.doctor`` adds the plan of a scan.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _EXTRAS = {
     "timm": "timm",
     "faiss": "faiss",
 }
-"""Optional distributions, and the extra that brings each."""
+"""Optional distributions, and the extra that installs each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Checkup:
     devices: tuple[str, ...]
     problems: tuple[str, ...]
     plan: Plan | None = None
-    """What a scan would do, where a config was given."""
+    """What a scan would do, if a config was given."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        found = {"schema_version": 1} | asdict(replace(self, plan=None))
-        del found["plan"]
-        return found if self.plan is None else found | {"plan": self.plan.document()}
+        names = [field.name for field in fields(self) if field.name != "plan"]
+        document = {"schema_version": 1} | {name: getattr(self, name) for name in names}
+        return document if self.plan is None else document | {"plan": self.plan.document()}
 
 
 def examine() -> Checkup:
@@ -57,8 +57,8 @@ def examine() -> Checkup:
     except Exception as error:
         vision = "does not import"
         problems.append(
-            f"torchvision does not import beside torch {torch.__version__} ({error}): they are not a pair; "
-            "pip install --upgrade torch torchvision"
+            f"torchvision does not import beside torch {torch.__version__} ({error}): the versions do not "
+            "match; pip install --upgrade torch torchvision"
         )
     versions = {
         "ogacli": __version__,

@@ -1,7 +1,7 @@
-"""What a config says of the training of its model, and of the checkpoints of its folds.
+"""Training and cross-validation as a config describes them.
 
-In: a config. Out: the arguments of ``train`` and ``train_folds``, and the config that scores each sample by
-the network that was not trained on it.
+In: a config. Out: the arguments of ``train`` and ``train_folds``, the folders of checkpoints, and the config
+that scores each sample by the network that was not trained on it.
 """
 
 import json
@@ -21,28 +21,36 @@ from ogacli.models.training.history import is_training, read_history
 from ogacli.models.training.start import trainable
 
 
-def checkpoint_folder(config: Config) -> Path:
-    """The folder of the checkpoints.
+def local_folder(folder: str | Path | None, key: str, hint: str) -> Path:
+    """A folder to write, as an absolute path.
+
+    Args:
+        folder: As configured.
+        key: The config key that names it.
+        hint: What to do where it is None.
 
     Raises:
-        ConfigError: The config does not say, or it names a bucket.
+        ConfigError: It is None, or not local.
     """
-    found = config.train.output or (f"{config.output}-checkpoints" if config.output else None)
-    if found is None:
-        raise ConfigError(
-            "no place for the checkpoints",
-            place="train.output",
-            hint="add `output: checkpoints/NAME` under `train:`",
-        )
-    if "://" in found:
-        raise ConfigError(
-            "checkpoints are written to a local folder", place="train.output", found=found, expected="a path"
-        )
-    return Path(found).absolute()
+    if folder is None:
+        raise ConfigError("no output given", place=key, hint=hint)
+    if "://" in str(folder):
+        raise ConfigError("not a local folder", place=key, found=str(folder), expected="a path")
+    return Path(folder).absolute()
+
+
+def checkpoint_folder(config: Config) -> Path:
+    """The folder of the checkpoints of a training.
+
+    Raises:
+        ConfigError: It is not configured, or not local.
+    """
+    folder = config.train.output or (f"{config.output}-checkpoints" if config.output else None)
+    return local_folder(folder, "train.output", "add `output: checkpoints/NAME` under `train:`")
 
 
 def folds_folder(config: Config) -> Path:
-    """The folder of the checkpoints of folds."""
+    """The folder of the checkpoints of cross-validation."""
     folder = checkpoint_folder(config)
     return folder.with_name(f"{folder.name}-folds")
 
@@ -51,7 +59,7 @@ def arguments(config: Config, output: Path, *, overwrite: bool, progress: Progre
     """The arguments of ``train`` and ``train_folds`` for this config.
 
     Raises:
-        OgaError: The model cannot be trained, the folder is taken, or the samples cannot be opened.
+        OgaError: The model cannot be trained, the folder exists, or the samples cannot be opened.
     """
     source = trainable(config.model)
     check_free(output, overwrite=overwrite, ours=is_training)  # before the samples are opened
@@ -69,51 +77,51 @@ def arguments(config: Config, output: Path, *, overwrite: bool, progress: Progre
 
 
 def folded(config: Config, count: int, *, overwrite: bool = False, progress: Progress = SILENT) -> Config:
-    """The config with a checkpoint a fold; they are trained unless the same training is there already."""
-    config = _with(config, "train", folds=count)
-    folder = folds_folder(config)
-    if not _same(read_history(folder), config):
+    """The config with one checkpoint per fold; they are trained unless the same training exists already."""
+    config, folder, trained = _cross_validated(config, count)
+    if not trained:
         train_folds(**arguments(config, folder, overwrite=overwrite, progress=progress))
     return _with(config, "model", checkpoint=checkpoints(folder, count))
 
 
 @contextmanager
 def rehearsed(config: Config, count: int, *, overwrite: bool = False) -> Iterator[Config]:
-    """The config that :func:`folded` makes, without a training.
+    """The config of :func:`folded`, without a training.
 
-    Where the same training is not there already, the checkpoints hold untrained networks and are deleted
-    after the block.
+    Where the same training does not exist yet, the checkpoints hold untrained networks and are deleted after
+    the block.
 
     Raises:
         OgaError: What a training of the folds would raise at its start.
     """
-    config = _with(config, "train", folds=count)
-    folder = folds_folder(config)
-    if _same(read_history(folder), config):
+    config, folder, trained = _cross_validated(config, count)
+    if trained:
         yield _with(config, "model", checkpoint=checkpoints(folder, count))
         return
     given = arguments(config, folder, overwrite=overwrite, progress=SILENT)
     with TemporaryDirectory() as name:
-        found = untrained_folds(given["samples"], given["source"], config.train, Path(name))
-        yield _with(config, "model", checkpoint=found)
+        untrained = untrained_folds(given["samples"], given["source"], config.train, Path(name))
+        yield _with(config, "model", checkpoint=untrained)
+
+
+def _cross_validated(config: Config, count: int) -> tuple[Config, Path, bool]:
+    """The config with this number of folds, their folder, and whether this training exists there."""
+    config = _with(config, "train", folds=count)
+    folder = folds_folder(config)
+    history = read_history(folder)
+    return config, folder, bool(history) and _training(history["config"]) == _training(config.resolved)
+
+
+def _training(resolved: Mapping[str, Any]) -> str:
+    """The data, model, loss and options of a training, as JSON; the checkpoint of the model is left out."""
+    sections = {name: resolved.get(name) for name in ("data", "model", "loss", "train")}
+    sections["model"] = {k: v for k, v in (sections["model"] or {}).items() if k != "checkpoint"}
+    return json.dumps(sections, sort_keys=True, default=str)
 
 
 def _with(config: Config, section: str, **changes: Any) -> Config:
-    """The config with some options of a section changed, in ``resolved`` as well."""
+    """The config with changed options of a section, also in ``resolved``."""
     options = getattr(config, section).model_copy(update=changes)
     resolved = dict(config.resolved)
     resolved[section] = resolved[section] | options.model_dump(mode="json", include=set(changes))
     return replace(config, **{section: options}, resolved=resolved)
-
-
-def _same(history: Mapping[str, Any], config: Config) -> bool:
-    """Whether a training had the data, model, loss and options that the config describes."""
-    if not history:
-        return False
-
-    def described(resolved: Mapping[str, Any]) -> str:
-        sections = {name: resolved.get(name) for name in ("data", "model", "loss", "train")}
-        sections["model"] = {k: v for k, v in (sections["model"] or {}).items() if k != "checkpoint"}
-        return json.dumps(sections, sort_keys=True, default=str)
-
-    return described(history["config"]) == described(config.resolved)

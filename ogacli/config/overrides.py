@@ -1,7 +1,7 @@
 """``--set dotted.key=value`` changes of a parsed config.
 
-In: a ``Document`` and the texts of the options, the values in YAML. Out: the document, changed in place; the
-place of a changed key is ``--set``.
+In: a ``Document`` and the overrides; their values are YAML. Out: the document, changed in place. The place of
+a changed key is ``--set``.
 """
 
 from collections.abc import Sequence
@@ -13,29 +13,22 @@ from ogacli.base.options import ShellText
 from ogacli.base.yaml_document import Document
 from ogacli.errors import ConfigError
 
-_WORDS = {
-    ("data",): "source",
-    ("model",): "source",
-    ("detector",): "name",
-    ("loss",): "name",
-    ("verify", "test"): "source",
-    ("validation",): "source",
-    ("query",): "source",
-}
-"""Sections that may be a single word, and the key whose value that word is."""
+_WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query"), "source")
+_WORDS |= dict.fromkeys(("detector", "loss"), "name")
+"""Sections that may be a single word, and the key that the word is the value of."""
 
 
 def override(document: Document, overrides: Sequence[str]) -> None:
     """Apply each ``dotted.key=value`` to the document.
 
     Raises:
-        ConfigError: One is not of that form, its value is not YAML, or there is no such entry; each problem
-            is listed.
+        ConfigError: One has another form, a value that is not YAML, or an index outside of the list; each
+            problem is listed.
     """
     problems = []
-    for one in overrides:
+    for text in overrides:
         try:
-            _apply(document, one)
+            _apply(document, text)
         except ConfigError as problem:
             problems.append(problem)
     if problems:
@@ -67,7 +60,7 @@ def _apply(document: Document, override: str) -> None:
 
 
 def _step(target: Any, part: str, place: str) -> str | int:
-    """The key or index by which ``part`` is found in ``target``."""
+    """``part`` as a key of the mapping, or index of the list, ``target``."""
     if isinstance(target, dict):
         return part
     if not isinstance(target, list):
@@ -78,22 +71,22 @@ def _step(target: Any, part: str, place: str) -> str | int:
 
 
 def _opened(above: Any, key: Sequence[str | int]) -> Any:
-    """The section at ``key``, whose last part is in ``above``.
+    """The section at ``key``; its last part is a key or index of ``above``.
 
-    A missing section is made, and one that is a single word becomes a mapping.
+    A missing section is added, and a section that is a single word becomes a mapping.
     """
-    found = above.get(key[-1]) if isinstance(above, dict) else above[key[-1]]
-    if found is None:
-        found = {}
-    by = _WORDS.get(tuple(part for part in key if isinstance(part, str)))
-    if by is not None and isinstance(found, str):
-        found = {by: found}
-    above[key[-1]] = found
-    return found
+    section = above.get(key[-1]) if isinstance(above, dict) else above[key[-1]]
+    by = _WORDS.get(".".join(part for part in key if isinstance(part, str)))
+    if section is None:
+        section = {}
+    elif by is not None and isinstance(section, str):
+        section = {by: section}
+    above[key[-1]] = section
+    return section
 
 
 def _from_shell(value: Any) -> Any:
-    """The value with all texts in it marked as given by the shell."""
+    """The value with every text in it as ``ShellText``."""
     if isinstance(value, str):
         return ShellText(value)
     if isinstance(value, list):

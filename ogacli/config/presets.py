@@ -1,6 +1,6 @@
-"""Whole settings by one word, ``preset:`` at the top of a config.
+"""Named sets of values, selected by ``preset:`` at the top of a config.
 
-In: the values of a config. Out: the same, with the values of its preset for the keys that it leaves out.
+In: the values of a config. Out: the same values, and those of the preset for keys that the config leaves out.
 """
 
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ weight, an isolation forest of 100 trees of 256 samples each, the 5 % most anoma
 
 
 def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values and those of the preset that they name; a key that is written takes precedence.
+    """The values, completed by those of their preset; a key of the config takes precedence.
 
     Raises:
         ConfigError: There is no such preset.
     """
-    found = {name: value for name, value in values.items() if name != "preset"}
+    completed = {name: value for name, value in values.items() if name != "preset"}
     chosen = values.get("preset")
     if chosen is None:
-        return found
+        return completed
     if not isinstance(chosen, str) or chosen not in PRESETS:
         raise ConfigError("no such preset", found=repr(chosen), expected=f"one of {', '.join(PRESETS)}")
     for name, value in PRESETS[chosen].items():
-        own = found.get(name)
+        own = completed.get(name)
         if own is None:
-            found[name] = value
+            completed[name] = value
         elif name == "gradients" and isinstance(own, dict):
-            found[name] = {**value, **own}
-    return found
+            completed[name] = {**value, **own}
+    return completed

@@ -1,7 +1,7 @@
-"""The sections of a config, checked by the option classes of the things that they name.
+"""Checks each section of a config by its option class.
 
 In: a ``Document``. Out: the fields of a ``Config``, or one error that lists all problems. The option classes
-lie beside the code that they configure, so that importing this module imports torch; ``ogacli.config``
+are defined beside the code that they configure, so importing this module imports torch; ``ogacli.config``
 imports it only when a config is loaded.
 """
 
@@ -33,14 +33,14 @@ _PLAIN: Mapping[str, type[Options]] = {
     "verify": VerifyOptions,
     "attribute": AttributeOptions,
 }
-"""Sections of one option class each."""
+"""Sections with one option class each."""
 _SOURCES: Mapping[str, Registry[Any]] = {
     "data": data_sources,
     "model": model_sources,
     "validation": data_sources,
     "query": data_sources,
 }
-"""Sections whose key ``source`` names their class."""
+"""Sections whose option class is named by the key ``source``."""
 _REQUIRED = ("data", "model")
 _SECTIONS = ("preset", *_SOURCES, *_PLAIN, "loss", "detector", "budget", "protect", "output")
 
@@ -83,7 +83,7 @@ def check(document: Document) -> dict[str, Any]:
 
 
 def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | None:
-    """The task; a model that returns its loss takes no other, and has no head."""
+    """The task; a model that returns its loss itself needs ``output``, and has no head."""
     model, gradients = found["model"], found["gradients"]
     returns_loss = model is not None and model.returns_loss
     if section is None:
@@ -101,7 +101,7 @@ def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | No
 
 
 def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
-    """The data section ``verify.test``, taken out of its section."""
+    """The data section ``verify.test``, which is removed from the section ``verify``."""
     section = values.get("verify")
     if not isinstance(section, dict) or "test" not in section:
         return None

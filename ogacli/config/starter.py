@@ -1,8 +1,8 @@
-"""A commented starter config for the user's kind of data.
+"""``oga init``: a commented starter config for the user's kind of data.
 
 In: a path to the data, or the name of a kind. Out: the text of one of the example configs, with the path and
-those of the data's columns filled in whose names say what they are for. Each example says in lines that begin
-with ``# init:`` which data it is for, so that a new kind is a new file in ``configs/`` and no edit here.
+the columns of the data filled in where the names of the columns show what they hold. The lines of an example
+that begin with ``# init:`` describe its data, so that a new kind is a new file in ``configs/``.
 """
 
 import itertools
@@ -26,7 +26,7 @@ _USUAL = {
     "label": ("label", "labels", "target", "targets", "class", "y", "category"),
     "text": ("text", "sentence", "review", "content", "comment"),
 }
-"""Names of columns that stand for more than themselves in an example, and what such columns are called."""
+"""Usual names of columns; an example refers to all of them by the first."""
 _PAIRS = (
     ("text_a", "text_b"),
     ("sentence1", "sentence2"),
@@ -34,42 +34,46 @@ _PAIRS = (
     ("question1", "question2"),
     ("question", "sentence"),
 )
-"""What the two columns of pairs of texts are called."""
+"""Usual names of the two columns of pairs of texts."""
 _SHARD_SAMPLES = 20
-"""Samples of a shard that are looked into."""
+"""Samples of a shard that are read to find its columns."""
 _LINE = re.compile(r"^# init: (.*)\n", re.M)
 
 
 class Example(Options):
-    """The ``# init:`` lines of an example config: which data it is for."""
+    """An example config, and which data it is for: the keys of its ``# init:`` lines."""
 
+    kind: str
+    """The name of the file."""
+    text: str
+    """The file without its ``# init:`` lines."""
     files: tuple[str, ...] = ()
     """Suffixes of files that hold such data."""
     folders: tuple[str, ...] = ()
     """Patterns; a folder with a file that matches one holds such data. ``**`` is any folder."""
     place: str = "path"
-    """The key of the data's place."""
+    """The key of the path of the data."""
     columns: Mapping[str, tuple[str, ...]] = {}
-    """For each key that names a column what such columns are called, the most likely name first; ``label``
-    and ``text`` stand for all their usual names."""
+    """For each key that takes a column the possible names of that column, the most likely one first;
+    ``label`` and ``text`` include all their usual names."""
     optional: tuple[str, ...] = ()
-    """Those keys that the config does without."""
+    """The keys among them that the config does without."""
 
     def named(self, columns: Sequence[str]) -> dict[str, list[str]]:
-        """For each key the column of the data, two for pairs of texts; empty where there is none."""
-        found = {}
+        """The column for each key; two columns for pairs of texts, an empty list if there is none."""
+        matches = {}
         for key, names in self.columns.items():
-            known = [usual for name in names for usual in _USUAL.get(name, (name,))]
-            found[key] = (_pair(columns) if key == "text" else []) or _first(columns, known)
-        return found
+            usual = [(name,) for known in names for name in _USUAL.get(known, (known,))]
+            matches[key] = _match(columns, [*(_PAIRS if key == "text" else ()), *usual])
+        return matches
 
-    def fit(self, columns: Sequence[str]) -> tuple[int, int, int]:
-        """How well it fits data with such columns; less is better.
+    def mismatch(self, columns: Sequence[str]) -> tuple[int, int, int]:
+        """How badly the example fits data with these columns; 0 is best.
 
-        Keys that find no column count first, then those that find one, then all keys.
+        Keys without a column count first, then (negative) keys with one, then all keys.
         """
-        found = [own for key, own in self.named(columns).items() if key not in self.optional]
-        return sum(not own for own in found), -sum(map(bool, found)), len(self.columns)
+        required = [match for key, match in self.named(columns).items() if key not in self.optional]
+        return sum(not match for match in required), -sum(map(bool, required)), len(self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,11 @@ class Starter:
     kind: str
     text: str
     columns: dict[str, str | list[str]]
-    """For each key that names a column the one that was found in the data; several for pairs of texts."""
+    """The column found for each key that takes one; a list for pairs of texts."""
     open: tuple[str, ...]
-    """The keys for which none was found; the user must fill them in."""
+    """The keys without a column; the user must fill them in."""
     known: tuple[str, ...]
-    """The columns of the data; none where it could not be looked into."""
+    """The columns of the data; empty where it could not be read."""
 
     @property
     def trains(self) -> bool:
@@ -112,67 +116,74 @@ def init(
     """Write the starter config for some data.
 
     Args:
-        data: Where the data lies; the arguments are those of ``starter``.
+        data: Path of the data, as in :func:`starter`.
         kind: One of ``kinds()``.
         output: The file to write.
-        overwrite: Replace it where it exists.
+        overwrite: Replace an existing file.
 
     Raises:
-        ConfigError: As in ``starter``.
+        ConfigError: As in :func:`starter`.
         RunError: The file exists.
     """
-    found = starter(data, kind, Path(output).parent)
+    written = starter(data, kind, Path(output).parent)
     with new_file(Path(output), overwrite=overwrite) as file:
-        file.write(found.text.encode())
-    return found
+        file.write(written.text.encode())
+    return written
 
 
 def starter(data: str | Path | None = None, kind: str | None = None, folder: Path | None = None) -> Starter:
     """The starter config for some data.
 
     Args:
-        data: Where the data lies: a table, a folder or archive of pictures, tar shards, an array file.
-        kind: One of ``kinds()``; told by ``data`` where left out.
-        folder: Where the config will lie, which relative paths are relative to; here where left out.
+        data: Path of a table, a folder or archive of images, tar shards, or an array file.
+        kind: One of ``kinds()``; default: by the name of ``data``.
+        folder: The folder of the config, from which relative paths start; default: the current one.
 
     Raises:
-        ConfigError: There is no such kind, or it cannot be told.
+        ConfigError: There is no such kind, or the name of ``data`` does not show it.
     """
-    known = kinds()
+    known = _examples()
     if kind is not None and kind not in known:
         raise ConfigError("no such kind of data", found=repr(kind), expected=f"one of {', '.join(known)}")
     if data is None:
-        kind = kind or "digits"
-        return Starter(kind, _text(kind), {}, (), ())
+        example = known[kind or "digits"]
+        return Starter(example.kind, example.text, {}, (), ())
     path = Path(data)
-    candidates = [kind] if kind else _by_name(path)
-    place = _place(path, _example(candidates[0]))
-    columns = _columns_of(place) if any(_example(name).columns for name in candidates) else []
-    chosen = min(candidates, key=lambda name: (_example(name).fit(columns), name))
-    example, text = _example(chosen), _text(chosen)
+    candidates = [known[kind]] if kind else _by_name(path, known)
+    place = _place(path, candidates[0])
+    columns = _columns_of(place) if any(example.columns for example in candidates) else []
+    example = min(candidates, key=lambda one: (one.mismatch(columns), one.kind))
     if folder is not None and not path.is_absolute():
         place = os.path.relpath(place, folder)
-    text = _filled(text, example.place, _scalar(place), count=1)
-    text = _with_split(text, path)
-    found: dict[str, str | list[str]] = {}
-    lost = []
-    for key, own in example.named(columns).items():
-        if own:
-            found[key] = own if len(own) > 1 else own[0]
-            values = [_scalar(name) for name in own]
-            text = _filled(text, key, values[0] if len(values) == 1 else f"[{', '.join(values)}]")
+    text = _with_split(_filled(example.text, example.place, _scalar(place), count=1), path)
+    filled: dict[str, str | list[str]] = {}
+    open_keys = []
+    for key, match in example.named(columns).items():
+        if match:
+            filled[key] = match if len(match) > 1 else match[0]
+            values = ", ".join(map(_scalar, match))
+            text = _filled(text, key, values if len(match) == 1 else f"[{values}]")
         elif key in example.optional:
             text = _without(text, key)
         else:
-            lost.append(key)
-    return Starter(chosen, text, found, tuple(lost), tuple(columns))
+            open_keys.append(key)
+    return Starter(example.kind, text, filled, tuple(open_keys), tuple(columns))
 
 
 def kinds() -> list[str]:
     """The kinds of data that there is a starter config for."""
-    return sorted(
-        file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml")
-    )
+    return list(_examples())
+
+
+def _examples() -> dict[str, Example]:
+    """The example configs by kind, sorted."""
+    examples = {}
+    for file in sorted(_folder().glob("*.yaml"), key=lambda path: path.stem):
+        text = file.read_text(encoding="utf-8")
+        described = yaml.safe_load("\n".join(_LINE.findall(text))) or {}
+        described |= {"kind": file.stem, "text": _LINE.sub("", text)}
+        examples[file.stem] = Example.model_validate(described)
+    return examples
 
 
 def _folder() -> Path:
@@ -181,45 +192,29 @@ def _folder() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "configs"
 
 
-def _text(kind: str) -> str:
-    """The example config without its lines for this module."""
-    return _LINE.sub("", _written(kind))
+# --- kind and columns of the data -----------------------------------------------------------------------
 
 
-def _example(kind: str) -> Example:
-    lines = "\n".join(_LINE.findall(_written(kind)))
-    return Example.model_validate(yaml.safe_load(lines) or {})
-
-
-def _written(kind: str) -> str:
-    return (_folder() / f"{kind}.yaml").read_text(encoding="utf-8")
-
-
-# --- what the data is ---------------------------------------------------------------------------------
-
-
-def _by_name(data: Path) -> list[str]:
-    """The kinds of data that may lie under such a name."""
-    examples = {kind: _example(kind) for kind in kinds()}
+def _by_name(data: Path, known: Mapping[str, Example]) -> list[Example]:
+    """The examples for data of this name."""
     if data.is_dir():
-        patterns = {pattern: kind for kind, example in examples.items() for pattern in example.folders}
+        patterns = {pattern: example for example in known.values() for pattern in example.folders}
         ordered = sorted(patterns, key=lambda pattern: pattern.count("*"))  # the most specific one first
         return [patterns[next(pattern for pattern in ordered if any(data.glob(pattern)))]]
-    suffix = data.suffix.lower()
-    found = [kind for kind, example in examples.items() if suffix in example.files]
-    if not found:
-        known = dict.fromkeys(suffix for example in examples.values() for suffix in example.files)
+    candidates = [example for example in known.values() if data.suffix.lower() in example.files]
+    if not candidates:
+        suffixes = dict.fromkeys(suffix for example in known.values() for suffix in example.files)
         raise ConfigError(
             "the kind of data cannot be told from the name",
             place=str(data),
-            expected=f"a folder, or a file that ends in {', '.join(known)}",
-            hint=f"say it by --kind {'|'.join(kinds())}",
+            expected=f"a folder, or a file that ends in {', '.join(suffixes)}",
+            hint=f"name it by --kind {'|'.join(known)}",
         )
-    return found
+    return candidates
 
 
 def _columns_of(place: str) -> list[str]:
-    """What can be named in the data: columns, arrays of a file, endings in a shard; nothing where unknown."""
+    """The columns of a table, arrays of a file, or endings in a shard; empty if it cannot be read."""
     data = Path(place)
     try:
         if data.suffix.lower() == ".tar":
@@ -233,7 +228,7 @@ def _columns_of(place: str) -> list[str]:
 
         return column_names(data)
     except (OgaError, OSError, ValueError, zipfile.BadZipFile):
-        return []  # `oga scan` says what is wrong with the data
+        return []  # `oga scan` reports what is wrong with the data
 
 
 def _endings(pattern: str) -> list[str]:
@@ -244,63 +239,54 @@ def _endings(pattern: str) -> list[str]:
 
 
 def _saved_features(folder: Path) -> list[str]:
-    """The columns of a dataset that the library datasets saved; of its first split where it has several."""
+    """The columns of a dataset saved by the library ``datasets``; of the first split if it has several."""
     infos = sorted([*folder.glob("dataset_info.json"), *folder.glob("*/dataset_info.json")])
-    return list(_document(infos[0]).get("features") or ()) if infos else []
+    return list(_json(infos[0]).get("features") or ()) if infos else []
 
 
-def _document(file: Path) -> dict[str, Any]:
-    """What is in a file of JSON; nothing where it is none."""
+def _json(file: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty if there is none."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _first(columns: Sequence[str], names: Iterable[str]) -> list[str]:
-    """The column that has the first of these names that there is; none where there is none."""
-    return next((own for name in names if (own := _all(columns, [name]))), [])
-
-
-def _pair(columns: Sequence[str]) -> list[str]:
-    """The two columns of pairs of texts; none where there are none."""
-    return next((own for pair in _PAIRS if (own := _all(columns, pair))), [])
-
-
-def _all(columns: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The columns of all these names, in whatever case; none where one is missing."""
+def _match(columns: Sequence[str], alternatives: Iterable[Sequence[str]]) -> list[str]:
+    """The columns of the first alternative whose names all exist, ignoring case; empty if there is none."""
     lower = {column.lower(): column for column in reversed(columns)}
-    return [lower[name] for name in names] if lower.keys() >= set(names) else []
+    complete = (names for names in alternatives if lower.keys() >= set(names))
+    return [lower[name] for name in next(complete, ())]
 
 
-# --- its place in the example -------------------------------------------------------------------------
+# --- the text of the config -----------------------------------------------------------------------------
 
 
 def _place(data: Path, example: Example) -> str:
-    """The data as the config names it: files in a folder by a pattern such as ``*.tar``."""
+    """The path as written in the config; files in a folder by a pattern such as ``*.tar``."""
     patterns = [pattern for pattern in example.folders if pattern.startswith("*.")]
     return f"{data}/{patterns[0]}" if data.is_dir() and patterns else str(data)
 
 
 def _with_split(text: str, folder: Path) -> str:
-    """The config with a split that the saved dataset has, or none where it has no splits."""
+    """The config with an existing split of a saved dataset; without ``split`` if it has no splits."""
     if (folder / "state.json").is_file():
         return re.sub(r"^  split:.*\n", "", text, flags=re.M)
-    names = _document(folder / "dataset_dict.json").get("splits")
+    names = _json(folder / "dataset_dict.json").get("splits")
     return _filled(text, "split", _scalar(str(names[0]))) if names and "train" not in names else text
 
 
 def _without(text: str, key: str) -> str:
-    """The config with the lines of such a key, and the groups that are made by it, as comments."""
+    """The config with the lines of a key, and ``attribute.group`` that refers to it, as comments."""
     return re.sub(rf"^(  {key}: |attribute: {{group: {key})", r"# \1", text, flags=re.M)
 
 
 def _filled(text: str, key: str, value: str, count: int = 0) -> str:
-    """The text with another value of such a key in its sections; ``count`` times at most, unless 0."""
+    """The config with another value of a key of its sections; at most ``count`` times, 0 for all."""
     return re.sub(rf"^(  {key}: +)\S+", lambda match: match[1] + value, text, count=count, flags=re.M)
 
 
 def _scalar(text: str) -> str:
-    """As a YAML scalar."""
+    """The text as a YAML scalar."""
     return text if re.fullmatch(r"[\w./-]+", text) else "'" + text.replace("'", "''") + "'"

@@ -117,7 +117,7 @@ def test_an_interruption_is_130_and_can_be_resumed(place):
     assert started.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert "--resume goes on from here" in err
+    assert "--resume continues from here" in err
     assert not (place.folder / "run").exists()
     assert (place.folder / "run.partial").is_dir()
     same = ("--set", "gradients.batch_size=4")
@@ -326,7 +326,7 @@ def test_train_says_what_to_do_next(place):
 
 
 def test_init_of_what_is_not_there(tmp_path):
-    assert "could not be looked into" in oga("init", "nothing.csv", cwd=tmp_path).out
+    assert "could not be read" in oga("init", "nothing.csv", cwd=tmp_path).out
 
 
 def test_a_training_on_numbers_has_no_fit_to_labels(place):

@@ -25,5 +25,5 @@ def test_a_torchvision_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(builtins, "__import__", refuse)
     found = examine()
     assert found.versions["torchvision"] == "does not import"
-    assert "not a pair" in found.problems[0]
+    assert "do not match" in found.problems[0]
     assert "pip install --upgrade torch torchvision" in found.problems[0]

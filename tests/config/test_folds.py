@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from command_line import oga
-from ogacli.config.commands import plan, scan, train_folds
+from ogacli.config.commands import plan, scan, train
 from ogacli.config.folds import folded, rehearsed
 from ogacli.errors import ConfigError, RunError
 from ogacli.models.sources import Snapshot
@@ -23,13 +23,13 @@ def place(tmp_path) -> Place:
 
 def test_more_folds_than_samples(place):
     with pytest.raises(ConfigError, match="more folds than samples"):
-        train_folds(place.config("train.folds=30", "data.limit=20", "train.epochs=1"))
+        train(place.config("train.folds=30", "data.limit=20", "train.epochs=1"))
     assert not (place.folder / "run-checkpoints-folds").exists()
 
 
 def test_each_network_was_trained_on_the_others(place):
     config = place.config("train.folds=3", "train.epochs=2")
-    found = train_folds(config)
+    found = train(config)
     assert [fold.samples + fold.held_out for fold in found.folds] == [N] * 3
     held = np.concatenate([np.load(found.folder / fold.positions) for fold in found.folds])
     assert sorted(held.tolist()) == list(range(N))

@@ -620,7 +620,7 @@ def test_an_output_is_needed(place):
     with pytest.raises(ConfigError, match="no output given") as caught:
         scan(place.config())
     assert "--output DIR" in str(caught.value)
-    with pytest.raises(ConfigError, match="output: a run directory is a local folder"):
+    with pytest.raises(ConfigError, match="output: not a local folder"):
         scan(place.config("output=s3://bucket/run"))
 
 

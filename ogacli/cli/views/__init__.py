@@ -1,1 +1,1 @@
-"""What each command shows on a terminal of 80 columns; one file a group of commands."""
+"""What each command prints on a terminal of 80 columns: result -> rich markup and tables."""

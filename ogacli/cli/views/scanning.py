@@ -1,19 +1,20 @@
-"""What the commands that take a config show."""
+"""What the commands that take a config print."""
 
 from __future__ import annotations
 
 import shlex
+import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from ogacli.base.wording import part, percent
-from ogacli.cli.terminal import figure, shown, table
+from ogacli.cli.terminal import aligned, figure, shown, table
+from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
 from ogacli.run.reports.content import asides
 
@@ -32,61 +33,58 @@ _CLASSES = 12
 _WIDTH = 80
 
 
-def training_view(training: Training, config: Path, source: ModelSource) -> list[Any]:
-    """How the epochs went, and what to do next.
+def training_view(training: Training | CrossValidation, config: Path, source: ModelSource) -> list[Any]:
+    """Loss and accuracy of each epoch or fold, and the command to run next.
 
     Args:
-        training: What was trained.
+        training: The completed training.
         config: The config file.
         source: The config's model.
     """
-    rows = [
-        [str(e.number), f"{e.loss:.4f}", "" if e.accuracy is None else percent(e.accuracy)]
-        for e in training.epochs
-    ]
+    from ogacli.models.training.folds import CrossValidation
+
+    if isinstance(training, CrossValidation):
+        return _folds_view(training, config)
+    rows = [[str(e.number), f"{e.loss:.4f}", _share(e.accuracy)] for e in training.epochs]
     command = ["oga", "scan", str(config)]
     try:
-        loaded = source.checkpoint_files()
-    except CheckpointError:  # a pattern that matches nothing is of another training
-        loaded = ()
-    if not set(loaded) & {str(path) for path in training.checkpoints}:
+        configured = source.checkpoint_files()
+    except CheckpointError:  # the pattern matches no file yet, or files of another training
+        configured = ()
+    if not set(configured) & {str(path) for path in training.checkpoints}:
         several = len(training.checkpoints) > 1
-        named = training.folder / "epoch-*.safetensors" if several else training.checkpoints[-1]
-        command += ["--set", f"model.checkpoint={shown(named)}"]
+        written = training.folder / "epoch-*.safetensors" if several else training.checkpoints[-1]
+        command += ["--set", f"model.checkpoint={shown(written)}"]
+    skipped = f", {len(training.skipped):,} could not be read" if training.skipped else ""
     return [
         _filled(["epoch", "loss", "accuracy"], rows),
         "",
-        f"[bold]trained on {training.samples:,} samples[/]"
-        + (f", {len(training.skipped):,} could not be read" if training.skipped else ""),
-        f"[bold]checkpoints[/]  {escape(str(shown(training.folder)))}",
-        f"[bold]next[/]         {escape(shlex.join(command))}",
+        f"[bold]trained on {training.samples:,} samples[/]{skipped}",
+        *aligned([("checkpoints", training.folder), ("next", shlex.join(command))]),
     ]
 
 
-def folds_view(training: CrossValidation, config: Path) -> list[Any]:
-    """How the network of each fold went, and what to do next."""
-    rows = [
-        [
-            str(fold.number),
-            f"{fold.samples:,}",
-            f"{fold.epochs[-1].loss:.4f}",
-            *(percent(one) if one is not None else "" for one in (fold.epochs[-1].accuracy, fold.accuracy)),
-        ]
-        for fold in training.folds
-    ]
+def _folds_view(training: CrossValidation, config: Path) -> list[Any]:
+    rows = []
+    for fold in training.folds:
+        last = fold.epochs[-1]
+        shares = [_share(last.accuracy), _share(fold.accuracy)]
+        rows.append([str(fold.number), f"{fold.samples:,}", f"{last.loss:.4f}", *shares])
     command = ["oga", "scan", str(config), "--folds", str(len(training.folds))]
-    header = ["fold", "trained on", "loss", "accuracy", "held-out accuracy"]
     return [
-        _filled(header, rows),
+        _filled(["fold", "trained on", "loss", "accuracy", "held-out accuracy"], rows),
         "",
         *([f"{len(training.skipped):,} samples could not be read"] if training.skipped else []),
-        f"[bold]checkpoints[/]  {escape(str(shown(training.folder)))}",
-        f"[bold]next[/]         {escape(shlex.join(command))}",
+        *aligned([("checkpoints", training.folder), ("next", shlex.join(command))]),
     ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else percent(value)
 
 
 def _filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table without the columns that have nothing in them."""
+    """A table without its empty columns."""
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     return table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
@@ -95,123 +93,118 @@ def plan_view(plan: Plan) -> list[Any]:
     """What a scan would do."""
     return [
         f"[bold]would scan {plan.samples:,} samples[/] of {plan.classes} classes on {plan.device}, "
-        f"{plan.batch_size:,} at a time",
+        f"{plan.batch_size:,} per batch",
         f"  {', '.join(plan.detectors)} on {sum(plan.parameters.values()):,} gradient coordinates:",
-        *(f"    {escape(name)} ({size:,})" for name, size in plan.parameters.items()),
-        f"  about {plan.seconds:,.0f} s, into {escape(str(shown(plan.output)))}",
+        *_layers(plan.parameters),
+        f"  estimated {plan.seconds:,.0f} s; output {escape(shown(plan.output))}",
     ]
+
+
+def _layers(parameters: Mapping[str, int]) -> list[str]:
+    return [f"    {escape(name)} ({size:,})" for name, size in parameters.items()]
 
 
 def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
-    """What a scan found, and what to do next."""
+    """The result of a scan, and the command to run next.
+
+    Args:
+        run: What the scan wrote.
+        verbose: Also list the gradient layers.
+    """
     summary = run.summary
-    head = f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]"
-    if summary.quarantined:
-        head += f", {summary.quarantined:,} quarantined"
+    quarantined = f", {summary.quarantined:,} quarantined" if summary.quarantined else ""
     parts: list[Any] = [
-        head,
+        f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]{quarantined}",
         f"  {', '.join(summary.detectors)} on {summary.parameters:,} gradient coordinates",
     ]
     if verbose:
-        parts += [f"    {name} ({size:,})" for name, size in run.provenance["parameters"].items()]
+        parts += _layers(run.provenance["parameters"])
     reasons = ", ".join(f"{count:,} {name}" for name, count in summary.reasons.items() if count)
     if reasons:
         parts.append(f"  {reasons}")
     parts += [line for aside in asides(summary) for line in _wrapped(aside)]
     parts += diagnosis_view(summary.diagnosis)
     if summary.rescored is not None:
-        again = summary.rescored
         parts.append(
-            f"  {again.samples:,} flagged or near the cut scored once more in float32: "
-            f"{again.changed:,} changed sides"
+            f"  {summary.rescored.samples:,} samples flagged or near the cut were rescored in float32: "
+            f"{summary.rescored.changed:,} changed"
         )
     parts += [f"  note: {escape(note)}" for note in run.provenance.get("notes", ())]
     if summary.classes:
         parts += ["", _class_table(run)]
     if summary.evaluation:
         parts += ["", evaluation_table(run)]
-    path = shlex.quote(str(shown(run.path)))
-    parts += [
-        "",
-        f"[bold]report[/]  {escape(str(shown(run.path / 'report.html')))}",
-        f"[bold]scores[/]  {escape(str(shown(run.path / 'scores.parquet')))}",
-        f"[bold]next[/]    oga trim {escape(path)} --to clean.csv",
-    ]
-    return parts
+    files = [("report", run.path / "report.html"), ("scores", run.path / "scores.parquet")]
+    following = f"oga trim {shlex.quote(shown(run.path))} --to clean.csv"
+    return [*parts, "", *aligned([*files, ("next", following)])]
 
 
-def diagnosis_view(found: Diagnosis) -> list[Any]:
-    """Whether the checkpoint can be used to find wrong labels, why, and what to do where it cannot."""
-    if found.verdict is None:
+def diagnosis_view(diagnosis: Diagnosis) -> list[Any]:
+    """Whether the checkpoint is suited to find wrong labels, why, and what to do if it is not."""
+    if diagnosis.verdict is None:
         return []
-    colour = {"fresh": "yellow", "useful": "green", "memorised": "bold red"}[found.verdict]
-    told = found.reason if found.verdict == "useful" else f"{found.reason}; {found.advice}"
-    lines = _wrapped(f"checkpoint {found.verdict}: {told}")
-    return [lines[0].replace(found.verdict, f"[{colour}]{found.verdict}[/]", 1), *lines[1:]]
+    colour = {"fresh": "yellow", "useful": "green", "memorised": "bold red"}[diagnosis.verdict]
+    advice = "" if diagnosis.verdict == "useful" else f"; {diagnosis.advice}"
+    first, *rest = _wrapped(f"checkpoint {diagnosis.verdict}: {diagnosis.reason}{advice}")
+    return [first.replace(diagnosis.verdict, f"[{colour}]{diagnosis.verdict}[/]", 1), *rest]
 
 
 def _wrapped(text: str) -> list[str]:
-    """A paragraph of a terminal's width, indented."""
+    """The lines of a paragraph of the terminal's width, indented."""
     return [f"  {escape(line)}" for line in textwrap.wrap(text, _WIDTH - 2)]
 
 
-def _class_table(run: Run) -> Any:
-    """The classes, most flagged first."""
-    ordered = sorted(run.summary.classes, key=lambda one: -one.flagged / max(one.samples, 1))
+def _class_table(run: Run) -> Table:
+    """The classes with the largest flagged share."""
+    shares = [(one, one.flagged / max(one.samples, 1)) for one in run.summary.classes]
+    shares.sort(key=lambda pair: -pair[1])
     rows = [
-        [one.name, f"{one.samples:,}", f"{one.flagged:,}", percent(one.flagged / max(one.samples, 1))]
-        for one in ordered[:_CLASSES]
+        [one.name, f"{one.samples:,}", f"{one.flagged:,}", percent(share)] for one, share in shares[:_CLASSES]
     ]
-    if len(ordered) > _CLASSES:
-        rows.append([f"and {len(ordered) - _CLASSES} more", "", "", ""])
+    if len(shares) > _CLASSES:
+        rows.append([f"and {len(shares) - _CLASSES} more", "", "", ""])
     return table(["label", "samples", "flagged", "share"], rows)
 
 
-def evaluation_table(run: Run) -> Any:
-    """Detection figures of each detector, where the truth is known."""
+def evaluation_table(run: Run) -> Table:
+    """How well each detector finds the wrong labels, where the true ones are known."""
     assert run.summary.evaluation is not None
-    rows = [
-        [
-            name,
-            figure(e.auroc),
-            figure(e.average_precision),
-            figure(e.precision_at_budget),
-            figure(e.f1_at_budget),
-        ]
-        for name, e in run.summary.evaluation.items()
-    ]
+    rows = [[name, *evaluation_cells(e)] for name, e in run.summary.evaluation.items()]
     return table(["against the truth", "AUROC", "AP", "precision", "F1"], rows)
 
 
-def verification_view(found: Verification) -> list[Any]:
-    """Test accuracy of each arm, and whether trimming helped."""
-    seeds = len(found.arms[0].accuracies)
+def verification_view(verification: Verification) -> list[Any]:
+    """Test accuracy after training on each set of samples, and whether trimming helped."""
+    seeds = len(verification.arms[0].accuracies)
+    gaps = {gap.against: gap for gap in verification.differences}
     rows = []
-    gaps = {one.against: one for one in found.differences}
-    for arm in found.arms:
+    for arm in verification.arms:
         gap = gaps.get(arm.name)
         interval = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap else ""
-        spread = f"{percent(arm.mean)} ± {100 * float(np.std(arm.accuracies, ddof=1)):.1f}"
+        spread = f"{percent(arm.mean)} ± {100 * statistics.stdev(arm.accuracies):.1f}"
         rows.append([arm.name, f"{arm.samples:,}", spread, interval])
-    title = f"Retrained, {seeds} seeds, accuracy on {found.test:,} test samples"
+    title = f"Retrained with {seeds} seeds: accuracy on {verification.test:,} test samples"
     header = ["trained on", "samples", "accuracy", "trimmed minus this [95 %]"]
-    return [table(header, rows, title=title), "", f"[bold]trimming: {found.verdict}[/]"]
+    return [table(header, rows, title=title), "", f"[bold]trimming: {verification.verdict}[/]"]
 
 
-def attribution_view(found: Attribution) -> list[Any]:
-    """How much was compared, how good the result is where that is known, and where it was written."""
-    what = f"{len(found.groups):,} groups of " if found.groups else ""
-    head = f"[bold]{found.queries:,} queries compared with {what}{found.training:,} training samples[/]"
-    if found.quarantined:
-        head += f", {found.quarantined:,} quarantined"
-    rows = [[name, figure(one["auc"]), figure(one["recall"])] for name, one in found.evaluation.items()]
+def attribution_view(attribution: Attribution) -> list[Any]:
+    """What was compared, how good the result is where that is known, and where it was written."""
+    groups = f"{len(attribution.groups):,} groups of " if attribution.groups else ""
+    quarantined = f", {attribution.quarantined:,} quarantined" if attribution.quarantined else ""
+    quality = attribution.evaluation.items()
+    rows = [[name, figure(one["auc"]), figure(one["recall"])] for name, one in quality]
+    files = [
+        ("report", attribution.folder / "report.html"),
+        ("attributions", attribution.folder / "attributions.parquet"),
+    ]
     return [
-        head,
-        f"  on {found.parameters:,} gradient coordinates",
-        *(f"  note: {escape(note)}" for note in found.notes),
+        f"[bold]{attribution.queries:,} queries compared with {groups}{attribution.training:,} "
+        f"training samples[/]{quarantined}",
+        f"  on {attribution.parameters:,} gradient coordinates",
+        *(f"  note: {escape(note)}" for note in attribution.notes),
         "",
         table(["samples of the query's class", "AUC", "recall"], rows),
         "",
-        f"[bold]report[/]        {escape(str(shown(found.folder / 'report.html')))}",
-        f"[bold]attributions[/]  {escape(str(shown(found.folder / 'attributions.parquet')))}",
+        *aligned(files),
     ]

@@ -27,7 +27,7 @@ from ogacli.base.atomic import new_file
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.metadata import packed, read_metadata
 from ogacli.models.checkpoints.scalers import scale_of_all
-from ogacli.models.sources.mlp import perceptron
+from ogacli.models.perceptron import perceptron
 
 _FORMAT = "ogacli scikit-learn 1"
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid, "identity": nn.Identity}

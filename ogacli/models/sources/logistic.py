@@ -4,8 +4,8 @@ import math
 
 from torch import nn
 
+from ogacli.models.perceptron import perceptron
 from ogacli.models.sources import Fit, NetworkSource, sources
-from ogacli.models.sources.mlp import perceptron
 
 
 @sources.register

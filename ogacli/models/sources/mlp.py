@@ -1,16 +1,12 @@
 """A multi-layer perceptron on the flattened input."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Annotated, Literal
 
-import torch
-from jaxtyping import Float, Shaped
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from ogacli.models.perceptron import perceptron
 from ogacli.models.sources import Fit, NetworkSource, sources
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -34,21 +30,3 @@ class Mlp(NetworkSource):
     def _between(self) -> list[nn.Module]:
         activation: nn.Module = _ACTIVATIONS[self.activation]()
         return [activation, nn.Dropout(self.dropout)] if self.dropout else [activation]
-
-
-def perceptron(widths: Sequence[int], between: Callable[[], list[nn.Module]] = list) -> nn.Module:
-    """Linear layers from each width to the next on a flattened input; new layers ``between`` them."""
-    layers: dict[str, nn.Module] = {"flat": Flat()}
-    for number, (inputs, outputs) in enumerate(pairwise(widths[:-1]), start=1):
-        layers[f"hidden{number}"] = nn.Sequential(nn.Linear(inputs, outputs), *between())
-    layers["head"] = nn.Linear(widths[-2], widths[-1])
-    return nn.Sequential(OrderedDict(layers))
-
-
-class Flat(nn.Module):
-    """Flattens each sample; whole numbers become floats."""
-
-    def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b h"]:
-        """One row a sample."""
-        rows = inputs.flatten(1)
-        return rows if rows.is_floating_point() else rows.to(torch.float32)

@@ -152,8 +152,8 @@ def test_weights_are_float_and_finite(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["output=null"], r"train\.output: no place for the checkpoints"),
-        (["train.output=s3://bucket/x"], "checkpoints are written to a local folder"),
+        (["output=null"], r"train\.output: no output given"),
+        (["train.output=s3://bucket/x"], r"train\.output: not a local folder"),
         (["model={source: precomputed, logits: l.npy}"], "model.source: this model cannot be trained"),
     ],
 )
