@@ -140,7 +140,7 @@ def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any =
     compute = capture(model, Classification(), GradientOptions(layers="all"))
     batch = Batch(torch.arange(b), inputs, labels, {})
     if orders is not None:
-        compute.ask(orders, torch.empty(0, dtype=torch.int64) if coords is None else coords)
+        compute.reduce_to(orders, torch.empty(0, dtype=torch.int64) if coords is None else coords)
     compute(batch)
     return lambda: compute(batch)
 

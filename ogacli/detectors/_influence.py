@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import Detector, DetectorOptions
+from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.influence.curvature import InverseCurvature, no_sample
 from ogacli.detectors.influence.quadratic_form import Held, QuadraticForm, joined
 from ogacli.errors import ConfigError, GradientError
@@ -123,21 +124,16 @@ class Influence(Detector):
         """The direction, or the quadratic form of each block."""
         if self.direction is not None:
             return {"direction": self.direction.cpu()}
-        return {
-            f"{i}.{name}": tensor.cpu()
-            for i, form in enumerate(self.forms)
-            for name, tensor in form.state().items()
-        }
+        found: dict[str, Tensor] = {}
+        for i, form in enumerate(self.forms):
+            found |= prefixed(f"{i}.", {name: tensor.cpu() for name, tensor in form.state().items()})
+        return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""
         self.direction = state.get("direction")
-        parts: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in state.items():
-            index, dot, name = key.partition(".")
-            if dot:
-                parts.setdefault(int(index), {})[name] = tensor
-        self.forms = [QuadraticForm.restored(parts[i]) for i in sorted(parts)]
+        numbers = sorted({int(key.partition(".")[0]) for key in state if "." in key})
+        self.forms = [QuadraticForm.restored(under(f"{i}.", state)) for i in numbers]
 
     def _fit_forms(self, batches: Iterable[GradientBatch]) -> None:
         held: list[list[Held]] = []

@@ -70,16 +70,11 @@ def check_one_class_each(batch: GradientBatch, detector: str) -> None:
     """
     several = batch.labels.ndim != 1 or batch.labels.is_floating_point()
     if several or batch.logits.shape[1] < 2:
-        if not several:
-            found = "a single class"
-        elif batch.labels.numel():
-            found = "several labels a sample, or numbers"
-        else:
-            found = "samples without a class"
+        without = "several labels a sample, or numbers" if batch.labels.numel() else "samples without a class"
         raise GradientError(
             "label quality takes one class a sample, of two or more",
             place=f"detector.name {detector}",
-            found=found,
+            found=without if several else "a single class",
             hint=f"take `{WITHOUT_CLASSES}`, or another detector of gradients",
         )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ogacli.base.registry import type_name
 from ogacli.detectors import Detector, DetectorOptions, LayeredOptions, Needs, detectors
+from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.norm import NormOptions
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -126,17 +127,14 @@ class Together(Detector):
         """The state of each detector under its number, with the scores of the samples of the fit."""
         found = {f"{i}.known": known.cpu() for i, known in enumerate(self.known)}
         for i, one in enumerate(self.members):
-            found |= {f"{i}.state.{key}": value for key, value in one.state().items()}
+            found |= prefixed(f"{i}.state.", one.state())
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""
         self.known = [state[f"{i}.known"] for i in range(len(self.members))]
         for i, one in enumerate(self.members):
-            prefix = f"{i}.state."
-            one.restore(
-                {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-            )
+            one.restore(under(f"{i}.state.", state))
 
 
 def share_below(known: Float[Tensor, " m"], scores: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.detectors import Detector, LayeredOptions, Needs, detectors
+from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.forest.fitting import ForestFit
 from ogacli.detectors.forest.forests import Forests
 from ogacli.detectors.forest.stability import SplitHalf, grown_until_stable
@@ -109,17 +110,9 @@ class Isolation(Detector):
     def state(self) -> dict[str, Tensor]:
         """The trees, and the split-half scores so far."""
         assert self.forests is not None, "fit first"
-        halves = {f"{_SPLIT_HALF}{key}": value for key, value in self._split_half.state().items()}
-        return self.forests.state() | halves
+        return self.forests.state() | prefixed(_SPLIT_HALF, self._split_half.state())
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""
-        halves = {
-            key.removeprefix(_SPLIT_HALF): value
-            for key, value in state.items()
-            if key.startswith(_SPLIT_HALF)
-        }
-        self._split_half.restore(halves)
-        self.forests = Forests.of(
-            {key: value for key, value in state.items() if not key.startswith(_SPLIT_HALF)}
-        )
+        self._split_half.restore(under(_SPLIT_HALF, state))
+        self.forests = Forests.of({k: v for k, v in state.items() if not k.startswith(_SPLIT_HALF)})

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ogacli.detectors import DetectorOptions, LabelDetector, detectors
 from ogacli.detectors._label_quality import check_one_class_each
+from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.errors import DataError
@@ -121,7 +122,7 @@ class Latent(LabelDetector):
             "transition": self.noise.transition.cpu(),
         }
         if self.neighbours is not None:
-            found |= {f"{_NEIGHBOURS}{key}": value for key, value in self.neighbours.state().items()}
+            found |= prefixed(_NEIGHBOURS, self.neighbours.state())
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -129,9 +130,5 @@ class Latent(LabelDetector):
         self.noise = LabelNoise(
             float(state["sharpness"]), float(state["trust"]), state["weights"], state["transition"]
         )
-        known = {
-            key.removeprefix(_NEIGHBOURS): value
-            for key, value in state.items()
-            if key.startswith(_NEIGHBOURS)
-        }
+        known = under(_NEIGHBOURS, state)
         self.neighbours = NeighbourProbabilities.restored(known) if known else None

@@ -155,14 +155,12 @@ def _class(name: str) -> Any:
     modules = {module.name.replace("_", ""): module.name for module in pkgutil.iter_modules(models.__path__)}
     module = modules.get(name.lower())
     if module is None:
-        near = get_close_matches(name.lower(), modules, n=3)
+        near = get_close_matches(name.lower(), modules, n=3) or ["ecod", "knn", "lof"]
         raise ConfigError(
             "PyOD has no such detector",
             place="detector.model",
             found=name,
-            expected=f"such as {', '.join(word.upper() for word in near)}"
-            if near
-            else "such as ECOD, KNN, LOF",
+            expected=f"such as {', '.join(map(str.upper, near))}",
         )
     try:
         found = getattr(import_module(f"pyod.models.{module}"), name, None)

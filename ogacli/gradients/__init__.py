@@ -1,51 +1,27 @@
-"""Model + batch -> ``GradientBatch``: per-sample gradients, of which only what is asked for is computed."""
+"""Model + batch -> ``GradientBatch``: per-sample gradients, of which only what is needed is computed."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ogacli.base.device import Precision
 from ogacli.base.options import Options
-from ogacli.data import Batch
 from ogacli.errors import GradientError
-from ogacli.gradients.batch import GradientBatch
-from ogacli.gradients.capture import LayerGradients
-from ogacli.gradients.head import HeadGradients
-from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
+from ogacli.gradients.batch import GradientBatch as GradientBatch
+from ogacli.gradients.capture import LayerGradients as LayerGradients
+from ogacli.gradients.head import HeadGradients as HeadGradients
+from ogacli.gradients.neighbours import NeighbourOptions
+from ogacli.gradients.neighbours import Neighbours as Neighbours
 from ogacli.gradients.selection import selected
 from ogacli.models.network import Model, Network
 from ogacli.models.tasks import Task
 
-__all__ = [
-    "GradientBatch",
-    "GradientOptions",
-    "Gradients",
-    "HeadGradients",
-    "LayerGradients",
-    "Neighbours",
-    "capture",
-]
-
-
-class Gradients(Protocol):
-    """Computes the per-sample gradients of batches."""
-
-    @property
-    def parameters(self) -> Mapping[str, int]:
-        """The selected parameters and the size of each, in the order of the coordinates.
-
-        For the head it is known once a batch has been computed.
-        """
-        ...
-
-    def __call__(self, batch: Batch) -> GradientBatch:
-        """The gradients of a batch that lies on the model's device."""
-        ...
+Gradients = HeadGradients | LayerGradients
+"""Computes the per-sample gradients of batches that are on the model's device."""
 
 
 class GradientOptions(Options):
-    """The ``gradients:`` section: which gradient, and how it is computed."""
+    """The ``gradients:`` section: which gradients are computed, and how."""
 
     layers: str | list[str] = "head"
     """Which parameters: ``head``, the last linear layer; ``all``; ``lora``, those of adapters; or patterns of
@@ -76,16 +52,16 @@ class GradientOptions(Options):
 def capture(
     model: Model, task: Task, options: GradientOptions, neighbours: Neighbours | None = None
 ) -> Gradients:
-    """The computation of the gradients that the options ask for.
+    """The computation of the gradients that the options select.
 
     Args:
-        model: Whose gradients.
-        task: Of whose loss.
-        options: Of which parameters, and how.
-        neighbours: Whose mean prediction the residual is taken at, in place of the sample's own.
+        model: The model.
+        task: The loss.
+        options: Which parameters, and how.
+        neighbours: Replaces each sample's logits by the mean prediction of its nearest neighbours.
 
     Raises:
-        GradientError: The model is a table of logits without layers, or has no layer of such a name.
+        GradientError: The model is a table of logits without layers, or no parameter has such a name.
     """
     if options.layers == "head":
         if isinstance(model, Network):

@@ -1,7 +1,7 @@
-"""``GradientBatch``: the per-sample gradients of a batch, as factors that are multiplied only on demand.
+"""``GradientBatch``: the per-sample gradients of a batch, as factors that are multiplied on demand.
 
-The gradient of a batch is a [b, p] matrix that is never formed. It is held as parts, one a layer, side by
-side in the order of the layers; each part knows how to answer for its own columns.
+They are a [b, p] matrix that is not formed. Each part holds the factors of some of its columns, those of one
+parameter; the parts lie side by side in the order of the parameters.
 """
 
 import weakref
@@ -24,16 +24,16 @@ class GradientBatch:
     """Which rows of the ``Samples``; on the CPU."""
     labels: Shaped[Tensor, "b ..."]
     logits: Float[Tensor, "b k ..."]
-    """Where the residual is taken: the model's logits for the sample, or those of its neighbours' mean."""
+    """Where the residual is taken: the logits of the sample, or those of its neighbours' mean prediction."""
     residual: Float[Tensor, "b k ..."]
     """Gradient of each sample's loss with respect to its logits."""
     features: Float[Tensor, "b h"] | None
-    """What the head read; None where that is not known."""
+    """The input of the head; None where it is unknown."""
     parts: Sequence[Part]
     columns: "Columns | None" = None
-    """Where the parts' columns lie; batches of one computation share it."""
+    """Maps coordinates to parts; shared by the batches of one computation."""
     losses: Float[Tensor, " b"] | None = None
-    """The loss of each sample; None for gradients that came from no model."""
+    """The loss of each sample; None for gradients that do not come from a model."""
     _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -41,16 +41,15 @@ class GradientBatch:
 
     @property
     def p(self) -> int:
-        """How many parameters the gradients are taken with respect to."""
+        """Number of parameters, counting each weight."""
         return sum(part.p for part in self.parts)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the batch keeps alive: what is shared counts once, what is a view of more in full."""
+        """Bytes that the batch keeps in memory; shared memory counts once, that of a view in full."""
         own = (self.rows, self.labels, self.logits, self.residual, self.features, self.losses)
-        tensors = [tensor for tensor in own if tensor is not None]
-        tensors += [tensor for part in self.parts for tensor in part.held]
-        storages = [tensor.untyped_storage() for tensor in tensors]
+        held = (tensor for part in self.parts for tensor in part.held)
+        storages = [tensor.untyped_storage() for tensor in (*own, *held) if tensor is not None]
         return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
     def norm(self, order: int) -> Float[Tensor, " b"]:
@@ -58,10 +57,15 @@ class GradientBatch:
         return self.norms([order])[order]
 
     def norms(self, orders: Sequence[int]) -> Sums:
-        """Several norms by their order; computed together they share what they are computed from.
+        """Several norms by their order, float64.
 
-        What was computed is remembered, so that it pays to ask for all that will be needed at once.
+        Computed in one call they share work; the results are cached.
         """
+        sums = self.sums(orders)
+        return {order: sums[order].sqrt() if order == 2 else sums[order] for order in orders}
+
+    def sums(self, orders: Sequence[int]) -> Sums:
+        """For each sample the sum of absolute values (order 1) and of squares (order 2), float64."""
         for order in orders:
             if order not in (1, 2):
                 raise ValueError(f"order {order}: 1 or 2")
@@ -70,10 +74,10 @@ class GradientBatch:
             found = [part.sums(missing) for part in self.parts]
             for order in missing:
                 self._sums[order] = torch.stack([sums[order] for sums in found]).sum(0)
-        return {order: self._sums[order].sqrt() if order == 2 else self._sums[order] for order in orders}
+        return {order: self._sums[order] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """The exact gradient at f of the p coordinates; O(b f), whatever p is."""
+        """The exact gradient at f of the p coordinates; O(b f), independent of p."""
         if len(self.parts) == 1:
             return self.parts[0].entries(coords)
         columns = self.columns or Columns([part.p for part in self.parts])
@@ -83,15 +87,15 @@ class GradientBatch:
         return found
 
     def dense(self) -> Float[Tensor, "b p"]:
-        """The whole matrix: b * p numbers, for small p."""
+        """The whole matrix; for small p."""
         return torch.cat([part.dense() for part in self.parts], 1)
 
     def project(self, dim: int, seed: int) -> Float[Tensor, "b dim"]:
-        """A seeded random projection that keeps inner products in expectation; O(b p)."""
+        """A seeded random projection, which preserves inner products in expectation; O(b p)."""
         return projected(self.parts, self.residual, dim, seed)
 
     def reduced(self, dim: int, seed: int) -> Float[Tensor, "b d"]:
-        """The whole matrix where it has at most ``dim`` columns, its projection otherwise."""
+        """The whole matrix where p <= dim, its projection otherwise."""
         return self.dense() if self.p <= dim else self.project(dim, seed)
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "GradientBatch":
@@ -110,31 +114,39 @@ class GradientBatch:
 
 
 class Columns:
-    """Which part each coordinate belongs to."""
+    """Maps coordinates to parts.
+
+    Args:
+        sizes: Number of columns of each part.
+    """
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self._ends = torch.tensor(sizes).cumsum(0)
         self._sizes = torch.tensor(sizes)
-        self._known: tuple[weakref.ref[Tensor], int, list[tuple[int, Tensor, Tensor]]] | None = None
+        self._ends = self._sizes.cumsum(0)
+        self._cached: tuple[weakref.ref[Tensor], int, list[tuple[int, Tensor, Tensor]]] | None = None
 
     def split(
         self, coords: Int64[Tensor, " f"]
     ) -> list[tuple[int, Int64[Tensor, " g"], Int64[Tensor, " g"]]]:
-        """For each part that is asked: its index, which of the coordinates, and where in the part they lie.
+        """Group coordinates by part.
 
-        A detector asks for the same coordinates of every batch, so the last answer is kept.
+        The last result is cached, as a detector needs the same coordinates of every batch.
+
+        Returns:
+            For each part that holds some of them: its index, the places of these in ``coords``, and the
+            coordinates counted from the part's first column.
         """
-        if self._known is not None:
-            last, version, answer = self._known
+        if self._cached is not None:
+            last, version, found = self._cached
             if last() is coords and version == coords._version:
-                return answer
+                return found
         ends = self._ends.to(coords.device)
         owner = torch.bucketize(coords, ends, right=True)
         local = coords - (ends - self._sizes.to(coords.device))[owner]
-        answer = []
+        found = []
         for index in owner.unique().tolist():
             here = (owner == index).nonzero()[:, 0]
-            answer.append((index, here, local[here]))
+            found.append((index, here, local[here]))
         if not coords.is_inference():
-            self._known = weakref.ref(coords), coords._version, answer
-        return answer
+            self._cached = weakref.ref(coords), coords._version, found
+        return found

@@ -1,11 +1,12 @@
-"""What no rule covers: the gradients of the same parameters sample by sample.
+"""Per-sample gradients of parameters that no rule covers.
 
-``torch.func.vmap`` over ``torch.func.grad`` where torch can do that to the network, one backward pass a
-sample where it cannot.
+They are computed by ``torch.func.vmap`` over ``torch.func.grad`` where the network allows that, otherwise by
+one backward pass a sample.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ogacli.models.outputs import call
 
 
 class Fallback:
-    """Computes gradients of ``<logits, residual>`` without any rule."""
+    """Computes the gradients of ``<logits, residual>`` without rules."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -42,15 +43,13 @@ class Fallback:
         self, parameters: Mapping[str, nn.Parameter], inputs: Any, residual: Tensor
     ) -> dict[str, Plain]:
         def product(values: dict[str, Tensor], sample: Any, weights: Tensor) -> Tensor:
-            one = _with_batch(sample)
-            args, kwargs = ((), one) if isinstance(one, dict) else ((one,), {})
-            output = functional_call(self.module, values, args, kwargs)
-            logits: Tensor = getattr(output, "logits", output)
-            return (logits[0] * weights).sum()
+            one = indexed(sample, None)
+            logits = call(lambda *args, **kwargs: functional_call(self.module, values, args, kwargs), one)
+            return (logits[0] * weights).sum()  # type: ignore[no-any-return]
 
         values = {name: parameter.detach() for name, parameter in parameters.items()}
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # torch warns where it would go sample by sample, only slower
+            warnings.simplefilter("error")  # torch warns where vmap falls back to a slow loop
             found = vmap(grad(product), in_dims=(None, 0, 0))(values, inputs, residual)
         return {name: Plain(found[name].detach().flatten(1)) for name in parameters}
 
@@ -58,30 +57,34 @@ class Fallback:
         self, parameters: Mapping[str, nn.Parameter], inputs: Any, residual: Tensor
     ) -> dict[str, Plain]:
         found = {name: residual.new_zeros(len(residual), p.numel()) for name, p in parameters.items()}
-        try:
-            for parameter in parameters.values():
-                parameter.requires_grad_(True)
+        with trainable(parameters.values()):
             for i in range(len(residual)):
                 with torch.enable_grad():
-                    output = call(self.module, _with_batch(_at(inputs, i)))
+                    output = call(self.module, indexed(inputs, slice(i, i + 1)))
                     total = (output[0] * residual[i].to(output.dtype)).sum()
                 gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
                 for name, gradient in zip(parameters, gradients, strict=True):
                     if gradient is not None:
                         found[name][i] = gradient.flatten()
-        finally:
-            for parameter in parameters.values():
-                parameter.requires_grad_(False)
         return {name: Plain(values) for name, values in found.items()}
 
 
-def _with_batch(sample: Any) -> Any:
-    if isinstance(sample, dict):
-        return {name: tensor[None] for name, tensor in sample.items()}
-    return sample[None]
+@contextmanager
+def trainable(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """A context in which the parameters require gradients; afterwards they are frozen and have none."""
+    parameters = list(parameters)
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
 
 
-def _at(inputs: Any, i: int) -> Any:
+def indexed(inputs: Any, index: Any) -> Any:
+    """Inputs of a network, a tensor or a dictionary of tensors, indexed along the samples."""
     if isinstance(inputs, dict):
-        return {name: tensor[i] for name, tensor in inputs.items()}
-    return inputs[i]
+        return {name: tensor[index] for name, tensor in inputs.items()}
+    return inputs[index]

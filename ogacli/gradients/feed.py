@@ -1,7 +1,7 @@
-"""Batches of gradients from a dataset: read, moved to the device, computed.
+"""Gradients of a dataset: read a batch, move it to the device, compute its gradients.
 
-In: rows of the samples. Out: for each batch a ``Step``: the batch as it was read, with what could not be
-read, and its ``GradientBatch``. A batch that does not fit in memory is halved, and so are those after it.
+In: rows of the samples. Out: for each batch a ``Step``: the batch, with the samples that could not be read,
+and its ``GradientBatch``. Where a batch does not fit in memory, it and all later ones are halved.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -24,26 +24,27 @@ from ogacli.models.sources.in_memory import source_of
 from ogacli.models.tasks import Task, tasks
 
 NOT_FINITE = "non-finite gradient"
-"""Why a sample that could be read has no score."""
+"""The reason why a sample that could be read has no score."""
 
 _WIDEST_BYTES = 6 << 20
-"""The largest tensor of a forward pass at the automatic batch size: about what the caches of a core hold. A
-ResNet-18 takes a quarter less time than in batches of ten times the size."""
+"""Head gradients: the largest activation of a forward pass at the automatic batch size, so that it fits in
+the caches of a core. A ResNet-18 takes a quarter less time than with batches of ten times the size."""
 _INPUT_BYTES = 4 << 20
-"""Inputs of a batch for the gradients of all layers; and for the head's gradients, of which several passes
-through the network make one batch, since each batch costs the detectors a fixed time."""
+"""Inputs of a batch at the automatic batch size. Head gradients of several forward passes are joined to such
+a batch, because detectors need a fixed time for each batch."""
 _FACTOR_BYTES = 96 << 20
-"""Gradient factors of such a batch."""
+"""Gradients of all layers: factors of a batch at the automatic batch size."""
 _GPU, _GPU_WIDEST = 16, 64
-"""Factors on these sizes on a GPU."""
+"""On a GPU, inputs and factors, and the largest activation, may be larger by these multiples."""
 _FEWEST, _MOST = 4, 2048
+"""Limits of the automatic batch size."""
 _PROBE = 4
-"""Samples whose gradients are computed to measure how much memory one takes."""
+"""Number of samples whose gradients are computed to measure the memory of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One batch on its way."""
+    """One batch and its gradients."""
 
     batch: Batch
     """As read, on the device; ``quarantined`` names the samples that could not be read."""
@@ -83,13 +84,13 @@ class GradientFeed:
         self.gradients = capture(model, task, options, neighbours)
         self._size: int | None = None if options.batch_size == "auto" else options.batch_size
         self._pieces = 1
-        """Passes through the network whose gradients become one batch."""
+        """Forward passes whose gradients are joined to one batch."""
         self._probed: int | None = None
-        """Input bytes of a sample at which the size was chosen; of longer texts a batch takes fewer."""
+        """Input bytes of the samples for which the size was chosen; batches of longer texts are smaller."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about the gradients and the reading of the samples."""
+        """Notes for the user about gradients and inputs."""
         return tuple(
             note for one in (self.gradients, self.samples.reader) for note in getattr(one, "notes", ())
         )
@@ -104,11 +105,11 @@ class GradientFeed:
             del batch
 
     def finite(self, rows: Int64[Tensor, " m"], lost: MutableMapping[int, str]) -> Iterator[GradientBatch]:
-        """The gradients of those samples that can be read and whose gradient is finite.
+        """The gradients of the samples that can be read and whose gradient is finite.
 
         Args:
-            rows: Which samples, in the order in which they come.
-            lost: Filled with the rows of the others, and why.
+            rows: Which samples, in order.
+            lost: The rows of the other samples are added, each with the reason.
         """
         for step in self(rows):
             lost.update(step.batch.quarantined)
@@ -131,9 +132,9 @@ class GradientFeed:
                 yield Batch(chunk, None, self.samples.labels[chunk].to(self.device), {})
 
     def batch_size(self) -> int:
-        """As configured; otherwise as many samples as make inputs and gradient factors of some megabytes.
+        """The configured size; if ``auto``, as many as make some megabytes of inputs and factors.
 
-        It depends on the data and the model alone, never on timings, so that reruns are bit-equal.
+        The automatic size depends on data and model alone, not on timings, so that reruns are bit-equal.
         """
         if self._size is None:
             self._size = self._chosen_size()
@@ -157,7 +158,7 @@ class GradientFeed:
             widest = max(own, self.model.widest(probe.to(self.device)))
         size = max(_FEWEST, min(_MOST, (_GPU_WIDEST if gpu else 1) * _WIDEST_BYTES // widest))
         if isinstance(self.gradients, HeadGradients) and isinstance(probe.inputs, torch.Tensor):
-            self.gradients.piece = size  # texts are padded to the longest that is read with them
+            self.gradients.piece = size  # not for texts, which are padded to the longest of the batch
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size
 
@@ -172,18 +173,18 @@ class GradientFeed:
                 if not out_of_memory(error):
                     raise
                 step = None
-            if step is not None:  # outside of the handler, which keeps what the attempt has allocated alive
+            if step is not None:  # outside of the handler, which keeps the memory of the attempt allocated
                 yield step
-                step = None  # its memory is for the next one
+                step = None  # frees its memory before the next one is computed
             else:
                 self.halve(len(part.rows))
                 yield from self._computed(part)
 
     def halve(self, size: int) -> None:
-        """From now on at most half of ``size`` samples at a time, which did not fit in memory.
+        """Limit later batches to half of ``size`` samples, which did not fit in memory.
 
         Raises:
-            GradientError: It was one sample only.
+            GradientError: ``size`` is 1.
         """
         if size == 1:
             raise GradientError(
@@ -197,7 +198,7 @@ class GradientFeed:
 
 
 def _readable(samples: Samples) -> Batch | None:
-    """The first few samples that can be read, where some come early."""
+    """The first few samples that can be read; None where none of the first 128 can."""
     for start in range(0, min(128, len(samples)), _PROBE):
         probe = samples.read(range(start, min(start + _PROBE, len(samples))))
         if len(probe.rows):
@@ -206,7 +207,7 @@ def _readable(samples: Samples) -> Batch | None:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory; on the CPU it says so by words only."""
+    """Whether torch ran out of memory; on the CPU only the message tells."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
@@ -237,14 +238,14 @@ def gradients(
 ) -> Iterator[GradientBatch]:
     """The per-sample gradients of a dataset, batch by batch; arguments are the YAML keys of the same names.
 
-    Samples that cannot be read, or whose gradient is not finite, are left out; ``rows`` of a batch tells
-    which samples it holds.
+    Samples that cannot be read, or whose gradient is not finite, are left out; ``rows`` of a batch are the
+    indices of its samples.
 
     Args:
         samples: The dataset, by ``Samples.of``.
         model: The trained network, which is not changed; or the options of a model source.
         loss: The loss of a sample.
-        layers: Whose gradients: ``head``, ``all``, or patterns of parameter names.
+        layers: The parameters: ``head``, ``all``, or patterns of parameter names.
         bias: For the head: with its bias.
         batch_size: Samples a batch.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
@@ -252,7 +253,7 @@ def gradients(
         workers: Processes that read samples.
 
     Raises:
-        OgaError: Anything that the user can mend.
+        OgaError: A mistake in the arguments or the data.
     """
     where = device_of(device)
     task = resolve(tasks, loss, by="name", place="loss")

@@ -1,6 +1,6 @@
-"""The head's per-sample gradients, from one forward pass: no backward, and no [b, k * h] matrix.
+"""The head's per-sample gradients, from one forward pass without a backward pass.
 
-The head is linear, so the gradient of sample i is the outer product of its residual and its features.
+The head is linear, so the gradient of a sample is the outer product of its residual and its features.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ogacli.models.tasks import Task
 
 
 class HeadGradients:
-    """Computes ``GradientBatch``es of the head of a model."""
+    """Computes per-sample gradients with respect to the head of a model."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class HeadGradients:
         self._precision = precision
         self.parameters: dict[str, int] = {}
         self.piece: int | None = None
-        """Samples that go through the network at a time; a whole batch where None."""
+        """Samples in one forward pass of the network; a whole batch where None."""
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> GradientBatch:
-        """The gradients of the samples of one batch, which lies on the model's device."""
+        """The gradients of the samples of one batch, which is on the model's device."""
         if not self.parameters and self._precision != "float32":
-            self.model.outputs(batch)  # the checks of the first batch tell errors from rounding in float32
+            self.model.outputs(batch)  # the checks of the first batch need float32
         with computing_in(self._precision, batch.labels.device):
             outputs = self._outputs(batch)
         logits = outputs.logits.float()

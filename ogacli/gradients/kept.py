@@ -1,7 +1,7 @@
-"""Gradients of which only a few coordinates and the norms are kept, so that the factors can go.
+"""Gradients reduced to norms and single coordinates, so that their factors can be freed.
 
-In: a ``GradientBatch`` and what will be asked of it. Out: one that answers just that, from a few kilobytes a
-sample, where the factors of all layers take megabytes.
+In: gradients, and the norms and coordinates that will be needed. Out: the same gradients with these alone, in
+a few kilobytes a sample; the factors of all layers take megabytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.batch import Columns, GradientBatch
-from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.batch import GradientBatch
+from ogacli.gradients.layers.part import Factors, Part, Sums
 from ogacli.models.neighbours.exact import compressed
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A part that has been asked already; anything else it cannot answer."""
+class Kept(Factors):
+    """A part of which only some norms and coordinates are known."""
 
     p: int
     known: Mapping[int, Float[Tensor, " b"]]
@@ -27,22 +27,32 @@ class Kept:
     """Ascending."""
     values: Float[Tensor, "b f"]
 
+    @classmethod
+    def of(
+        cls, gradients: Part | GradientBatch, orders: Sequence[int], coords: Int64[Tensor, " f"]
+    ) -> "Kept":
+        """Reduce the gradients of one parameter, or of all.
+
+        Args:
+            gradients: With all factors.
+            orders: The norms to keep: 1, 2, both or none.
+            coords: The coordinates to keep, ascending and each once.
+        """
+        known = gradients.sums(orders) if orders else {}
+        return cls(gradients.p, known, coords, gradients.entries(coords))
+
     @property
     def held(self) -> Iterable[Tensor]:
-        """The values and sums; the coordinates are shared between batches."""
+        """Values and sums; the coordinates are shared between batches."""
         return self.values, *self.known.values()
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """The sums that were kept."""
+        """The sums that were kept; KeyError for others."""
         return {order: self.known[order] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """Coordinates that were kept."""
+        """The gradient at coordinates that were kept."""
         return self.values.index_select(1, torch.searchsorted(self.coords, coords))
-
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Not kept."""
-        raise NotImplementedError("only some coordinates were kept")
 
     def dense(self) -> Float[Tensor, "b p"]:
         """Not kept."""
@@ -51,45 +61,16 @@ class Kept:
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Kept":
         """The same for some of the samples."""
         known = {order: sums[index] for order, sums in self.known.items()}
-        return Kept(self.p, known, self.coords, self.values[index])
-
-
-class Asked:
-    """All that batches of gradients will be asked, known before they are computed.
-
-    Args:
-        orders: The norms.
-        coords: The coordinates, ascending and each once.
-        columns: Where the columns of each parameter lie.
-    """
-
-    def __init__(self, orders: Sequence[int], coords: Int64[Tensor, " f"], columns: Columns) -> None:
-        self.orders = tuple(orders)
-        self._local = {index: local for index, _, local in columns.split(coords)}
-        self._none = coords[:0]
-
-    def answered(self, index: int, part: Part) -> Kept:
-        """The part of a parameter, asked; its factors can go.
-
-        Args:
-            index: Of the parameter among the selected ones.
-            part: Its whole gradient.
-        """
-        local = self._local.get(index, self._none)
-        known = part.sums(self.orders) if self.orders else {}
-        return Kept(part.p, known, local, part.entries(local))
+        return replace(self, known=known, values=self.values[index])
 
 
 def kept(batch: GradientBatch, orders: Sequence[int], coords: Int64[Tensor, " f"]) -> GradientBatch:
-    """The batch without its factors; what is left of its features tells who is near whom.
+    """The batch with norms and coordinates in place of its factors, and compressed features.
 
     Args:
-        batch: What to ask now.
-        orders: The norms that will be asked for.
-        coords: The coordinates that will be asked for, ascending and each once.
+        batch: With all factors.
+        orders: The norms to keep.
+        coords: The coordinates to keep, ascending and each once.
     """
-    norms = batch.norms(orders)
-    sums = {order: norms[order].square() if order == 2 else norms[order] for order in orders}
-    part = Kept(batch.p, sums, coords, batch.entries(coords))
     features = None if batch.features is None else compressed(batch.features)
-    return replace(batch, features=features, parts=[part], columns=None)
+    return replace(batch, features=features, parts=[Kept.of(batch, orders, coords)], columns=None)

@@ -1,9 +1,8 @@
 """Residuals at the neighbours' mean prediction.
 
-In: the features and predictions of all samples, from one pass. Out: for any batch the logits that stand for
-the mean prediction (or mean label) of each sample's nearest neighbours in feature space, the sample itself
-left out. A residual taken there shows a wrong label also where the model has memorised it, as the neighbours
-have labels of their own.
+In: the features and predictions of all samples, from one pass. Out: for any batch, as logits, the mean
+prediction (or mean label) of each sample's nearest neighbours in feature space, without the sample itself. A
+residual taken at these logits reveals a wrong label even where the model has memorised it.
 """
 
 from typing import Annotated, Literal
@@ -24,37 +23,37 @@ class NeighbourOptions(Options):
     """The ``gradients.neighbours:`` section, for ``residual: neighbours``."""
 
     count: Annotated[int, Field(ge=1)] = 20
-    """How many neighbours the mean is taken over."""
+    """Number of neighbours."""
     of: Literal["predictions", "labels"] = "predictions"
-    """The mean of what: the model's predictions for the neighbours, or their given labels."""
+    """What is averaged: the model's predictions for the neighbours, or their given labels."""
     bank: Annotated[int, Field(ge=2)] = 50_000
-    """Neighbours are searched among at most so many samples, drawn at random from a larger dataset."""
+    """Most samples among which neighbours are searched; from a larger dataset they are drawn at random."""
     search: Search = "exact"
     """``faiss``: approximate, on the CPU, for a bank of several hundred thousand; `pip install
     'ogacli[faiss]'`."""
     dim: Annotated[int, Field(ge=1)] = 128
-    """Features of more dimensions are projected at random to so many."""
+    """Features with more dimensions are projected at random to this number."""
     seed: int = 0
-    """Of the random choice and the random projection."""
+    """Seed of the random choice and the random projection."""
 
 
 class Neighbours:
-    """The neighbours of each sample, and the mean of their predictions or labels."""
+    """Mean prediction or label of the nearest neighbours of a sample."""
 
     def __init__(self, options: NeighbourOptions, task: Task, n: int) -> None:
         """An empty bank.
 
         Args:
-            options: How many neighbours, and the mean of what.
-            task: Turns logits into predictions and back.
-            n: How many samples there are.
+            options: Number of neighbours, and what is averaged.
+            task: Converts logits to predictions and back.
+            n: Number of samples in the dataset.
 
         Raises:
             ConfigError: The network returns its loss, and no logits.
         """
         if task.returns_loss:
             raise ConfigError(
-                "a model that returns its loss has no predictions to take a mean of",
+                "a model that returns its loss has no predictions to average",
                 place="gradients.residual",
                 found="neighbours",
                 expected="loss",
@@ -69,10 +68,10 @@ class Neighbours:
         self._values = torch.empty(0)
 
     def see(self, batch: GradientBatch) -> None:
-        """Put the samples of a batch into the bank, those that are not finite left out.
+        """Add the samples of a batch to the bank, except those with values that are not finite.
 
         Raises:
-            GradientError: The model has no features, or the task knows no targets.
+            GradientError: The model has no features, or the task has no targets.
         """
         features = self._projected(batch.features)
         if self.options.of == "labels":
@@ -83,10 +82,10 @@ class Neighbours:
         self._seen.append((batch.rows[good.cpu()], features[good], values[good]))
 
     def close(self) -> None:
-        """Build the search, once all samples were seen.
+        """Build the search, after all samples were added.
 
         Raises:
-            DataError: None of them could be read.
+            DataError: No sample could be read.
         """
         if not self._seen:
             raise DataError(
@@ -102,7 +101,7 @@ class Neighbours:
     def __call__(
         self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"] | None
     ) -> Float[Tensor, "b k"]:
-        """The logits that stand for the neighbours' mean; NaN where a sample has no neighbour.
+        """The neighbours' mean prediction as logits; NaN where a sample has no neighbour.
 
         Raises:
             GradientError: The model has no features.

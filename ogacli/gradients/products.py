@@ -1,7 +1,7 @@
-"""Inner products and weighted sums of per-sample gradients, from their factors wherever those allow it.
+"""Inner products and weighted sums of per-sample gradients, from their factors where possible.
 
-In: *blocks*, the parts of a batch with one parameter each. Out: numbers a sample and block, float64. For a
-linear layer the gradient is never formed; other layers form it a few samples at a time.
+In: batches, whose *blocks* are the gradients of one parameter each. Out: float64 numbers a sample and block.
+For a linear layer the gradient is never formed; for other layers it is formed a few samples at a time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ from ogacli.gradients.layers.part import Part
 from ogacli.gradients.layers.workspace import at_a_time
 
 _SUMMED = 1 << 16
-"""Products of one sample that are summed up in float32, as it is quicker; those sums in float64."""
+"""Products of a sample are summed in float32, which is faster, over this many; these sums in float64."""
 
 
 def blocks(batch: GradientBatch) -> list[Part]:
-    """The parts of a batch, one a parameter: a head's bias apart from its weight."""
+    """The parts of a batch, one a parameter: the bias of a head separately from its weight."""
     found: list[Part] = []
     for part in batch.parts:
         if isinstance(part, Outer) and part.bias:
@@ -44,7 +44,7 @@ def dots(batch: GradientBatch, vector: Float[Tensor, " p"]) -> Float[Tensor, "b 
 
 
 def combined(batch: GradientBatch, weights: Float[Tensor, "b l"]) -> Float[Tensor, " p"]:
-    """The weighted sum of the gradients of a batch; each block has weights of its own."""
+    """The weighted sum of the gradients of a batch, with a weight for each sample and block."""
     columns = weights.double().unbind(1)
     return torch.cat([_sum(part, own) for part, own in zip(blocks(batch), columns, strict=True)])
 
@@ -61,14 +61,14 @@ def mean_gradient(batches: Iterable[GradientBatch]) -> Float[Tensor, " p"] | Non
 
 
 def spread(values: Float[Tensor, " l"], sizes: Sequence[int]) -> Float[Tensor, " p"]:
-    """A number of each block, at every parameter of the block."""
+    """Repeat the number of each block for every coordinate of the block."""
     return values.repeat_interleave(torch.tensor(sizes, device=values.device))
 
 
 def inner(one: Part, other: Outer | Plain, b: int) -> Float[Tensor, "b m"]:
     """The inner products of b gradients of a block with m others of the same block.
 
-    O(b m (h + k)) for a linear layer that read each sample once, O(b m p) for any other.
+    O(b m (h + k)) for a linear layer with one position a sample, O(b m p) for any other.
     """
     if isinstance(other, Outer):
         assert isinstance(one, Outer)

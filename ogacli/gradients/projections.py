@@ -1,30 +1,27 @@
-"""A seeded random projection of a gradient that is never held whole.
+"""A seeded random projection of gradients, of which a block is in memory at a time.
 
 Feature hashing (Weinberger et al., ICML 2009, arXiv 0902.2206): each of the p coordinates is added, with a
-random sign, to one of ``dim`` sums. In expectation over the seeds that keeps every inner product, whatever
-the gradients are, as the signs of any two coordinates are independent. So that neither signs nor places of
-p coordinates need be drawn, a coordinate's are those of its block times those of its place in the block.
+random sign, to one of ``dim`` sums. The signs of any two coordinates are independent, so that in expectation
+over the seeds every inner product is preserved. Signs and places are not drawn for each of the p coordinates:
+those of a coordinate are composed of those of its block and those of its position in the block.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ogacli.gradients.layers.part import Part
 from ogacli.gradients.layers.workspace import at_a_time
-
-if TYPE_CHECKING:
-    from ogacli.gradients.layers.part import Part
 
 _BLOCK = 1 << 16
 
 
 def projected(
-    parts: Sequence["Part"], like: Float[Tensor, "b k"], dim: int, seed: int
+    parts: Sequence[Part], like: Float[Tensor, "b k"], dim: int, seed: int
 ) -> Float[Tensor, "b dim"]:
-    """The projection of the gradients that the parts hold; O(p) a sample."""
+    """The projection of the gradients of all parts; O(p) a sample."""
     p = sum(part.p for part in parts)
     size = -(-min(_BLOCK, p) // dim) * dim
     generator = torch.Generator().manual_seed(seed)
@@ -43,7 +40,7 @@ def projected(
 
 
 def _blocks_added(
-    parts: Sequence["Part"], like: Float[Tensor, "c dim"], size: int, shifts: list[int], flips: list[int]
+    parts: Sequence[Part], like: Float[Tensor, "c dim"], size: int, shifts: list[int], flips: list[int]
 ) -> Float[Tensor, "c size"]:
     """The blocks of the gradients, each shifted and flipped, added up."""
     total = like.new_zeros(len(like), size)
@@ -53,24 +50,18 @@ def _blocks_added(
         for begin in range(0, len(like), step):
             here = slice(begin, begin + step)
             values = part.select(here).dense()
-            for start, stop in _runs(first, part.p, size):
+            start = 0
+            while start < part.p:  # up to the end of a block at a time
                 block, place = divmod(first + start, size)
-                _add(total[here], values[:, start:stop], (place + shifts[block]) % size, flips[block])
+                run = values[:, start : start + size - place]
+                _add(total[here], run, (place + shifts[block]) % size, flips[block])
+                start += run.shape[1]
         first += part.p
     return total
 
 
-def _runs(first: int, p: int, size: int) -> Iterator[tuple[int, int]]:
-    """Cut p coordinates, the first of which is number ``first``, where blocks end."""
-    start = 0
-    while start < p:
-        stop = min(p, start + size - (first + start) % size)
-        yield start, stop
-        start = stop
-
-
 def _add(total: Float[Tensor, "c size"], values: Float[Tensor, "c n"], place: int, sign: int) -> None:
-    """Add values from ``place`` on, going round at the end."""
+    """Add values from ``place`` on, continuing at the start after the end."""
     ahead = min(values.shape[1], total.shape[1] - place)
     total[:, place : place + ahead].add_(values[:, :ahead], alpha=sign)
     total[:, : values.shape[1] - ahead].add_(values[:, ahead:], alpha=sign)

@@ -1,4 +1,4 @@
-"""Gradient batches that can be gone through several times.
+"""Gradient batches that can be iterated several times.
 
 In: a function that computes them. Out: an iterable, whose batches are held in memory where they fit.
 """
@@ -12,11 +12,11 @@ from ogacli.gradients.products import blocks
 
 
 class Repeated:
-    """Batches that are computed anew each time, unless they fit in memory.
+    """Batches that are computed again at each iteration, unless they fit in memory.
 
     Args:
         compute: Computes the batches.
-        hold: Bytes of gradients that may be held from the first time on.
+        hold: Bytes of gradients that may be held from the first iteration on.
         exact: Hold them in float64, the precision in which sums of products are taken.
     """
 
@@ -48,7 +48,7 @@ class Repeated:
             self._held = held
 
     def held(self) -> list[GradientBatch] | None:
-        """The batches where they are held in memory; computes them if that is not known yet."""
+        """The batches if they fit in memory, else None; iterates once where that is not known yet."""
         if self._hold and self._held is None:
             for _ in self:
                 pass
@@ -56,7 +56,7 @@ class Repeated:
 
 
 def smallest(batch: GradientBatch, *, exact: bool = False) -> GradientBatch:
-    """The batch with its gradients multiplied out, where that takes less memory than their factors."""
+    """The batch with its gradients formed, where these take less memory than their factors."""
     if batch.nbytes <= (8 if exact else 4) * len(batch) * batch.p:
         return batch
     values = [part.dense() for part in blocks(batch)]
@@ -65,7 +65,7 @@ def smallest(batch: GradientBatch, *, exact: bool = False) -> GradientBatch:
 
 
 def first(batches: Iterable[GradientBatch], count: int) -> Iterator[GradientBatch]:
-    """The batches up to so many samples."""
+    """The first ``count`` samples of some batches."""
     for batch in batches:
         yield batch.select(slice(0, count)) if len(batch) > count else batch
         count -= len(batch)

@@ -1,4 +1,4 @@
-"""Which parameters: ``head``, ``all``, ``lora``, or patterns of names.
+"""Select parameters: ``head``, ``all``, ``lora``, or patterns of names.
 
 In: a network. Out: its selected parameters.
 """
@@ -12,18 +12,18 @@ from torch import nn
 from ogacli.errors import GradientError
 
 LORA = "*lora_*"
-"""The names of the parameters of low-rank adapters, as PEFT has them."""
+"""Matches the names that PEFT gives the parameters of low-rank adapters."""
 
 
 def selected(module: nn.Module, layers: str | Sequence[str]) -> dict[str, nn.Parameter]:
-    """The parameters that ``layers`` means, by name, in the order of ``named_parameters()``.
+    """The parameters that ``layers`` selects, by name, in the order of ``named_parameters()``.
 
-    A parameter that goes by several names is matched by each of them and listed once, under its first.
+    A parameter with several names is matched by each of them and listed once, under the first.
 
     Args:
         module: The network.
-        layers: ``all``, or a pattern, or several: ``layer4.*``, ``*.lora_A.*``; ``lora`` stands for the
-            parameters of adapters, and among several ``head`` for those of the last linear layer.
+        layers: ``all``; or one or several patterns, such as ``layer4.*`` or ``*.lora_A.*``. ``lora`` means
+            the parameters of adapters, and ``head`` those of the last linear layer.
 
     Raises:
         GradientError: A pattern matches nothing, or the network has no parameters.
@@ -59,7 +59,7 @@ def _spelt_out(module: nn.Module, name: str) -> str:
 
 
 def _without(written: str, known: Sequence[str]) -> GradientError:
-    """That the network has no such parameters, among those that are known."""
+    """The error for a pattern that matches none of the known parameters."""
     place = f"gradients.layers {written!r}"
     near = get_close_matches(written, [*known, *_layers(known)], n=3, cutoff=0.5)
     patterns = "patterns such as " + ", ".join(near or _layers(known)[-3:] or known[-3:])
@@ -78,5 +78,5 @@ def _without(written: str, known: Sequence[str]) -> GradientError:
 
 
 def _layers(names: Sequence[str]) -> list[str]:
-    """``layer4.*`` and the like, for the layers that the parameters are in."""
+    """A pattern, such as ``layer4.*``, for each layer that has parameters."""
     return list(dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in names if "." in name))

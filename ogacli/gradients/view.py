@@ -1,7 +1,7 @@
-"""Some of the selected layers: what a detector sees that is to look at these alone.
+"""Gradients with respect to some of the selected layers, for a detector that is restricted to these.
 
-In: batches of gradients by all selected parameters. Out: the same by some of them; and where their
-coordinates lie among all.
+In: batches of gradients with respect to all selected parameters. Out: the same for some of them; and the
+places of their coordinates among all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,35 +18,38 @@ from ogacli.gradients.selection import selected
 
 
 class View:
-    """Some of the parameters.
+    """Restricts gradients to some of the parameters.
 
     Args:
         parameters: The size of each selected parameter, by name, in the order of the coordinates.
-        names: Those to look at.
+        names: The parameters to keep.
     """
 
     def __init__(self, parameters: Mapping[str, int], names: Sequence[str]) -> None:
         chosen = set(names)
         self._parts = [i for i, name in enumerate(parameters) if name in chosen]
         sizes = torch.tensor(list(parameters.values()))
-        self._first = (sizes.cumsum(0) - sizes)[self._parts]
-        self._ends = sizes[self._parts].cumsum(0)
-        self._columns = Columns(sizes[self._parts].tolist())
+        own = sizes[self._parts]
+        self._ends = own.cumsum(0)
+        self._shifts = (sizes.cumsum(0) - sizes)[self._parts] - (self._ends - own)
+        self._columns = Columns(own.tolist())
 
     def of(self, batch: GradientBatch) -> GradientBatch:
-        """The gradients by these parameters; nothing is copied."""
+        """The gradients with respect to these parameters; nothing is copied."""
         return replace(batch, parts=[batch.parts[i] for i in self._parts], columns=self._columns)
 
     def among_all(self, coords: Int64[Tensor, " f"]) -> Int64[Tensor, " f"]:
-        """Where coordinates of the view lie among those of all selected parameters."""
-        owner = torch.bucketize(coords, self._ends, right=True)
-        begins = torch.cat([self._ends.new_zeros(1), self._ends[:-1]])
-        place: Tensor = self._first[owner] + coords - begins[owner]
-        return place
+        """Coordinates of the view, as coordinates among all selected parameters."""
+        found: Tensor = coords + self._shifts[torch.bucketize(coords, self._ends, right=True)]
+        return found
 
 
 def view(gradients: object, layers: str | Sequence[str]) -> View:
-    """What ``layers`` means among the parameters whose gradients are computed.
+    """The view of the parameters that ``layers`` selects.
+
+    Args:
+        gradients: Computes the gradients of all selected layers.
+        layers: Written like ``gradients.layers``.
 
     Raises:
         ConfigError: Only the head's gradient is computed, or none of the layers is among them.

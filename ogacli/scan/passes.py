@@ -153,7 +153,7 @@ class CheckpointPass:
         if isinstance(gradients, LayerGradients) and not needs.everything:
             none = torch.empty(0, dtype=torch.int64)
             coordinates = none if needs.coordinates is None else needs.coordinates
-            gradients.ask(needs.norms, coordinates.to(self.device))
+            gradients.reduce_to(needs.norms, coordinates.to(self.device))
 
     def _score_rest(self, collector: Collector, save: Save, advance: Callable[[int], None]) -> None:
         left = self.rows[~collector.rows.done[self.rows]]

@@ -1,4 +1,4 @@
-"""The engine against one sample, one backward pass, in double precision."""
+"""Compare per-sample gradients with one backward pass a sample, in double precision."""
 
 import copy
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def check(
     rtol: float = 1e-5,
     project: bool = True,
 ) -> GradientBatch:
-    """Everything that a batch answers, against the reference; values relative to the sample's largest."""
+    """Compare everything that a batch computes with the reference, relative to the largest entry."""
     first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
     labels = labels_of(len(first)) if labels is None else labels
     batch, engine = computed(module, inputs, labels, layers)
@@ -109,7 +109,7 @@ def check(
     agree(batch.select(some).norm(2)[:, None], exact[some].norm(dim=1)[:, None], scale[some])
     agree(batch.select(slice(1, 2)).entries(coords), exact[1:2, coords], scale[1:2])
     asked = coords.unique()
-    engine.ask([1, 2], asked)
+    engine.reduce_to([1, 2], asked)
     short = engine(Batch(torch.arange(len(labels)), inputs, labels, {}))
     agree(short.entries(asked), exact[:, asked], scale)
     for order in (1, 2):

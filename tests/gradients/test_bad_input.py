@@ -1,4 +1,4 @@
-"""What would make per-sample gradients wrong, or impossible, and what the engine says or does."""
+"""What would make per-sample gradients wrong or impossible: the error that is raised, or the fallback."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def test_an_input_that_is_changed_after_it_was_read_is_refused() -> None:
         computed(Classifier(Applies(function), 4), inputs(4, 3, 4), labels_of(4), ["*.linear.*", "head.*"])
 
 
-def test_a_change_that_does_not_matter_is_none() -> None:
+def test_a_change_in_place_that_autograd_allows_is_allowed() -> None:
     """Autograd does not need the input of a sum, or of a layer whose bias alone is selected."""
 
     def function(self: Applies, x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def test_a_change_that_does_not_matter_is_none() -> None:
     check(Classifier(Applies(function), 4), inputs(4, 3, 4), layers=["*.linear.bias", "head.*"])
 
 
-def test_parameters_that_no_loss_depends_on_are_zero_and_told() -> None:
+def test_parameters_that_no_loss_depends_on_are_zero_and_noted() -> None:
     body = Applies(lambda self, x: torch.tanh(self.linear(x)))
     module = Classifier(body, 4)
     batch, engine = computed(module, inputs(4, 4), labels_of(4))
@@ -110,7 +110,7 @@ def test_a_loss_that_mixes_samples_is_refused() -> None:
         engine(Batch(torch.arange(4), inputs(4, 4), labels_of(4), {}))
 
 
-def test_a_table_of_answers_has_only_a_head() -> None:
+def test_a_table_of_logits_has_only_a_head() -> None:
     class Table:
         reads_inputs = False
 
@@ -133,7 +133,7 @@ def test_gradients_that_overflow_name_the_layer() -> None:
         computed(Classifier(body, 4), inputs(4, 4), labels_of(4), ["body.linear.*", "head.*"])
 
 
-def test_a_network_that_takes_another_way_is_learnt_anew() -> None:
+def test_a_network_that_calls_other_functions_is_examined_again() -> None:
     def function(self: Applies, x: Tensor) -> Tensor:
         found = self.linear(x)
         return torch.tanh(self.unused(found) if x.shape[1] > 5 else found)
@@ -149,13 +149,13 @@ def test_a_network_that_takes_another_way_is_learnt_anew() -> None:
         torch.testing.assert_close(found.dense(), fresh.dense())
 
 
-def test_a_network_whose_way_depends_on_the_number_of_samples_is_refused() -> None:
+def test_a_network_whose_calls_depend_on_the_number_of_samples_is_refused() -> None:
     def function(self: Applies, x: Tensor) -> Tensor:
         found = self.linear(x) if len(x) > 5 else x @ self.linear.weight.T + self.linear.bias
         return torch.tanh(found)
 
     body = Applies(function)
-    with pytest.raises(GradientError, match="takes one way for 3 samples and another for 7"):
+    with pytest.raises(GradientError, match="calls other functions for 3 samples than for 7"):
         computed(Classifier(body, 4), inputs(7, 4), labels_of(7))
 
 

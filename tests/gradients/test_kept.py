@@ -21,7 +21,7 @@ from small_scans import N, make_place
 from tests.gradients.one_by_one import Classifier
 
 
-def test_what_is_kept_is_answered_and_nothing_else() -> None:
+def test_only_what_is_kept_can_be_read() -> None:
     batch = head_batch(12, k=3, h=8)
     coords = torch.tensor([1, 4, 9, 20, 26])
     short = kept(batch, [1, 2], coords)
@@ -77,11 +77,11 @@ def some_batch(b: int) -> Batch:
     return Batch(torch.arange(b), torch.randn(b, 9, 16, generator=generator), torch.arange(b) % 3, {})
 
 
-def test_what_is_asked_beforehand_is_all_that_stays() -> None:
-    """From the very first batch on, whose checks ask for more."""
+def test_a_reduced_batch_has_only_norms_and_coordinates() -> None:
+    """From the first batch on, although its checks need all factors."""
     whole, short = encoder(), encoder()
     coords = torch.tensor([3, 50, 51, 1000, sum(whole.parameters.values()) - 1])
-    short.ask([2], coords)
+    short.reduce_to([2], coords)
     full, found = whole(some_batch(12)), short(some_batch(12))
     assert found.nbytes < full.nbytes / 20
     assert torch.equal(found.norm(2), full.norm(2))
@@ -92,15 +92,15 @@ def test_what_is_asked_beforehand_is_all_that_stays() -> None:
         found.dense()
     with pytest.raises(KeyError):
         found.norm(1)
-    short.ask([], torch.empty(0, dtype=torch.int64))
+    short.reduce_to([], torch.empty(0, dtype=torch.int64))
     assert short(some_batch(12)).nbytes < found.nbytes
 
 
 @pytest.mark.parametrize("extra", [[], ["loss"], ["latent_label"], ["gradient_tracing"]], ids=str)
-def test_a_scan_asks_as_the_gradients_come(
+def test_a_scan_reduces_layers_during_backward(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, extra: list[str]
 ) -> None:
-    """Wherever no detector wants more than norms and coordinates; the scores are the same."""
+    """Where no detector needs more than norms and coordinates; the scores are the same."""
     forest = {"name": "isolation_forest", "trees": 20, "subsample": 16, "seed": 0}
     if "gradient_tracing" in extra:
         extra = [{"name": "gradient_tracing", "against": "self"}]  # type: ignore[list-item]
@@ -108,15 +108,15 @@ def test_a_scan_asks_as_the_gradients_come(
     monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     config = place.config("gradients.layers=all", "gradients.batch_size=32")
     asked: list[Any] = []
-    ask = LayerGradients.ask
+    reduce_to = LayerGradients.reduce_to
 
     def noted(self: LayerGradients, orders: Any, coords: Any) -> None:
         asked.append((list(orders), len(coords)))
-        ask(self, orders, coords)
+        reduce_to(self, orders, coords)
 
-    monkeypatch.setattr(LayerGradients, "ask", noted)
+    monkeypatch.setattr(LayerGradients, "reduce_to", noted)
     short = scan(config, output=tmp_path / "short").scores
-    monkeypatch.setattr(LayerGradients, "ask", lambda *args: None)
+    monkeypatch.setattr(LayerGradients, "reduce_to", lambda *args: None)
     whole = scan(config, output=tmp_path / "whole").scores
     assert len(asked) == (not extra or isinstance(extra[0], str))
     assert all(orders == [1, 2] and coords > 20 for orders, coords in asked)

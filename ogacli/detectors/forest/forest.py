@@ -44,12 +44,8 @@ class Forest:
         order = depth.argsort(stable=True)
         number = torch.empty_like(order)
         number[order] = torch.arange(len(order), device=order.device)
-        left = torch.cat(
-            [
-                torch.where(group.left > 0, group.left + start, 0)
-                for group, start in zip(groups, starts[:-1], strict=True)
-            ]
-        )
+        pairs = zip(groups, starts[:-1], strict=True)
+        left = torch.cat([torch.where(group.left > 0, group.left + start, 0) for group, start in pairs])
         return cls(
             coordinate=torch.cat([group.coordinate for group in groups])[order],
             threshold=torch.cat([group.threshold for group in groups])[order],

@@ -48,12 +48,11 @@ class Forests:
 
     def halves(self) -> tuple["Forests", "Forests"]:
         """The trees with even and with odd numbers."""
-        pairs = {label: one.halves() for label, one in self.classes.items()}
         even, odd = self.whole.halves()
-        return (
-            Forests(even, {label: pair[0] for label, pair in pairs.items()}),
-            Forests(odd, {label: pair[1] for label, pair in pairs.items()}),
-        )
+        evens, odds = {}, {}
+        for label, one in self.classes.items():
+            evens[label], odds[label] = one.halves()
+        return Forests(even, evens), Forests(odd, odds)
 
     def to(self, device: torch.device) -> "Forests":
         """The same on a device; itself where it is there already."""
@@ -65,9 +64,8 @@ class Forests:
     def state(self) -> dict[str, Tensor]:
         """The arrays of the forests under ``all.`` and under ``<label>.`` of each class, on the CPU."""
         named = {_ALL: self.whole} | {str(label): forest for label, forest in self.classes.items()}
-        return {
-            f"{name}.{key}": value for name, forest in named.items() for key, value in forest.state().items()
-        }
+        arrays = {name: forest.state() for name, forest in named.items()}
+        return {f"{name}.{key}": value for name, own in arrays.items() for key, value in own.items()}
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> "Forests":

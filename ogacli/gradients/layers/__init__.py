@@ -1,23 +1,23 @@
-"""What a call that reads parameters leaves of each sample's gradient: one small file a family of functions.
+"""Rules for the per-sample gradients of parameters: one file a family of torch functions.
 
-A *rule* belongs to functions of torch, such as ``torch.nn.functional.linear``, and not to module types:
-whatever module, or free code, calls the function, the rule holds. It is called after the backward pass with
-the ``Reading`` and the arguments that the function was called with, and yields, for each parameter among
-them, the ``Part`` whose coordinates run over that parameter as ``parameter.flatten()`` does:
+A *rule* belongs to functions of torch, such as ``torch.nn.functional.linear``, and not to module types, so
+that it holds wherever the function is called. It is called after the backward pass with the ``Reading`` and
+the arguments of the function. For each parameter among them it yields a ``Part``, whose coordinates run over
+the parameter as ``parameter.flatten()`` does:
 
     @reads(torch.nn.functional.linear)
     def linear(reading, input, weight, bias=None):
         if reading.wants(bias):
             yield bias, Plain(reading.gradient.flatten(1, -2).sum(1))
 
-A rule for a further function is a further file here; other packages offer theirs by an entry point in the
-group ``ogacli.gradients.layers``.
+A rule for another function is another file here; other packages add theirs by an entry point in the group
+``ogacli.gradients.layers``.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -28,30 +28,30 @@ from ogacli.gradients.layers.part import Part
 
 
 class NotCovered(Exception):
-    """Raised by a rule for arguments that it does not know; the parameters are then left to the fallback."""
+    """Raised by a rule that does not cover these arguments; the fallback then computes the gradients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One call that read parameters, after the backward pass."""
+    """One call of a function with parameters among its arguments, after the backward pass."""
 
     gradient: Float[Tensor, "b ..."]
-    """Of each sample's loss with respect to what the call returned, samples first."""
+    """Gradient of each sample's loss with respect to the output of the call, samples first."""
     b: int
-    """How many samples."""
+    """Number of samples."""
     rank: int
-    """Dimensions of what the call returned; the gradient has one more where a dimension was shared."""
+    """Dimensions of the output; the gradient has one more where samples and positions shared a dimension."""
     axis: SampleAxis
-    """Where the samples are in what the call returned."""
+    """The dimension of the samples in the output."""
     wanted: frozenset[int]
-    """``id`` of each argument whose gradient is asked for."""
+    """``id`` of each argument whose gradient is needed."""
 
-    def wants(self, tensor: Tensor | None) -> bool:
-        """Whether the gradient of this argument is asked for."""
+    def wants(self, tensor: Tensor | None) -> TypeGuard[Tensor]:
+        """Whether the gradient of this argument is needed."""
         return tensor is not None and id(tensor) in self.wanted
 
     def first(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "b ..."]:
-        """An argument whose dimensions are those of the output, with the samples first."""
+        """An argument with the same dimensions as the output, samples moved to the front."""
         if not self.axis.fits(tensor.shape, self.b):
             raise NotCovered(f"an argument of shape {list(tensor.shape)} for {self.b} samples")
         return self.axis.first(tensor, self.b)
@@ -64,7 +64,7 @@ _families: Registry[Any] = Registry("ogacli.gradients.layers", "layer family")
 
 
 def reads(*functions: Any) -> Callable[[Rule], Rule]:
-    """Decorator: the rule of these functions."""
+    """Decorator: register the rule of these functions."""
 
     def register(rule: Rule) -> Rule:
         _rules.update(dict.fromkeys(functions, rule))

@@ -1,7 +1,7 @@
-"""Where the samples are in a tensor of a network's inside.
+"""The dimension of the samples in an activation of a network.
 
-The batch is not always the first dimension: attention in torch keeps time first, windows of a Swin network
-and the rows of a flattened matrix hold several positions a sample.
+The batch is not always the first dimension: attention in torch has time first; the windows of a Swin network
+and the rows of a flattened matrix are several positions a sample.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class SampleAxis:
-    """The dimension that runs over the samples, alone or together with positions of theirs."""
+    """The dimension that runs over the samples, or over samples and positions together."""
 
     dim: int
     minor: bool = False
-    """True where the sample changes faster than the position: row r belongs to sample r modulo b."""
+    """Whether the sample changes faster than the position: index r then belongs to sample r modulo b."""
 
     def first(self, tensor: Shaped[Tensor, "..."], b: int) -> Shaped[Tensor, "b ..."]:
-        """The tensor with the samples first; positions that shared their dimension stay behind at its place.
+        """The tensor with the samples first; positions that share their dimension keep its place.
 
-        A view wherever the strides allow.
+        A view where the strides allow it.
         """
         positions = tensor.shape[self.dim] // b
         if positions == 1:
@@ -32,11 +32,11 @@ class SampleAxis:
         return split.movedim(self.dim + self.minor, 0)
 
     def fits(self, shape: torch.Size, b: int) -> bool:
-        """Whether a tensor of that shape can have its samples there."""
+        """Whether a tensor of that shape can have b samples along this dimension."""
         return self.dim < len(shape) and shape[self.dim] > 0 and shape[self.dim] % b == 0
 
     def holds(self, gradient: Shaped[Tensor, "..."], b: int, sample: int) -> bool:
-        """Whether a gradient that only one sample sent back is zero at all the others."""
+        """Whether a gradient from the loss of one sample alone is zero at all other samples."""
         others = self.first(gradient, b)
         return not (others[:sample].any() or others[sample + 1 :].any())
 
@@ -45,7 +45,7 @@ FIRST = SampleAxis(0)
 
 
 def candidates(shape: torch.Size, b: int) -> Iterator[SampleAxis]:
-    """Every place where b samples may be in a tensor of that shape, the likeliest first."""
+    """Every dimension that may run over b samples in a tensor of that shape, the likeliest first."""
     for dim, length in enumerate(shape):
         if length and length % b == 0:
             yield SampleAxis(dim)

@@ -1,4 +1,4 @@
-"""Parts made of other parts: a parameter that several calls read, or of which a call read a view."""
+"""Parts made of other parts: for a parameter used in several calls, or through a view or a function."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,31 +11,31 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers.linear import Outer, Positions
-from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.layers.part import Factors, Part, Sums
 from ogacli.gradients.layers.plain import reduced
 from ogacli.gradients.layers.workspace import at_a_time
 
 
 @dataclass(frozen=True, slots=True)
-class Summed:
-    """The sum of several gradients of the same parameter; norms need it formed, for the cross terms."""
+class Summed(Factors):
+    """The sum of several gradients of the same parameter. Norms have cross terms, so it is formed."""
 
     parts: Sequence[Part]
     width: int
-    """Numbers in a row of the parameter."""
+    """Size of a slice of the parameter's first dimension."""
 
     @property
     def p(self) -> int:
-        """Columns."""
+        """Size of the parameter."""
         return self.parts[0].p
 
     @property
     def held(self) -> Iterable[Tensor]:
-        """Those of all the parts."""
+        """The tensors of all parts."""
         return [tensor for part in self.parts for tensor in part.held]
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """Row block by row block."""
+        """Computed for some rows of the parameter at a time."""
         found: Sums = {}
         whole = self.p // self.width
         for start in range(0, whole, step := at_a_time(self.width)):
@@ -60,13 +60,13 @@ class Summed:
         return reduce(add, (part.dense() for part in self.parts))
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Summed":
-        """Some samples."""
+        """The gradients of some of the samples."""
         return replace(self, parts=[part.select(index) for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A tensor that is a part of the parameter's memory, transposed perhaps, such as ``weight[:k].T``."""
+    """The gradient of a view of a block of the parameter, perhaps transposed, such as ``weight[:k].T``."""
 
     part: Part
     offset: int
@@ -75,11 +75,11 @@ class Piece:
 
     @property
     def stop(self) -> int:
-        """The first coordinate after the piece."""
+        """The first coordinate after the block."""
         return self.offset + self.part.p
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """At coordinates of the parameter, all inside."""
+        """The gradient at coordinates of the parameter, all inside the block."""
         place = coords - self.offset
         index = torch.zeros_like(coords)
         for length, step in zip(self.size, self.stride, strict=True):
@@ -88,39 +88,34 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """The gradient of a parameter of which disjoint pieces were read, each for itself."""
+class Pieces(Factors):
+    """The gradient of a parameter of which disjoint blocks are used, each in a call of its own."""
 
     pieces: Sequence[Piece]
     p: int
-    """Columns: the whole parameter."""
+    """Size of the parameter."""
 
     @property
     def held(self) -> Iterable[Tensor]:
-        """Those of all the pieces."""
+        """The tensors of all blocks."""
         return [tensor for piece in self.pieces for tensor in piece.part.held]
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """The sums of the pieces, added up."""
+        """The total over all blocks."""
         found = [piece.part.sums(orders) for piece in self.pieces]
         return {order: reduce(add, (sums[order] for sums in found)) for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """Each from the piece that it lies in; zero where there is none."""
-        asked = [((coords >= piece.offset) & (coords < piece.stop)).nonzero()[:, 0] for piece in self.pieces]
-        values = [piece.entries(coords[here]) for piece, here in zip(self.pieces, asked, strict=True)]
+        """Each entry from the block that it lies in; zero outside of all blocks."""
+        inside = [((coords >= piece.offset) & (coords < piece.stop)).nonzero()[:, 0] for piece in self.pieces]
+        values = [piece.entries(coords[here]) for piece, here in zip(self.pieces, inside, strict=True)]
         found = values[0].new_zeros(len(values[0]), len(coords))
-        for here, value in zip(asked, values, strict=True):
+        for here, value in zip(inside, values, strict=True):
             found[:, here] = value
         return found
 
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Some rows of the parameter."""
-        found: Tensor = self.dense()[:, start * width : stop * width].unflatten(1, (-1, width))
-        return found
-
     def dense(self) -> Float[Tensor, "b p"]:
-        """The pieces in their places."""
+        """The blocks in their places, zero elsewhere."""
         matrices = [piece.part.dense() for piece in self.pieces]
         found = matrices[0].new_zeros(len(matrices[0]), self.p)
         for piece, matrix in zip(self.pieces, matrices, strict=True):
@@ -129,31 +124,31 @@ class Pieces:
         return found
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Pieces":
-        """Some samples."""
+        """The gradients of some of the samples."""
         pieces = [replace(piece, part=piece.part.select(index)) for piece in self.pieces]
         return replace(self, pieces=pieces)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The gradient of a parameter that was read through a tensor made of it: a normalised weight, say.
+class Derived(Factors):
+    """The gradient of a parameter used through a tensor computed from it, such as a normalised weight.
 
-    For each sample the gradient of the tensor is sent back to the parameter.
+    For each sample, the gradient of the tensor is propagated back to the parameter.
     """
 
     part: Part
     tensor: Tensor
-    """With its graph."""
+    """With its autograd graph."""
     parameter: Tensor
 
     @property
     def p(self) -> int:
-        """Columns."""
+        """Size of the parameter."""
         return self.parameter.numel()
 
     @property
     def held(self) -> Iterable[Tensor]:
-        """Those of the part, and what the parameter was made into."""
+        """The tensors of the part, and the derived tensor."""
         return (*self.part.held, self.tensor)
 
     def _each(self) -> Iterator[Float[Tensor, "1 p"]]:
@@ -164,42 +159,31 @@ class Made:
             yield found.reshape(1, -1)
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """Sample by sample."""
+        """Computed sample by sample."""
         found = [reduced(row[None], orders) for row in self._each()]
         return {order: torch.cat([sums[order] for sums in found]) for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """Sample by sample."""
+        """Computed sample by sample."""
         return torch.cat([row[:, coords] for row in self._each()])
 
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Some rows of the parameter."""
-        rows = [row[:, start * width : stop * width] for row in self._each()]
-        found: Tensor = torch.cat(rows).unflatten(1, (-1, width))
-        return found
-
     def dense(self) -> Float[Tensor, "b p"]:
-        """All of it."""
+        """Computed sample by sample."""
         return torch.cat(list(self._each()))
 
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Made":
-        """Some samples."""
+    def select(self, index: Int64[Tensor, " c"] | slice) -> "Derived":
+        """The gradients of some of the samples."""
         return replace(self, part=self.part.select(index))
 
 
 @dataclass(frozen=True, slots=True)
-class Zero:
+class Zero(Factors):
     """The gradient of a parameter that no sample's loss depends on."""
 
     like: Float[Tensor, "b ..."]
-    """Any tensor with a row a sample."""
+    """Any tensor with a row a sample; gives device and dtype."""
     p: int
-    """Columns."""
-
-    @property
-    def held(self) -> Iterable[Tensor]:
-        """Whatever it was made like."""
-        return (self.like,)
+    """Size of the parameter."""
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Zero."""
@@ -209,44 +193,30 @@ class Zero:
         """Zero."""
         return self.like.new_zeros(len(self.like), len(coords))
 
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Zero."""
-        return self.like.new_zeros(len(self.like), stop - start, width)
-
     def dense(self) -> Float[Tensor, "b p"]:
         """Zero."""
         return self.like.new_zeros(len(self.like), self.p)
 
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Zero":
-        """Some samples."""
-        return Zero(self.like[index], self.p)
 
-
-def through(part: Part, tensor: Tensor, parameter: Tensor) -> Pieces | Made:
-    """The part of a parameter, given that of a tensor made of it."""
+def of_parameter(part: Part, tensor: Tensor, parameter: Tensor) -> Pieces | Derived:
+    """The part of a parameter, given the part of a tensor derived from it."""
+    size = tuple(tensor.shape)
+    stride = tuple(1 if n == 1 else step for n, step in zip(size, tensor.stride(), strict=True))
     if tensor._base is parameter and parameter.is_contiguous() and tensor.numel():
-        order = sorted(
-            (step, length) for length, step in zip(tensor.shape, tensor.stride(), strict=True) if length > 1
-        )
-        ahead = 1
-        for step, length in order:
-            if step != ahead:
-                break
-            ahead *= length
-        else:
-            offset = int(tensor.storage_offset()) - int(parameter.storage_offset())
-            size = tuple(tensor.shape)
-            stride = tuple(
-                1 if length == 1 else step for length, step in zip(size, tensor.stride(), strict=True)
-            )
-            return Pieces([Piece(part, offset, size, stride)], parameter.numel())
-    return Made(part, tensor, parameter)
+        dense = 1  # the stride that the next larger dimension has where the view is a block without gaps
+        for step, n in sorted((step, n) for n, step in zip(size, stride, strict=True) if n > 1):
+            if step != dense:
+                return Derived(part, tensor, parameter)
+            dense *= n
+        offset = int(tensor.storage_offset()) - int(parameter.storage_offset())
+        return Pieces([Piece(part, offset, size, stride)], parameter.numel())
+    return Derived(part, tensor, parameter)
 
 
-def together(parts: Sequence[Part], width: int) -> Part:
-    """The part of a parameter that was read in several ways.
+def added_up(parts: Sequence[Part], width: int) -> Part:
+    """The part of a parameter that is used in several calls.
 
-    Outer products of the same kind only gain positions, so that their norms stay as cheap as they were.
+    Outer products are joined as further positions, for which norms need no formed gradient.
     """
     if len(parts) == 1:
         return parts[0]

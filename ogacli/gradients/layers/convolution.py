@@ -1,12 +1,12 @@
 """Convolutions of any number of dimensions, plain and transposed: a linear layer over windows.
 
 The gradient of a kernel is sum_q d_q w_q', where q runs over the output positions and w_q is the window of
-the input that position q saw. A transposed convolution is the same with input and output gradient swapped.
+the input at position q. A transposed convolution is the same with input and output gradient swapped.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -14,19 +14,19 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
-from ogacli.gradients.layers.combined import together
+from ogacli.gradients.layers.combined import added_up
 from ogacli.gradients.layers.linear import WRITTEN, positions_summed
-from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.layers.part import Factors, Part, Sums
 from ogacli.gradients.layers.plain import reduced
 from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
 
 _SHIFTED = 16
-"""Multiplications that take as long as adding one number of a shifted matrix of inner products; measured."""
+"""Measured: as many multiplications take as long as adding one number of a shifted Gram matrix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Which input positions an output position sees; one number a spatial dimension each."""
+    """Shape of the windows: which input positions an output position depends on; a number a dimension."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -35,14 +35,14 @@ class Windows:
     dilation: tuple[int, ...]
 
     def reach(self, outputs: Sequence[int]) -> tuple[int, ...]:
-        """Input positions, padding included, that this many output positions see."""
+        """Number of input positions, padding included, below this many output positions."""
         return tuple(
             (q - 1) * s + (k - 1) * g + 1
             for q, s, k, g in zip(outputs, self.stride, self.kernel, self.dilation, strict=True)
         )
 
     def padded(self, a: Float[Tensor, "b ... i"], size: Sequence[int], name: str) -> Float[Tensor, "b ... i"]:
-        """The input with its zeros around it, in a borrowed buffer; cut where nothing is seen."""
+        """The input, zero-padded, in a reused buffer; positions that no window covers are cut off."""
         inside = a.shape[1:-1]
         if tuple(size) == tuple(inside) and not any(self.padding):
             return a
@@ -54,49 +54,42 @@ class Windows:
         return buffer
 
     def seen(self, offset: Sequence[int], outputs: Sequence[int], inputs: Sequence[int]) -> "Overlap":
-        """The output positions for which the kernel's element at ``offset`` lies on the input."""
+        """Output positions at which kernel element ``offset`` is inside the input, and these inputs."""
         there, here = [], []
-        for u, q, n, s, p, g in zip(
-            offset, outputs, inputs, self.stride, self.padding, self.dilation, strict=True
-        ):
+        sizes = zip(offset, outputs, inputs, self.stride, self.padding, self.dilation, strict=True)
+        for u, q, n, s, p, g in sizes:
             shift = u * g - p
             low = max(0, -(shift // s))
             high = max(low, min(q, (n - 1 - shift) // s + 1))
             there.append(slice(low, high))
-            here.append(
-                slice(low * s + shift, (high - 1) * s + shift + 1 if high > low else low * s + shift, s)
-            )
+            start = low * s + shift
+            here.append(slice(start, (high - 1) * s + shift + 1 if high > low else start, s))
         return (slice(None), *there), (slice(None), *here)
 
 
 Overlap = tuple[tuple[slice, ...], tuple[slice, ...]]
-"""Index of output positions, and of the input positions that they see."""
+"""Index of output positions, and of the input positions that belong to them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Convolved:
+class Convolved(Factors):
     """Factors of the gradients of a kernel [o, i / groups, *kernel]; channels last."""
 
     a: Float[Tensor, "b ... i"]
-    """What was read."""
+    """Input of the convolution."""
     d: Float[Tensor, "b ... o"]
-    """Gradient with respect to what was returned."""
+    """Gradient of each sample's loss with respect to the output."""
     windows: Windows
     groups: int
 
     @property
     def p(self) -> int:
-        """Weights."""
+        """Number of weights."""
         return self.d.shape[-1] * self._width
 
     @property
     def _width(self) -> int:
         return self.a.shape[-1] // self.groups * math.prod(self.windows.kernel)
-
-    @property
-    def held(self) -> Iterable[Tensor]:
-        """Both factors."""
-        return self.a, self.d
 
     # --- norms ----------------------------------------------------------------------------------------
 
@@ -122,10 +115,10 @@ class Convolved:
         return found
 
     def _formed(self) -> Iterator[Float[Tensor, "c o w"]]:
-        """The gradient in pieces, one a row of the kernel, in a borrowed buffer; ``w`` = other taps x i.
+        """The gradient in blocks, one a row of the kernel, in a reused buffer; ``w`` = other taps x i.
 
-        Only the kernel's other dimensions are unfolded; along the first one the windows of neighbouring
-        rows are the same numbers, so that a shifted view of them serves each row of the kernel.
+        The input is unfolded along all but the kernel's first dimension. Along the first one, the windows of
+        the rows of the kernel are shifted views of the same unfolded input.
         """
         c, o, i = len(self.a), self.d.shape[-1], self.a.shape[-1]
         outputs, (stride, *strides) = self.d.shape[1:-1], self.windows.stride
@@ -154,7 +147,7 @@ class Convolved:
             yield torch.bmm(d, seen, out=block).view(c, o, seen.shape[2])
 
     def _inner_products(self) -> Float[Tensor, " b"]:
-        """As for a linear layer; those of windows are sums of those of input positions, shifted."""
+        """Squares as for a linear layer; the Gram matrix of windows is a sum of shifted ones of positions."""
         outputs = self.d.shape[1:-1]
         reach = self.windows.reach(outputs)
         seen, q = math.prod(reach), math.prod(outputs)
@@ -202,20 +195,11 @@ class Convolved:
                 found[:, some] = product_.flatten(1, -2).sum(1)
         return found
 
-    def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """The gradients of some of the output channels."""
-        found: Tensor = self.dense().unflatten(1, (-1, width))
-        return found[:, start:stop]
-
     def dense(self) -> Float[Tensor, "b p"]:
         """All of them, in the kernel's own order."""
         b, o, i = len(self.a), self.d.shape[-1], self.a.shape[-1] // self.groups
         rows = [block.view(b, o, -1, i).transpose(2, 3).clone() for block in self._formed()]
         return torch.stack(rows, 3).flatten(1)
-
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Convolved":
-        """The factors of some samples."""
-        return replace(self, a=self.a[index], d=self.d[index])
 
 
 @reads(torch.conv1d, torch.conv2d, torch.conv3d)
@@ -229,17 +213,16 @@ def convolution(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Iterator[tuple[Tensor, Part]]:
-    """A convolution; padding modes other than zeros are a step of their own before it."""
-    kernel = tuple(weight.shape[2:])
-    dilations = _each(dilation, kernel)
+    """A convolution; padding modes other than zeros are a function of their own, called before it."""
     if padding == "same":
-        padding = [g * (k - 1) // 2 for g, k in zip(dilations, kernel, strict=True)]
-    pads = _each(0 if isinstance(padding, str) else padding, kernel)
-    windows = Windows(kernel, _each(stride, kernel), pads, dilations)
+        kernel = weight.shape[2:]
+        padding = [g * (k - 1) // 2 for g, k in zip(_each(dilation, kernel), kernel, strict=True)]
+    windows = _windows(weight, stride, 0 if isinstance(padding, str) else padding, dilation)
+    d = _images(reading.gradient, reading.rank)
     if reading.wants(weight):
-        yield weight, _convolved(_channels_last(reading, input), _gradient(reading), windows, groups)
-    if bias is not None and reading.wants(bias):
-        yield bias, positions_summed(_gradient(reading))
+        yield weight, _convolved(_channels_last(reading, input), d, windows, groups)
+    if reading.wants(bias):
+        yield bias, positions_summed(d)
 
 
 @reads(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
@@ -255,12 +238,18 @@ def transposed(
     dilation: int | Sequence[int] = 1,
 ) -> Iterator[tuple[Tensor, Part]]:
     """A transposed convolution, weight [i, o / groups, *kernel]."""
-    kernel = tuple(weight.shape[2:])
-    windows = Windows(kernel, _each(stride, kernel), _each(padding, kernel), _each(dilation, kernel))
+    d = _images(reading.gradient, reading.rank)
     if reading.wants(weight):
-        yield weight, _convolved(_gradient(reading), _channels_last(reading, input), windows, groups)
-    if bias is not None and reading.wants(bias):
-        yield bias, positions_summed(_gradient(reading))
+        windows = _windows(weight, stride, padding, dilation)
+        yield weight, _convolved(d, _channels_last(reading, input), windows, groups)
+    if reading.wants(bias):
+        yield bias, positions_summed(d)
+
+
+def _windows(weight: Tensor, *options: int | Sequence[int]) -> Windows:
+    """The windows of a kernel with that stride, padding and dilation."""
+    kernel = tuple(weight.shape[2:])
+    return Windows(kernel, *(_each(option, kernel) for option in options))
 
 
 def _each(value: int | Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
@@ -270,17 +259,13 @@ def _each(value: int | Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
 
 
 def _channels_last(reading: Reading, tensor: Tensor) -> Tensor:
-    """The samples first, then the pictures that each has (usually one), then positions and channels."""
     if reading.axis.dim != 0:
         raise NotCovered("a convolution whose samples are not its first dimension")
-    return _pictures(reading.first(tensor), tensor.ndim)
+    return _images(reading.first(tensor), tensor.ndim)
 
 
-def _gradient(reading: Reading) -> Tensor:
-    return _pictures(reading.gradient, reading.rank)
-
-
-def _pictures(tensor: Tensor, rank: int) -> Tensor:
+def _images(tensor: Tensor, rank: int) -> Tensor:
+    """[b, images of a sample (usually 1), positions .., channels]; ``rank`` is that of [b, channels, ..]."""
     return (tensor if tensor.ndim > rank else tensor.unsqueeze(1)).movedim(2, -1)
 
 
@@ -288,4 +273,4 @@ def _convolved(
     a: Float[Tensor, "b m ... i"], d: Float[Tensor, "b m ... o"], windows: Windows, groups: int
 ) -> Part:
     parts = [Convolved(a[:, m], d[:, m], windows, groups) for m in range(a.shape[1])]
-    return together(parts, parts[0].p // parts[0].d.shape[-1])
+    return added_up(parts, parts[0].p // parts[0].d.shape[-1])

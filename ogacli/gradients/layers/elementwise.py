@@ -1,7 +1,7 @@
-"""Parameters that are added to, or multiplied with, what a network computes.
+"""Parameters that are added to, multiplied with or concatenated to activations.
 
-Positional embeddings, layer scales, hand-written norms. Few numbers, so computed outright: the gradient,
-summed over the dimensions along which the parameter was repeated.
+These are positional embeddings, layer scales, hand-written norms. They have few numbers, so the gradient is
+computed outright: the output gradient, summed over the dimensions along which the parameter was broadcast.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ def add(
 ) -> Iterator[tuple[Tensor, Part]]:
     """``input + alpha * other``."""
     if reading.wants(input):
-        yield input, _unrepeated(reading, reading.gradient, input)
+        yield input, _broadcast(reading, reading.gradient, input)
     if isinstance(other, Tensor) and reading.wants(other):
-        yield other, _unrepeated(reading, reading.gradient * alpha, other)
+        yield other, _broadcast(reading, reading.gradient * alpha, other)
 
 
 @reads(torch.sub, Tensor.sub)
@@ -41,7 +41,7 @@ def multiply(
     """``input * other``."""
     for parameter, factor in ((input, other), (other, input)):
         if isinstance(parameter, Tensor) and reading.wants(parameter):
-            yield parameter, _unrepeated(reading, _times(reading, factor), parameter)
+            yield parameter, _broadcast(reading, _times(reading, factor), parameter)
 
 
 @reads(torch.cat, torch.concat)
@@ -55,7 +55,7 @@ def concatenate(reading: Reading, tensors: Sequence[Tensor], dim: int = 0) -> It
     for tensor in tensors:
         if reading.wants(tensor):
             piece = reading.gradient.narrow(along, start, tensor.shape[dim])
-            yield tensor, _unrepeated(reading, piece, tensor)
+            yield tensor, _broadcast(reading, piece, tensor)
         start += tensor.shape[dim]
 
 
@@ -70,22 +70,20 @@ def _times(reading: Reading, factor: Tensor) -> Tensor:
     return d * reading.first(factor)
 
 
-def _unrepeated(reading: Reading, d: Float[Tensor, "b ..."], parameter: Tensor) -> Plain:
-    """The gradient of a parameter that was repeated to the shape of the output."""
+def _broadcast(reading: Reading, d: Float[Tensor, "b ..."], parameter: Tensor) -> Plain:
+    """The gradient of a parameter that was broadcast to the shape of the output."""
     axis, b = reading.axis, reading.b
     shape = (1,) * (reading.rank - parameter.ndim) + tuple(parameter.shape)
     own = shape[axis.dim]
     rest = shape[: axis.dim] + shape[axis.dim + 1 :]
-    if own == 1:
-        if d.ndim > reading.rank:  # positions that shared the samples' dimension
-            d = d.sum(axis.dim + 1)
-        wide = [i + 1 for i, length in enumerate(rest) if length == 1]
-        found = d.sum(wide, keepdim=True) if wide else d
-        return Plain(found.reshape(b, -1))
-    if own != b or d.ndim > reading.rank:
-        raise NotCovered("a parameter that is repeated for some of the samples")
+    if own not in (1, b) or (own != 1 and d.ndim > reading.rank):
+        raise NotCovered("a parameter that is broadcast over some of the samples")
+    if d.ndim > reading.rank:  # positions that shared the samples' dimension
+        d = d.sum(axis.dim + 1)
     wide = [i + 1 for i, length in enumerate(rest) if length == 1]
     found = d.sum(wide, keepdim=True) if wide else d
+    if own == 1:
+        return Plain(found.reshape(b, -1))
     placed = found.new_zeros(b, *found.shape)
     index = torch.arange(b, device=d.device)
     placed[index, index] = found

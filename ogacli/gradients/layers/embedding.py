@@ -1,6 +1,6 @@
-"""Embeddings: each row of the table gets the sum of the output gradients of the positions that read it."""
+"""Embeddings: the gradient of a table row is the sum of the output gradients at the positions that use it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,31 +9,26 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
-from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.layers.part import Factors, Part, Sums
 from ogacli.gradients.layers.plain import summed
 from ogacli.gradients.layers.workspace import at_a_time, picked
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The gradients of a table [rows, h]: at most t rows of it a sample are not zero."""
+class Table(Factors):
+    """The gradients of a table [count, h], of which at most t rows a sample are not zero."""
 
     keys: Int64[Tensor, "b t"]
-    """The rows; each at most once a sample with a gradient that is not zero."""
+    """Indices of the rows. A row with a gradient that is not zero occurs once a sample."""
     d: Float[Tensor, "b t h"]
-    """Their gradients."""
+    """The gradients of these rows."""
     count: int
-    """Rows of the table."""
+    """Number of rows of the table."""
 
     @property
     def p(self) -> int:
-        """Weights."""
+        """Number of weights."""
         return self.count * self.d.shape[2]
-
-    @property
-    def held(self) -> Iterable[Tensor]:
-        """Keys and gradients."""
-        return self.keys, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """Sums over the rows that are not zero."""
@@ -60,10 +55,6 @@ class Table:
     def dense(self) -> Float[Tensor, "b p"]:
         """The whole tables, flattened."""
         return self.rows(0, self.count, self.d.shape[2]).flatten(1)
-
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Table":
-        """Some samples."""
-        return Table(self.keys[index], self.d[index], self.count)
 
 
 @reads(F.embedding)
@@ -93,7 +84,7 @@ def embedding(
 
 
 def merged(keys: Int64[Tensor, "b t"], d: Float[Tensor, "b t h"], count: int) -> Table:
-    """Positions of a sample that read the same row become one."""
+    """Add up the gradients of positions of a sample that use the same row."""
     order = keys.argsort(dim=1, stable=True)
     keys = keys.gather(1, order)
     fresh = torch.ones_like(keys, dtype=torch.bool)

@@ -1,10 +1,10 @@
-"""Linear layers: the gradient is a sum of outer products over the positions at which a sample was read.
+"""Linear layers: the gradient of the weight is a sum of outer products over the positions of a sample.
 
 For ``y = W a + b`` and output gradient d, the gradient of W is d a', that of b is d. Coordinates run over
-W row by row, then over b, as ``torch.nn.utils.parameters_to_vector`` has them.
+W row by row, then over b, the order of ``torch.nn.utils.parameters_to_vector``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,36 +12,31 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
-from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.layers.part import Factors, Part, Sums
 from ogacli.gradients.layers.plain import Plain, reduced, summed
 from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
 
 __all__ = ["Outer", "Plain", "Positions"]
 
 WRITTEN = 12
-"""Multiplications that take as long as writing and reducing one number of a formed gradient; measured."""
+"""Measured: as many multiplications take as long as writing one gradient entry and adding it to a sum."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outer:
-    """Factors of the gradients of a linear layer that read each sample once; its bias may be included."""
+class Outer(Factors):
+    """Factors of the gradients of a linear layer with one position a sample; bias included if ``bias``."""
 
     a: Float[Tensor, "b h"]
-    """What the layer read."""
+    """Input of the layer."""
     d: Float[Tensor, "b k"]
-    """Gradient of each sample's loss with respect to what the layer returned."""
+    """Gradient of each sample's loss with respect to the layer's output."""
     bias: bool
-    """True where the layer has a bias."""
+    """Whether the last k columns are the gradient of the bias."""
 
     @property
     def p(self) -> int:
-        """Weights and biases."""
+        """Number of weights, and of biases where they are included."""
         return self.d.shape[1] * (self.a.shape[1] + self.bias)
-
-    @property
-    def held(self) -> Iterable[Tensor]:
-        """Both factors."""
-        return self.a, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """|d|_1 (|a|_1 + 1) and |d|^2 (|a|^2 + 1), the 1 for the bias."""
@@ -53,7 +48,7 @@ class Outer:
         return found
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """One product an entry, made column by column: the samples of one coordinate are neighbours."""
+        """One product an entry; computed as [f, b], so that the samples of a coordinate lie side by side."""
         h = self.a.shape[1]
         row, column = coords // h, coords % h
         if self.bias:
@@ -68,12 +63,12 @@ class Outer:
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the weight's rows."""
-        assert not self.bias, "a part of one parameter"
+        assert not self.bias, "weight only"
         return torch.einsum("bk,bh->bkh", self.d[:, start:stop], self.a)
 
     def positions(self) -> "Positions":
-        """The same as the only one of a sample's positions."""
-        assert not self.bias, "a part of one parameter"
+        """The same factors with one position a sample."""
+        assert not self.bias, "weight only"
         return Positions(self.a[:, None], self.d[:, None])
 
     def dense(self) -> Float[Tensor, "b p"]:
@@ -81,29 +76,20 @@ class Outer:
         weight = torch.einsum("bk,bh->bkh", self.d, self.a).flatten(1)
         return torch.cat([weight, self.d], 1) if self.bias else weight
 
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Outer":
-        """The factors of some samples."""
-        return Outer(self.a[index], self.d[index], self.bias)
-
 
 @dataclass(frozen=True, slots=True)
-class Positions:
-    """Factors of the gradients of a weight that was read at t positions of each sample: sum_t d_t a_t'."""
+class Positions(Factors):
+    """Factors of the gradients of a weight that is used at t positions of each sample: sum_t d_t a_t'."""
 
     a: Float[Tensor, "b t h"]
-    """What was read."""
+    """Input of the layer."""
     d: Float[Tensor, "b t k"]
-    """Gradient with respect to what was returned."""
+    """Gradient of each sample's loss with respect to the layer's output."""
 
     @property
     def p(self) -> int:
-        """Weights."""
+        """Number of weights."""
         return self.d.shape[2] * self.a.shape[2]
-
-    @property
-    def held(self) -> Iterable[Tensor]:
-        """Both factors."""
-        return self.a, self.d
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """By forming the gradients, or, of squares alone, by inner products of positions where cheaper."""
@@ -160,26 +146,22 @@ class Positions:
         """All of them, flattened."""
         return self.rows(0, self.d.shape[2], self.a.shape[2]).flatten(1)
 
-    def select(self, index: Int64[Tensor, " c"] | slice) -> "Positions":
-        """The factors of some samples."""
-        return Positions(self.a[index], self.d[index])
-
 
 def _columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[Tensor, "f b"]:
-    """Some columns, one after the other in memory: copied as wholes where many are asked for."""
+    """Some columns as rows; of many columns the whole matrix is transposed first, which is faster."""
     if 4 * len(index) < values.shape[1]:
         return values.index_select(1, index).t().contiguous()
     return values.t().contiguous().index_select(0, index)
 
 
 def factors(a: Float[Tensor, "b ... h"], d: Float[Tensor, "b ... k"]) -> Outer | Positions:
-    """The part of a weight that was multiplied with ``a`` and got ``d`` back."""
+    """The part of a weight with input ``a`` and output gradient ``d``."""
     a, d = a.reshape(len(a), -1, a.shape[-1]), d.reshape(len(d), -1, d.shape[-1])
     return Outer(a[:, 0], d[:, 0], bias=False) if a.shape[1] == 1 else Positions(a, d)
 
 
 def positions_summed(d: Float[Tensor, "b ... k"]) -> Plain:
-    """The part of a bias."""
+    """The part of a bias: the output gradient summed over positions."""
     return Plain(d.reshape(len(d), -1, d.shape[-1]).sum(1))
 
 
@@ -191,7 +173,7 @@ def linear(
     _check_positions(reading, input)
     if reading.wants(weight):
         yield weight, factors(reading.first(input), reading.gradient)
-    if bias is not None and reading.wants(bias):
+    if reading.wants(bias):
         yield bias, positions_summed(reading.gradient)
 
 

@@ -1,10 +1,11 @@
-"""Normalisations with a scale and a shift for each channel: ``y = weight * x_hat + bias``.
+"""Normalisations with a scale and a shift for each channel or feature: ``y = weight * x_hat + bias``.
 
-There are few of these parameters, so their gradients are computed outright: the sums over a sample's
+These parameters have few numbers, so their gradients are computed outright: the sums over a sample's
 positions of d * x_hat and of d.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -34,10 +35,10 @@ def batch_norm(
         raise NotCovered("batch norm by the statistics of the batch")
     _check_channels(reading)
     if reading.wants(weight):
-        found = _channel_sums(reading.gradient, reading.first(input), running_mean)
-        yield weight, Plain(found * torch.rsqrt(running_var + eps))  # type: ignore[misc]
+        sums = _channel_sums(reading.gradient, reading.first(input), running_mean)
+        yield weight, Plain(sums * torch.rsqrt(running_var + eps))
     if reading.wants(bias):
-        yield bias, Plain(_channel_sums(reading.gradient))  # type: ignore[misc]
+        yield bias, Plain(_channel_sums(reading.gradient))
 
 
 @reads(F.group_norm)
@@ -50,12 +51,7 @@ def group_norm(
     eps: float = 1e-5,
 ) -> Iterator[tuple[Tensor, Part]]:
     """Group norm."""
-    _check_channels(reading)
-    if reading.wants(weight):
-        normal = reading.first(F.group_norm(input.detach(), num_groups, None, None, eps))
-        yield weight, Plain(_channel_sums(reading.gradient, normal))  # type: ignore[misc]
-    if reading.wants(bias):
-        yield bias, Plain(_channel_sums(reading.gradient))  # type: ignore[misc]
+    return _channels(reading, weight, bias, lambda: F.group_norm(input.detach(), num_groups, None, None, eps))
 
 
 @reads(F.instance_norm)
@@ -71,13 +67,8 @@ def instance_norm(
     eps: float = 1e-5,
 ) -> Iterator[tuple[Tensor, Part]]:
     """Instance norm, by each sample's own statistics or by running ones."""
-    _check_channels(reading)
-    if reading.wants(weight):
-        same = (running_mean, running_var, None, None, use_input_stats, 0.0, eps)
-        normal = reading.first(F.instance_norm(input.detach(), *same))
-        yield weight, Plain(_channel_sums(reading.gradient, normal))  # type: ignore[misc]
-    if reading.wants(bias):
-        yield bias, Plain(_channel_sums(reading.gradient))  # type: ignore[misc]
+    same = (running_mean, running_var, None, None, use_input_stats, 0.0, eps)
+    return _channels(reading, weight, bias, lambda: F.instance_norm(input.detach(), *same))
 
 
 @reads(F.layer_norm)
@@ -90,11 +81,8 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Iterator[tuple[Tensor, Part]]:
     """Layer norm over the last dimensions."""
-    if reading.wants(weight):
-        normal = F.layer_norm(input.detach(), normalized_shape, None, None, eps)
-        yield weight, _over_positions(reading, len(normalized_shape), normal)  # type: ignore[misc]
-    if reading.wants(bias):
-        yield bias, _over_positions(reading, len(normalized_shape))  # type: ignore[misc]
+    shape = normalized_shape
+    return _features(reading, weight, bias, shape, lambda: F.layer_norm(input.detach(), shape, eps=eps))
 
 
 @reads(F.rms_norm)
@@ -106,14 +94,44 @@ def rms_norm(
     eps: float | None = None,
 ) -> Iterator[tuple[Tensor, Part]]:
     """Root-mean-square norm over the last dimensions."""
-    if reading.wants(weight):
-        normal = F.rms_norm(input.detach(), normalized_shape, None, eps)
-        yield weight, _over_positions(reading, len(normalized_shape), normal)  # type: ignore[misc]
+    shape = normalized_shape
+    return _features(reading, weight, None, shape, lambda: F.rms_norm(input.detach(), shape, eps=eps))
 
 
 def _check_channels(reading: Reading) -> None:
     if reading.axis.dim != 0 or reading.gradient.ndim != reading.rank:
         raise NotCovered("a normalisation whose samples are not its first dimension")
+
+
+def _channels(
+    reading: Reading, weight: Tensor | None, bias: Tensor | None, normalized: Callable[[], Tensor]
+) -> Iterator[tuple[Tensor, Part]]:
+    """Scale and shift of each channel, the second dimension."""
+    _check_channels(reading)
+    if reading.wants(weight):
+        yield weight, Plain(_channel_sums(reading.gradient, reading.first(normalized())))
+    if reading.wants(bias):
+        yield bias, Plain(_channel_sums(reading.gradient))
+
+
+def _features(
+    reading: Reading,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    shape: Sequence[int],
+    normalized: Callable[[], Tensor],
+) -> Iterator[tuple[Tensor, Part]]:
+    """Scale and shift of each feature, the last dimensions."""
+    if reading.axis.dim >= reading.rank - len(shape):
+        raise NotCovered("a normalisation over the samples")
+
+    def summed(d: Float[Tensor, "b ..."]) -> Plain:
+        return Plain(d.flatten(d.ndim - len(shape)).reshape(reading.b, -1, math.prod(shape)).sum(1))
+
+    if reading.wants(weight):
+        yield weight, summed(reading.gradient * reading.first(normalized()))
+    if reading.wants(bias):
+        yield bias, summed(reading.gradient)
 
 
 def _channel_sums(
@@ -132,13 +150,3 @@ def _channel_sums(
         block = torch.mul(some, 1, out=block) if mean is None else torch.sub(some, mean[:, None], out=block)
         found[first : first + samples] = block.mul_(d[first : first + samples]).sum(2)
     return found
-
-
-def _over_positions(reading: Reading, dims: int, normal: Tensor | None = None) -> Plain:
-    """The sums over all but the last dimensions of d * normal, or of d."""
-    if reading.axis.dim >= reading.rank - dims:
-        raise NotCovered("a normalisation over the samples")
-    d = reading.gradient
-    if normal is not None:
-        d = d * reading.first(normal)
-    return Plain(d.flatten(d.ndim - dims).reshape(len(d), -1, d[0].shape[-dims:].numel()).sum(1))

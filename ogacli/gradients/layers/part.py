@@ -1,7 +1,8 @@
-"""``Part``: the per-sample gradients of one layer's parameters, held as factors and multiplied on demand."""
+"""``Part``: the per-sample gradients of one parameter, as factors that are multiplied on demand."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, Self
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -11,40 +12,66 @@ Sums = dict[int, Tensor]
 
 
 class Part(Protocol):
-    """The gradients of one layer's parameters for the b samples of a batch: [b, p] of one layer."""
+    """The per-sample gradients of one parameter for a batch of b samples: a [b, p] matrix.
+
+    For the head, one part holds weight and bias.
+    """
 
     @property
     def p(self) -> int:
-        """How many parameters."""
+        """Number of columns: the size of the parameter."""
         ...
 
     @property
     def held(self) -> Iterable[Tensor]:
-        """The tensors that the part keeps alive, beside the parameters themselves."""
+        """The tensors that the part keeps in memory, other than parameters."""
         ...
 
     def sums(self, orders: Sequence[int]) -> Sums:
-        """Sum of absolute values (order 1) and of squares (order 2) of each sample's gradient.
+        """For each sample the sum of absolute values (order 1) and of squares (order 2), float64.
 
-        What is asked for together is computed together.
+        Several orders are computed together.
         """
         ...
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """The gradient at these of the layer's coordinates (0 to p - 1)."""
+        """The gradient at f of the part's coordinates, from 0 to p - 1."""
         ...
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
-        """Coordinates ``start * width`` to ``stop * width``, in rows.
+        """Coordinates ``start * width`` to ``stop * width``, as r rows.
 
-        ``width`` is the parameter's own: a row is a slice of its first dimension.
+        ``width`` is the size of a slice of the parameter's first dimension.
         """
         ...
 
     def dense(self) -> Float[Tensor, "b p"]:
-        """All of it."""
+        """The whole matrix."""
         ...
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Part":
-        """The same for some of the samples."""
+        """The gradients of some of the samples."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Base of parts. The defaults are for a part whose tensors all have one row a sample."""
+
+    @property
+    def held(self) -> Iterable[Tensor]:
+        """All tensors among the fields."""
+        return self._tensors().values()
+
+    def rows(self: Part, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
+        """Some rows of the whole matrix."""
+        found: Tensor = self.dense()[:, start * width : stop * width].unflatten(1, (-1, width))
+        return found
+
+    def select(self, index: Int64[Tensor, " c"] | slice) -> Self:
+        """The factors of some of the samples."""
+        return replace(self, **{name: tensor[index] for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}

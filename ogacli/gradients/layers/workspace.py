@@ -1,9 +1,10 @@
-"""Buffers that are used again and again.
+"""Buffers that are reused.
 
-A per-sample gradient is formed a block at a time, reduced, and overwritten by the next one. A fresh large
-buffer for each would cost more than the arithmetic, as the system hands its pages out one by one.
+Per-sample gradients are formed a block at a time, reduced, and overwritten by the next block. Allocating a
+large buffer for each block would take longer than the arithmetic, because of its page faults.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -12,18 +13,16 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 BLOCK = 1 << 20
-"""Numbers that a block should hold: 4 MB, so that it stays in the processor's cache."""
+"""Numbers in a block: 4 MB, which fit in the processor's cache."""
 
 _local = threading.local()
 
 
 def borrowed(name: str, shape: Sequence[int], like: Tensor) -> Shaped[Tensor, "..."]:
-    """A buffer of undefined contents, the caller's until the same thread borrows that name again."""
+    """A buffer of undefined contents, valid until the same thread borrows that name again."""
     buffers: dict[tuple[str, torch.dtype, torch.device], Tensor] = _local.__dict__.setdefault("buffers", {})
     key = (name, like.dtype, like.device)
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     if key not in buffers or buffers[key].numel() < size:
         with torch.inference_mode(False):
             buffers[key] = torch.empty(max(size, BLOCK), dtype=like.dtype, device=like.device)
@@ -33,12 +32,12 @@ def borrowed(name: str, shape: Sequence[int], like: Tensor) -> Shaped[Tensor, ".
 def picked(values: Shaped[Tensor, "... w"], index: Int64[Tensor, " f"], name: str) -> Shaped[Tensor, "... f"]:
     """Some columns of the last dimension, in a borrowed buffer.
 
-    By ``gather``, which is three times as fast as the ``index_select`` of more than two dimensions.
+    ``gather`` is three times as fast as ``index_select`` for more than two dimensions.
     """
     shape = (*values.shape[:-1], len(index))
     return torch.gather(values, -1, index.expand(shape), out=borrowed(name, shape, values))
 
 
 def at_a_time(each: int) -> int:
-    """How many things of ``each`` numbers fit in a block; at least one."""
+    """How many items of ``each`` numbers fit in a block; at least one."""
     return max(1, BLOCK // max(1, each))
