@@ -1,26 +1,27 @@
-"""What can go wrong by the user's hand, and how it is told.
+"""Errors that the user can correct, and the form of their messages.
 
     OgaError
     ├── ConfigError       the YAML file, a --set, an option
     ├── DataError         samples, labels, files of the dataset
     ├── CheckpointError   weights that cannot be loaded into the model
-    ├── GradientError     a model or loss whose per-sample gradients cannot be had
+    ├── GradientError     per-sample gradients of this model or loss cannot be computed
     └── RunError          a run directory that cannot be read or written
 
 Everything else is a bug and shows its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class OgaError(Exception):
-    """A mistake that the user can mend.
+    """An error that the user can correct.
 
     Args:
         problem: What is wrong, one sentence.
         place: Where: ``file:line: key``, a sample's id, a layer's name.
-        found: What was there.
-        expected: What should have been there.
+        found: The value or state that is wrong.
+        expected: What is right instead.
         hint: The next step.
     """
 
@@ -49,31 +50,40 @@ class OgaError(Exception):
 
 
 class ConfigError(OgaError):
-    """The config or an option says something that cannot be done."""
+    """The config or an option is not valid."""
 
     def at(self, place: str) -> "ConfigError":
-        """The same mistake, at another place."""
+        """The same error at another place."""
         return ConfigError(
             self.problem, place=place, found=self.found, expected=self.expected, hint=self.hint
         )
 
     @classmethod
     def of(cls, problems: Sequence["ConfigError"]) -> "ConfigError":
-        """One error that tells all the problems, in the order given."""
+        """One error with the messages of all, in the given order."""
         return problems[0] if len(problems) == 1 else cls("\n".join(str(problem) for problem in problems))
 
 
 class DataError(OgaError):
-    """The dataset cannot be read as the config says."""
+    """The dataset cannot be read as the config describes it."""
+
+    @classmethod
+    @contextmanager
+    def within(cls, place: str) -> Iterator[None]:
+        """While it is open, the message of a ``DataError`` is put behind the name of a place."""
+        try:
+            yield
+        except DataError as error:
+            raise cls(str(error), place=place) from None
 
 
 class CheckpointError(OgaError):
-    """A checkpoint does not hold the weights of the model."""
+    """Weights cannot be loaded into the model."""
 
 
 class GradientError(OgaError):
-    """Per-sample gradients cannot be had from this model, loss or selection of layers."""
+    """Per-sample gradients of this model, loss or selection of layers cannot be computed."""
 
 
 class RunError(OgaError):
-    """A run directory is missing, of another version, or in the way."""
+    """A run directory cannot be read or written."""

@@ -5,7 +5,7 @@ import math
 import torch
 
 from ogacli.data import Samples
-from ogacli.data.samples import numbered
+from ogacli.data.ids import numbered
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import Verdict, judge
 from synthetic_runs import NoReader

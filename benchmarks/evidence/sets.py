@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ogacli.data import Samples
 from ogacli.data.arrays import ArrayReader
-from ogacli.data.samples import numbered
+from ogacli.data.ids import numbered
 from ogacli.data.selection import flip_labels
 
 REAL = Path(os.environ.get("OGA_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -1,1 +1,1 @@
-"""Ground that every room stands on: options, registries, YAML, files, tables, text; next to no torch."""
+"""What every other package uses: options, registries, YAML, files, tables, text; little of it needs torch."""

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all.
+"""Files and folders that are written completely or not at all.
 
-Everything is written under a temporary name beside the destination and renamed when it is complete; what
-stood there before is removed only after that.
+Content is written under a temporary name beside the destination and renamed when it is complete. An older
+version at the destination is removed only after that.
 """
 
 import os
@@ -18,15 +18,16 @@ from ogacli.errors import RunError
 
 
 def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
-    """Make sure that a folder may be written, before any work is done.
+    """Check that a folder may be written, before any work is done.
 
     Args:
-        destination: The folder to be.
-        overwrite: Whether one of ours may be replaced.
-        ours: Tells whether an existing folder is one that we wrote.
+        destination: The folder that will be written.
+        overwrite: Whether a folder that oga wrote may be replaced.
+        ours: Whether an existing folder was written by oga.
 
     Raises:
-        RunError: Something else or a link stands there, or ours does and ``overwrite`` is off.
+        RunError: The destination is a link, a file or another folder; or ``overwrite`` is off and it is a
+            folder that oga wrote.
     """
     if destination.is_symlink():
         raise RunError(
@@ -55,8 +56,8 @@ def holds_only(folder: Path, names: Collection[str]) -> bool:
     """Whether a folder, itself no link, holds only plain files of these names.
 
     Args:
-        folder: Which may be replaced if so.
-        names: Or patterns, such as ``epoch-*.safetensors``.
+        folder: The folder.
+        names: Names or patterns, such as ``epoch-*.safetensors``.
     """
     if folder.is_symlink() or not folder.is_dir():
         return False
@@ -78,7 +79,7 @@ def new_folder(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
     """A temporary folder that becomes ``destination`` when the block ends without an error.
 
     Raises:
-        RunError: As :func:`check_free`, or the folder cannot be made.
+        RunError: As in :func:`check_free`, or the folder cannot be created.
     """
     check_free(destination, overwrite=overwrite, ours=ours)
     with _writing(destination):
@@ -95,7 +96,7 @@ def new_folder(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
 
 
 def _put(work: Path, destination: Path) -> None:
-    """Rename ``work`` to ``destination``; where that fails, what stood there stands there again."""
+    """Rename ``work`` to ``destination``; where that fails, restore the older folder there."""
     if not destination.is_dir():
         work.rename(destination)
         return

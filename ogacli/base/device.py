@@ -1,4 +1,4 @@
-"""Where and how torch computes: device, number format, threads."""
+"""Where and how torch computes: device, precision, threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def device_of(name: str) -> torch.device:
-    """The torch device that a config asks for.
+    """The torch device of a name in the config.
 
     Raises:
-        ConfigError: There is no such device here.
+        ConfigError: This machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -44,24 +44,24 @@ def device_of(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """``cpu``, or the GPU's own name."""
+    """``cpu``, or the model name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
-    """While it is open, torch computes matrix products and convolutions in that precision.
+    """A context in which torch computes matrix products and convolutions in that precision.
 
-    ``float32`` leaves the precision of the network's own weights as it is.
+    ``float32`` means the precision of the network's weights.
     """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let this thread's torch operations run on one core.
+    """Restrict torch operations of this thread to one core within the block.
 
-    Where they are many and small, sharing them out gains a little on an idle machine, and costs ten times the
-    work where other processes want the cores, or a container may use fewer than it sees.
+    Many small operations are slightly faster on several cores of an idle machine. They are ten times slower
+    where other processes need the cores, or a container may use fewer cores than it reports.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

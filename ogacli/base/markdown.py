@@ -1,4 +1,4 @@
-"""GitHub-flavoured Markdown that says what it was given, whatever that is. In: texts. Out: markup."""
+"""Any text as GitHub-flavoured Markdown that is displayed as the text. In: texts. Out: markup."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,9 @@ from ogacli.base.wording import visible
 
 
 def code(text: str) -> str:
-    """``text`` as code, in which nothing is markup, a mention or the end of a table's cell."""
+    """``text`` as code: nothing in it acts as markup, a mention or the end of a table cell."""
     line = _line(text)
-    if "|" in line:  # splits a cell even within backticks, and behind a backslash it cannot be escaped
+    if "|" in line:  # ends a table cell even within backticks, where a backslash does not escape it
         return f"<code>{_entities(line)}</code>"
     if not line:
         return ""
@@ -19,12 +19,12 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` with its punctuation escaped, so that it reads as it is written."""
+    """``text`` with its punctuation escaped, so that it is displayed unchanged."""
     return re.sub(r"([\\`*_\[\]#|<>&~])", r"\\\1", _line(text))
 
 
 def _line(text: str) -> str:
-    """``text`` in one line that controls no terminal."""
+    """``text`` on one line, without control characters."""
     return visible(" ".join(text.split()))
 
 
@@ -39,5 +39,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: int) -> s
 
 
 def warnings(texts: Sequence[str]) -> list[str]:
-    """The warnings of a diagnosis as one alert; nothing where there are none."""
+    """The warnings of a diagnosis as one alert; an empty list where there are none."""
     return ["\n".join(["> [!WARNING]", *(f"> - {plain(text)}" for text in texts)])] if texts else []

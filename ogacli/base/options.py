@@ -1,24 +1,24 @@
 """Option classes: frozen pydantic models whose fields are the YAML keys of one section.
 
-An option class stands in the file of the thing that it configures; the docstring under each field is its
+An option class belongs in the file of the thing that it configures; the docstring under each field is its
 documentation. In: the keys and values of a section, from YAML or from Python. Out: an instance of the class,
 or one ``ConfigError`` that lists every problem with its place.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
+from ogacli.base.wording import suggestion
 from ogacli.errors import ConfigError
 
 Key = tuple[str | int, ...]
-"""A place in nested values: names of keys, and indices in lists."""
+"""The path to a nested value: names of keys, and indices in lists."""
 Where = Callable[[Key], str]
-"""How a message names a key, such as ``config.yaml:3: detector.trees``."""
+"""From a key to its place in a message, such as ``config.yaml:3: detector.trees``."""
 
 
 class Options(BaseModel):
@@ -40,9 +40,9 @@ class Options(BaseModel):
 
         Args:
             values: A mapping of the class's keys.
-            where: Names a key of ``values`` in a message.
-            base: The folder that relative paths start from; the current one where left out.
-            owner: What a key that this class does not have belongs to instead, where that is known.
+            where: From a key of ``values`` to its place in a message.
+            base: The folder that relative paths are relative to; the current folder by default.
+            owner: From an unknown key to the section or class that has it, or None.
 
         Raises:
             ConfigError: Keys or values are wrong; each problem is listed.
@@ -60,11 +60,11 @@ class Options(BaseModel):
 
     @classmethod
     def given(cls, values: "Mapping[str, Any] | Options | None", place: str) -> Self:
-        """An instance from Python: options as they are, or keys and values.
+        """An instance from an argument of a Python function.
 
         Args:
-            values: Options, or keys and values; the defaults where left out.
-            place: Names them in a message.
+            values: Options of this class, or keys and values; None for the defaults.
+            place: The name of the argument, for messages.
 
         Raises:
             ConfigError: As :meth:`checked`.
@@ -83,7 +83,7 @@ class ShellText(str):
 
 
 def locate(path: str, base: Path) -> str:
-    """``path`` as an absolute path or URL; relative ones are taken from ``base``."""
+    """``path`` as an absolute path or URL; a relative path is relative to ``base``."""
     if "://" in path:
         return path
     start = Path.cwd() if isinstance(path, ShellText) else base
@@ -101,18 +101,15 @@ Location = Annotated[str, BeforeValidator(_located)]
 
 
 def dotted(key: Key) -> str:
-    """A key as a person writes it, such as ``detector[1].trees``."""
+    """A key in one string, such as ``detector[1].trees``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
 
 
 def unknown_key(name: str, place: str, known: Sequence[str]) -> ConfigError:
-    """The problem of a key that does not exist; the message names the nearest one that does."""
-    near = get_close_matches(name, known, n=1)
-    return ConfigError(
-        "unknown key" + (f"; did you mean {near[0]!r}?" if near else ""),
-        place=place,
-        expected=f"one of {', '.join(sorted(known))}" if known and not near else None,
-    )
+    """The error for a key that does not exist; the message names the nearest key that does."""
+    near = suggestion(name, known)
+    expected = f"one of {', '.join(sorted(known))}" if known and not near else None
+    return ConfigError(f"unknown key{near}", place=place, expected=expected)
 
 
 def _problems(
@@ -122,9 +119,9 @@ def _problems(
     where: Where,
     owner: Callable[[str], str | None],
 ) -> list[ConfigError]:
-    """What pydantic found, in our words.
+    """The errors of pydantic as ``ConfigError``s.
 
-    A value that fits none of several types gives several errors in pydantic and one problem here.
+    For a value that fits none of several types pydantic has several errors; they become one.
     """
     found: list[ConfigError] = []
     mistyped: dict[Key, tuple[str, list[str]]] = {}
@@ -149,21 +146,17 @@ def _problems(
                 mistyped.setdefault(key, (repr(details["input"]), []))[1].append(expected)
     for key, (value, types) in mistyped.items():
         if any(len(other) > len(key) and other[: len(key)] == key for other in keys):
-            continue  # one of the types has keys, and the mistake is in one of them
+            continue  # the value fits a type that has keys, and one of its keys is wrong
         expected = " or ".join(types)
         found.append(ConfigError("not a valid value", place=where(key), found=value, expected=expected))
     return found
 
 
 def option_names(options: type[Options], path: Key = ()) -> list[str]:
-    """The keys that ``options`` know at a place within them; empty where any key is allowed."""
+    """The keys that ``options`` have at a path within them; empty where any key is allowed."""
     levels = [options]
     for part in path:
-        fields = [
-            level.model_fields[part]
-            for level in levels
-            if isinstance(part, str) and part in level.model_fields
-        ]
+        fields = [field for level in levels for name, field in level.model_fields.items() if name == part]
         levels = [inner for field in fields for inner in _option_classes(field.annotation)]
     return sorted({name for level in levels for name in level.model_fields})
 
@@ -176,9 +169,9 @@ def _option_classes(annotation: Any) -> list[type[Options]]:
 
 
 def _written(location: Sequence[str | int], values: Any, *, absent: bool) -> Key:
-    """The keys of pydantic's location, without the names of the types that it tried.
+    """The keys in an error location of pydantic, without the names of types in it.
 
-    Where a key is ``absent``, it is the last one.
+    ``absent``: the last key of the location is missing in the values.
     """
     key: list[str | int] = []
     for i, part in enumerate(location):

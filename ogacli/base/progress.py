@@ -1,4 +1,4 @@
-"""How a long step tells how far it is, without knowing who watches."""
+"""The interface by which long steps report progress; the caller chooses the display."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,21 +6,21 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Somebody who watches."""
+    """A display of progress."""
 
     def bar(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Open a step of ``total`` samples; what it yields is called with how many more are done."""
+        """A step of ``total`` samples; it yields a function that takes the number of further samples done."""
         ...
 
 
 class Silent:
-    """Nobody watches."""
+    """No display."""
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A step that shows nothing."""
+        """A step that displays nothing."""
         yield lambda count: None
 
 
 SILENT = Silent()
-"""The default everywhere."""
+"""The default of every function that takes a ``Progress``."""

@@ -1,30 +1,30 @@
-"""The name in YAML -> the class, and a section of YAML or a value from Python -> options of that class.
+"""Registries: the name in YAML -> the class, and a section of YAML or a value from Python -> its options.
 
-An extension point is a package; each module in it registers things under the module's own name or under a
-name that it gives. A new source, detector or format is therefore one new file and no other edit. Other
-distributions add theirs by an entry point: group ``ogacli.detectors`` (the package's name), entry
-``name = module``.
+An extension point is a package. Each of its modules registers a class or function, under the name of the
+module or under a given name, so that a new source, detector or format is one new file and no other edit.
+Other distributions add theirs by an entry point: group ``ogacli.detectors`` (the name of the package),
+entry ``name = module``.
 """
 
 import pkgutil
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ogacli.base.options import Key, Options, Where, dotted, option_names
+from ogacli.base.wording import suggestion
 from ogacli.errors import ConfigError
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 _GIVEN: dict[object, str] = {}
-"""Names that are not those of the module."""
+"""Names that were given to ``register_as``."""
 
 
 class Registry(Generic[T]):
-    """The things that one package offers, by name."""
+    """The classes or functions that one package offers, by name."""
 
     def __init__(self, package: str, noun: str) -> None:
         self.package = package
@@ -32,12 +32,12 @@ class Registry(Generic[T]):
         self._found: dict[str, T] = {}
 
     def register(self, thing: T) -> T:
-        """Class or function decorator: offer ``thing`` under the name of the module it stands in."""
+        """Class or function decorator: offer ``thing`` under the name of its module."""
         self._found[thing.__module__.rpartition(".")[2]] = thing
         return thing
 
     def register_as(self, name: str) -> Callable[[T], T]:
-        """Class or function decorator: offer the thing under this name."""
+        """Class or function decorator: offer the class or function under this name."""
 
         def register(thing: T) -> T:
             self._found[name] = thing
@@ -55,17 +55,16 @@ class Registry(Generic[T]):
         return sorted(self._found)
 
     def get(self, name: str) -> T:
-        """The thing of that name.
+        """The class or function of that name.
 
         Raises:
-            ConfigError: There is none; the message names the nearest.
+            ConfigError: There is none; the message names the nearest name.
         """
         if name not in self._found:
             known = self.names()
             if name not in known:
-                near = get_close_matches(name, known, n=1)
                 raise ConfigError(
-                    f"unknown {self.noun} {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                    f"unknown {self.noun} {name!r}{suggestion(name, known)}",
                     expected=f"one of {', '.join(known)}",
                 )
         return self._found[name]
@@ -74,15 +73,16 @@ class Registry(Generic[T]):
 def resolve(
     registry: Registry[type[O]], value: Any, *, by: str, place: str | Where, base: Path | None = None
 ) -> O:
-    """The options that a value stands for.
+    """The options that a value describes.
 
     Args:
-        registry: Where option classes are looked up.
+        registry: Of the option classes.
         value: The name of a class; a mapping whose key ``by`` names the class and whose other keys are its
             options; or options, which are returned as they are.
         by: The key that names the class, such as ``source`` or ``name``.
-        place: How messages call the value, such as ``detector``; or a function that names a key in it.
-        base: The folder that relative paths start from; the current one where left out.
+        place: The place of the value in messages, such as ``detector``; or a function from a key in it to its
+            place.
+        base: The folder that relative paths are relative to; the current folder by default.
 
     Raises:
         ConfigError: No class has that name, or its options are wrong; each problem is listed.
@@ -110,7 +110,7 @@ def resolve(
 def resolve_all(
     registry: Registry[type[O]], value: Any, *, by: str, place: str | Where, base: Path | None = None
 ) -> tuple[O, ...]:
-    """The options that a value, or each value of a list, stands for; arguments are those of ``resolve``.
+    """The options that a value, or each value of a list, describes; arguments as in ``resolve``.
 
     Raises:
         ConfigError: The list is empty, or as in ``resolve``; the problems of all values are listed.
@@ -137,14 +137,14 @@ def resolve_all(
 
 
 def _where(place: str | Where) -> Where:
-    """How a key inside a value of that name is called."""
+    """From a key in the value to its place in messages."""
     return place if callable(place) else lambda key: dotted((place, *key))
 
 
 def _import_entry(entry: metadata.EntryPoint) -> None:
     try:
         import_module(entry.value)
-    except Exception as error:  # the code is not ours: anything may be wrong with it
+    except Exception as error:  # other people's code may raise anything
         name = entry.dist.name if entry.dist else entry.value
         raise ConfigError(
             "the plug-in cannot be imported",
@@ -160,5 +160,5 @@ def type_name(thing: object) -> str:
 
 
 def described(options: Options, by: str) -> dict[str, Any]:
-    """Options as a section of YAML: their name under the key ``by``, and what is set."""
+    """Options as a section of YAML: their name under the key ``by``, and the options that are set."""
     return {by: type_name(options)} | options.plain()

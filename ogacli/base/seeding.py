@@ -1,7 +1,7 @@
 """torch's global random state, seeded for a block and restored after it."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -12,18 +12,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     The global random state and cuDNN's settings are restored after the block.
     """
-    with ExitStack() as stack:
-        if device.type == "cuda":
-            stack.enter_context(torch.random.fork_rng(devices=[device]))
-            stack.enter_context(deterministic_cudnn())
-        else:
-            stack.enter_context(torch.random.fork_rng(devices=[]))
-        torch.manual_seed(seed)
-        yield
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        with deterministic_cudnn() if cuda else nullcontext():
+            torch.manual_seed(seed)
+            yield
 
 
 def deterministic_cudnn() -> AbstractContextManager[None]:
     """cuDNN, enabled and deterministic for a block."""
     cudnn = torch.backends.cudnn
-    # Of what is left out here, ``flags`` takes its own defaults: without ``enabled`` it turns cuDNN off.
+    # Arguments left out take the defaults of ``flags``, not the current settings; ``enabled`` is False there.
     return cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=cudnn.allow_tf32)

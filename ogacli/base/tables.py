@@ -1,6 +1,6 @@
-"""Tables in files: csv, jsonl and parquet in and out, local or through fsspec.
+"""Read and write tables in csv, jsonl and parquet files, local or through fsspec.
 
-In: a path or URL; the suffix says the format. Out: a ``pyarrow.Table``.
+In: a path or URL, whose suffix gives the format. Out: a ``pyarrow.Table``.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from ogacli.errors import DataError
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _FIRST = 100
-"""Lines of a jsonl file that are looked at for its columns."""
+"""Lines of a jsonl file that are read to find its columns."""
 
 
 def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
@@ -27,7 +27,7 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
 
     Args:
         path: A local path or fsspec URL.
-        text: Columns whose values are taken as text whatever they look like, so that ``007`` stays ``007``.
+        text: Columns that are read as text even where all values are numbers: ``007`` stays ``007``.
 
     Raises:
         DataError: The file is missing, of no known format, or does not parse.
@@ -46,20 +46,18 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
         try:
             table = table.set_column(index, name, table.column(name).cast(pa.string()))
         except pa.ArrowException:
+            kind, expected = table.column(name).type, "strings or numbers"
             raise DataError(
-                f"column {name!r} holds no text",
-                place=str(path),
-                found=table.column(name).type,
-                expected="strings or numbers",
+                f"column {name!r} holds no text", place=str(path), found=kind, expected=expected
             ) from None
     return table
 
 
 def column_names(path: str | Path) -> list[str]:
-    """What the columns of a table are called, by a look at its beginning.
+    """The names of the columns of a table; only its beginning is read.
 
     Raises:
-        DataError: As for ``read_table``.
+        DataError: As in ``read_table``.
     """
     with _parsed(path) as (file, format):
         match format:
@@ -73,15 +71,11 @@ def column_names(path: str | Path) -> list[str]:
 
 @contextmanager
 def _parsed(path: str | Path) -> Iterator[tuple[Any, str]]:
-    """The open file and its format, while it is parsed."""
+    """The open file and its format; errors of parsing in the block become ``DataError``."""
     suffix = Path(str(path)).suffix.lower()
     if suffix not in FORMATS:
-        raise DataError(
-            "not a table",
-            place=str(path),
-            found=f"suffix {suffix!r}",
-            expected=f"one of {', '.join(FORMATS)}",
-        )
+        expected = f"one of {', '.join(FORMATS)}"
+        raise DataError("not a table", place=str(path), found=f"suffix {suffix!r}", expected=expected)
     with opened(path) as file:
         try:
             yield file, FORMATS[suffix]

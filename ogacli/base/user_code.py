@@ -1,6 +1,6 @@
-"""Code of the user's own: models, losses and data.
+"""The user's own code: models, losses and data.
 
-In: ``package.module:name`` in a config. Out: the object of that name, or what calling it returns.
+In: ``package.module:name`` in a config. Out: the object of that name, or the result of a call of it.
 """
 
 import sys
@@ -19,11 +19,11 @@ def imported(name: str, error: type[OgaError], folder: str | None = None) -> Any
 
     Args:
         name: ``package.module:name``.
-        error: The error to raise.
-        folder: Searched before the current folder and the installed packages.
+        error: The class of the error to raise.
+        folder: A folder to search before the current folder and the installed packages.
 
     Raises:
-        OgaError: Of the class ``error``: it cannot be imported or does not exist.
+        OgaError: An error of the class ``error``: the object cannot be imported or does not exist.
     """
     module, colon, attribute = name.partition(":")
     try:
@@ -42,14 +42,14 @@ def imported(name: str, error: type[OgaError], folder: str | None = None) -> Any
 
 
 def called(name: str, args: Mapping[str, Any], folder: str, *, place: str, returns: str) -> Any:
-    """What a function of the user's own returns.
+    """The result of a call of the user's function.
 
     Args:
         name: ``package.module:function``.
-        args: What it is called with.
-        folder: Searched first.
-        place: The key in the config that names it.
-        returns: What it should return, in words.
+        args: Its arguments.
+        folder: The folder to search first.
+        place: The key in the config that names the function.
+        returns: What it should return, for the message.
 
     Raises:
         ConfigError: It cannot be imported, or fails; the message names the line of the user's code.
@@ -58,7 +58,7 @@ def called(name: str, args: Mapping[str, Any], folder: str, *, place: str, retur
     try:
         with importable(folder):
             return function(**args)
-    except Exception as error:  # the code is not ours: anything may go wrong in it
+    except Exception as error:  # the user's code may raise anything
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
             "the factory fails",
@@ -69,12 +69,12 @@ def called(name: str, args: Mapping[str, Any], folder: str, *, place: str, retur
 
 
 def optional(package: str, extra: str, place: str) -> Any:
-    """A package that one of our extras brings.
+    """Import a package that an extra of this distribution installs.
 
     Args:
-        package: The package's name.
-        extra: The extra's.
-        place: The key in the config that asks for it.
+        package: The name of the package.
+        extra: The name of the extra.
+        place: The key in the config that needs it.
 
     Raises:
         ConfigError: It is not installed.
@@ -89,7 +89,7 @@ def optional(package: str, extra: str, place: str) -> Any:
 
 @contextmanager
 def importable(folder: str | None) -> Iterator[None]:
-    """While it is open, modules in ``folder`` and in the current folder can be imported."""
+    """Within the block, modules in ``folder`` and in the current folder can be imported."""
     before = list(sys.path)
     sys.path[:0] = [path for path in (folder, str(Path.cwd())) if path is not None]
     invalidate_caches()

@@ -1,7 +1,8 @@
-"""Numbers and texts as a person reads them. In: values. Out: short strings."""
+"""Numbers and texts formatted for display. In: values. Out: short strings."""
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 
 def number(count: int) -> str:
@@ -10,7 +11,7 @@ def number(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with one decimal; never 0 or 100 % when it is only nearly so."""
+    """A share in percent with one decimal; ``0.0%`` and ``100.0%`` are exact, not rounded."""
     if 0 < share < 0.0005:
         return "<0.1%"
     if 0.9995 <= share < 1:
@@ -24,7 +25,7 @@ def part(count: int, total: int) -> str:
 
 
 def decimal(value: float) -> str:
-    """Four significant digits, enough to tell scores apart."""
+    """Four significant digits, enough to distinguish scores."""
     return f"{value:.4g}"
 
 
@@ -38,7 +39,7 @@ def budget(value: float | int | str) -> str:
 
 
 def label(value: object) -> str:
-    """A label as it stands in ``scores.parquet``: a name, a number, or a list of either."""
+    """A label of ``scores.parquet``: a name, a number, or a list of either."""
     if isinstance(value, float):
         return decimal(value)
     if isinstance(value, list):
@@ -47,7 +48,7 @@ def label(value: object) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """``text`` in at most ``length`` characters, the middle of a longer one left out."""
+    """``text`` in at most ``length`` characters; the middle of a longer text is left out."""
     if len(text) <= length:
         return text
     head = (length - 1) * 2 // 3
@@ -55,8 +56,14 @@ def cut(text: str, length: int) -> str:
 
 
 def visible(text: str) -> str:
-    """``text`` with a replacement character for each that controls a terminal, but tabs and ends of lines."""
+    """``text`` with control characters replaced, except tabs and newlines."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown name: ``; did you mean 'trees'?``, or nothing."""
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:

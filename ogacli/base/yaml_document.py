@@ -1,7 +1,7 @@
-"""YAML -> values that know where they were written, checked against option classes.
+"""YAML files, parsed with the line of each key and checked against option classes.
 
 In: the text of a file, with ``${NAME}`` and ``${NAME:-default}`` inside values. Out: a ``Document``, and a
-``Checker`` that collects every problem with file, line and dotted key.
+``Checker`` that collects every problem with its file, line and dotted key.
 """
 
 import os
@@ -23,7 +23,7 @@ O = TypeVar("O", bound=Options)  # noqa: E741
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed YAML file: its values, and where each key stands."""
+    """A parsed YAML file: its values, and the place of each key."""
 
     place: str
     base: Path
@@ -31,13 +31,13 @@ class Document:
     lines: dict[Key, str]
 
     def replaced(self, key: Key, place: str) -> None:
-        """Remember that ``key`` and all below it were given at another place."""
+        """Record another place, such as ``--set``, for ``key`` and all keys below it."""
         for known in [known for known in self.lines if known[: len(key)] == key]:
             del self.lines[known]
         self.lines[key] = place
 
     def where(self, key: Key) -> str:
-        """``file:line: dotted.key`` of a key, or of the nearest key above it that is written."""
+        """``file:line: dotted.key`` of a key, or of the nearest key above it in the file."""
         known = key
         while known and known not in self.lines:
             known = known[:-1]
@@ -50,8 +50,8 @@ def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
 
     Args:
         path: The YAML file.
-        noun: What it should be, for the messages.
-        hint: What to do where it does not exist.
+        noun: What the file should be, such as ``config``, for messages.
+        hint: The next step where it does not exist.
 
     Raises:
         ConfigError: It cannot be read or parsed.
@@ -71,7 +71,7 @@ def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
 
 
 def parse(text: str, place: str, base: Path, noun: str = "config") -> Document:
-    """Parse the text of a file; relative paths in it are taken from ``base``.
+    """Parse the text of a file; relative paths in it are relative to ``base``.
 
     Raises:
         ConfigError: It is not YAML, not a mapping, gives a key twice, or names an unset variable.
@@ -150,7 +150,7 @@ def _expand(text: str, place: str, problems: list[ConfigError]) -> str:
 
 
 class Checker:
-    """Checks one section after the other and remembers every problem."""
+    """Checks sections and collects every problem."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -182,21 +182,20 @@ class Checker:
         return self._kept(lambda: resolve_all(registry, values, by=by, place=within, base=base)) or ()
 
     def add(self, problem: str, key: Key, found: object = None, expected: str | None = None) -> None:
-        """Note a problem at a key."""
-        self.problems.append(
-            ConfigError(problem, place=self.document.where(key), found=found, expected=expected)
-        )
+        """Add a problem at a key."""
+        place = self.document.where(key)
+        self.problems.append(ConfigError(problem, place=place, found=found, expected=expected))
 
     def unknown(self, name: str, key: Key, known: Sequence[str]) -> None:
-        """Note a key that does not exist, with the nearest one that does."""
+        """Add the problem of a key that does not exist; the message names the nearest key that does."""
         self.problems.append(unknown_key(name, self.document.where(key), known))
 
     def _within(self, key: Key) -> Where:
-        """How keys below ``key`` are called."""
+        """From a key below ``key`` to its place."""
         return lambda inner: self.document.where((*key, *inner))
 
     def _kept(self, check: Callable[[], T]) -> T | None:
-        """What ``check`` returns; None where it raises a ``ConfigError``, which is noted."""
+        """The result of ``check``; None where it raises a ``ConfigError``, which is collected."""
         try:
             return check()
         except ConfigError as error:

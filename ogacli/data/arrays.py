@@ -1,11 +1,10 @@
 """Inputs that are rows of an array, in memory or mapped from a file.
 
-In: an array [n, ...]. Out: a reader of its rows, the preview of a row that is a picture, and a hash of all.
+In: an array [n, ...]. Out: a reader of its rows, previews of pictures, and a hash of the array.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from PIL import Image
 
 from ogacli.data.images import Transform, thumbnail
 from ogacli.data.npy import Rows
-from ogacli.data.samples import Preview, Reader, Unreadable
+from ogacli.data.reading import Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
 
@@ -22,12 +21,12 @@ def array_reader(inputs: Rows, place: str, transform: Transform | None = None) -
     """The reader of an array.
 
     Args:
-        inputs: Numbers [n, ...]; ``uint8`` rows that have the shape of a picture are read as one.
-        place: The array, as an error names it.
-        transform: Of pictures.
+        inputs: Numbers [n, ...]; ``uint8`` rows with the shape of a picture are pictures.
+        place: The array in error messages.
+        transform: Applied to pictures.
 
     Raises:
-        DataError: It does not hold numbers.
+        DataError: The array does not hold numbers.
     """
     if not np.issubdtype(inputs.dtype, np.number) and inputs.dtype != np.bool_:
         raise DataError("the inputs are not numbers", place=place, found=inputs.dtype)
@@ -36,7 +35,7 @@ def array_reader(inputs: Rows, place: str, transform: Transform | None = None) -
 
 
 def digest(array: Rows) -> str:
-    """SHA-256 of an array's shape, type and bytes, read a few megabytes at a time."""
+    """SHA-256 of the shape, type and bytes of an array, read a few megabytes at a time."""
     found = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
     row = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     step = max(1, (1 << 23) // max(1, row))
@@ -45,14 +44,14 @@ def digest(array: Rows) -> str:
     return found.hexdigest()
 
 
-class ArrayReader:
+class ArrayReader(Reader):
     """Reads rows of an array that lies in memory or in a file.
 
     Args:
         inputs: The array.
-        image: True where a row is a picture, to be shown as one.
-        columns: Names of the columns, where rows are features.
-        transform: Of ``uint8`` pictures.
+        image: Whether rows are pictures.
+        columns: The names of the columns, where rows are features.
+        transform: Applied to ``uint8`` pictures.
     """
 
     in_memory = True
@@ -79,7 +78,7 @@ class ArrayReader:
         if not found.is_floating_point():
             return found.to(torch.int64), {}
         found = found.to(torch.float32)
-        if torch.isfinite(found.sum()):  # much faster than a look at each value
+        if torch.isfinite(found.sum()):  # much faster than a check of each value
             return found, {}
         finite = torch.isfinite(found).reshape(len(found), -1)
         good = finite.all(1)
@@ -89,18 +88,11 @@ class ArrayReader:
         return (found[good] if good.any() else None), bad
 
     def preview(self, position: int) -> Preview:
-        """A picture where the rows are pictures, otherwise the first values as text."""
+        """The picture where rows are pictures, otherwise the first values as text."""
         row = np.asarray(self.inputs[np.array([position])])[0]
         if self.image:
             return picture(row)
-        values = [f"{value:.4g}" for value in row.reshape(-1)[:12]]
-        if self.columns:
-            values = [f"{name}: {value}" for name, value in zip(self.columns, values, strict=False)]
-        return Preview("text", (", ".join(values) + (", …" if row.size > 12 else "")).encode())
-
-    def file(self, position: int) -> Path | bytes | None:
-        """None: rows of an array are not files."""
-        return None
+        return first_values(row, self.columns)
 
     def _complaint(self, finite: torch.Tensor) -> str:
         if not self.columns:
@@ -116,30 +108,34 @@ class ArrayReader:
         return self.transform.tensor(rows)
 
 
-class NoInputs:
-    """Reader of samples without inputs; their logits or probabilities were computed elsewhere."""
+class NoInputs(Reader):
+    """Reader of samples without inputs, for a ``precomputed`` model."""
 
     in_memory = True
 
     def read(self, positions: Sequence[int]) -> tuple[None, Mapping[int, str]]:
-        """Nothing, and nothing that went wrong."""
+        """No inputs and no failures."""
         return None, {}
 
     def preview(self, position: int) -> Preview:
-        """There is nothing to show.
+        """There is no preview.
 
         Raises:
             Unreadable: Always.
         """
         raise Unreadable("the inputs were not given")
 
-    def file(self, position: int) -> Path | bytes | None:
-        """None."""
-        return None
+
+def first_values(row: Shaped[np.ndarray, "..."], columns: Sequence[str] = ()) -> Preview:
+    """The first twelve values as text, with the names of their columns where these are given."""
+    values = [f"{value:.4g}" for value in row.reshape(-1)[:12]]
+    if columns:
+        values = [f"{name}: {value}" for name, value in zip(columns, values, strict=False)]
+    return Preview("text", (", ".join(values) + (", …" if row.size > 12 else "")).encode())
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of a picture holds its channels; -1 too for [h, w], which has none; None: no picture."""
+    """The axis of the channels of a picture, -1 for [h, w]; None where the shape is not that of a picture."""
     if len(shape) == 2:
         return -1
     if len(shape) == 3:

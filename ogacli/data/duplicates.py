@@ -1,7 +1,8 @@
-"""Samples whose inputs are the same to the last bit but whose labels differ.
+"""Samples with bitwise equal inputs but different labels.
 
-In: batches as they stream by, of which 8 bytes a sample are kept. Out: for each such sample one that it is a
-duplicate of. Fingerprints may be the same by chance; what they claim is therefore read once more in the end.
+In: batches, of which 8 bytes a sample are kept. Out: for each such sample, another one with the same inputs.
+Fingerprints of different inputs can be equal by chance, so samples with equal fingerprints are read again and
+compared by a cryptographic digest.
 """
 
 import hashlib
@@ -14,15 +15,15 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 _LOOKED_AT = 64
-"""Values of a sample that its fingerprint is made of, at least, evenly spread."""
+"""Values of a sample in its fingerprint, at least; evenly spread."""
 _FEWEST = 16
-"""Inputs of fewer values are not called blank."""
+"""Inputs with fewer values are never blank."""
 _AT_A_TIME = 512
-"""Samples that are read once more at a time."""
+"""Samples that are read again at a time."""
 
 
 def fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
-    """A number for each sample; the same for the same inputs, in whatever batch they come."""
+    """A hash of each sample's inputs, which does not depend on the batch."""
     if isinstance(inputs, list):
         digests = [hashlib.blake2b(_written(text), digest_size=8).digest() for text in inputs]
         return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
@@ -33,7 +34,7 @@ def fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
 
 
 def blank(inputs: Any) -> Bool[Tensor, " b"]:
-    """Which samples have the same value everywhere, as a picture of one colour has."""
+    """Whether all values of a sample are equal, as in a picture of one colour."""
     if not isinstance(inputs, Tensor) or inputs[:1].numel() < _FEWEST:
         return torch.zeros(len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)).bool()
     flat = inputs.flatten(1)
@@ -45,7 +46,7 @@ def blank(inputs: Any) -> Bool[Tensor, " b"]:
 
 
 def contents(inputs: Any) -> list[bytes]:
-    """A cryptographic digest of each sample's inputs; the same only where they are the same."""
+    """A cryptographic digest of each sample's inputs."""
     if isinstance(inputs, list):
         return [hashlib.blake2b(_written(text)).digest() for text in inputs]
     parts = list(_unpadded(inputs)) if isinstance(inputs, dict) else [inputs.flatten(1)]
@@ -58,12 +59,12 @@ def conflicts(
     labels: Shaped[Tensor, "n ..."],
     read: Callable[[Sequence[int]], tuple[Sequence[int], Sequence[bytes]]],
 ) -> Int64[Tensor, " n"]:
-    """For each sample the first one of the same inputs that has another label; -1 where there is none.
+    """For each sample the first sample with the same inputs and another label; -1 where there is none.
 
     Args:
-        marks: Fingerprints; 0 for samples that were not seen.
+        marks: Fingerprints; 0 for samples that were not read.
         labels: The given labels.
-        read: From rows to those that can be read and the digests of their inputs.
+        read: From rows to the readable ones of them and the digests of their inputs.
     """
     found = torch.full((len(marks),), -1)
     if not labels[:1].numel():
@@ -94,18 +95,18 @@ def _of_several_labels(marks: Int64[Tensor, " n"], codes: Int64[Tensor, " n"]) -
 
 
 def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
-    """Bits as whole numbers, each times a random one, added up; what does not fit in is lost."""
+    """The bits of the values as integers, times fixed random integers, summed; overflow is dropped."""
     values, size = values.contiguous(), values.element_size()
     if values.is_floating_point():
         values = values.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
     values = values.to(torch.int64 if size == 8 else torch.int32)
     weights = _weights()[: values.shape[1]].to(values)
     total: Tensor = (values * weights).sum(1, dtype=torch.int64)
-    return total.where(total != 0, 1)  # 0 is for samples that were not seen
+    return total.where(total != 0, 1)  # 0 marks samples that were not read
 
 
 def _unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
-    """The tensors of a tokenized text, padding set to zero so that it does not count."""
+    """The tensors of a tokenized text, with padding set to zero."""
     mask = inputs.get("attention_mask")
     for name in sorted(inputs):
         part = inputs[name].flatten(1)
@@ -113,7 +114,7 @@ def _unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
 
 
 def _trimmed(row: Tensor) -> bytes:
-    """The bytes of a row; zeros at its end, which may be padding, do not count."""
+    """The bytes of a row without zeros at its end, which may be padding."""
     return bytes(row.contiguous().view(torch.uint8).numpy()).rstrip(b"\0")
 
 

@@ -1,7 +1,7 @@
 """Files by name in a folder, a zip archive, or any place that fsspec reaches.
 
-In: a root and names relative to it. Out: their bytes, a batch at a time. Nothing stays open between two
-batches, so a ``Files`` can be pickled and be used by forked processes at the same time.
+In: a root and names relative to it. Out: the bytes of the files, a batch at a time. No file stays open
+between two batches, so a ``Files`` can be pickled, and used by several forked processes at the same time.
 """
 
 import hashlib
@@ -9,45 +9,50 @@ import os
 import struct
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from ogacli.data.samples import Unreadable
+from ogacli.data.ids import joined
+from ogacli.data.reading import Unreadable
 from ogacli.data.zip_directory import read_directory
 from ogacli.errors import DataError
 
 Content = bytes | Unreadable
-"""What a file holds, or why that cannot be had."""
+"""The bytes of a file, or the reason why it cannot be read."""
 
 
-@runtime_checkable
-class Files(Protocol):
-    """Named files below one root."""
+class Files(ABC):
+    """Files by name."""
 
-    def names(self) -> list[str]:
-        """All names below the root, with ``/`` between folders; a folder's own name ends in ``/``."""
-        ...
-
+    @abstractmethod
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
         """The content of each file, in order."""
-        ...
 
+    @abstractmethod
     def signature(self, names: pa.StringArray) -> str:
-        """A hash that changes when the files do, as far as can be told without reading them."""
-        ...
+        """A hash of what is known of the files without reading them, such as names and sizes."""
 
     def path(self, name: str) -> Path | None:
-        """The path of a file of its own on this machine; None elsewhere."""
-        ...
+        """The path of the file on this machine; None where it is a member of an archive or remote."""
+        return None
 
 
-def open_files(root: str) -> Files:
+class Tree(Files):
+    """Files below one root."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """All names below the root, with ``/`` between folders; a folder's own name ends in ``/``."""
+
+
+def open_files(root: str) -> Tree:
     """The files below a folder or URL, or in a zip archive.
 
     ``photos.zip/train`` is the folder ``train`` in the archive ``photos.zip``.
@@ -78,7 +83,7 @@ def _split_archive(root: str) -> tuple[str | None, str]:
     return None, ""
 
 
-class Folder:
+class Folder(Tree):
     """Files in a folder of this machine."""
 
     def __init__(self, root: Path) -> None:
@@ -95,7 +100,7 @@ class Folder:
         return found
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """One file after the other."""
+        """Read one file after the other."""
         for name in names:
             try:
                 yield (self.root / name).read_bytes()
@@ -103,7 +108,7 @@ class Folder:
                 yield _reason(error)
 
     def signature(self, names: pa.StringArray) -> str:
-        """Over names and sizes."""
+        """A hash of names and sizes."""
         sizes = []
         for name in names.to_pylist():
             try:
@@ -113,15 +118,15 @@ class Folder:
         return _signature(names, sizes)
 
     def path(self, name: str) -> Path | None:
-        """Below the root."""
+        """The path below the root."""
         return self.root / name
 
 
-class Archive:
-    """Files in a zip archive, here or behind a URL.
+class Archive(Tree):
+    """Files in a zip archive, local or at a URL.
 
-    The archive's directory is kept as flat arrays, sorted by name: a few dozen bytes a file, where
-    ``zipfile`` would keep half a kilobyte in every worker process. One file is one read.
+    The directory of the archive is kept as flat arrays, sorted by name. They take a few dozen bytes a file;
+    ``zipfile`` would take half a kilobyte in every worker process.
     """
 
     def __init__(self, location: str, folder: str = "") -> None:
@@ -139,13 +144,13 @@ class Archive:
         self._names, self._entries = directory.names, directory.entries
 
     def names(self) -> list[str]:
-        """All members below the folder, without what macOS adds to its archives."""
+        """All members below the folder, without those that macOS adds."""
         found = (name.decode() for name in self._names.tolist())
         inside = (name[len(self.folder) :] for name in found if name.startswith(self.folder))
         return [name for name in inside if name and not name.startswith("__MACOSX/")]
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """One read a file; behind a URL all of them at once."""
+        """One read a file; from a URL all files in one request."""
         places = self._find(names)
         entries = self._entries[places].tolist()
         # The local header repeats the name and may add fields of its own, seldom more than 64 bytes.
@@ -162,17 +167,13 @@ class Archive:
                 yield Unreadable("damaged in the archive")
 
     def signature(self, names: pa.StringArray) -> str:
-        """Over names and the CRC of each file."""
+        """A hash of the name and the CRC of each file."""
         parts = (names.slice(start, 65536).to_pylist() for start in range(0, len(names), 65536))
         places = np.concatenate([self._find(part) for part in parts])
         return _signature(names, np.where(places >= 0, self._entries[places, 2], -1))
 
-    def path(self, name: str) -> Path | None:
-        """Members of an archive are no files of their own."""
-        return None
-
     def _find(self, names: Sequence[str]) -> Int64[np.ndarray, " f"]:
-        """Where each name stands in the directory; -1 where it does not."""
+        """The index of each name in the directory; -1 where it is not there."""
         keys = np.array([(self.folder + name).encode() for name in names], dtype="S")
         places = np.searchsorted(self._names, keys).clip(max=len(self._names) - 1)
         return np.where(self._names[places] == keys, places, -1)
@@ -204,8 +205,8 @@ class Archive:
         return content
 
 
-class Bucket:
-    """Files below a URL, through fsspec."""
+class Bucket(Tree):
+    """Files below a URL of fsspec."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -226,18 +227,14 @@ class Bucket:
         return [name.removeprefix(path).lstrip("/") for name in found]
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """All at once, where the file system can."""
+        """All files in one request, where the file system supports it."""
         fs, path = self._filesystem()
         paths = [f"{path.rstrip('/')}/{name}" if path else name for name in names]
         yield from contents(fs.cat_ranges(paths, [None] * len(paths), [None] * len(paths), on_error="return"))
 
     def signature(self, names: pa.StringArray) -> str:
-        """Over the names only: asking for each file's size may cost a request a file."""
+        """Over the names only, as each file's size may cost one request."""
         return _signature(names, [])
-
-    def path(self, name: str) -> Path | None:
-        """Files of a bucket are not on this machine."""
-        return None
 
     def _filesystem(self) -> tuple[Any, str]:
         try:
@@ -248,7 +245,7 @@ class Bucket:
 
 
 def contents(found: Sequence[Any]) -> Iterator[Content]:
-    """What ``cat_ranges`` of fsspec returned, with reasons for its errors."""
+    """The result of fsspec's ``cat_ranges``, with errors as ``Unreadable``."""
     for content in found:
         yield content if isinstance(content, bytes) else _reason(content)
 
@@ -263,6 +260,6 @@ def _reason(error: Exception) -> Unreadable:
 
 def _signature(names: pa.StringArray, marks: Sequence[int] | Int64[np.ndarray, " n"]) -> str:
     digest = hashlib.sha256(np.asarray(marks, dtype=np.int64).tobytes())
-    for start in range(0, len(names), 65536):
-        digest.update("\0".join(names.slice(start, 65536).to_pylist()).encode() + b"\0")
+    for part in joined(names):
+        digest.update(part + b"\0")
     return digest.hexdigest()

@@ -5,7 +5,7 @@ In: names of files in a folder, an archive or a bucket, and the options under ``
 """
 
 import io
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,24 +21,24 @@ from torch import Tensor
 
 from ogacli.base.options import Options
 from ogacli.data.files import Content, Files
-from ogacli.data.samples import Preview, Unreadable
+from ogacli.data.reading import Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as an image file."""
+"""Suffixes of image files."""
 
 _THUMBNAIL = 96
 """Longer side of a preview, in pixels."""
 
 _PROBES = 8
-"""Images whose size is looked at before the scan."""
+"""Images whose size is checked before the scan."""
 
 Side = Annotated[int, Field(ge=1)]
 Pixels = UInt8[np.ndarray, "h w c"]
 
 
 class Transform(Options):
-    """What is done to an image before the network sees it; values are first divided by 255.
+    """Preprocessing of an image; values are first divided by 255.
 
     ``transform: imagenet`` and ``transform: cifar10`` stand for the usual evaluation transforms.
     """
@@ -46,11 +46,11 @@ class Transform(Options):
     resize: Side | tuple[Side, Side] | None = None
     """The shorter side, or ``[height, width]``, in pixels; bilinear."""
     crop: Side | tuple[Side, Side] | None = None
-    """Cut this much out of the middle: a square's side, or ``[height, width]``."""
+    """Crop the centre: the side of a square, or ``[height, width]``, in pixels."""
     mean: tuple[float, ...] | None = None
-    """Taken off each channel."""
+    """Subtracted from each channel."""
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    """What each channel is then divided by."""
+    """Then each channel is divided by it."""
     grayscale: bool = False
     """One channel instead of three."""
 
@@ -72,16 +72,16 @@ class Transform(Options):
 
     @property
     def channels(self) -> int:
-        """Of the images that come out."""
+        """Channels of the transformed images."""
         return 1 if self.grayscale else 3
 
     @property
     def moves_pixels(self) -> bool:
-        """True where more is done than to scale values."""
+        """Whether an image is resized, cropped or made grey."""
         return self.resize is not None or self.crop is not None or self.grayscale
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """Resized, cropped, and in the right colours."""
+        """The image converted to RGB or grey, resized and cropped."""
         image = _coloured(image, "L" if self.grayscale else "RGB")
         if self.resize is not None:
             image = image.resize(_resized(image.size, self.resize), Image.Resampling.BILINEAR)
@@ -93,7 +93,7 @@ class Transform(Options):
         return found[..., None] if self.grayscale else found
 
     def tensor(self, batch: UInt8[np.ndarray, "b h w c"]) -> Float[Tensor, "b c h w"]:
-        """The values from 0 to 1, less the mean, over the standard deviation."""
+        """Values from 0 to 1, minus the mean, divided by the standard deviation."""
         found = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float().div_(255)
         if self.mean is not None:
             found -= torch.tensor(self.mean).reshape(-1, 1, 1)
@@ -113,10 +113,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class PictureReader(ABC):
-    """Reads pictures that must all come out in one shape, whatever they are decoded from."""
-
-    in_memory = False
+class PictureReader(Reader):
+    """Reads pictures of any format, which all have one shape after the transform."""
 
     def __init__(self, n: int, transform: Transform) -> None:
         self.transform = transform
@@ -125,10 +123,10 @@ class PictureReader(ABC):
 
     @abstractmethod
     def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
-        """Each picture, transformed but for its values; or why it cannot be decoded."""
+        """Each picture, resized and cropped; or the reason why it cannot be decoded."""
 
     def read(self, positions: Sequence[int]) -> tuple[Float[Tensor, "b c h w"] | None, Mapping[int, str]]:
-        """The pictures that can be decoded, and why the others cannot."""
+        """The pictures that can be decoded, and the reason for each of the others."""
         readable: list[Pixels] = []
         failures: dict[int, str] = {}
         for i, found in enumerate(self.decode(positions)):
@@ -141,10 +139,10 @@ class PictureReader(ABC):
         return (self.transform.tensor(np.stack(readable)) if readable else None), failures
 
     def _settle_shape(self, n: int) -> None:
-        """Look at a few pictures from all over the dataset.
+        """Set the shape from a few pictures, evenly spread over the dataset.
 
         Raises:
-            DataError: They differ already. One odd picture that shows up later is quarantined instead.
+            DataError: Their shapes differ. A picture of another shape among the rest is quarantined instead.
         """
         probes = sorted({round(i * (n - 1) / (_PROBES - 1)) for i in range(_PROBES)}) if n else []
         found: dict[tuple[int, ...], int] = {}
@@ -157,7 +155,7 @@ class PictureReader(ABC):
                 "the images differ in size",
                 found=", ".join(sizes[:3]),
                 expected="one size",
-                hint="say `transform: {resize: .., crop: ..}` or `transform: imagenet`, as in training",
+                hint="set `transform: {resize: .., crop: ..}` or `transform: imagenet`, as in training",
             )
         self.shape = next(iter(found), None)
 
@@ -174,17 +172,19 @@ class ImageReader(PictureReader):
         """Each file in turn."""
         for content in self._fetch(positions):
             try:
-                yield _pixels(content, self.transform)
+                with _opened(content) as image, decoding():
+                    pixels: Pixels | Unreadable = self.transform.pixels(image)
             except Unreadable as reason:
-                yield reason
+                pixels = reason
+            yield pixels
 
     def preview(self, position: int) -> Preview:
-        """The image as it lies in its file, made small."""
+        """The image before the transform, made small."""
         with _opened(next(self._fetch([position]))) as image:
             return thumbnail(image)
 
     def file(self, position: int) -> Path | bytes | None:
-        """The path, or the bytes where there is none."""
+        """The path, or the bytes where the file has no path."""
         path = self.files.path(self.names[position].as_py())
         if path is not None:
             return path
@@ -213,23 +213,13 @@ def thumbnail(image: Image.Image) -> Preview:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """What Pillow raises for damaged files, as ``Unreadable``."""
+    """Turn the errors of Pillow for damaged files into ``Unreadable``."""
     try:
         yield
     except UnidentifiedImageError:
         raise Unreadable("not an image") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise Unreadable(f"cannot be decoded: {error}") from None
-
-
-def _pixels(content: Content, transform: Transform) -> Pixels:
-    """Decode one file.
-
-    Raises:
-        Unreadable: It is no image, or damaged.
-    """
-    with _opened(content) as image, decoding():
-        return transform.pixels(image)
 
 
 def _opened(content: Content) -> Image.Image:
@@ -245,7 +235,7 @@ def _coloured(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode:
         return image.copy()
     if image.mode.startswith("I"):
-        # 16-bit pictures would be cut off at 255.
+        # Pillow would clip 16-bit pictures at 255.
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
@@ -257,7 +247,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _middle(length: int, part: int) -> int:
-    """Where the middle part begins; before the image, which is then padded with zeros, if it is too small."""
+    """Where the centre begins; negative where the image is too small, which is then padded with zeros."""
     return round((length - part) / 2) if length >= part else -((part - length) // 2)
 
 

@@ -1,7 +1,8 @@
-"""Objects of a Python program -> ``Samples``.
+"""A dataset that is an object of a Python program.
 
-In: arrays, a DataFrame, a dataset of the library ``datasets``, or any map-style dataset; labels, class names,
-ids and true labels, each by value or by the name of a column. Out: ``Samples``.
+In: arrays, a DataFrame, a dataset of the library ``datasets``, or any map-style dataset; labels, class
+names, ids and true classes, each by value or by the name of a column. Out: the arguments of
+``Samples.from_targets``.
 """
 
 import hashlib
@@ -17,61 +18,69 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from ogacli.data.arrays import ArrayReader, array_reader, digest
-from ogacli.data.items import LABELS, ItemReader, is_dataset, label_array, label_targets, own_labels
-from ogacli.data.labels import Classes
-from ogacli.data.samples import Reader, Samples, numbered
+from ogacli.data.ids import numbered
+from ogacli.data.items import (
+    LABELS,
+    ItemReader,
+    is_dataset,
+    label_array,
+    label_targets,
+    own_classes,
+    own_labels,
+)
+from ogacli.data.labels import Classes, Targets
+from ogacli.data.reading import Reader
 from ogacli.errors import DataError
 
 Column = Shaped[np.ndarray, "n ..."]
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A dataset, whatever its kind."""
+class _Dataset:
+    """The common form of all kinds of datasets."""
 
     n: int
     reader: Reader
     signature: str
-    """What identifies the inputs."""
+    """A text that differs when the inputs do."""
     column: Callable[[str], Column]
-    """The column of a name."""
+    """From the name of a column to its values."""
     labels: Callable[[], Column]
-    """The labels that come with the dataset."""
-    classes: Callable[[Any], Sequence[str] | None] = lambda labels: None
-    """The class names that the dataset knows for such labels."""
+    """The labels that the dataset itself holds."""
+    classes: Callable[[Any], tuple[str, ...] | None] = lambda labels: None
+    """The class names that the dataset itself holds, by the argument ``labels``."""
 
 
-def samples_of(dataset: Any, labels: Any, classes: Any, ids: Any, truth: Any) -> Samples:
-    """What ``Samples.of`` returns; it documents the arguments.
+def parts_of(
+    dataset: Any, labels: Any, classes: Any, ids: Any, truth: Any
+) -> tuple[pa.StringArray, Targets, Reader, str]:
+    """Ids, targets, reader and signature; ``Samples.of`` documents the arguments.
 
     Raises:
-        DataError: These are no samples; the message says which argument is wrong.
+        DataError: The objects are no samples; the message names the argument.
     """
-    try:
-        apart = [name for name in (labels, ids, truth) if isinstance(name, str)]
-        opened = _opened(dataset, apart, labelled=labels is None or isinstance(labels, str))
-        given = opened.labels() if labels is None else _column(opened, "labels", labels)
-        true = None if truth is None else _column(opened, "truth", truth)
-        names = numbered(opened.n)
-        if ids is not None:
-            names = pa.array(_column(opened, "ids", ids), from_pandas=True).cast(pa.string())
-        if len(given) != opened.n:
-            raise DataError(f"{opened.n} samples but {len(given)} labels")
-        known = opened.classes(labels) if classes is None else _class_names(classes)
-        target = "regression" if given.dtype.kind == "f" and not known else "classes"
-        targets = label_targets(given, names, target=target, classes=known, truth=true)  # type: ignore[arg-type]
-        return targets.samples(names, opened.reader, opened.signature)
-    except DataError as error:
-        raise DataError(str(error), place="Samples.of") from None
+    apart = [name for name in (labels, ids, truth) if isinstance(name, str)]
+    data = _dataset(dataset, apart, labelled=labels is None or isinstance(labels, str))
+    given = data.labels() if labels is None else _column(data, "labels", labels)
+    true = None if truth is None else _column(data, "truth", truth)
+    names = numbered(data.n)
+    if ids is not None:
+        names = pa.array(_column(data, "ids", ids), from_pandas=True).cast(pa.string())
+    if len(given) != data.n:
+        raise DataError(f"{data.n} samples but {len(given)} labels")
+    known = data.classes(labels) if classes is None else _class_names(classes)
+    target = "regression" if given.dtype.kind == "f" and not known else "classes"
+    targets = label_targets(given, names, target=target, classes=known, truth=true)  # type: ignore[arg-type]
+    return names, targets, data.reader, data.signature
 
 
-def _column(opened: _Opened, noun: str, value: Any) -> Column:
-    """A column that is given by value, or by its name in the dataset."""
-    found = opened.column(value) if isinstance(value, str) else label_array(value)
-    if not found.ndim or len(found) != opened.n:
-        count = f"{len(found)} {noun}" if found.ndim else f"{noun} {value!r}"
-        raise DataError(f"{opened.n} samples but {count}", expected="one value a sample")
-    return found
+def _column(data: _Dataset, argument: str, value: Any) -> Column:
+    """An argument that is a column's values or a column's name."""
+    column = data.column(value) if isinstance(value, str) else label_array(value)
+    if not column.ndim or len(column) != data.n:
+        count = f"{len(column)} {argument}" if column.ndim else f"{argument} {value!r}"
+        raise DataError(f"{data.n} samples but {count}", expected="one value a sample")
+    return column
 
 
 def _class_names(classes: Any) -> tuple[str, ...]:
@@ -85,13 +94,13 @@ def _class_names(classes: Any) -> tuple[str, ...]:
 # --- kinds of datasets ----------------------------------------------------------------------------------
 
 
-def _opened(dataset: Any, apart: Sequence[str], *, labelled: bool) -> _Opened:
-    """The dataset as what it is.
+def _dataset(dataset: Any, apart: Sequence[str], *, labelled: bool) -> _Dataset:
+    """The dataset by its kind.
 
     Args:
-        dataset: What the user gave.
+        dataset: The user's object.
         apart: Columns that are not inputs.
-        labelled: Whether the labels are to be found in it.
+        labelled: Whether the dataset holds the labels.
     """
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
         inputs, labels = (label_array(tensor) for tensor in dataset.tensors)
@@ -125,20 +134,20 @@ def _no_labels() -> Column:
     raise DataError("no labels", hint="give them as `labels`: one a sample, or the name of their column")
 
 
-def _of_array(inputs: Column, labels: Callable[[], Column] = _no_labels) -> _Opened:
+def _of_array(inputs: Column, labels: Callable[[], Column] = _no_labels) -> _Dataset:
     if not inputs.ndim:
         raise DataError("the inputs are one number", expected="an array [n, ...]")
-    return _Opened(len(inputs), array_reader(inputs, "inputs"), digest(inputs), _no_column(()), labels)
+    return _Dataset(len(inputs), array_reader(inputs, "inputs"), digest(inputs), _no_column(()), labels)
 
 
-def _of_arrays(arrays: Mapping[str, Any], apart: Sequence[str]) -> _Opened:
-    """Arrays by the names that the network calls them, such as what a tokenizer returns."""
+def _of_arrays(arrays: Mapping[str, Any], apart: Sequence[str]) -> _Dataset:
+    """Arrays by name, as the network takes them; such as the result of a tokenizer."""
     if not arrays or not all(isinstance(array, Tensor | np.ndarray) for array in arrays.values()):
         kinds = ", ".join(f"{name}: {type(value).__name__}" for name, value in arrays.items())
         raise DataError(
             "a mapping that does not hold arrays",
             found=kinds or "nothing",
-            hint="of several splits give one, such as dataset['train']",
+            hint="this may be several splits; give one, such as dataset['train']",
         )
     columns = {name: label_array(array) for name, array in arrays.items()}
     lengths = {len(column) if column.ndim else 0 for column in columns.values()}
@@ -153,11 +162,11 @@ def _of_arrays(arrays: Mapping[str, Any], apart: Sequence[str]) -> _Opened:
         return columns[name] if name in columns else _no_column(list(columns))(name)
 
     reader = ItemReader(rows, in_memory=True)
-    return _Opened(len(rows), reader, signature, column, lambda: columns[own] if own else _no_labels())
+    return _Dataset(len(rows), reader, signature, column, lambda: columns[own] if own else _no_labels())
 
 
 class _Rows:
-    """Rows of several arrays."""
+    """Several arrays as a map-style dataset."""
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self.columns = columns
@@ -169,7 +178,7 @@ class _Rows:
         return {name: np.asarray(column[i]) for name, column in self.columns.items()}
 
 
-def _of_frame(frame: Any, apart: Sequence[str]) -> _Opened:
+def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
     """A DataFrame of pandas: its columns of numbers are the features."""
     known = [str(name) for name in frame.columns]
     features = frame.select_dtypes(["number", "bool"]).drop(columns=list(apart), errors="ignore")
@@ -177,7 +186,7 @@ def _of_frame(frame: Any, apart: Sequence[str]) -> _Opened:
         raise DataError(
             "no column of numbers beside the label",
             found=", ".join(known),
-            hint='of texts give the column itself, as in Samples.of(frame["text"], labels=frame["label"])',
+            hint='for texts give the column itself, as in Samples.of(frame["text"], labels=frame["label"])',
         )
     matrix = features.to_numpy(dtype=np.float32, na_value=np.nan)
     names = [str(name) for name in features.columns]
@@ -186,11 +195,11 @@ def _of_frame(frame: Any, apart: Sequence[str]) -> _Opened:
         return frame[name].to_numpy() if name in known else _no_column(known)(name)
 
     signature = _hash(digest(matrix), *names)
-    return _Opened(len(frame), ArrayReader(matrix, columns=names), signature, column, _no_labels)
+    return _Dataset(len(frame), ArrayReader(matrix, columns=names), signature, column, _no_labels)
 
 
-def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Opened:
-    """Any map-style dataset; of the library ``datasets`` labels are read without the inputs."""
+def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Dataset:
+    """Any map-style dataset; labels of the library ``datasets`` are read without the inputs."""
     if not len(dataset):
         raise DataError("the dataset is empty", expected="at least one sample")
     tabular = hasattr(dataset, "column_names") and hasattr(dataset, "with_format")
@@ -205,11 +214,9 @@ def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Opened:
             label_array(dataset.with_format("numpy")[name][:]) if name in known else _no_column(known)(name)
         )
 
-    def classes(labels: Any) -> Sequence[str] | None:
+    def classes(labels: Any) -> tuple[str, ...] | None:
         name = labels if isinstance(labels, str) else own
-        found = getattr(dataset.features.get(name), "names", None) if tabular else None
-        found = getattr(dataset, "classes", None) if found is None else found
-        return tuple(map(str, found)) if isinstance(found, list | tuple) else None
+        return own_classes(dataset.features.get(name) if tabular else None, "names") or own_classes(dataset)
 
     reader = ItemReader(dataset, {*LABELS, *apart}, in_memory=texts)
     reader.check(labelled=labelled)
@@ -218,7 +225,7 @@ def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Opened:
     if texts and all(isinstance(item, str) for item in dataset):
         parts += dataset
     labels = (lambda: column(own)) if own else (lambda: own_labels(dataset))
-    return _Opened(len(dataset), reader, _hash(*parts), column, labels, classes)
+    return _Dataset(len(dataset), reader, _hash(*parts), column, labels, classes)
 
 
 def _hash(*parts: str) -> str:

@@ -1,4 +1,4 @@
-"""Inputs and labels of a map-style dataset: anything with ``len()`` and ``[i]``.
+"""Inputs and labels of a map-style dataset, which is any object with ``len()`` and ``[i]``.
 
 In: the dataset, whose items are ``(inputs, label)``, mappings with a key for the label, or inputs alone. Out:
 a reader of the inputs, and the labels of all items. Inputs are tensors, mappings of tensors, texts, or pairs
@@ -6,7 +6,6 @@ of texts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,29 +14,29 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from ogacli.data.arrays import channel_axis, picture
+from ogacli.data.arrays import channel_axis, first_values, picture
 from ogacli.data.labels import Target, Targets, class_targets, matrix_targets
-from ogacli.data.samples import Inputs, Preview, Unreadable
+from ogacli.data.reading import Inputs, Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
 LABELS = ("label", "labels")
-"""Keys of a mapping that hold the label where no other key is named."""
+"""Keys of the label, where items are mappings and no other key is given."""
 _SHOWN = 2000
 """Characters of a text in a preview."""
 
 
 def is_dataset(found: Any) -> bool:
-    """Whether it has ``len()`` and ``[i]``."""
+    """Whether an object has ``len()`` and ``[i]``."""
     return hasattr(found, "__len__") and hasattr(found, "__getitem__")
 
 
-class ItemReader:
+class ItemReader(Reader):
     """Reads the items of a dataset and stacks their inputs.
 
     Args:
         dataset: Any map-style dataset.
-        apart: Keys of an item that is a mapping which are not inputs.
-        in_memory: Whether reading an item is a mere look-up.
+        apart: Keys that are not inputs, where items are mappings.
+        in_memory: Whether reading an item is a look-up in memory.
     """
 
     def __init__(self, dataset: Any, apart: Collection[str] = LABELS, *, in_memory: bool = False) -> None:
@@ -46,7 +45,7 @@ class ItemReader:
         self.in_memory = in_memory
 
     def read(self, positions: Sequence[int]) -> tuple[Inputs | None, Mapping[int, str]]:
-        """The readable inputs; an item that fails, or is unlike the first one, is quarantined."""
+        """The readable inputs; one that fails, or differs from the first in shape or type, is quarantined."""
         found: list[Any] = []
         failures: dict[int, str] = {}
         for i, position in enumerate(positions):
@@ -61,17 +60,17 @@ class ItemReader:
         return (_together(found) if found else None), failures
 
     def check(self, *, labelled: bool) -> None:
-        """See that the first item, where it can be had, is one that a network can be called with.
+        """Check that a network can be called with the first item, where that item can be read.
 
         Args:
             labelled: Whether the items hold the labels.
 
         Raises:
-            DataError: It is not.
+            DataError: No network can be called with it.
         """
         try:
             item = self.dataset[0]
-        except Exception:  # a broken item is quarantined once it is read
+        except Exception:  # a broken item is quarantined when it is read
             return
         if not labelled and isinstance(item, tuple) and [type(part) for part in item] == [str, str]:
             raise DataError(
@@ -99,12 +98,7 @@ class ItemReader:
             return Preview("text", "\n".join(text[:_SHOWN] for text in texts).encode())
         if channel_axis(tuple(inputs.shape)) is not None:
             return picture(inputs.numpy())
-        values = ", ".join(f"{value:.4g}" for value in inputs.flatten()[:12].tolist())
-        return Preview("text", (values + (", …" if inputs.numel() > 12 else "")).encode())
-
-    def file(self, position: int) -> Path | bytes | None:
-        """None: the dataset does not say which file an item was read from."""
-        return None
+        return first_values(np.array(inputs.flatten()[:13].tolist()))
 
     def inputs(self, position: int) -> Any:
         """The inputs of one item.
@@ -114,7 +108,7 @@ class ItemReader:
         """
         try:
             inputs = self._inputs(self.dataset[position])
-        except Exception as error:  # the code is not ours: anything may go wrong in it
+        except Exception as error:  # the user's code may raise anything
             raise Unreadable(f"{type(error).__name__}: {error}") from None
         _kind(inputs)
         tensors = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
@@ -130,13 +124,13 @@ class ItemReader:
 
 
 def _of_mapping(item: Mapping[str, Any], apart: frozenset[str]) -> Any:
-    """The inputs in an item that is a mapping: the value itself where there is one key."""
+    """The inputs in an item that is a mapping; where one key is left, its value."""
     found = {name: _tensor(value, lists=True) for name, value in item.items() if name not in apart}
     return next(iter(found.values())) if len(found) == 1 else found
 
 
 def _tensor(value: Any, *, lists: bool = False) -> Any:
-    """The value as a tensor where it holds numbers in another form."""
+    """Numbers in another form as a tensor; other values unchanged."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(value))
     if lists and isinstance(value, list | int | float):
@@ -147,7 +141,7 @@ def _tensor(value: Any, *, lists: bool = False) -> Any:
 
 
 def _kind(inputs: Any) -> str:
-    """What must be the same for all inputs that are stacked.
+    """Shape and type of inputs, which must be equal for all that are stacked.
 
     Raises:
         Unreadable: No network can be called with it.
@@ -178,24 +172,33 @@ def _together(inputs: Sequence[Any]) -> Inputs:
 # --- labels --------------------------------------------------------------------------------------------
 
 
-def own_labels(dataset: Any, key: str | None = None) -> Shaped[np.ndarray, "n ..."]:
-    """The labels of a dataset: the list that many datasets keep of them, or those of all items.
+def own_labels(
+    dataset: Any, key: str | None = None, lists: Sequence[str] = ("targets", "labels")
+) -> Shaped[np.ndarray, "n ..."]:
+    """The labels of a dataset, from the list that many datasets have, or else from every item.
 
     Args:
         dataset: Any map-style dataset.
-        key: The key of the label, where items are mappings; ``label`` or ``labels`` where left out.
+        key: The key of the label, where items are mappings; ``label`` or ``labels`` by default.
+        lists: Attributes that may hold the labels of all items.
 
     Raises:
         DataError: An item has no label, or the labels differ in shape.
     """
     n = len(dataset)
-    for attribute in ("targets", "labels"):
+    for attribute in lists:
         found = None if key else getattr(dataset, attribute, None)
         if found is not None and is_dataset(found) and len(found) == n:
             break
     else:
         found = [_label(dataset, i, key) for i in range(n)]
     return label_array(found)
+
+
+def own_classes(dataset: Any, attribute: str = "classes") -> tuple[str, ...] | None:
+    """The class names that a dataset keeps as a list in an attribute; None where it has no such list."""
+    names = getattr(dataset, attribute, None)
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 
 
 def label_array(labels: Any) -> Shaped[np.ndarray, "n ..."]:
@@ -222,10 +225,10 @@ def label_targets(
     classes: Sequence[str] | None,
     truth: Shaped[np.ndarray, " n"] | None = None,
 ) -> Targets:
-    """What the labels of a dataset mean; integers are class indices, even where class names are numbers.
+    """The targets in labels of a dataset; integers are class indices, even where class names are numbers.
 
     Raises:
-        DataError: They are no such labels.
+        DataError: The labels do not fit ``target`` and ``classes``.
     """
     if labels.ndim not in (1, 2) or (labels.dtype == object and labels.ndim > 1):
         raise DataError("not labels", found=f"{labels.dtype} {list(labels.shape)}", expected="[n] or [n, k]")
@@ -246,7 +249,7 @@ def _label(dataset: Any, i: int, key: str | None) -> Any:
         if isinstance(item, Mapping):
             return item[key or next(name for name in LABELS if name in item)]
         _, label = item
-    except Exception as error:  # the code is not ours: anything may go wrong in it
+    except Exception as error:  # the user's code may raise anything
         known = f"a mapping with the key {key!r}" if key else "(inputs, label), or a mapping with a `label`"
         raise DataError(
             "the label cannot be read",

@@ -1,8 +1,8 @@
-"""What the labels of a dataset are: one class a sample, several classes, or numbers.
+"""The types of labels: one class a sample, several classes, or numbers.
 
-In: a tensor of labels with a row a sample, and the class names. Out: a check of every label, the labels as a
-person writes them, counts by class, and how many logits a new network needs. A source of another kind of
-label brings a subclass of its own.
+In: a tensor of labels with a row a sample, and the class names. Out: a check of every label, the labels by
+name, counts by class, and the number of logits of a new network. A source of another type of label brings its
+own subclass.
 """
 
 from abc import ABC, abstractmethod
@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from ogacli.data.ids import refuse
 from ogacli.errors import DataError
 
 Labels = Shaped[Tensor, "n ..."]
 
 
 class LabelType(ABC):
-    """One kind of label. It has no state: the labels themselves are passed to each method."""
+    """One type of label. It has no state: the labels are passed to each method."""
 
     @abstractmethod
     def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
@@ -27,25 +28,25 @@ class LabelType(ABC):
 
         Args:
             labels: A row a sample.
-            classes: The class names; none where there are no classes.
+            classes: The class names; empty where there are no classes.
             ids: Of the samples, for the message.
-            noun: What the labels are called in the message, such as ``label`` or ``truth``.
+            noun: The name of the labels in the message, such as ``label`` or ``truth``.
 
         Raises:
-            DataError: A label is none of this kind; the first such sample is named.
+            DataError: A label is not of this type; the message names the first such sample.
         """
 
     @abstractmethod
     def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
-        """The labels as a person writes them, [n]."""
+        """The labels as shown to users, such as class names, [n]."""
 
     @abstractmethod
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
-        """How many samples have each class; a sample with several classes is counted in each of them."""
+        """The number of samples of each class; a sample with several classes counts in each of them."""
 
-    @abstractmethod
     def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
-        """How many logits a sample a new network needs."""
+        """The number of logits that a new network has for each sample; one a class unless overridden."""
+        return len(classes)
 
 
 class OneClass(LabelType):
@@ -55,7 +56,7 @@ class OneClass(LabelType):
         """Check that each label is a class index.
 
         Raises:
-            DataError: It is not.
+            DataError: A label is not.
         """
         k = len(classes)
         if labels.ndim != 1 or labels.is_floating_point():
@@ -72,12 +73,8 @@ class OneClass(LabelType):
         return pa.array(classes, pa.string()).take(pa.array(labels.numpy()))
 
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
-        """How often each class is given."""
+        """The number of samples of each class."""
         return labels.bincount(minlength=len(classes))
-
-    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
-        """One logit a class."""
-        return len(classes)
 
 
 class _Floats(LabelType):
@@ -85,7 +82,7 @@ class _Floats(LabelType):
         """Check that each label is finite.
 
         Raises:
-            DataError: It is not.
+            DataError: A label is not.
         """
         check_rows(labels.isfinite().reshape(len(labels), -1).all(1), labels, ids, noun, "finite numbers")
 
@@ -99,12 +96,8 @@ class SeveralClasses(_Floats):
         return pa.array(lists, pa.list_(pa.string()))
 
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
-        """In how many samples each class occurs."""
+        """The number of samples in which each class occurs."""
         return labels.double().sum(0).long()
-
-    def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
-        """One logit a class."""
-        return len(classes)
 
 
 class Numbers(_Floats):
@@ -118,7 +111,7 @@ class Numbers(_Floats):
         return pa.array(labels.tolist()) if targets else pa.nulls(len(labels), pa.string())
 
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
-        """None, as there are no classes."""
+        """Empty, as there are no classes."""
         return torch.zeros(0, dtype=torch.int64)
 
     def outputs(self, labels: Labels, classes: Sequence[str]) -> int:
@@ -136,24 +129,17 @@ def inferred(labels: Labels, classes: Sequence[str]) -> LabelType:
 def check_rows(
     good: Bool[Tensor, " n"], labels: Labels, ids: pa.StringArray, noun: str, expected: str
 ) -> None:
-    """Stop at the first sample whose label is not good.
+    """Raise an error for the first sample whose label is not good.
 
     Args:
-        good: Which labels are.
+        good: Whether each label is good.
         labels: The labels.
         ids: Of the samples.
-        noun: What the labels are called, such as ``label`` or ``truth``.
+        noun: The name of the labels, such as ``label`` or ``truth``.
         expected: What a good label is.
 
     Raises:
-        DataError: There is a label that is not good.
+        DataError: A label is not good.
     """
-    if good.all():
-        return
-    row, others = int((~good).int().argmax()), int((~good).sum()) - 1
-    raise DataError(
-        f"{noun} out of range" + (f", as in {others} more samples" if others else ""),
-        place=f"sample {ids[row].as_py()!r}",
-        found=labels[row].tolist(),
-        expected=expected,
-    )
+    bad = pa.array((~good).numpy())
+    refuse(bad, f"{noun} out of range", ids, labels, expected=expected)

@@ -1,8 +1,8 @@
-"""Label columns -> what ``Samples`` keeps: class indices, 0/1 per class, or the targets of a regression.
+"""Label columns -> class indices, 0/1 per class, or the targets of a regression.
 
-In: Arrow arrays as a table or an npy file has them, and the samples' ids. Out: ``Targets``. The convention of
-all sources: integers 0 to k-1 are class indices, strings are class names (sorted, unless ``classes`` gives
-their order), and a label that is neither stops the run with the id of its sample.
+In: Arrow arrays of a table or an npy file, and the ids of the samples. Out: ``Targets``. In all sources
+integers 0 to k-1 are class indices, strings are class names (sorted, unless ``classes`` gives their order),
+and any other label raises an error with the id of its sample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from jaxtyping import Float, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
-from ogacli.data.samples import Reader, Samples
+from ogacli.data.ids import refuse, sample_place
 from ogacli.errors import DataError
 
 Target = Literal["classes", "regression"]
 """``classes``: labels are classes; ``regression``: they are numbers to be predicted."""
 
 _MOST_CLASSES = 100_000
-"""Integer labels above this, and above n, are taken for something else than classes."""
+"""Integer labels above this, and above n, are not accepted as classes."""
 
 
 def _names(value: Any) -> Any:
@@ -43,37 +43,16 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Classes = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_unique)]
-"""Class names in the order of the model's outputs, or only how many there are."""
+"""Class names in the order of the model's outputs, or only their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The labels of all samples, and what they mean."""
+    """The labels of all samples, and their classes."""
 
     labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
     classes: tuple[str, ...]
     truth: Int64[Tensor, " n"] | None = None
-
-    def samples(self, ids: pa.StringArray, reader: Reader, signature: str) -> Samples:
-        """All rows of a source, with these targets.
-
-        Args:
-            ids: Of the rows.
-            reader: Of their inputs, by row.
-            signature: What identifies the inputs.
-
-        Raises:
-            DataError: They do not fit together.
-        """
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(ids)),
-            labels=self.labels,
-            classes=self.classes,
-            reader=reader,
-            signature=signature,
-            truth=self.truth,
-        )
 
 
 def matrix_targets(
@@ -83,10 +62,10 @@ def matrix_targets(
     target: Target,
     classes: Sequence[str] | None = None,
 ) -> Targets:
-    """The columns of an array: targets of a regression, or 0 or 1 for each class.
+    """The targets in the columns of an array: those of a regression, or 0 or 1 for each class.
 
     Raises:
-        DataError: They are not.
+        DataError: A value is neither.
     """
     table = labels.reshape(len(labels), -1)
     columns = {str(k): arrow(table[:, k]) for k in range(table.shape[1])}
@@ -96,7 +75,7 @@ def matrix_targets(
 
 
 def arrow(array: Shaped[np.ndarray, " n"]) -> pa.Array:
-    """A column of an array; bytes are text."""
+    """A column of an array as an Arrow array; bytes become text."""
     return pa.array(array.astype(str) if array.dtype.kind == "S" else np.ascontiguousarray(array))
 
 
@@ -109,8 +88,8 @@ def class_targets(
 ) -> Targets:
     """One class a sample.
 
-    Strings are class names. Integers are class indices, or names where the names are numbers themselves (as
-    in ``classes: [1, 2, 3]``).
+    Strings are class names. Integers are class indices, or class names where ``classes`` are numbers, such as
+    ``[1, 2, 3]``.
 
     Raises:
         DataError: A label is missing or names no class.
@@ -137,7 +116,7 @@ def multi_label_targets(
             one column of text such as ``cat|dog``, empty where a sample has no class.
         ids: The samples' ids.
         classes: Class names, in order; by default the columns' names, or the sorted names that occur.
-        separator: What stands between classes in text.
+        separator: The text between two classes.
 
     Raises:
         DataError: A label is missing, neither 0 nor 1, or names no class.
@@ -154,27 +133,27 @@ def multi_label_targets(
             row, column = (int(i) for i in np.argwhere(bad)[0])
             raise DataError(
                 f"label {names[column]!r} is not 0 or 1",
-                place=_sample(ids, row),
+                place=sample_place(ids, row),
                 found=f"{matrix[row, column]:g}",
             )
         return Targets(torch.from_numpy(matrix.astype(np.float32)), names)
     lists = _lists(labels, separator)
-    _refuse(pc.is_null(lists), "label is missing", ids, hint="an empty list says that it has no class")
+    refuse(pc.is_null(lists), "label is missing", ids, hint="an empty list means no class")
     return listed_classes(lists, ids, classes=classes).occurring(len(ids))
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Lists of classes, one after the other."""
+    """Lists of classes, concatenated."""
 
     owners: Int64[Tensor, " m"]
-    """The row of the list that a member is in; ascending."""
+    """For each member the row of its list; ascending."""
     members: Int64[Tensor, " m"]
     """Class indices."""
     names: tuple[str, ...]
 
     def occurring(self, n: int) -> Targets:
-        """For each of n lists 1 where a class is in it, 0 elsewhere."""
+        """0 or 1 for each class: whether it occurs in each of the n lists."""
         found = torch.zeros(n, len(self.names))
         found[self.owners, self.members] = 1.0
         return Targets(found, self.names)
@@ -183,7 +162,7 @@ class Listed:
 def listed_classes(
     lists: pa.ListArray, ids: pa.StringArray, *, classes: Sequence[str] | None = None
 ) -> Listed:
-    """The classes in a column of lists, none of which is null.
+    """The classes in a column of lists without nulls.
 
     Raises:
         DataError: A member is missing or names no class.
@@ -204,7 +183,7 @@ def regression_targets(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> 
 
 
 def _classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
-    """The column as int64 or string, nothing missing."""
+    """The column as int64 or string, without nulls."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_nested(column.type):
@@ -215,18 +194,18 @@ def _classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
     missing = pc.is_null(column, nan_is_null=True)
     if pa.types.is_floating(column.type):
         whole = pc.fill_null(pc.equal(pc.floor(column), column), True)
-        _refuse(
+        refuse(
             pc.and_(pc.invert(whole), pc.invert(missing)),
             f"{noun} is not a class",
             ids,
             column,
             expected="a whole number or a name",
-            hint="say `target: regression` if it is a number to be predicted",
+            hint="set `target: regression` if it is a number to be predicted",
         )
     elif not pa.types.is_integer(column.type):
         column = column.cast(pa.string())
         missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), True))
-    _refuse(missing, f"{noun} is missing", ids, hint=f"give it a {noun}, or take the row out")
+    refuse(missing, f"{noun} is missing", ids, hint=f"give it a {noun}, or remove the row")
     return column if pa.types.is_string(column.type) else column.cast(pa.int64())
 
 
@@ -244,17 +223,17 @@ def _found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[
     high = max((b["max"] for b in bounds if b["max"] is not None), default=-1)
     if high >= max(_MOST_CLASSES, len(ids)):
         raise DataError(
-            "these labels are no class indices",
+            "the labels are not class indices",
             found=f"labels up to {high}",
             expected="0 to k - 1",
-            hint="say `target: regression` if they are numbers to be predicted, or list the `classes`",
+            hint="set `target: regression` if they are numbers to be predicted, or list the `classes`",
         )
     if low == 1 < high:
         raise DataError(
             f"labels run from 1 to {high}",
             expected=f"0 to {high - 1}",
-            hint=f"list 1 to {high} as `classes` if the model's outputs stand for these; or, if class 0 only "
-            f"happens not to occur, say `classes: {high + 1}`",
+            hint=f"list 1 to {high} as `classes` if these are the model's outputs; or, if class 0 exists but "
+            f"does not occur, set `classes: {high + 1}`",
         )
     return tuple(str(i) for i in range(high + 1))
 
@@ -265,7 +244,7 @@ def _look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str,
         bad = pc.or_(pc.less(column, 0), pc.greater_equal(column, len(names)))
         first = pc.min_max(column).as_py()
         counted = len(column) > 0 and first["min"] == 1 and first["max"] == len(names)
-        _refuse(
+        refuse(
             bad,
             f"{noun} out of range",
             ids,
@@ -277,7 +256,13 @@ def _look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str,
     else:
         index = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
         shown = ", ".join(names[:12]) + (f", .. ({len(names)} classes)" if len(names) > 12 else "")
-        _refuse(pc.is_null(index), f"{noun} is not a class", ids, column, expected=f"one of {shown}")
+        refuse(
+            pc.is_null(index),
+            f"{noun} is not a class",
+            ids,
+            column,
+            expected=f"one of {shown}",
+        )
     return torch.from_numpy(index.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
@@ -292,38 +277,18 @@ def _lists(column: pa.Array, separator: str | None) -> pa.ListArray:
 
 
 def _numbers(noun: str, column: pa.Array, ids: pa.StringArray) -> Float[np.ndarray, " n"]:
-    if not (_is_number(column.type) or pa.types.is_boolean(column.type)):
-        raise DataError(f"{noun} is not a number", place=_sample(ids, 0), found=repr(column[0].as_py()))
+    if not (is_number(column.type) or pa.types.is_boolean(column.type)):
+        raise DataError(f"{noun} is not a number", place=sample_place(ids, 0), found=repr(column[0].as_py()))
     values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    _refuse(pa.array(~np.isfinite(values)), f"{noun} is missing or not finite", ids, column)
+    refuse(
+        pa.array(~np.isfinite(values)),
+        f"{noun} is missing or not finite",
+        ids,
+        column,
+    )
     return np.asarray(values)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a type of Arrow is one of numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _refuse(
-    bad: pa.BooleanArray,
-    problem: str,
-    ids: pa.StringArray,
-    column: pa.Array | None = None,
-    *,
-    expected: str | None = None,
-    hint: str | None = None,
-) -> None:
-    """Stop at the first sample that is bad, and say how many more there are."""
-    count = pc.sum(bad).as_py() or 0
-    if count:
-        row = bad.index(True).as_py()
-        raise DataError(
-            problem + (f", as in {count - 1} more samples" if count > 1 else ""),
-            place=_sample(ids, row),
-            found=None if column is None else repr(column[row].as_py()),
-            expected=expected,
-            hint=hint,
-        )
-
-
-def _sample(ids: pa.StringArray, row: int) -> str:
-    return f"sample {ids[row].as_py()!r}"

@@ -1,7 +1,7 @@
 """Arrays in npy and npz files.
 
-In: a path or URL, and for an npz the name of an array. Out: something with ``shape``, ``dtype`` and rows to
-index: a ``MappedArray`` where the bytes lie plainly in a local file, an array in memory otherwise.
+In: a path or URL, and for an npz the name of an array. Out: ``Rows``: a ``MappedArray`` where the bytes
+are stored uncompressed in a local file, otherwise an array in memory.
 """
 
 import io
@@ -17,21 +17,21 @@ from ogacli.base.tables import opened
 from ogacli.errors import DataError
 
 _TOGETHER = 128
-"""Rows that are read from one mapping: each may bring 64 kilobytes of its surroundings into memory."""
+"""Rows that are read from one mapping: each may load 64 kilobytes around it into memory."""
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """An array [n, ...] of which only rows are asked for."""
+    """An array [n, ...] that is read by rows."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its first is n."""
+        """The shape; the first is n."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """The type of the values."""
         ...
 
     def __getitem__(self, rows: Any, /) -> Shaped[np.ndarray, "..."]:
@@ -41,9 +41,9 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MappedArray:
-    """An array in a file, mapped anew for each read.
+    """An array in a file, mapped again for each read.
 
-    A mapping that stays open keeps every page that was ever read in the process's resident memory.
+    A mapping that stays open keeps every page that was read in the resident memory of the process.
     """
 
     path: str
@@ -101,15 +101,15 @@ def _mapped(file: Any, path: str) -> Rows:
         raise ValueError("it holds pickled Python objects, which could run code")
     found = MappedArray(path, file.tell(), shape, dtype, fortran)
     if not shape or 0 in shape:
-        # Nothing that could be mapped.
+        # An empty array cannot be mapped.
         file.seek(start)
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    found[:0]  # Says so now if the file is shorter than its header claims.
+    found[:0]  # Raises an error if the file is shorter than its header says.
     return found
 
 
 def _member_start(file: Any, path: str, name: str) -> int | None:
-    """Where the npy file of an array begins in an npz; None where it is compressed."""
+    """The offset of an array's npy file in an npz; None where it is compressed."""
     with zipfile.ZipFile(file) as archive:
         known = [entry.removesuffix(".npy") for entry in archive.namelist()]
         if name not in known:

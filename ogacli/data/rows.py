@@ -1,4 +1,4 @@
-"""Some rows of a dataset of the library ``datasets``, written to a folder again.
+"""Write rows of a dataset of the library ``datasets`` to a folder.
 
 In: the dataset and the positions of rows. Out: a folder for ``datasets.load_from_disk``.
 """
@@ -16,20 +16,20 @@ from ogacli.base.user_code import optional
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows that a source reads its samples from."""
+    """The rows of a source's dataset."""
 
     dataset: Any
     """A ``datasets.Dataset``; position i is its row i."""
     label: str | None
-    """The column of the labels; None unless it is a single one."""
+    """The column of the labels; None where labels are in several columns, or in none."""
 
     def save(self, positions: Sequence[int], labels: Sequence[str | None], folder: Path) -> None:
         """Write some rows.
 
         Args:
             positions: The rows, in this order.
-            labels: The new label of each; None where it stays as it is. All are None where ``label`` is.
-            folder: Where to.
+            labels: The new label of each; None where it is unchanged. All are None where ``label`` is None.
+            folder: The folder to write.
         """
         with silent():
             chosen = self.dataset.select(positions)
@@ -39,7 +39,7 @@ class Rows:
 
 
 def _relabelled(rows: Any, column: str, new: Sequence[str | None]) -> Any:
-    """The rows with some labels replaced, in the type and at the place of the column."""
+    """The rows with some labels replaced; the type and place of the column are kept."""
     feature, old = rows.features[column], rows[column]
     names = getattr(feature, "names", None)
 
@@ -55,7 +55,7 @@ def _relabelled(rows: Any, column: str, new: Sequence[str | None]) -> Any:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Switch off the progress bars of the library, which are no part of our output."""
+    """Switch off the progress bars of the library."""
     library = optional("datasets", "hf", "data.source huggingface")
     shown = not library.are_progress_bars_disabled()
     library.disable_progress_bars()

@@ -14,25 +14,24 @@ from ogacli.data.samples import Samples
 from ogacli.errors import DataError
 
 _TEXT = ("id", "fate", "new_label")
-"""Columns of a manifest that are text, whatever they look like."""
-
+"""Columns of a manifest that are read as text even where all values are numbers."""
 
 _APART = 1 << 31
-"""Added to the seed of ``limit``, which would else choose the very samples that ``flip`` does. (Of a seed
-torch heeds 32 bits.)"""
+"""Added to the seed of ``limit``, which would otherwise choose the same samples as ``flip``. (torch uses 32
+bits of a seed.)"""
 
 
 class Limit(Options):
-    """A random part of the samples."""
+    """A random subset of the samples."""
 
     count: Annotated[int, Field(ge=1)]
-    """How many."""
+    """Number of samples."""
     seed: int = 0
-    """Which."""
+    """Seed of the choice."""
 
 
 def limited(samples: Samples, limit: int | Limit) -> Samples:
-    """The first so many, or a seeded random choice in the order of the source."""
+    """The first ``limit`` samples, or a seeded random subset in the order of the source."""
     if isinstance(limit, int):
         return samples.select(torch.arange(min(limit, len(samples))))
     generator = torch.Generator().manual_seed(limit.seed + _APART)
@@ -89,14 +88,10 @@ def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
             raise DataError("relabels samples that do not have one class each", place=str(manifest))
         given = dict(zip(names, table.column("new_label").to_pylist(), strict=True))
         index = {name: i for i, name in enumerate(samples.classes)}
-        for row in rows:
-            if fates[ids[row]] == "relabelled":
-                if given[ids[row]] not in index:
-                    raise DataError(
-                        "unknown class",
-                        place=f"{manifest}: sample {ids[row]!r}",
-                        found=repr(given[ids[row]]),
-                        expected=f"one of {', '.join(samples.classes)}",
-                    )
-                labels[row] = index[given[ids[row]]]
+        for row in (row for row in rows if fates[ids[row]] == "relabelled"):
+            label = given[ids[row]]
+            if label not in index:
+                place, expected = f"{manifest}: sample {ids[row]!r}", f"one of {', '.join(samples.classes)}"
+                raise DataError("unknown class", place=place, found=repr(label), expected=expected)
+            labels[row] = index[label]
     return replace(samples, labels=labels).select(torch.tensor(rows))

@@ -1,8 +1,8 @@
-"""Tar files of samples, as webdataset writes them: which member lies where, and its bytes.
+"""Tar files of samples in the format of webdataset: the place and the bytes of each member.
 
-In: the tar files, local or through fsspec. Out: a ``Sample`` for each run of members whose names differ in
-nothing but what follows the first dot, and ``Shards``, which reads members by their place. A tar is walked
-through once; nothing stays open after.
+In: tar files, local or through fsspec. Out: a ``Sample`` for each sequence of members whose names differ only
+after the first dot, and ``Shards``, which reads members by their place. A tar file is walked through once; no
+file stays open.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -19,8 +18,8 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from ogacli.base.tables import opened
-from ogacli.data.files import Content, contents
-from ogacli.data.samples import Unreadable
+from ogacli.data.files import Content, Files, contents
+from ogacli.data.reading import Unreadable
 from ogacli.errors import DataError
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -34,13 +33,13 @@ class Sample:
     shard: int
     key: str
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Where the bytes of each kind of member begin, and how many they are."""
+    """For each kind of member the offset and the number of its bytes."""
     texts: dict[str, bytes] = field(default_factory=dict)
-    """The bytes of the members that were to be read at once."""
+    """The bytes of the members that were read during the walk."""
 
 
 def shard_paths(pattern: str) -> list[str]:
-    """The files that ``train-{000..009}.tar`` or ``train-*.tar`` stands for, in order.
+    """The files that match ``train-{000..009}.tar`` or ``train-*.tar``, in order.
 
     Raises:
         DataError: There is none.
@@ -66,7 +65,7 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
 
     Args:
         paths: The files.
-        wanted: Tells by the kind of a member whether its bytes are to be read at once.
+        wanted: From the kind of a member to whether its bytes are read during the walk.
 
     Raises:
         DataError: A file cannot be opened, is no tar file, is packed, or ends early.
@@ -111,7 +110,7 @@ def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> I
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The files, one after the other; the archive itself would remember them all."""
+    """The files, one after the other; the list of all members that ``tarfile`` keeps is emptied."""
     while (member := tar.next()) is not None:
         if member.isfile() and not member.name.rpartition("/")[2].startswith("."):
             yield member
@@ -119,10 +118,10 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _bytes(file: Any, member: tarfile.TarInfo) -> bytes:
-    """What a member holds.
+    """The bytes of a member.
 
     Raises:
-        EOFError: The file ends before.
+        EOFError: The file ends before them.
     """
     file.seek(member.offset_data)
     found: bytes = file.read(member.size)
@@ -132,10 +131,10 @@ def _bytes(file: Any, member: tarfile.TarInfo) -> bytes:
 
 
 def _check_end(file: Any, offset: int) -> None:
-    """A whole tar file ends with a block of zeros after its last member.
+    """Check that a block of zeros follows the last member, as in every complete tar file.
 
     Raises:
-        EOFError: It does not.
+        EOFError: There is none.
     """
     file.seek(offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -149,25 +148,21 @@ def _split(name: str) -> tuple[str, str]:
     return folder + slash + stem, kind.lower()
 
 
-class Shards:
-    """One member of each sample, as files that are named by their row."""
+class Shards(Files):
+    """One member of each sample, as files named by their row."""
 
     def __init__(self, paths: Sequence[str], places: Int64[np.ndarray, "n 3"]) -> None:
-        """Take the places.
+        """Keep the places.
 
         Args:
             paths: The tar files.
-            places: Which tar file, where in it, how many bytes; -1 where the sample has no such member.
+            places: Index of the tar file, offset, number of bytes; -1 where the sample has no such member.
         """
         self.paths = list(paths)
         self.places = places
 
-    def names(self) -> list[str]:
-        """The rows."""
-        return [str(row) for row in range(len(self.places))]
-
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """One read a member; behind URLs all of them at once."""
+        """One read a member; from URLs all members in one request."""
         places = [tuple(self.places[int(name)].tolist()) for name in names]
         chunks = iter(self._read([place for place in places if place[1] >= 0]))
         for _, start, size in places:
@@ -176,14 +171,10 @@ class Shards:
             yield Unreadable("the shard ends early") if short else found
 
     def signature(self, names: pa.StringArray) -> str:
-        """Over the names of the shards, and where each member lies."""
+        """A hash of the names of the shards and the place of each member."""
         digest = hashlib.sha256(np.ascontiguousarray(self.places).tobytes())
         digest.update("\0".join(path.rpartition("/")[2] for path in self.paths).encode())
         return digest.hexdigest()
-
-    def path(self, name: str) -> Path | None:
-        """Members of a tar file are no files of their own."""
-        return None
 
     def _read(self, places: Sequence[tuple[int, int, int]]) -> Iterator[Content]:
         if places and "://" in self.paths[0]:

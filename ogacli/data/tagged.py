@@ -1,10 +1,9 @@
-"""Words and the tag of each: the samples of a tagger, in two columns of lists.
+"""Samples for token classification: words and the tag of each, in two columns of lists.
 
-In: the columns. Out: a reader of ``Tagged`` samples, and which tags each sample has.
+In: the columns. Out: a reader of ``Tagged`` samples, and the tags that occur in each sample.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,13 +14,13 @@ from torch import Tensor
 
 from ogacli.base import wording
 from ogacli.data.labels import Targets, listed_classes
-from ogacli.data.samples import Preview
+from ogacli.data.reading import Preview, Reader
 from ogacli.errors import DataError
 
 _SHOWN = 2000
 """Characters of a preview."""
 _OUTSIDE = "O"
-"""The tag, by custom, of words that belong to nothing; it is not shown."""
+"""The usual tag of words outside every entity; it is not shown."""
 
 
 class Tagged(NamedTuple):
@@ -32,14 +31,14 @@ class Tagged(NamedTuple):
     """The class of each word."""
 
 
-class TaggedReader:
+class TaggedReader(Reader):
     """Reads tagged words that lie in memory.
 
     Args:
         words: A list a sample.
         owners: For each tag, the row of its sample; ascending.
-        tags: The class of each tag.
-        classes: What they are called.
+        tags: The class index of each tag.
+        classes: The class names.
     """
 
     in_memory = True
@@ -58,7 +57,7 @@ class TaggedReader:
         self._starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
 
     def read(self, positions: Sequence[int]) -> tuple[list[Tagged] | None, Mapping[int, str]]:
-        """The words and their tags; a sample without words, or with more or fewer tags, is quarantined."""
+        """Words and tags; a sample without words, or with more or fewer tags than words, is quarantined."""
         found, failures = [], {}
         for i, position in enumerate(positions):
             words = self._words(position)
@@ -72,25 +71,21 @@ class TaggedReader:
         return found or None, failures
 
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
-        """Words."""
+        """The number of words."""
         return (self._starts[1:] - self._starts[:-1])[positions]
 
     def preview(self, position: int) -> Preview:
-        """The words, with the tags of those that have one."""
+        """The words, with their tags other than ``O``."""
         found, _ = self.read([position])
         shown = self._words(position) if found is None else words_with_tags(found[0], self.classes)
         return Preview("text", wording.cut(" ".join(shown), _SHOWN).encode())
-
-    def file(self, position: int) -> Path | bytes | None:
-        """None: rows of a table are not files."""
-        return None
 
     def _words(self, position: int) -> tuple[str, ...]:
         return tuple(word or "" for word in self.words[position].as_py() or ())
 
 
 def words_with_tags(sample: Tagged, classes: Sequence[str]) -> list[str]:
-    """The words as a person sees them: ``Paris[LOC]``, and ``the`` where the tag says nothing."""
+    """The words as displayed: ``Paris[LOC]``, and ``the`` where the tag is ``O``."""
     names = (classes[tag] for tag in sample.tags)
     return [
         word if name == _OUTSIDE else f"{word}[{name}]"
@@ -101,7 +96,7 @@ def words_with_tags(sample: Tagged, classes: Sequence[str]) -> list[str]:
 def tagged(
     words: pa.Array, tags: pa.Array, ids: pa.StringArray, *, classes: Sequence[str] | None
 ) -> tuple[TaggedReader, Targets]:
-    """The reader, and for each sample which tags occur in it.
+    """The reader, and the tags that occur in each sample.
 
     Raises:
         DataError: A column holds no lists, or a tag is missing or names no class.

@@ -1,7 +1,7 @@
-"""The directory of a zip archive, without an object for each of its files.
+"""The directory of a zip archive as flat arrays, without an object for each file.
 
-In: an open archive. Out: the names, and where and how each file is stored, as flat arrays. The record layouts
-are those of PKWARE's APPNOTE 6.3, section 4.3, with the 64-bit ones.
+In: an open archive. Out: the name of each file, and where and how it is stored. The record layouts are those
+of PKWARE's APPNOTE 6.3, section 4.3, including the 64-bit ones.
 """
 
 import os
@@ -16,7 +16,7 @@ from jaxtyping import Int64, Shaped
 _END = struct.Struct("<4s4H2LH")
 """Signature, two disks, two counts of files, size and offset of the directory, length of a comment."""
 _LOCATOR = struct.Struct("<4sLQL")
-"""Where the 64-bit end lies, which comes right before it."""
+"""The offset of the 64-bit end record, which comes directly before the locator."""
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 """Signature, own size, two versions, two disks, two counts of files, size and offset of the directory."""
 _FILE = struct.Struct("<4s6H3L5H2L")
@@ -25,7 +25,7 @@ fields and comment, disk, two kinds of attributes, offset. Name, extra fields an
 _LONGEST_COMMENT = 1 << 16
 _UTF8, _ENCRYPTED = 0x800, 0x1
 _ELSEWHERE = 0xFFFFFFFF
-"""Stands where a number is too big and lies among the extra fields."""
+"""In place of a number that is stored in the extra fields because it needs 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ class Directory:
     """The files of an archive, sorted by name."""
 
     names: Shaped[np.ndarray, " n"]
-    """In UTF-8, as bytes of one width."""
+    """In UTF-8, as bytes of fixed width."""
     entries: Int64[np.ndarray, "n 4"]
     """Offset of the local header, packed size, CRC, and method: -1 where the file is encrypted."""
 
 
 def read_directory(file: Any) -> Directory:
-    """Read it.
+    """Read the directory.
 
     Args:
         file: The archive, open for reading bytes, seekable.
 
     Raises:
-        zipfile.BadZipFile: This is no zip archive, or its directory is damaged.
+        zipfile.BadZipFile: The file is no zip archive, or its directory is damaged.
     """
     block, count, shift = _find(file)
     spans, entries, place = np.empty((count, 3), np.int64), np.empty((count, 4), np.int64), 0
@@ -70,7 +70,7 @@ def read_directory(file: Any) -> Directory:
 
 
 def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, " n"]:
-    """The names, by where each begins and ends and whether it is in UTF-8."""
+    """The names; ``spans`` holds begin, end and whether it is in UTF-8 for each."""
     width = int((spans[:, 1] - spans[:, 0]).max(initial=1))
     names = np.empty(len(spans), f"S{width}")
     for i, (begin, end, utf8) in enumerate(spans):
@@ -82,7 +82,7 @@ def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, 
 
 
 def _find(file: Any) -> tuple[bytes, int, int]:
-    """The directory's bytes, how many files it has, and by how much its offsets must be shifted."""
+    """The bytes of the directory, the number of files, and the shift to add to its offsets."""
     length = file.seek(0, os.SEEK_END)
     start = max(0, length - _END.size - _LONGEST_COMMENT - _LOCATOR.size - _END_64.size)
     file.seek(start)
@@ -99,12 +99,12 @@ def _find(file: Any) -> tuple[bytes, int, int]:
     if begin < 0:
         raise zipfile.BadZipFile("its directory is damaged")
     file.seek(begin)
-    # Something may stand before the archive, such as a program that unpacks it.
+    # Other content may precede the archive, such as a self-extracting program.
     return file.read(size), count, begin - offset
 
 
 def _long_numbers(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int]:
-    """Packed size and offset, of which one at least lies in the extra field of the 64-bit numbers."""
+    """Packed size and offset, at least one of them from the extra field of 64-bit numbers."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1:

@@ -17,8 +17,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ogacli.data import Preview, Reader
-from ogacli.data.samples import Uneven, Unreadable
+from ogacli.data import Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
 IGNORED = -100
@@ -154,7 +153,7 @@ class LanguageEncoder(LossEncoder):
         return Tokens(rows, len(ids) <= self.limit)
 
 
-class TokenReader:
+class TokenReader(Reader):
     """Reads the samples of a text reader as tokens.
 
     Args:
@@ -214,7 +213,7 @@ class TokenReader:
 
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """Those of the texts."""
-        return self.reader.lengths(positions) if isinstance(self.reader, Uneven) else None
+        return self.reader.lengths(positions)
 
     def preview(self, position: int) -> Preview:
         """The text."""

@@ -1,11 +1,12 @@
 import sys
-import textwrap
-from importlib import metadata
+from contextlib import ExitStack
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 import yaml
 
+import plug_ins
 from ogacli import detectors
 from ogacli.base.registry import Registry, resolve, resolve_all, type_name
 from ogacli.config import parse_config
@@ -59,25 +60,15 @@ def test_a_name_that_is_like_none():
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """A distribution of somebody else, as pip would have installed it; its module joins in."""
-
-    def install(module: str, text: str, group: str = "ogacli.detectors") -> None:
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(text))
-        info = tmp_path / "others-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{group}]\n{module} = {module}\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
-
-    before = {name: dict(registry._found) for name, registry in REGISTRIES.items()}
-    yield install
-    for name, registry in REGISTRIES.items():
-        registry._found.clear()
-        registry._found.update(before[name])
+def installed(tmp_path):
+    """Installs a module of another author that extends the detectors."""
+    with ExitStack() as stack:
+        yield lambda module, text: stack.enter_context(
+            plug_ins.installed(tmp_path / "site-packages", detectors.detectors, module, text)
+        )
 
 
-def test_another_distribution_adds_a_detector(installed, monkeypatch):
+def test_another_distribution_adds_a_detector(installed):
     installed(
         "largest_entry",
         '''
@@ -117,24 +108,36 @@ def test_a_broken_distribution_is_named(installed, text):
     assert detectors.detectors.get("l2"), "what is known already is found all the same"
 
 
-def test_a_registry_imports_its_modules_when_asked(tmp_path, monkeypatch):
+def test_a_module_that_is_imported_meanwhile_stays_registered(tmp_path, shelf):
+    with plug_ins.installed(tmp_path / "site-packages", shelf, "plate", SHELVED):
+        assert shelf.names() == ["cup", "plate"]
+    assert shelf.names() == ["cup"]
+
+
+SHELVED = "from shelf_of_things import things\n\n@things.register\nclass AnyName:\n    pass\n"
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """The registry of a package with one module, not imported yet."""
     package = tmp_path / "shelf_of_things"
     package.mkdir()
     (package / "__init__.py").write_text(
         "from ogacli.base.registry import Registry\nthings = Registry('shelf_of_things', 'thing')\n"
     )
-    (package / "cup.py").write_text(
-        "from shelf_of_things import things\n\n@things.register\nclass AnyName:\n    pass\n"
-    )
+    (package / "cup.py").write_text(SHELVED)
     (package / "_hidden.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import shelf_of_things
+    yield import_module("shelf_of_things").things
+    for name in ("shelf_of_things", "shelf_of_things.cup", "shelf_of_things._hidden"):
+        sys.modules.pop(name, None)
 
-    things: Registry = shelf_of_things.things
+
+def test_a_registry_imports_its_modules_when_asked(shelf):
     assert "shelf_of_things.cup" not in sys.modules
-    assert things.names() == ["cup"]
-    assert things.get("cup").__name__ == "AnyName"
-    assert type_name(things.get("cup")()) == "cup"
+    assert shelf.names() == ["cup"]
+    assert shelf.get("cup").__name__ == "AnyName"
+    assert type_name(shelf.get("cup")()) == "cup"
 
 
 # --- names and mappings -> options -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.data.files import Archive, Bucket, Files, Folder, open_files
-from ogacli.data.samples import Unreadable
+from ogacli.data.reading import Unreadable
 from ogacli.errors import DataError
 
 CONTENT = {"a.bin": b"first", "deep/b.bin": bytes(range(256)) * 40, "empty": b"", "[odd] *?.bin": b"odd"}

@@ -16,7 +16,7 @@ from torchvision import transforms
 
 from ogacli.data.files import Folder
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.samples import Unreadable
+from ogacli.data.reading import Unreadable
 from ogacli.errors import DataError
 
 Pixels = Callable[..., np.ndarray]

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from ogacli.data import Samples
+from ogacli.data.ids import numbered
 from ogacli.data.label_types import LabelType, Numbers, OneClass, SeveralClasses
-from ogacli.data.samples import numbered
 from ogacli.data.sources.arrays import NoInputs
 from ogacli.errors import DataError
 

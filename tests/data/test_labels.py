@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from ogacli.data.ids import numbered
 from ogacli.data.labels import Classes, class_targets, multi_label_targets, regression_targets
-from ogacli.data.samples import numbered
 from ogacli.errors import DataError
 
 IDS = pa.array(["p", "q", "r"])
@@ -96,7 +96,7 @@ def test_integers_are_names_where_names_are_numbers() -> None:
         ([0.0, float("nan"), 1.0], None, r"sample 'q': label is missing"),
         ([1, 2, 3], None, r"labels run from 1 to 3\n  expected: 0 to 2\n  next: list 1 to 3 as `classes`"),
         ([1, 2, 3], ("a", "b", "c"), r"sample 'r': label out of range(.|\n)*number them from 0"),
-        ([0, 1, 10**9], None, r"no class indices\n  found: labels up to 1000000000"),
+        ([0, 1, 10**9], None, r"not class indices\n  found: labels up to 1000000000"),
         ([[0], [1], [0]], None, r"label column holds list<item: int64>"),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ogacli.data import Preview, Samples
+from ogacli.data import Preview, Reader, Samples
 from ogacli.data.arrays import ArrayReader
 from ogacli.data.loader import batches, worker_count
 from ogacli.data.sources.image_folder import ImageFolder
@@ -71,7 +71,7 @@ def test_workers_do_not_change_what_is_read(
     assert damaged["cat/07.png"] == "not an image"
 
 
-class Refusing:
+class Refusing(Reader):
     """Raises a user's mistake for one position."""
 
     in_memory = False
@@ -83,9 +83,6 @@ class Refusing:
 
     def preview(self, position: int) -> Preview:
         return Preview("text", b"")
-
-    def file(self, position: int) -> Path | bytes | None:
-        return None
 
 
 @pytest.mark.parametrize("workers", [0, 2])

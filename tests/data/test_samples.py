@@ -1,6 +1,5 @@
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ogacli.data import Preview, Samples
+from ogacli.data import Preview, Reader, Samples
 from ogacli.data.arrays import ArrayReader, picture
-from ogacli.data.samples import numbered
+from ogacli.data.ids import numbered
 from ogacli.errors import DataError
 
 
-class Halves:
+class Halves(Reader):
     """Reads its positions as numbers; odd ones cannot be read."""
 
     in_memory = True
@@ -29,9 +28,6 @@ class Halves:
 
     def preview(self, position: int) -> Preview:
         return Preview("text", str(position).encode())
-
-    def file(self, position: int) -> Path | bytes | None:
-        return None
 
 
 def samples(n: int = 6, **changes: Any) -> Samples:

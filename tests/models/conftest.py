@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ogacli.data.arrays import ArrayReader
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.ids import numbered
+from ogacli.data.samples import Samples
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from ogacli.data.arrays import NoInputs
 from ogacli.data.sources.text import TextReader
 from ogacli.errors import DataError
 from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
@@ -40,7 +41,7 @@ def codes(text: str) -> list[int]:
 def test_lengths_are_those_of_the_texts(tokenizers):
     texts = reader(Encoder(tokenizers["bert"], 40), ["abc", "a"], ["", "bc"])
     assert texts.lengths(torch.tensor([1, 0])).tolist() == [3, 3]
-    texts.reader = None  # one that does not know
+    texts.reader = NoInputs()  # knows no lengths
     assert texts.lengths(torch.tensor([1, 0])) is None
 
 

@@ -1,4 +1,4 @@
-"""Where samples come from: one file a source.
+"""Sources of samples: one file a source.
 
 In: the ``data:`` section. Out: ``Samples``. A new source is a new file here with one class under
 ``@sources.register``, named as its module.
@@ -11,36 +11,35 @@ from typing import Annotated, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from ogacli.base.options import Location, Options
-from ogacli.base.registry import Registry
-from ogacli.base.yaml_document import Checker, Document
+from ogacli.base.options import Key, Location, Options, dotted
+from ogacli.base.registry import Registry, resolve
 from ogacli.data.rows import Rows
 from ogacli.data.samples import Samples
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
 from ogacli.errors import ConfigError, RunError
 
 MEMORY = "memory"
-"""In place of a source in the settings of a run whose samples were Python objects."""
+"""The name of the source in the settings of a run on Python objects."""
 
 
 class Source(Options):
-    """What every ``data:`` section may say, whatever its source."""
+    """The keys of every ``data:`` section."""
 
     limit: Annotated[int, Field(ge=1)] | Limit | None = None
-    """Only the first so many samples, or ``{count: .., seed: ..}`` for a random choice."""
+    """Only this many samples, the first ones; or ``{count: .., seed: ..}`` for a random subset."""
     manifest: Location | None = None
-    """A manifest written by ``oga trim``: samples that it dropped or quarantined are left out and
-    relabelled ones carry their new label."""
+    """A manifest written by ``oga trim``: dropped and quarantined samples are left out, and relabelled ones
+    have their new label."""
     flip: Annotated[float, Field(ge=0, le=1)] | None = None
     """For experiments: give this share of the samples another label, drawn uniformly; the original ones
     are kept as the truth."""
     flip_seed: int = 0
-    """Which samples ``flip`` picks."""
+    """Seed of ``flip``."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Processes that read and decode; ``auto``: none for data in memory, one a core otherwise."""
+    """Number of processes that read and decode; ``auto``: none for data in memory, otherwise one a core."""
 
     runs_code: ClassVar[bool] = False
-    """Whether the section may name code of the user's own, which is imported when the source is opened."""
+    """Whether the section may name the user's code, which is imported when the source is opened."""
 
     def includes(self, folder: Path) -> bool:
         """Whether images in a folder would become samples of this source.
@@ -59,14 +58,14 @@ class Source(Options):
         """All samples of the source, before ``flip``, ``manifest`` and ``limit``.
 
         Raises:
-            DataError: The dataset cannot be read as the config says.
+            DataError: The dataset cannot be read as the config describes it.
         """
 
     def open(self) -> Samples:
-        """The samples that the config asks for.
+        """The samples that the config selects.
 
         Raises:
-            DataError: The dataset cannot be read as the config says.
+            DataError: The dataset cannot be read as the config describes it.
         """
         samples = self.load()
         if self.flip is not None:
@@ -75,7 +74,7 @@ class Source(Options):
             samples = kept_ids(samples, self.manifest)
         if self.limit is not None:
             samples = limited(samples, self.limit)
-        # Arrow keeps what it has freed: some 150 bytes a sample, for as long as the scan runs.
+        # Arrow keeps freed memory: about 150 bytes a sample during the whole scan.
         pa.default_memory_pool().release_unused()
         return samples
 
@@ -86,37 +85,38 @@ sources: Registry[type[Source]] = Registry("ogacli.data.sources", "data source")
 def source_of(section: object, place: Path) -> Source:
     """The source that a data section describes, without running code that the section names.
 
-    A run directory may come from anybody. Its data section is therefore taken as it is: no environment
-    variable is put into it, and a source that runs code, or comes from another distribution, is refused.
+    A run directory may come from an untrusted author. Therefore environment variables in the section are not
+    replaced, and a source that runs code or belongs to another distribution is refused.
 
     Args:
         section: The section as plain values.
-        place: The file that it comes from, for messages; relative paths are relative to its folder.
+        place: The file with the section; relative paths are relative to its folder.
 
     Raises:
         ConfigError: It is not a data section.
         RunError: It would run code, or the samples were objects in memory.
     """
-    checker = Checker(Document(str(place), place.parent.absolute(), {}, {}))
+
+    def where(key: Key) -> str:
+        return f"{place}: {dotted(('data', *key))}"
+
     name = section.get("source") if isinstance(section, dict) else section
     if name == MEMORY:
         raise RunError(
             "the samples of this run were objects in memory, which cannot be opened again",
-            place=f"{place}: data.source",
+            place=where(("source",)),
             found=MEMORY,
             hint="write a manifest (csv, jsonl, parquet) or the kept positions (npy), or add --config FILE",
         )
-    cls = checker.parsed(sources.get, str(name), ("data", "source"))
-    if cls is not None and (cls.runs_code or not cls.__module__.startswith(f"{__name__}.")):
+    try:
+        cls = sources.get(str(name))
+    except ConfigError as error:
+        raise error.at(where(("source",))) from None
+    if cls.runs_code or not cls.__module__.startswith(f"{__name__}."):
         raise RunError(
-            "this source of data may run code, and none is run on the word of a run directory",
-            place=f"{place}: data.source",
+            "this source of data may run code, and none is run that only a run directory names",
+            place=where(("source",)),
             found=name,
             hint="add --config FILE, the config that was scanned, if you trust it",
         )
-    found: Source | None = None
-    if cls is not None:
-        found = checker.named(sources, section, ("data",), by="source")
-    if found is None:
-        raise ConfigError.of(checker.problems)
-    return found
+    return resolve(sources, section, by="source", place=where, base=place.parent.absolute())

@@ -1,17 +1,18 @@
-"""The columns of a table that say what a sample is called and what its label is.
+"""The columns of a table that hold ids and labels.
 
-In: an Arrow table, the keys that name its columns, and a reader of the inputs. Out: ``Samples``. Every source
-that reads rows of columns takes the same keys.
+In: an Arrow table, the keys that name its columns, and a reader of the inputs. Out: ``Samples``. All sources
+of tables have these keys.
 """
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated
 
 import pyarrow as pa
 import torch
 from pydantic import Field, model_validator
 
+from ogacli.base.wording import suggestion
+from ogacli.data.ids import numbered
 from ogacli.data.labels import (
     Classes,
     Target,
@@ -20,7 +21,8 @@ from ogacli.data.labels import (
     multi_label_targets,
     regression_targets,
 )
-from ogacli.data.samples import Reader, Samples, numbered
+from ogacli.data.reading import Reader
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source
 from ogacli.errors import DataError
 
@@ -29,21 +31,21 @@ Label = str | Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Labelled(Source):
-    """A source with a row a sample, whose columns are named in the config."""
+    """A source of tables with a row a sample; the config names the columns."""
 
     label: Label | None
     """The label's column: class names, or class indices from 0. A list of columns: 0 or 1 for each class, or
     the targets of a regression. A column of lists: several classes a sample."""
     truth: str | None = None
-    """The column of the true classes, only to evaluate."""
+    """The column of the true classes, only for evaluation."""
     id: str | None = None
     """A column of unique values; by default samples are numbered from 0."""
     classes: Classes | None = None
-    """The class names in the order of the model's outputs, or how many there are."""
+    """The class names in the order of the model's outputs, or their number."""
     target: Target = "classes"
     """``regression`` where labels are numbers to be predicted."""
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """What stands between the classes of a sample in the label column, such as ``|``."""
+    """The text between two classes of a sample in the label column, such as ``|``."""
 
     @model_validator(mode="after")
     def _one_class_to_compare(self) -> "Labelled":
@@ -71,17 +73,17 @@ class Labelled(Source):
 
         Args:
             table: Has the columns of ids and labels.
-            place: The table, as an error names it.
+            place: The table, for messages.
             reader: Of the inputs, by row.
-            signature: What identifies the inputs.
-            names: The class names that are known of some columns; the config's ``classes`` come first.
+            signature: A text that differs when the inputs do.
+            names: Known class names, by column; ``classes`` in the config take precedence.
 
         Raises:
-            DataError: The table has no such column, or it holds no such labels.
+            DataError: A column is missing, or its labels do not fit.
         """
         ids = self.ids(table, place)
         targets = self._targets(table, ids, place, names or {})
-        return targets.samples(ids, reader, signature)
+        return Samples.from_targets(ids, targets, reader, signature)
 
     def ids(self, table: pa.Table, place: str) -> pa.StringArray:
         """The samples' ids.
@@ -99,34 +101,28 @@ class Labelled(Source):
         if self.label is None:
             return Targets(torch.zeros(len(table), 0), ())
         columns = {name: column_of(table, name, place) for name in self.label_columns}
-        try:
+        with DataError.within(f"{place}, column {', '.join(self.label_columns)}"):
             if self.target == "regression":
                 return regression_targets(columns, ids)
             if not isinstance(self.label, str):
                 return multi_label_targets(columns, ids, classes=self.classes)
             column = columns[self.label]
             classes = self.classes or names.get(self.label)
-            if self.separator is not None or _is_list(column.type):
+            if self.separator is not None or pa.types.is_nested(column.type):
                 return multi_label_targets(column, ids, classes=classes, separator=self.separator)
             truth = None if self.truth is None else column_of(table, self.truth, place)
             return class_targets(column, ids, classes=classes, truth=truth)
-        except DataError as error:
-            raise DataError(str(error), place=f"{place}, column {', '.join(self.label_columns)}") from None
 
 
 def check_column(known: Sequence[str], name: str, place: str) -> None:
-    """See that there is a column of that name.
+    """Check that there is a column of that name.
 
     Raises:
         DataError: There is none.
     """
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        raise DataError(
-            f"no column {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            place=place,
-            found=", ".join(known),
-        )
+        problem = f"no column {name!r}{suggestion(name, known)}"
+        raise DataError(problem, place=place, found=", ".join(known))
 
 
 def column_of(table: pa.Table, name: str, place: str) -> pa.Array:
@@ -138,7 +134,3 @@ def column_of(table: pa.Table, name: str, place: str) -> pa.Array:
     check_column(table.column_names, name, place)
     found = table.column(name).combine_chunks()
     return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind))

@@ -10,10 +10,12 @@ from pydantic import field_validator, model_validator
 
 from ogacli.base.options import Location, locate
 from ogacli.data.arrays import NoInputs, array_reader, digest
+from ogacli.data.ids import numbered
 from ogacli.data.images import Transform
 from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets, matrix_targets
 from ogacli.data.npy import Rows, open_array
-from ogacli.data.samples import Reader, Samples, numbered
+from ogacli.data.reading import Reader
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
 
@@ -25,21 +27,22 @@ class Arrays(Source):
     path: Location | None = None
     """An npz file; ``x``, ``y``, ``truth`` and ``ids`` are then names inside it."""
     x: str | None = None
-    """The inputs [n, ...]. Floats go to the model as they are and integers as integers; ``uint8`` is taken
-    for pixels, [n, h, w], [n, h, w, c] or [n, c, h, w], and goes as floats [c, h, w] from 0 to 1. May be
+    """The inputs [n, ...]. Floats reach the model as float32, integers as int64. ``uint8`` arrays are
+    pictures, [n, h, w], [n, h, w, c] or [n, c, h, w], and reach it as floats [c, h, w] from 0 to 1. May be
     left out where the model is ``precomputed``."""
     y: str
     """The labels: class indices or names [n]; 0 or 1 per class [n, k]; or the targets of a regression."""
     truth: str | None = None
-    """The true classes [n], only to evaluate."""
+    """The true classes [n], only for evaluation."""
     ids: str | None = None
     """Unique values [n]; by default samples are numbered from 0."""
     classes: Classes | None = None
-    """The class names in the order of the model's outputs, or how many there are."""
+    """The class names in the order of the model's outputs, or their number."""
     target: Target = "classes"
     """``regression`` where labels are numbers to be predicted."""
     transform: Transform = Transform()
-    """Of pixels: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
+    """Of pictures: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as used in
+    training."""
 
     @field_validator("x", "y", "truth", "ids", mode="before")
     @classmethod
@@ -64,17 +67,17 @@ class Arrays(Source):
         ids = numbered(len(labels)) if self.ids is None else self._column("ids", self.ids, len(labels))
         ids = ids.cast(pa.string())
         reader, signature = self._reader(len(labels))
-        return self._targets(labels, ids).samples(ids, reader, signature)
+        return Samples.from_targets(ids, self._targets(labels, ids), reader, signature)
 
     def _reader(self, n: int) -> tuple[Reader, str]:
-        """The reader, and what identifies what it reads."""
+        """The reader of the inputs, and their signature."""
         if self.x is None:
             return NoInputs(), "no inputs"
         inputs = self._array("x", self.x, n)
         return array_reader(inputs, self.x, self.transform), digest(inputs)
 
     def _targets(self, labels: Shaped[np.ndarray, "n ..."], ids: pa.StringArray) -> Targets:
-        try:
+        with DataError.within(f"data.y {self.y}"):
             if self.target == "classes" and labels.ndim == 1:
                 truth = None if self.truth is None else self._column("truth", self.truth, len(labels))
                 return class_targets(arrow(labels), ids, classes=self.classes, truth=truth)
@@ -83,8 +86,6 @@ class Arrays(Source):
             if self.truth is not None:
                 raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
             return matrix_targets(labels, ids, target=self.target, classes=self.classes)
-        except DataError as error:
-            raise DataError(str(error), place=f"data.y {self.y}") from None
 
     def _array(self, key: str, name: str, n: int | None = None) -> Rows:
         found = open_array(name) if self.path is None else open_array(self.path, name)

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from ogacli.data.arrays import ArrayReader, digest
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.ids import numbered
+from ogacli.data.labels import Targets
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 
 
@@ -15,7 +17,7 @@ class Digits(Source):
     """scikit-learn's digits as [1, 8, 8] pictures with values from 0 to 1."""
 
     split: Literal["train", "test", "all"] = "all"
-    """A third, always the same, is the test split."""
+    """The test split is a fixed third."""
 
     def load(self) -> Samples:
         """All digits, or one split of them; ids are the rows of the full set."""
@@ -27,11 +29,7 @@ class Digits(Source):
         parts = {"train": rows[third:], "test": rows[:third], "all": rows}
         chosen = np.sort(parts[self.split])
         inputs = (pictures / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-        return Samples(
-            ids=numbered(len(labels)).take(chosen),
-            positions=torch.from_numpy(chosen),
-            labels=torch.from_numpy(labels[chosen]),
-            classes=tuple(str(digit) for digit in range(10)),
-            reader=ArrayReader(inputs, image=True),
-            signature=digest(inputs),
-        )
+        targets = Targets(torch.from_numpy(labels), tuple(str(digit) for digit in range(10)))
+        reader = ArrayReader(inputs, image=True)
+        every = Samples.from_targets(numbered(len(labels)), targets, reader, digest(inputs))
+        return every.select(torch.from_numpy(chosen))

@@ -1,7 +1,7 @@
 """A dataset of the library ``datasets``: from its own folder, from files, or from the hub.
 
-What it holds stays on disk and is read as it is asked for. The library is optional:
-``pip install 'ogacli[hf]'``.
+Inputs stay on disk and are read when a batch needs them. The library is optional: ``pip install
+'ogacli[hf]'``.
 """
 
 import functools
@@ -17,10 +17,12 @@ from pydantic import model_validator
 
 from ogacli.base.options import Location
 from ogacli.base.user_code import optional
-from ogacli.data.files import Content
+from ogacli.data.files import Content, Files
+from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
+from ogacli.data.reading import Unreadable
 from ogacli.data.rows import Rows, silent
-from ogacli.data.samples import Samples, Unreadable, numbered
+from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import check_column
 from ogacli.data.sources.text import Texts
@@ -38,12 +40,12 @@ class HuggingFace(Texts):
     """A folder that ``save_to_disk`` wrote; or parquet, arrow, json or csv files: a folder, one file, or a
     pattern with ``*``."""
     name: str | None = None
-    """Instead of ``path``: the dataset's name on the hub. Without a network it is looked for in the library's
+    """Instead of ``path``: the dataset's name on the hub. Without a network it is read from the library's
     cache."""
     config: str | None = None
-    """Which of the configurations that a dataset on the hub may have."""
+    """The configuration of a dataset on the hub that has several."""
     split: str | None = None
-    """Such as ``train``; may be left out where there is only one."""
+    """The split, such as ``train``; may be left out where there is only one."""
     revision: str | None = None
     """Of a dataset on the hub: the branch, tag or commit."""
     image: str | None = None
@@ -133,18 +135,18 @@ class HuggingFace(Texts):
 
     @property
     def _saved_alone(self) -> bool:
-        """Whether `save_to_disk` of one dataset wrote the folder."""
+        """Whether the folder was written by `save_to_disk` of a single dataset."""
         return self.path is not None and (Path(self.path) / "state.json").is_file()
 
     def _refuse_scripts(self) -> None:
-        """The library's older versions run a script that is named as the folder that it lies in."""
+        """Refuse a script with the name of its folder, which older versions of the library run."""
         place = Path(self.path or self.name or "")
         script = place if place.suffix == ".py" else place / f"{place.name}.py"
         if script.is_file():
             raise _script(str(script), "a dataset script")
 
     def _opened(self, library: Any) -> Any:
-        """The split or a mapping of all splits; never by a script of the dataset's own."""
+        """The split or a mapping of all splits; scripts of the dataset are never run."""
         load = functools.partial(library.load_dataset, split=self.split, trust_remote_code=False)
         if self.path is None:
             return load(self.name, self.config, revision=self.revision)
@@ -180,15 +182,15 @@ class StoredTexts:
         return self._texts(self.dataset[rows.to_pylist()])
 
     def slice(self, offset: int, length: int) -> pa.Array:
-        """Rows that follow one another."""
+        """Consecutive rows."""
         return self._texts(self.dataset[offset : offset + length])
 
     def _texts(self, table: pa.Table) -> pa.Array:
         return pc.fill_null(table.column(self.name).cast(pa.string()), "")
 
 
-class StoredFiles:
-    """A column of pictures on disk, as files that are named by their row."""
+class StoredFiles(Files):
+    """A column of pictures on disk, as files named by their row."""
 
     def __init__(self, dataset: Any, name: str) -> None:
         library = optional("datasets", "hf", "data.source huggingface")
@@ -202,12 +204,8 @@ class StoredFiles:
                 f"column {name!r} holds no pictures", found=dataset.features[name], expected="Image"
             ) from None
 
-    def names(self) -> list[str]:
-        """The rows."""
-        return [str(row) for row in range(len(self.dataset))]
-
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """The bytes of each picture; where the dataset holds only a path, those of the file there."""
+        """The bytes of each picture, from the file where the dataset holds only its path."""
         for found in self.dataset[[int(name) for name in names]][self.name]:
             try:
                 if found is None or (found["bytes"] is None and not found["path"]):
@@ -218,7 +216,7 @@ class StoredFiles:
                 yield Unreadable((error.strerror or str(error)).lower())
 
     def signature(self, names: pa.StringArray) -> str:
-        """Over the pictures' sizes and paths, which are known without reading the pictures."""
+        """A hash of the sizes and paths of the pictures, which are not read."""
         digest = hashlib.sha256()
         for part in self.dataset.with_format("arrow").iter(batch_size=_CHUNK):
             column = part.column(self.name).combine_chunks()
@@ -226,19 +224,15 @@ class StoredFiles:
             digest.update(repr(column.field("path").to_pylist()).encode())
         return digest.hexdigest()
 
-    def path(self, name: str) -> Path | None:
-        """Rows of a dataset are no files of their own."""
-        return None
-
 
 def _script(place: str, found: str) -> DataError:
     return DataError(
-        "the dataset is loaded by Python code of its author, and that is never run",
+        "the dataset is loaded by Python code of its author, which is never run",
         place=place,
         found=found,
         expected="parquet, arrow, json or csv files, or a folder that `save_to_disk` wrote",
         hint="where you trust the code, run it yourself and write its rows by `save_to_disk`; "
-        "otherwise take the script out of the folder",
+        "otherwise remove the script from the folder",
     )
 
 
@@ -248,7 +242,7 @@ def _known(dataset: Any, name: str, place: str) -> str:
 
 
 def _columns(dataset: Any, names: Sequence[str]) -> pa.Table:
-    """Some columns in memory; without any, a table of that many rows all the same."""
+    """Some columns in memory; without names, a table with the right number of rows."""
     if not names:
         return pa.table({"": pa.nulls(len(dataset))})
     found: pa.Table = dataset.select_columns(list(names)).with_format("arrow")[:]
@@ -256,7 +250,7 @@ def _columns(dataset: Any, names: Sequence[str]) -> pa.Table:
 
 
 def _named(table: pa.Table, features: Mapping[str, Any]) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
-    """Class indices as the class names that the dataset knows; -1 stands for no label."""
+    """Replace class indices by the class names of the dataset, where -1 means no label; and these names."""
     names = {}
     for i, column in enumerate(table.column_names):
         kind = features.get(column)

@@ -1,15 +1,14 @@
-"""Image files in one folder a class, as torchvision's ``ImageFolder`` has them: ``root/class/*.png``."""
+"""Image files in one folder a class, as in torchvision's ``ImageFolder``: ``root/class/*.png``."""
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from ogacli.base.options import Location
 from ogacli.data.files import open_files
 from ogacli.data.images import SUFFIXES, ImageReader, Transform
-from ogacli.data.labels import Classes
+from ogacli.data.labels import Classes, Targets
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
@@ -33,14 +32,14 @@ class ImageFolder(Source):
     def load(self) -> Samples:
         """All image files; ids are the paths below the root."""
         files = open_files(self.root)
-        found = files.names()
-        classes = self.classes or tuple(sorted({name.partition("/")[0] for name in found if "/" in name}))
-        names = [name for name in found if name.lower().endswith(SUFFIXES) and "/" in name]
+        every = files.names()
+        classes = self.classes or tuple(sorted({name.partition("/")[0] for name in every if "/" in name}))
+        names = [name for name in every if name.lower().endswith(SUFFIXES) and "/" in name]
         if not names:
             raise DataError(
                 "no image files in folders",
                 place=self.root,
-                found=", ".join(found[:5]) or "nothing",
+                found=", ".join(every[:5]) or "nothing",
                 expected=f"class/image, with a suffix of {', '.join(SUFFIXES)}",
             )
         names.sort(key=_order)
@@ -53,15 +52,9 @@ class ImageFolder(Source):
                 expected=f"one of {', '.join(classes[:12])}",
             )
         ids = pa.array(names, pa.string())
-        labels = np.array([index[name.partition("/")[0]] for name in names])
-        return Samples(
-            ids=ids,
-            positions=torch.arange(len(names)),
-            labels=torch.from_numpy(labels),
-            classes=classes,
-            reader=ImageReader(files, ids, self.transform),
-            signature=files.signature(ids),
-        )
+        labels = torch.tensor([index[name.partition("/")[0]] for name in names])
+        reader = ImageReader(files, ids, self.transform)
+        return Samples.from_targets(ids, Targets(labels, classes), reader, files.signature(ids))
 
 
 def _order(name: str) -> tuple[str, str, str]:

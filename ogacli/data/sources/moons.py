@@ -9,7 +9,9 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 
 from ogacli.data.arrays import ArrayReader, digest
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.ids import numbered
+from ogacli.data.labels import Targets
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 
 _TRAIN = {"moons": 250, "linear": 150}
@@ -23,20 +25,20 @@ Points = Float[np.ndarray, "n 2"]
 
 @sources.register
 class Moons(Source):
-    """Two half moons, or two classes that a line separates; a few training samples carry the other label."""
+    """Two half moons, or two classes separated by a line; a few training samples have the wrong label."""
 
     kind: Literal["moons", "linear"] = "moons"
     """``moons``: 250 training samples, 20 of them mislabelled; ``linear``: 150, 10 of them mislabelled. Both
-    with 100 test samples, all labelled rightly."""
+    with 100 test samples, all labelled correctly."""
     split: Literal["train", "test"] = "train"
-    """Drawn independently of each other from the same distribution."""
+    """Both splits are drawn independently from the same distribution."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the points, and of which are mislabelled."""
+    """Seed of the points and of the wrong labels."""
     noise: Annotated[float, Field(ge=0)] = 0.1
-    """Standard deviation of what is added to the points of the moons."""
+    """Standard deviation of the noise on the points of the moons."""
 
     def load(self) -> Samples:
-        """One split; the truth is known."""
+        """One split, with the true classes."""
         train = self.split == "train"
         n = _TRAIN[self.kind] if train else _TEST
         generator = np.random.default_rng([self.seed, not train])
@@ -47,15 +49,9 @@ class Moons(Source):
             wrong = generator.choice(n, _MISLABELLED[self.kind], replace=False)
             labels[wrong] = 1 - labels[wrong]
         inputs = points.astype(np.float32)
-        return Samples(
-            ids=numbered(n),
-            positions=torch.arange(n),
-            labels=torch.from_numpy(labels),
-            classes=("0", "1"),
-            reader=ArrayReader(inputs, columns=("x", "y")),
-            signature=digest(inputs),
-            truth=torch.from_numpy(truth),
-        )
+        targets = Targets(torch.from_numpy(labels), ("0", "1"), torch.from_numpy(truth))
+        reader = ArrayReader(inputs, columns=("x", "y"))
+        return Samples.from_targets(numbered(n), targets, reader, digest(inputs))
 
 
 def _moons(classes: Int64[np.ndarray, " n"], noise: float, generator: np.random.Generator) -> Points:
@@ -68,7 +64,7 @@ def _moons(classes: Int64[np.ndarray, " n"], noise: float, generator: np.random.
 
 
 def _linear(classes: Int64[np.ndarray, " n"], generator: np.random.Generator) -> Points:
-    """Two clouds on either side of a diagonal gap that no point lies in."""
+    """Two normal distributions, separated by an empty diagonal gap."""
     across = (_MARGIN + np.abs(generator.normal(size=len(classes)))) * np.where(classes == 0, -1, 1)
     along = generator.normal(size=len(classes))
     return np.stack([across - along, across + along], 1) / math.sqrt(2)

@@ -1,4 +1,4 @@
-"""Samples from a function of the user's own: anything that torch would call a map-style dataset.
+"""Samples from a map-style dataset of torch that a function of the user returns.
 
 In: ``factory(**args)``, which returns an object with ``len()`` and ``[i]`` -> ``(inputs, label)``. Out:
 ``Samples`` whose inputs are tensors, mappings of tensors, or texts.
@@ -12,26 +12,27 @@ from pydantic import Field
 
 from ogacli.base.options import Location
 from ogacli.base.user_code import called
-from ogacli.data.items import ItemReader, is_dataset, label_targets, own_labels
+from ogacli.data.ids import numbered
+from ogacli.data.items import ItemReader, is_dataset, label_targets, own_classes, own_labels
 from ogacli.data.labels import Classes, Target
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 from ogacli.errors import ConfigError, DataError
 
 
 @sources.register
 class Python(Source):
-    """What a function of the user's own returns."""
+    """The dataset that a function of the user returns."""
 
     factory: str
     """``package.module:name`` of a function or class, in a module in ``folder`` or in the current folder."""
     args: dict[str, Any] = Field(default={})
-    """What it is called with."""
+    """Its arguments."""
     folder: Location = Field(default=".", validate_default=True)
-    """Where modules are looked for first; the config's own folder where left out."""
+    """The folder that is searched first for the module; by default the folder of the config."""
     classes: Classes | None = None
-    """The class names in the order of the model's outputs, or how many there are; by default the dataset's
-    own ``classes``."""
+    """The class names in the order of the model's outputs, or their number; by default the
+    ``classes`` of the dataset."""
     target: Target = "classes"
     """``regression`` where labels are numbers to be predicted."""
 
@@ -40,22 +41,19 @@ class Python(Source):
     def load(self) -> Samples:
         """All samples; ids are their indices.
 
-        Labels are the dataset's ``targets`` or ``labels`` where it has such a list, and otherwise read one by
-        one.
+        Labels are the dataset's list ``targets`` or ``labels``; without one, every item is read.
         """
         dataset = self._dataset()
         n = len(dataset)
         if n == 0:
             raise DataError("the dataset is empty", place=self._place)
         ids = numbered(n)
-        known = getattr(dataset, "classes", None)
-        names = self.classes or (tuple(map(str, known)) if isinstance(known, list | tuple) else None)
-        try:
+        names = self.classes or own_classes(dataset)
+        with DataError.within(self._place):
             targets = label_targets(own_labels(dataset), ids, target=self.target, classes=names)
-        except DataError as error:
-            raise DataError(str(error), place=self._place) from None
-        called = json.dumps([self.factory, self.args, n], sort_keys=True, default=str)
-        return targets.samples(ids, ItemReader(dataset), hashlib.sha256(called.encode()).hexdigest())
+        call = json.dumps([self.factory, self.args, n], sort_keys=True, default=str)
+        signature = hashlib.sha256(call.encode()).hexdigest()
+        return Samples.from_targets(ids, targets, ItemReader(dataset), signature)
 
     @property
     def _place(self) -> str:

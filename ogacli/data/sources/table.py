@@ -1,8 +1,8 @@
-"""A csv, jsonl or parquet file with a row a sample: its label, and an image's name or features."""
+"""A csv, jsonl or parquet file with a row a sample: its label, and the name of an image or features."""
 
 import string
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,22 @@ from pydantic import model_validator
 from ogacli.base.options import Location
 from ogacli.base.tables import read_table
 from ogacli.data.arrays import ArrayReader, digest
-from ogacli.data.categories import Categories, Encoding, encode
 from ogacli.data.files import open_files
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.samples import Reader, Samples
+from ogacli.data.labels import is_number
+from ogacli.data.reading import Reader
+from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import Label, Labelled, column_of
 from ogacli.errors import DataError
+
+Encoding = Literal["one_hot", "codes"]
+"""``one_hot``: a 0 or 1 for each category; ``codes``: the category's number, from 0."""
+Categories = tuple[str, ...] | Mapping[str, tuple[str, ...]]
+"""The columns, or the categories of each column in order."""
+
+_MOST = 1000
+"""Most categories of one column; a column with more is an id or a text."""
 
 
 @sources.register
@@ -67,14 +76,14 @@ class Table(Labelled):
 
     @property
     def _text_columns(self) -> frozenset[str]:
-        """Columns that must keep their leading zeros: ids, and names of files."""
+        """Columns that are read as text, to keep leading zeros: ids, and names of files."""
         formatted = _fields(self.image or "")
         names = {self.image or ""} if not formatted else {n for n, spec in formatted if not spec}
         numbers = {name for name, spec in formatted if spec} | {*self.label_columns, self.truth or ""}
         return frozenset({self.id or "", *names, *self.categorical} - numbers)
 
     def _reader(self, table: pa.Table) -> tuple[Reader, str]:
-        """The reader, and what identifies what it reads."""
+        """The reader of the inputs, and their signature."""
         if self.image is None:
             inputs, names = self._features(table)
             return ArrayReader(inputs, columns=names), digest(inputs)
@@ -83,12 +92,12 @@ class Table(Labelled):
         return ImageReader(files, found, self.transform), files.signature(found)
 
     def _features(self, table: pa.Table) -> tuple[Float32[np.ndarray, "n f"], list[str]]:
-        """The numeric columns and the categories, and what each column of them is called."""
+        """The numeric columns and the categories, and the name of each column of the matrix."""
         names = list(self._numeric(table) if self.features is None else self.features)
         parts = [_feature(table, name, self.path)[:, None] for name in names]
         for name in self.categorical:
             column = column_of(table, name, self.path)
-            found, called = encode(name, column, self.categorical, self.encoding)
+            found, called = _encode(name, column, self.categorical, self.encoding)
             parts.append(found)
             names += called
         return np.concatenate(parts, 1), names
@@ -98,7 +107,7 @@ class Table(Labelled):
         found = [field.name for field in table.schema if _is_numeric(field.type) and field.name not in taken]
         if not found and not self.categorical:
             raise DataError(
-                "no numeric column to be a feature",
+                "no numeric column for the features",
                 place=self.path,
                 found=", ".join(table.column_names),
                 hint="name the column of image files as `image`, or columns as `features` or `categorical`",
@@ -149,10 +158,36 @@ def _feature(table: pa.Table, name: str, place: str) -> Float32[np.ndarray, " n"
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
-    checks: Sequence[Any] = (
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-        pa.types.is_decimal,
-    )
-    return any(check(kind) for check in checks)
+    return is_number(kind) or bool(pa.types.is_boolean(kind))
+
+
+def _encode(
+    name: str, column: pa.Array, categories: Categories, encoding: Encoding
+) -> tuple[Float32[np.ndarray, "n f"], list[str]]:
+    """One column of categories as numeric columns, and their names; NaN where a value is no category.
+
+    Raises:
+        DataError: The column has too many different values to be one of categories.
+    """
+    texts = column.cast(pa.string())
+    known = categories[name] if isinstance(categories, Mapping) else _categories(name, texts)
+    codes = pc.index_in(texts, value_set=pa.array(known, pa.string()), skip_nulls=True)
+    numbers = codes.cast(pa.float32()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
+    if encoding == "codes":
+        return np.asarray(numbers)[:, None], [name]
+    ones = (numbers[:, None] == np.arange(len(known))).astype(np.float32)
+    ones[np.isnan(numbers)] = np.nan
+    return ones, [f"{name}={category}" for category in known]
+
+
+def _categories(name: str, texts: pa.StringArray) -> Sequence[str]:
+    """The values that occur, sorted; numbers by their size."""
+    values = [value for value in texts.unique().to_pylist() if value]
+    if len(values) > _MOST:
+        raise DataError(
+            f"column {name!r} has {len(values):,} different values",
+            expected=f"at most {_MOST:,} categories",
+            hint="remove columns of ids or texts from `categorical`",
+        )
+    numeric = all(value.isdecimal() for value in values)
+    return sorted(values, key=lambda value: (int(value), value) if numeric else (0, value))

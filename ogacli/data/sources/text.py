@@ -1,12 +1,11 @@
 """Texts, pairs of texts, prompts and completions, or tagged words: columns of a csv, jsonl or parquet file.
 
-What a network is called with is a list of strings, or of pairs of strings: to turn them into numbers is the
-model's part, whose tokenizer belongs to its weights.
+Inputs are a list of strings, or of pairs of strings. The model turns them into numbers, as the tokenizer
+belongs to its weights.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar, Protocol
 
 import pyarrow as pa
@@ -19,7 +18,9 @@ from torch import Tensor
 from ogacli.base import wording
 from ogacli.base.options import Location
 from ogacli.base.tables import read_table
-from ogacli.data.samples import Preview, Reader, Samples
+from ogacli.data.ids import joined
+from ogacli.data.reading import Preview, Reader
+from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import Label, Labelled, column_of
 from ogacli.data.tagged import tagged
@@ -37,7 +38,7 @@ class Texts(Labelled):
     text: str | tuple[str, str] | None = None
     """The text's column; two columns where a sample is a pair of texts."""
     prompt: str | None = None
-    """For language models: the column of what the completion follows; may be empty in some rows."""
+    """For language models: the column of the text before the completion; may be empty in some rows."""
     completion: str | None = None
     """For language models: the column of the text that is learned."""
     words: str | None = None
@@ -46,11 +47,11 @@ class Texts(Labelled):
     """For taggers: the column of lists of tags, one a word: names, or class indices from 0."""
     label: Label | None = None
     """The label's column, as in ``table``. May be left out where there is a ``completion``, whose tokens are
-    the labels; where it is given there, it groups the samples and plays no part in the loss. ``words`` have
+    the labels; where it is given there, it groups the samples and does not enter the loss. ``words`` have
     ``tags`` instead."""
 
     inputs: ClassVar[tuple[str, ...]] = ("text", "completion", "words")
-    """The keys of which one says what the network reads."""
+    """The keys of which exactly one is given: the inputs."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Texts":
@@ -80,25 +81,23 @@ class Texts(Labelled):
 
         Args:
             table: Has the columns.
-            place: The table, as an error names it.
-            names: The class names that are known of some columns; the config's ``classes`` come first.
+            place: The table, for messages.
+            names: Known class names, by column; ``classes`` in the config take precedence.
 
         Raises:
-            DataError: The table has no such columns, or they hold something else.
+            DataError: A column is missing, or does not hold lists of words or tags.
         """
         assert self.words is not None
         assert self.tags is not None
         words, tags = (column_of(table, name, place) for name in (self.words, self.tags))
         ids = self.ids(table, place)
-        try:
+        with DataError.within(place):
             reader, targets = tagged(words, tags, ids, classes=self.classes or (names or {}).get(self.tags))
-        except DataError as error:
-            raise DataError(str(error), place=place) from None
         lists = (pc.fill_null(pc.binary_join(one.cast(_LISTS), "\0"), "") for one in (words, tags))
-        return targets.samples(ids, reader, _digest(lists))
+        return Samples.from_targets(ids, targets, reader, _digest(lists))
 
     def reader(self, columns: Mapping[str, "Column"]) -> tuple[Reader, str]:
-        """The reader of these columns, and what identifies what it reads."""
+        """The reader of these columns, and their signature."""
         signature = _digest(columns.values())
         if self.completion is None:
             return TextReader(columns), signature
@@ -128,7 +127,7 @@ class Text(Texts):
 
 
 class Column(Protocol):
-    """Texts by row, none of them null."""
+    """Texts by row, without nulls."""
 
     def __len__(self) -> int: ...
 
@@ -141,12 +140,12 @@ class Column(Protocol):
         ...
 
 
-class TextReader:
+class TextReader(Reader):
     """Reads texts, or pairs of texts, that lie in memory.
 
     Args:
         columns: The texts by the name of their column; one column, or two where samples are pairs.
-        may_be_empty: The column that need not hold a text in every row.
+        may_be_empty: The column in which texts may be empty.
     """
 
     in_memory = True
@@ -172,7 +171,7 @@ class TextReader:
         return ([texts[0] for texts in found] if len(self.columns) == 1 else found), failures
 
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
-        """Characters."""
+        """The number of characters."""
         found = torch.zeros(len(positions), dtype=torch.int64)
         for start in range(0, len(positions), _CHUNK):
             here = slice(start, start + _CHUNK)
@@ -183,22 +182,18 @@ class TextReader:
         return found
 
     def preview(self, position: int) -> Preview:
-        """The text itself; of a pair both, one below the other."""
+        """The text; of a pair both texts, one a line."""
         *first, last = next(self._rows([position]))
         shown = [wording.cut(text.strip(), _SHOWN_FIRST) for text in first]
         shown.append(wording.cut(last.strip(), _SHOWN))
         return Preview("text", "\n".join(text for text in shown if text).encode())
-
-    def file(self, position: int) -> Path | bytes | None:
-        """None: rows of a table are not files."""
-        return None
 
     def _rows(self, positions: Sequence[int]) -> Iterator[tuple[str, ...]]:
         index = pa.array(positions, pa.int64())
         return zip(*(column.take(index).to_pylist() for column in self.columns.values()), strict=True)
 
     def _lacking(self, texts: tuple[str, ...]) -> str | None:
-        """The first column that should hold a text and does not."""
+        """The first column with an empty text that must not be empty; None where there is none."""
         for name, text in zip(self.columns, texts, strict=True):
             if not text.strip() and name != self.may_be_empty:
                 return name
@@ -206,10 +201,10 @@ class TextReader:
 
 
 def text_column(table: pa.Table, name: str, place: str) -> pa.StringArray:
-    """A column of texts, missing ones empty.
+    """A column of texts; missing texts become empty.
 
     Raises:
-        DataError: The table has no such column, or it holds something else.
+        DataError: The table has no such column, or it does not hold texts.
     """
     column = column_of(table, name, place)
     if pa.types.is_null(column.type):
@@ -222,6 +217,6 @@ def text_column(table: pa.Table, name: str, place: str) -> pa.StringArray:
 def _digest(columns: Iterable[Column]) -> str:
     digest = hashlib.sha256()
     for column in columns:
-        for start in range(0, len(column), _CHUNK):
-            digest.update("\0".join(column.slice(start, _CHUNK).to_pylist()).encode() + b"\0")
+        for part in joined(column):
+            digest.update(part + b"\0")
     return digest.hexdigest()

@@ -2,26 +2,26 @@
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import torch
 from jaxtyping import Int64
 from PIL import Image
 from pydantic import Field
 
 from ogacli.base.options import Location
+from ogacli.base.wording import suggestion
+from ogacli.data.ids import numbered
 from ogacli.data.images import PictureReader, Pixels, Transform, decoding, thumbnail
-from ogacli.data.labels import Classes, class_targets
-from ogacli.data.samples import Preview, Samples, Unreadable, numbered
+from ogacli.data.items import label_targets, own_classes, own_labels
+from ogacli.data.labels import Classes
+from ogacli.data.reading import Preview, Unreadable
+from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
 
 _UNPICKLED = ("LSUN", "LSUNClass")
-"""Classes that keep an unchecked pickle beside the data; those of CIFAR are compared with known sums."""
+"""Classes that load a pickle without a check; the pickles of CIFAR are compared with known checksums."""
 
 
 @sources.register
@@ -31,15 +31,15 @@ class Torchvision(Source):
     name: str
     """Such as ``CIFAR10``, ``MNIST``, ``Flowers102``."""
     root: Location
-    """The folder that the dataset's files lie in, or are downloaded to."""
+    """The folder of the dataset's files, also for downloads."""
     split: str | None = None
-    """``train`` or ``test``, or whatever the dataset calls its splits; by default its own default."""
+    """``train`` or ``test``, or another split of the dataset; by default the default of its class."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the dataset's class."""
     download: bool = False
-    """Fetch the files where they are missing."""
+    """Download missing files."""
     classes: Classes | None = None
-    """The class names in the order of the model's outputs; by default the dataset's own."""
+    """The class names in the order of the model's outputs; by default those of the dataset."""
     transform: Transform = Transform()
     """``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
 
@@ -52,30 +52,18 @@ class Torchvision(Source):
         ids = numbered(n)
         labels = _labels(dataset, self.name)
         classes = self.classes or _class_names(dataset, labels)
-        # The dataset's labels are indices, even where the names are numbers too.
-        indices = [str(i) for i in range(len(classes))]
-        targets = class_targets(pa.array(labels), ids, classes=indices)
-        return Samples(
-            ids=ids,
-            positions=torch.arange(n),
-            labels=targets.labels,
-            classes=tuple(classes),
-            reader=DatasetReader(dataset, self.transform),
-            signature=f"{self.name} {self.split} {self.args}",
-        )
+        targets = label_targets(labels, ids, target="classes", classes=classes)
+        signature = f"{self.name} {self.split} {self.args}"
+        return Samples.from_targets(ids, targets, DatasetReader(dataset, self.transform), signature)
 
     def _dataset(self) -> Any:
-        """The dataset itself, opened."""
+        """An instance of the dataset's class."""
         from torchvision import datasets
 
         cls = getattr(datasets, self.name, None) if self.name in datasets.__all__ else None
         if cls is None:
-            near = get_close_matches(self.name, datasets.__all__, n=1)
-            raise DataError(
-                f"torchvision has no dataset {self.name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-                place="data.name",
-            )
+            near = suggestion(self.name, datasets.__all__)
+            raise DataError(f"torchvision has no dataset {self.name!r}{near}", place="data.name")
         if self.name in _UNPICKLED:
             raise DataError(
                 f"torchvision unpickles a file in the folder of {self.name}, which may run any code",
@@ -92,7 +80,7 @@ class Torchvision(Source):
         try:
             return cls(self.root, **given)
         except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:
-            hint = "check `root`" + (" or say `download: true`" if "download" in known else "")
+            hint = "check `root`" + (" or set `download: true`" if "download" in known else "")
             raise DataError(
                 f"{self.name} cannot be opened", place=self.root, found=str(error).strip(), hint=hint
             ) from None
@@ -125,18 +113,14 @@ class DatasetReader(PictureReader):
             try:
                 image = self._image(position)
                 with decoding():
-                    found: Pixels | Unreadable = self.transform.pixels(image)
+                    pixels: Pixels | Unreadable = self.transform.pixels(image)
             except Unreadable as reason:
-                found = reason
-            yield found
+                pixels = reason
+            yield pixels
 
     def preview(self, position: int) -> Preview:
         """The image, made small."""
         return thumbnail(self._image(position))
-
-    def file(self, position: int) -> Path | bytes | None:
-        """None: where the files are is the dataset's own affair."""
-        return None
 
     def _image(self, position: int) -> Image.Image:
         with decoding():
@@ -147,14 +131,7 @@ class DatasetReader(PictureReader):
 
 
 def _labels(dataset: Any, name: str) -> Int64[np.ndarray, " n"]:
-    """The label of each sample, from the list that most datasets keep, or by reading them all."""
-    for attribute in ("targets", "labels", "_labels"):
-        found = getattr(dataset, attribute, None)
-        if found is not None and len(found) == len(dataset):
-            break
-    else:
-        found = [dataset[i][1] for i in range(len(dataset))]
-    labels = np.asarray(found)
+    labels = own_labels(dataset, lists=("targets", "labels", "_labels"))
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"{name} does not have one class a sample",
@@ -165,8 +142,7 @@ def _labels(dataset: Any, name: str) -> Int64[np.ndarray, " n"]:
 
 
 def _class_names(dataset: Any, labels: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
-    """The dataset's names for 0 to k-1; numbers where it has none that fit."""
-    found = getattr(dataset, "classes", None)
+    """The dataset's names for 0 to k-1; numbers where it has no names that fit."""
+    names = own_classes(dataset) or ()
     k = int(labels.max()) + 1
-    names = tuple(str(name) for name in found) if isinstance(found, list | tuple) else ()
     return names if len(names) >= k and len(set(names)) == len(names) else tuple(str(i) for i in range(k))

@@ -1,6 +1,6 @@
 """Samples in tar shards, in the layout of webdataset: ``0001.jpg``, ``0001.cls``, ``0001.json``, ..
 
-Labels and texts are read in one walk through the shards; pictures as they are asked for, from where they lie.
+Labels and texts are read in one walk through the shards, pictures when a batch needs them.
 """
 
 import json
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.base.options import Location
+from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.samples import Samples
 from ogacli.data.shards import Sample, Shards, read_shards, shard_paths
 from ogacli.data.sources import sources
 from ogacli.data.sources.text import Texts, text_column
@@ -26,14 +27,14 @@ _ID = "__key__"
 class WebDataset(Texts):
     """Tar shards of pictures or of texts.
 
-    What other sources call a column is here the ending of a file's name, such as ``cls`` or ``txt``, or a key
-    of the ``json`` file.
+    A column of other sources is here the suffix of a file's name, such as ``cls`` or ``txt``, or a key of the
+    ``json`` file.
     """
 
     path: Location
     """The tar files: one, ``train-{000..009}.tar``, or ``train-*.tar``; paths or fsspec URLs."""
     image: str | tuple[str, ...] | None = None
-    """The ending of the pictures' names, such as ``jpg``, or several."""
+    """The suffix of the pictures' names, such as ``jpg``, or several."""
     transform: Transform = Transform()
     """Of pictures: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in
     training."""
@@ -45,12 +46,12 @@ class WebDataset(Texts):
         paths = shard_paths(self.path)
         named = (*self.label_columns, *self.text_columns, self.truth, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
-        found = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
-        if not found:
+        members = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
+        if not members:
             raise DataError("the shards hold no samples", place=self.path)
         names = _short(paths)
-        columns: dict[str, Any] = {_ID: pa.array([f"{names[one.shard]}/{one.key}" for one in found])}
-        fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(found)]
+        columns: dict[str, Any] = {_ID: pa.array([f"{names[one.shard]}/{one.key}" for one in members])}
+        fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(members)]
         labels = {*self.label_columns, self.truth}
         for name in sorted(wanted & {name for one in fields for name in one}):
             columns[name] = _column(name, [one.get(name) for one in fields], whole=name in labels)
@@ -60,18 +61,18 @@ class WebDataset(Texts):
         if self.image is None:
             texts = {name: text_column(table, name, self.path) for name in self.text_columns}
             return source.samples(table, self.path, *self.reader(texts))
-        files = Shards(paths, _places(found, (self.image,) if isinstance(self.image, str) else self.image))
+        files = Shards(paths, _places(members, (self.image,) if isinstance(self.image, str) else self.image))
         if (files.places[:, 1] < 0).all():
-            kinds = sorted({kind for one in found[:1000] for kind in one.spans})
+            kinds = sorted({kind for one in members[:1000] for kind in one.spans})
             raise DataError("no sample has a picture", place=self.path, found=f"files {', '.join(kinds)}")
-        rows = numbered(len(found))
+        rows = numbered(len(members))
         return source.samples(
             table, self.path, ImageReader(files, rows, self.transform), files.signature(rows)
         )
 
 
 def _fields(sample: Sample, name: str) -> dict[str, Any]:
-    """What the sample's small files say, by ending or by key."""
+    """The contents of the sample's small files, by suffix or by key."""
     found: dict[str, Any] = {}
     if "json" in sample.texts:
         try:
@@ -87,7 +88,7 @@ def _fields(sample: Sample, name: str) -> dict[str, Any]:
 
 
 def _column(name: str, values: Sequence[Any], *, whole: bool) -> pa.Array:
-    """The values of one name; texts of whole numbers are numbers where they are labels."""
+    """The values of one name; where they are labels, texts of whole numbers become integers."""
     try:
         column = pa.array(values)
     except (pa.ArrowException, ValueError) as error:
@@ -100,7 +101,7 @@ def _column(name: str, values: Sequence[Any], *, whole: bool) -> pa.Array:
 
 
 def _places(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Where the first member of one of these kinds lies in each sample."""
+    """The place in each sample of the first member of one of these kinds."""
     nowhere = (-1, -1)
     return np.array(
         [
@@ -112,7 +113,7 @@ def _places(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray[Any, 
 
 
 def _short(paths: Sequence[str]) -> list[str]:
-    """The names of the shards without the folders that they have in common."""
+    """The paths of the shards without their common folders."""
     parts = [path.split("/") for path in paths]
     common = 0
     while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.data.samples import Inputs
+from ogacli.data.reading import Inputs
 from ogacli.errors import ConfigError
 
 _PADDING = 4

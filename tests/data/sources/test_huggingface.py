@@ -270,12 +270,10 @@ def test_a_script_of_the_dataset_is_never_run(tmp_path: Path, where: str, monkey
     place = {"folder": {"path": str(folder)}, "script": {"path": str(script)}, "name": {"name": "reviews"}}[
         where
     ]
-    with pytest.raises(
-        DataError, match="is loaded by Python code of its author, and that is never run"
-    ) as told:
+    with pytest.raises(DataError, match="is loaded by Python code of its author, which is never run") as told:
         HuggingFace(text="text", label="mood", **place).open()
     assert "reviews/reviews.py: " in str(told.value)
-    assert "take the script out of the folder" in str(told.value)
+    assert "remove the script from the folder" in str(told.value)
     assert not (tmp_path / "ran").exists()
     script.unlink()
     if where == "folder":

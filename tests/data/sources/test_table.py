@@ -229,7 +229,7 @@ def test_mistakes_are_told(options: dict[str, Any], message: str, tmp_path: Path
 
 def test_no_numeric_column(tmp_path: Path) -> None:
     path = write([{"who": "x", "y": 0}], tmp_path / "t.csv")
-    with pytest.raises(DataError, match=r"no numeric column to be a feature(.|\n)*`image`"):
+    with pytest.raises(DataError, match=r"no numeric column for the features(.|\n)*`image`"):
         Table(path=path, label="y").open()
     (tmp_path / "empty.csv").write_text("a,y\n")
     with pytest.raises(DataError, match=r"empty.csv: the table has no rows"):

@@ -81,7 +81,7 @@ def test_labels_are_read_where_the_dataset_keeps_no_list(
         ({"name": "CIFAR1O"}, r"data.name: torchvision has no dataset 'CIFAR1O'; did you mean 'CIFAR10'\?"),
         (
             {"name": "CIFAR10"},
-            r"CIFAR10 cannot be opened\n  found: (.|\n)*next: check `root` or say `download: true`",
+            r"CIFAR10 cannot be opened\n  found: (.|\n)*next: check `root` or set `download: true`",
         ),
         ({"name": "MNIST", "split": "valid"}, r"MNIST has no split 'valid'\n  expected: train or test"),
         ({"name": "MNIST", "args": {"trian": True}}, r"MNIST cannot be opened\n  found: .*trian"),

@@ -36,7 +36,8 @@ from sklearn.svm import SVC, LinearSVC
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
 from ogacli.data.arrays import ArrayReader
-from ogacli.data.samples import Samples, numbered
+from ogacli.data.ids import numbered
+from ogacli.data.samples import Samples
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients import GradientOptions, capture
 from ogacli.models.sources.sklearn import Sklearn, save_estimator

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from ogacli.base.seeding import seeded
-from ogacli.data import Preview, Samples
+from ogacli.data import Preview, Reader, Samples
 from ogacli.data.arrays import ArrayReader
-from ogacli.data.samples import numbered
+from ogacli.data.ids import numbered
 from ogacli.errors import ConfigError, DataError, GradientError, RunError
 from ogacli.models.sources import sources
 from ogacli.models.tasks.classification import Classification
@@ -61,7 +61,7 @@ def weights(module: nn.Module) -> torch.Tensor:
     return torch.cat([tensor.double().flatten() for tensor in module.state_dict().values()])
 
 
-class Breaks:
+class Breaks(Reader):
     """A reader that cannot read some positions."""
 
     def __init__(self, samples: Samples, broken: Sequence[int], in_memory: bool = True) -> None:
@@ -78,9 +78,6 @@ class Breaks:
 
     def preview(self, position: int) -> Preview:
         return self.samples.reader.preview(position)
-
-    def file(self, position: int) -> None:
-        return None
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
@@ -240,7 +237,7 @@ def test_a_regression():
         accuracy(module, samples)
 
 
-class Words:
+class Words(Reader):
     """A reader of samples that differ in length, which notes what is read together."""
 
     in_memory = True
@@ -257,7 +254,8 @@ class Words:
     def lengths(self, positions: torch.Tensor) -> torch.Tensor:
         return self.sizes[positions]
 
-    preview = file = None
+    def preview(self, position: int) -> Preview:
+        raise AssertionError
 
 
 class Counted(nn.Module):

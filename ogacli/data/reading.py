@@ -1,0 +1,134 @@
+"""Reading samples: ``Reader``, which a source brings, and ``Batch``, which a scan gets.
+
+In: positions, the rows of a source. Out: the inputs of the samples there, in a form that a network is called
+with, and the reason for each sample that cannot be read.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+Inputs = Any
+"""What the network is called with: a tensor [b, ...], a mapping of names to tensors [b, ...], or a list of b
+texts or pairs of texts."""
+
+
+class Unreadable(Exception):
+    """Raised by a reader for a sample that cannot be read; the sample is quarantined with this reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How a sample is shown in a report: a picture (PNG bytes), text, or weighted parts of a text."""
+
+    kind: str
+    """``image``, ``text``, or ``tokens``: a JSON list of ``[text, share of the loss]``."""
+    content: bytes
+
+
+class Reader(ABC):
+    """Reads samples by position. Readers are sent to worker processes and must pickle.
+
+    A subclass brings ``read`` and ``preview``; the other methods have defaults.
+    """
+
+    in_memory: bool = False
+    """True where reading is a look-up in memory, so that worker processes would gain nothing."""
+
+    @abstractmethod
+    def read(self, positions: Sequence[int]) -> tuple[Inputs | None, Mapping[int, str]]:
+        """The inputs of the readable samples, in order, and the reason for each of the others.
+
+        Returns:
+            Inputs (None where no sample can be read) and ``{index in positions: reason}``.
+        """
+
+    @abstractmethod
+    def preview(self, position: int) -> Preview:
+        """The sample in the form that a report shows; at most some kilobytes.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+
+    def file(self, position: int) -> Path | bytes | None:
+        """The file that the sample was read from; None where samples are not files.
+
+        Returns:
+            Its path, or its bytes where it is a member of an archive or lies in a bucket.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        return None
+
+    def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
+        """The approximate length of each sample, in any unit.
+
+        Returns:
+            None where all samples have one length, or lengths are unknown before the samples are read.
+        """
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples that were read together."""
+
+    rows: Int64[Tensor, " b"]
+    """Which rows of the ``Samples`` these are."""
+    inputs: Inputs
+    labels: Shaped[Tensor, "b ..."]
+    quarantined: Mapping[int, str]
+    """``{row: reason}`` of the samples that could not be read."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the inputs; for texts, their characters."""
+        if isinstance(self.inputs, list):
+            return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in self.inputs)
+        return sum(tensor.nbytes for tensor in _tensors(self.inputs))
+
+    def split(self, size: int) -> "list[Batch]":
+        """The same samples in batches of at most ``size``; the first keeps the quarantined ones."""
+        if len(self.rows) <= size:
+            return [self]
+        parts = []
+        for start in range(0, len(self.rows), size):
+            part = itemgetter(slice(start, start + size))
+            inputs = part(self.inputs) if isinstance(self.inputs, list) else _each(self.inputs, part)
+            lost = self.quarantined if start == 0 else {}
+            parts.append(Batch(part(self.rows), inputs, part(self.labels), lost))
+        return parts
+
+    def to(self, device: torch.device) -> "Batch":
+        """A copy on a device; from pinned memory the transfer does not block."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(self, inputs=_each(self.inputs, move), labels=move(self.labels))
+
+    def pin_memory(self) -> "Batch":
+        """A copy in pinned memory; called by ``torch.utils.data.DataLoader``."""
+        return replace(self, inputs=_each(self.inputs, Tensor.pin_memory), labels=self.labels.pin_memory())
+
+
+def _each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The inputs with each tensor changed; texts are unchanged."""
+    if isinstance(inputs, dict):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return change(inputs) if isinstance(inputs, Tensor) else inputs
+
+
+def _tensors(inputs: Inputs) -> list[Tensor]:
+    if inputs is None:
+        return []
+    return list(inputs.values()) if isinstance(inputs, dict) else [inputs]
