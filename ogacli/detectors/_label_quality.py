@@ -59,22 +59,30 @@ class LabelQuality(Detector):
 
 
 def check_one_class_each(batch: GradientBatch, detector: str) -> None:
-    """Check that each sample has one class, of two or more.
+    """Check that each sample has one class, of two or more, and that the network returned logits.
 
     Args:
         batch: With labels and logits.
         detector: The name of the detector that needs it, for the message.
 
     Raises:
-        GradientError: Samples do not have one class each, or there is a single class.
+        GradientError: Samples do not have one class each, there is a single class, or the network returned
+            its loss.
     """
     several = batch.labels.ndim != 1 or batch.labels.is_floating_point()
-    if several or batch.logits.shape[1] < 2:
-        without = "several labels a sample, or numbers" if batch.labels.numel() else "samples without a class"
+    if several or batch.returns_loss or batch.logits.shape[1] < 2:
+        if batch.returns_loss:
+            found = "a network that returns its loss, and no logits"
+        elif not several:
+            found = "a single class"
+        else:
+            found = (
+                "several labels a sample, or numbers" if batch.labels.numel() else "samples without a class"
+            )
         raise GradientError(
             "label quality takes one class a sample, of two or more",
             place=f"detector.name {detector}",
-            found=without if several else "a single class",
+            found=found,
             hint=f"take `{WITHOUT_CLASSES}`, or another detector of gradients",
         )
 

@@ -33,7 +33,9 @@ class GradientBatch:
     columns: "Columns | None" = None
     """Maps coordinates to parts; shared by the batches of one computation."""
     losses: Float[Tensor, " b"] | None = None
-    """The loss of each sample; None for gradients that do not come from a model."""
+    """The loss of each sample; None for gradients that came from no model."""
+    returns_loss: bool = False
+    """True where ``logits`` are parts of the loss, as the network returned them (``Task.returns_loss``)."""
     _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:

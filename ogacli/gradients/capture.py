@@ -177,6 +177,7 @@ class LayerGradients:
             parts=parts,
             columns=self._columns,
             losses=self.task.loss(passed.logits, batch.labels),
+            returns_loss=self.task.returns_loss,
         )
 
     # --- the first batch ------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ class HeadGradients:
             features=features,
             parts=[part],
             losses=self.task.loss(logits, batch.labels),
+            returns_loss=self.task.returns_loss,
         )
 
     def _outputs(self, batch: Batch) -> Outputs:

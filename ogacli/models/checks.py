@@ -1,7 +1,7 @@
-"""Checks, made once on the first batch, for what would silently make per-sample gradients wrong.
+"""Checks on the first batch that the logits of a sample depend on that sample alone.
 
-In: a network in evaluation mode and some samples. Out: nothing, or a ``GradientError`` that names the layer:
-samples that influence one another, layers in train mode, logits that change from pass to pass.
+In: a network in evaluation mode and some samples. Out: nothing; or a ``GradientError`` where samples of a
+batch influence one another, a layer is in train mode, or logits change from pass to pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ogacli.errors import GradientError
 
 PROBED = 16
-"""Samples that are used for the check."""
+"""Number of samples that are used for the checks."""
 _REPEAT, _COUPLING = 1e-3, 1e-2
-"""Differences between two passes, relative to the largest logit, that rounding cannot explain. The second
-compares batches of different size, for which libraries choose different algorithms."""
+"""Largest differences between two passes that may be rounding, relative to the largest logit: of two equal
+batches, and of batches of different sizes, for which libraries choose different algorithms."""
 
 
 def check_layers(module: nn.Module) -> None:
@@ -40,7 +40,7 @@ def check_layers(module: nn.Module) -> None:
 
 @contextmanager
 def in_evaluation(module: nn.Module) -> Iterator[None]:
-    """A context in which every layer that is called must be in evaluation mode.
+    """A context in which every called layer must be in evaluation mode.
 
     Raises:
         GradientError: On leaving it, where a layer was in train mode.

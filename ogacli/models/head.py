@@ -1,8 +1,7 @@
 """The head of a network: the linear layer whose output the logits are.
 
 In: the calls of the linear layers in a forward pass, and the logits. Out: the layer, after a check that its
-output is what the network returned. A network that changes the head's output afterwards has no head in this
-sense.
+output equals the logits. A network that changes the output of its last layer has no head in this sense.
 """
 
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ def read_by(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 @contextmanager
 def recorded(module: nn.Module) -> Iterator[list[Call]]:
-    """A context that collects every call of a linear layer."""
+    """A context in which every call of a linear layer is recorded."""
     calls: list[Call] = []
 
     def note(linear: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -60,17 +59,15 @@ def find_head(
         module: The network.
         calls: The calls of its linear layers in the pass that gave ``logits``.
         logits: What the network returned.
-        named: The layer's name, where the user gave it.
+        named: The layer's name, if the user gave it.
 
     Raises:
-        GradientError: There is none, or it is used more than once, or its weight is another layer's too.
+        GradientError: There is none, it is used more than once, or its weight is shared with another layer.
     """
-    candidates = calls
-    if named is not None:
-        chosen = by_name(module, named)
-        candidates = [call for call in calls if call.module is chosen]
-    found = [call for call in reversed(candidates) if logits.ndim == 2 and _makes(call, logits)]
-    if not found:
+    chosen = None if named is None else by_name(module, named)
+    candidates = [call for call in calls if chosen is None or call.module is chosen]
+    heads = [call.module for call in reversed(candidates) if logits.ndim == 2 and _makes(call, logits)]
+    if not heads:
         raise GradientError(
             "the logits are not the output of this layer, so its gradient is not known from them"
             if named
@@ -80,9 +77,8 @@ def find_head(
             expected="a torch.nn.Linear whose output is returned as it is, but for its shape",
             hint="return the logits before any softmax, scaling or pooling",
         )
-    head = found[0].module
-    _check_used_once(module, head, calls)
-    return head
+    _check_used_once(module, heads[0], calls)
+    return heads[0]
 
 
 def as_rows(read: Shaped[Tensor, "..."], b: int) -> Shaped[Tensor, "b h"]:

@@ -35,20 +35,16 @@ class Model(Protocol):
     @property
     def reads_inputs(self) -> bool:
         """False where logits are looked up by row, so that inputs need not be read."""
-        ...
 
     @property
     def head_name(self) -> str:
         """The name of the head; known after the first batch."""
-        ...
 
     def to(self, device: torch.device) -> None:
         """Move to a device."""
-        ...
 
     def outputs(self, batch: Batch) -> Outputs:
         """Logits and features of a batch on the model's device."""
-        ...
 
 
 class Network:
@@ -61,8 +57,8 @@ class Network:
 
         Args:
             module: The network.
-            head: The name of its last linear layer; found by itself where None.
-            outputs: How many logits a sample needs, at least.
+            head: The name of its last linear layer; None to find it.
+            outputs: The least number of logits a sample.
 
         Raises:
             GradientError: There is no such layer, or a layer normalises by statistics of the batch.
@@ -83,7 +79,7 @@ class Network:
         self.module.to(device)
 
     def quicken(self, *, fold: bool, compile: bool) -> None:
-        """Allow a quicker network with the same logits, where only the head's gradient is wanted.
+        """Use a faster network with the same logits, where only the head's gradient is computed.
 
         Args:
             fold: Merge batch norms into convolutions and use channels last.
@@ -92,11 +88,11 @@ class Network:
         self._fold, self._compile = fold, compile
 
     def outputs(self, batch: Batch) -> Outputs:
-        """One forward pass in inference mode; the first batch is used to find the head, and for checks.
+        """One forward pass in inference mode; on the first batch the head is found and checks are made.
 
         Raises:
-            GradientError: The network's outputs do not fit the data, it has no linear head, or its logits
-                are not a function of each sample alone.
+            GradientError: The outputs do not fit the data, there is no linear head, or the logits of a sample
+                depend on other samples or on chance.
         """
         with torch.inference_mode():
             if self._head is None:
@@ -107,7 +103,7 @@ class Network:
         return Outputs(logits, as_rows(read, len(logits)), bias=self._head.bias is not None)
 
     def widest(self, batch: Batch) -> int:
-        """Bytes a sample of the largest tensor that a layer returns; one forward pass.
+        """Size of the largest tensor that a layer returns, in bytes a sample; one forward pass.
 
         Raises:
             GradientError: The network's outputs do not fit the data.
@@ -137,11 +133,11 @@ class Network:
         self._read = read_by(args, kwargs)
 
     def _begin(self, batch: Batch) -> nn.Linear:
-        """Find the head on some samples of the first batch, and from then on remember its input."""
+        """Find the head on some samples of the first batch; a hook keeps its input from then on."""
         probe = batch.split(PROBED)[0]  # all of it would cost as much as five batches
         head = self._examine(probe)
-        if self._fold and (quick := quickened(self.module, probe.inputs)) is not self.module:
-            self.module = quick
+        if self._fold and (faster := quickened(self.module, probe.inputs)) is not self.module:
+            self.module = faster
             head = self._examine(probe, checked=True)
         head.register_forward_pre_hook(self._remember, with_kwargs=True)
         if self._compile:

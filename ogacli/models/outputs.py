@@ -1,6 +1,6 @@
-"""How a network is called, and what may be wrong with what it returns the first time.
+"""Call a network, and check the outputs of its first call.
 
-In: a module and inputs. Out: logits [b, k], or [b, k, ...] where a sample has more than one row of them.
+In: a module and inputs. Out: logits [b, k], or [b, k, ...] for logits of each pixel or token.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from ogacli.errors import GradientError
 
 
 def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor, "b k ..."]:
-    """The logits of a batch; errors say what is wrong with a network that is used for the first time.
+    """The logits of a batch, from the first call of a network, after checks.
 
     Args:
         module: The network.
         batch: Samples, on its device.
-        outputs: How many logits a sample needs along the second dimension.
+        outputs: The least size of the second dimension.
 
     Raises:
         GradientError: It cannot take these inputs, or does not return logits that fit the labels.

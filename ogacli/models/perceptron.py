@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: widths -> a network on the flattened input, for sources and saved estimators."""
+"""Multi-layer perceptrons: linear layers on a flattened input, the last of them named ``head``."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 
 def perceptron(widths: Sequence[int], between: Callable[[], list[nn.Module]] = list) -> nn.Module:
-    """Linear layers from each width to the next on a flattened input; new layers ``between`` them."""
+    """Linear layers from each width to the next.
+
+    Args:
+        widths: Of the input, of each hidden layer, and of the output.
+        between: Returns new layers to put after each hidden layer, such as an activation.
+    """
     layers: dict[str, nn.Module] = {"flat": Flat()}
     for number, (inputs, outputs) in enumerate(pairwise(widths[:-1]), start=1):
         layers[f"hidden{number}"] = nn.Sequential(nn.Linear(inputs, outputs), *between())
@@ -19,7 +24,7 @@ def perceptron(widths: Sequence[int], between: Callable[[], list[nn.Module]] = l
 
 
 class Flat(nn.Module):
-    """Flattens each sample; whole numbers become floats."""
+    """Flattens each sample; integers become floats."""
 
     def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b h"]:
         """One row a sample."""

@@ -65,16 +65,6 @@ def test_the_network_is_left_as_it_was(place, samples):
     assert not any(child._forward_hooks or child._forward_pre_hooks for child in module.modules())
 
 
-def test_the_weights_are_shared_and_not_copied():
-    from ogacli.models.sources.in_memory import shared_copy
-
-    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    copied = shared_copy(module)
-    ours, theirs = module.state_dict(), copied.state_dict()
-    assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in ours)
-    assert not any(parameter.requires_grad for parameter in copied.parameters())
-
-
 def test_everything_after_the_scan_works_on_it(place, samples, tmp_path):
     module, _ = place.network()
     found = ogacli.scan(samples, module, detector=["l2", "isolation_forest"])

@@ -1,7 +1,7 @@
 """A fitted linear model or MLP of scikit-learn as plain numbers, in a file and as a network.
 
-In: an estimator, alone or behind a scaler. Out: its ``Coefficients``, proven on random inputs to
-say what the estimator says; a safetensors file of them; a network that computes the same.
+In: an estimator, alone or behind a scaler. Out: its ``Coefficients``, checked on random inputs to give the
+estimator's outputs; a safetensors file of them; a network that computes the same.
 
 A classifier of two classes has one decision value in scikit-learn; here it has two logits, the first of which
 is always 0, with the same probabilities.
@@ -37,23 +37,23 @@ _PROBES = 16
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """What a fitted estimator computes, as numbers."""
+    """The coefficients of a fitted estimator."""
 
     center: Float[Tensor, " h"] | None
-    """What the scaler takes off the inputs before it multiplies them by ``scale``; None without a scaler."""
+    """Subtracted from the inputs before they are multiplied by ``scale``; None without a scaler."""
     scale: Float[Tensor, " h"] | None
     weights: tuple[Float[Tensor, "to from"], ...]
     biases: tuple[Float[Tensor, " to"], ...]
     activation: str
-    """After each layer but the last; of no account where there is one layer."""
+    """After each layer but the last."""
     classes: tuple[str, ...] | None
-    """What each output stands for; None for a regression."""
+    """The class of each output; None for a regression."""
     features: tuple[str, ...] | None
-    """The names of the inputs, where the estimator was told."""
+    """The names of the inputs, where the estimator knows them."""
 
     @property
     def width(self) -> int:
-        """How many inputs there are."""
+        """The number of inputs."""
         return self.weights[0].shape[1]
 
     def network(self) -> nn.Module:
@@ -69,7 +69,7 @@ class Coefficients:
 
 
 class Scaling(nn.Module):
-    """Takes a number off each feature and multiplies it by another."""
+    """Subtracts a number from each feature and multiplies it by another."""
 
     center: Tensor
     scale: Tensor
@@ -88,12 +88,12 @@ class Scaling(nn.Module):
 
 
 def coefficients(estimator: Any) -> Coefficients:
-    """What a fitted estimator computes.
+    """The coefficients of a fitted estimator.
 
     Raises:
         CheckpointError: It is another kind of estimator, or not fitted.
     """
-    estimator = getattr(estimator, "best_estimator_", estimator)  # of a search for its parameters
+    estimator = getattr(estimator, "best_estimator_", estimator)  # of a hyperparameter search
     steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
     *before, model = [step for step in steps if step not in (None, "passthrough")]
     scale = scale_of_all(before)
@@ -114,12 +114,12 @@ def coefficients(estimator: Any) -> Coefficients:
         classes=None if classes is None else tuple(_name(one) for one in classes),
         features=None if names is None else tuple(str(name) for name in names),
     )
-    if any(hasattr(step, "transformers_") for step in before):  # which takes tables, and no array
+    if any(hasattr(step, "transformers_") for step in before):  # which takes tables, not arrays
         agrees = _agree(replace(found, center=None, scale=None), model)
     else:
         agrees = _agree(found, estimator)
     if not agrees:
-        raise _unknown(model, "outputs that are its layers' and nothing else's")
+        raise _unknown(model, "outputs that follow from its layers alone")
     return found
 
 
@@ -135,13 +135,13 @@ def _layers(model: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _agree(found: Coefficients, estimator: Any) -> bool:
-    """Whether the network says of some inputs what the estimator says."""
+    """Whether the network and the estimator give the same outputs on random inputs."""
     rows = np.random.default_rng(0).normal(size=(_PROBES, found.width))
     if found.center is not None and found.scale is not None:
         rows = rows / found.scale.numpy() + found.center.numpy()
     rows = rows.astype(np.float32)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that the columns of an array have no names
+        warnings.simplefilter("ignore")  # warnings that an array has no column names
         logits = found.network()(torch.from_numpy(rows)).double()
         if found.classes is None:
             theirs, ours = estimator.predict(rows), logits
@@ -161,7 +161,7 @@ def _tensor(values: Any) -> Tensor:
 
 
 def _name(value: Any) -> str:
-    """A class as the column of a table would name it."""
+    """The name of a class, as in a column of a table."""
     value = getattr(value, "item", lambda: value)()
     return str(int(value)) if isinstance(value, float | bool) and value == int(value) else str(value)
 
@@ -171,7 +171,7 @@ def _unknown(model: Any, expected: str) -> CheckpointError:
         "not a model whose gradients are known",
         place=type(model).__name__,
         expected=expected,
-        hint="bring its probabilities as `model: {source: precomputed}` instead",
+        hint="export its probabilities for `model: {source: precomputed}` instead",
     )
 
 
@@ -205,10 +205,10 @@ def save_estimator(estimator: Any, path: str | Path) -> None:
 
 
 def read_coefficients(content: bytes, path: str) -> Coefficients:
-    """What ``save_estimator`` wrote.
+    """The coefficients in a file of ``save_estimator``.
 
     Raises:
-        CheckpointError: Something else did, or the file is cut off.
+        CheckpointError: It is another file, or is cut off.
     """
     try:
         tensors = load(content)

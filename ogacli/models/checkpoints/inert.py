@@ -1,8 +1,8 @@
-"""Checkpoints that keep Python objects beside their weights, read without making these objects.
+"""Read checkpoints that hold Python objects beside their weights, without creating these objects.
 
 In: a file of ``torch.save`` with a training script's arguments in it, such as a checkpoint of Lightning. Out:
-the same with a placeholder for all that is no tensor, number, text or container. The placeholder does
-nothing, whatever the file asks of it, and no name from the file is imported.
+the same with a placeholder for all that is no tensor, number, text or container. The placeholder ignores all
+that the file does with it, and nothing that the file names is imported.
 """
 
 import pickle
@@ -19,14 +19,14 @@ _KEPT = {
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
     ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
 }
-"""All that may be called for by name: what tensors are made with."""
+"""The functions that a file may call: those that create tensors."""
 _HARMLESS = {"argparse.Namespace", "pathlib.PosixPath", "pathlib.Path"}
-"""What training scripts put beside the weights; a file with something else must be of Lightning."""
+"""Objects that training scripts save beside the weights; files with others must be of Lightning."""
 _LIGHTNING = "pytorch-lightning_version"
 
 
 class _Inert(type):
-    """Of a class that is its own only instance: a file may ask either to be called, or to be given items."""
+    """A class that is its own only instance: a file may call either of them, and set items."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return cls
@@ -36,10 +36,10 @@ class _Inert(type):
 
 
 class Placeholder(metaclass=_Inert):
-    """Stands for everything that was not made."""
+    """Replaces every object that is not created."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Of anything the same."""
+        """The class itself."""
         return cls
 
     @classmethod
@@ -48,18 +48,16 @@ class Placeholder(metaclass=_Inert):
 
     @classmethod
     def append(cls, item: Any) -> None:
-        """Nothing is kept."""
+        """Ignore the item."""
 
-    @classmethod
-    def extend(cls, items: Any) -> None:
-        """Nothing is kept."""
+    extend = append
 
 
 def read_around_objects(file: Any) -> Mapping[Any, Any] | None:
-    """What ``torch.save`` wrote, with placeholders for its objects.
+    """The content of a file of ``torch.save``, with placeholders for its objects.
 
     Args:
-        file: Of the zip format, at its start.
+        file: In the zip format, at its start.
 
     Returns:
         None where the file is not of Lightning and holds other objects than a script's arguments.
@@ -72,7 +70,7 @@ def read_around_objects(file: Any) -> Mapping[Any, Any] | None:
                 left_out.add(f"{module}.{name}")
             return _KEPT.get((module, name), Placeholder)
 
-    # torch.load takes the unpickler out of a module.
+    # torch.load expects a module with an unpickler.
     reader: Any = types.ModuleType("reader")
     reader.Unpickler = Unpickler
     try:

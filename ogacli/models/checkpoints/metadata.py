@@ -1,7 +1,6 @@
-"""The metadata of a safetensors file: names and texts beside its tensors.
+"""The metadata of a safetensors file: texts by name, beside its tensors.
 
-In: tensors and metadata, or an open file. Out: the parts of a file, the same bytes for the same content; or
-its metadata.
+In: tensors and metadata, or an open file. Out: the bytes of a file, equal for equal content; or its metadata.
 """
 
 import json
@@ -13,7 +12,7 @@ from torch import Tensor
 
 
 def packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, bytes, memoryview]:
-    """The parts of a file, one after the other; the library leaves the order of its metadata to chance."""
+    """The parts of a file, in order; metadata is sorted, as the library writes it in random order."""
     data = save(dict(tensors), metadata=dict(metadata))
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size]) | {"__metadata__": dict(sorted(metadata.items()))}
@@ -23,7 +22,7 @@ def packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[
 
 
 def read_metadata(file: Any) -> dict[str, str]:
-    """The metadata of an open binary file; none of a file of another kind.
+    """The metadata of an open binary file; empty where it is not safetensors.
 
     Raises:
         ValueError: The file is cut off.

@@ -1,4 +1,4 @@
-"""What stands before a model of scikit-learn in its pipeline, as numbers to take off and to multiply by.
+"""The steps before a model in a pipeline of scikit-learn, as an offset and a factor for each feature.
 
 In: fitted scalers, or a ``ColumnTransformer`` of scalers and one-hot encoders. Out: a ``Scale`` of such
 columns as the data source ``table`` makes: numbers as they are, and a 0 or 1 for each category.
@@ -16,7 +16,7 @@ from ogacli.errors import CheckpointError
 
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 _HINT = (
-    "apply the steps to the data beforehand and bring the model alone, or bring probabilities as "
+    "apply the steps to the data beforehand and export the model alone, or export probabilities for "
     "`model: {source: precomputed}`"
 )
 
@@ -28,14 +28,14 @@ class Scale:
     center: Float64[np.ndarray, " h"]
     scale: Float64[np.ndarray, " h"]
     names: tuple[str, ...] | None
-    """What each feature is called, where the step was told; a category is ``column=value``."""
+    """The name of each feature, where the step knows it; a category is ``column=value``."""
 
 
 def scale_of_all(steps: Sequence[Any]) -> Scale | None:
-    """What several steps do, one after the other; None without any.
+    """Several steps, one after the other, as one; None without any.
 
     Raises:
-        CheckpointError: One of them does something else.
+        CheckpointError: One of them is not affine.
     """
     found: Scale | None = None
     for step in steps:
@@ -47,20 +47,20 @@ def scale_of_all(steps: Sequence[Any]) -> Scale | None:
 
 
 def scale_of(step: Any) -> Scale:
-    """What a step before the model does.
+    """One step before the model.
 
     Raises:
-        CheckpointError: It does something else.
+        CheckpointError: It is not affine, or not known.
     """
     kind = type(step).__name__
     names = getattr(step, "feature_names_in_", None)
     if kind == "ColumnTransformer":
         return _joined([_part(*one) for one in step.transformers_ if one[1] != "drop"])
     if kind in SCALERS and not getattr(step, "clip", False):
-        # An affine map is known by what it makes of 0 and of 1.
+        # An affine map is determined by its values at 0 and 1.
         width = int(step.n_features_in_)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the columns of an array have no names
+            warnings.simplefilter("ignore")  # warnings that an array has no column names
             zero, one = np.asarray(step.transform(np.stack([np.zeros(width), np.ones(width)])))
         return Scale(-zero / (one - zero), one - zero, None if names is None else tuple(map(str, names)))
     raise CheckpointError(
@@ -82,7 +82,7 @@ def _part(name: str, step: Any, columns: Any) -> Scale:
         if called is not None:
             called = tuple(f"{c}={v}" for c, found in zip(called, values, strict=True) for v in found)
         return Scale(np.zeros(width), np.ones(width), called)
-    # What passes through is a word, or in newer versions a function that does nothing.
+    # In newer versions of scikit-learn "passthrough" is a FunctionTransformer without a function.
     if step == "passthrough" or getattr(step, "func", step) is None:
         return Scale(np.zeros(len(chosen)), np.ones(len(chosen)), called)
     found = scale_of(step)
@@ -105,6 +105,6 @@ def _joined(parts: list[Scale]) -> Scale:
 
 
 def _value(value: Any) -> str:
-    """A category as the column of a table would name it."""
+    """The name of a category, as in a column of a table."""
     value = getattr(value, "item", lambda: value)()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,8 +1,8 @@
-"""Which weights score which samples: one checkpoint, those of one training run, or one a fold.
+"""Which checkpoint scores which samples: one checkpoint, those of one training run, or one a fold.
 
-In: the ``checkpoint:`` of a model and the samples. Out: each checkpoint with the rows that it scores. Every
-row is scored by all checkpoints of a trajectory, and by that one of several folds which was not trained on
-it.
+In: the ``checkpoint:`` of a model and the samples. Out: each checkpoint with the rows that it scores. All
+checkpoints of a training run score every row; the checkpoint of a fold scores the rows that it was not
+trained on.
 """
 
 import re
@@ -37,7 +37,7 @@ class Folds(Options):
     """``checkpoint: {folds: [..]}``; ``oga train --folds 5`` makes them."""
 
     folds: Annotated[tuple[Fold, ...], Field(min_length=2)]
-    """Together they hold out every sample, each once."""
+    """Every sample is held out by exactly one of them."""
 
 
 Weights = Location | Annotated[tuple[Location, ...], Field(min_length=1)] | Folds
@@ -49,7 +49,7 @@ Scored = tuple[str, Int64[Tensor, " m"]]
 
 
 def scored_by(weights: Weights, samples: Samples) -> list[Scored]:
-    """The checkpoints in their order, each with its rows.
+    """The checkpoints in order, each with its rows.
 
     Raises:
         CheckpointError: No file has such a name.
@@ -62,7 +62,7 @@ def scored_by(weights: Weights, samples: Samples) -> list[Scored]:
 
 
 def files(weights: Weights) -> tuple[str, ...]:
-    """All files of weights, patterns replaced by what they match, numbers in names in their own order.
+    """All files of weights; patterns are replaced by the files that match, in natural order.
 
     Raises:
         CheckpointError: No file has such a name.
@@ -77,7 +77,7 @@ def _matching(name: str) -> Sequence[str]:
     if not _WILD.search(name):
         return (name,)
     filesystem, pattern = fsspec.core.url_to_fs(name)
-    if filesystem.exists(pattern):  # a name that only looks like a pattern
+    if filesystem.exists(pattern):  # a file whose name looks like a pattern
         return (name,)
     found = [str(path) for path in filesystem.glob(pattern)]
     if not found:
@@ -92,17 +92,17 @@ def _matching(name: str) -> Sequence[str]:
 
 
 def _naturally(path: str) -> list[str | int]:
-    """``epoch-9`` before ``epoch-10``."""
+    """The key of natural order: ``epoch-9`` before ``epoch-10``."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def _by_folds(weights: Folds, samples: Samples) -> list[Scored]:
-    found, times = [], torch.zeros(len(samples), dtype=torch.int64)
+    scored, times = [], torch.zeros(len(samples), dtype=torch.int64)
     for fold in weights.folds:
         rows = torch.isin(samples.positions, _positions(fold.samples)).nonzero()[:, 0]
         times[rows] += 1
         if len(rows):  # a `limit` may leave none of a fold
-            found.append((fold.checkpoint, rows))
+            scored.append((fold.checkpoint, rows))
     for wrong, problem in ((times == 0, "held out by no fold"), (times > 1, "held out by several folds")):
         if wrong.any():
             first = int(wrong.nonzero()[0, 0])
@@ -113,7 +113,7 @@ def _by_folds(weights: Folds, samples: Samples) -> list[Scored]:
                 expected="every sample in the file `samples` of one fold",
                 hint="train the folds on this dataset: `oga train CONFIG --folds 5`",
             )
-    return found
+    return scored
 
 
 def _positions(path: str) -> Int64[Tensor, " m"]:

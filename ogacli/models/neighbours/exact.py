@@ -17,14 +17,14 @@ Search = Literal["exact", "faiss"]
 DIM = 128
 """Dimensions that features are projected to by default."""
 _FEW, _ONE = 0.1, 1.2
-"""Features are standardised where their variance lies in so small a share of them, or in no more than so
-many."""
+"""Features are standardised where the participation ratio of their variances is below this share of their
+number, or below this number."""
 _QUERIES, _BLOCK = 512, 8192
-"""Queries and members of the bank whose distances are in memory at a time: 16 MB."""
+"""Queries, and members of the bank, whose distances are in memory at the same time: 16 MB."""
 
 
 class Bank:
-    """The features of some samples, and the search among them."""
+    """The features of some samples, and the search for nearest neighbours among them."""
 
     def __init__(
         self, rows: Int64[Tensor, " m"], features: Float[Tensor, "m d"], search: Search = "exact"
@@ -37,7 +37,7 @@ class Bank:
             search: ``exact``; or ``faiss``, approximate, on the CPU.
 
         Raises:
-            ConfigError: FAISS is asked for and not installed.
+            ConfigError: ``search`` is ``faiss``, which is not installed.
         """
         self._place = torch.full((int(rows.max()) + 2 if len(rows) else 1,), -1)
         self._place[rows.cpu()] = torch.arange(len(rows))
@@ -55,19 +55,19 @@ class Bank:
     ) -> tuple[Float[Tensor, "b c"], Int64[Tensor, "b c"]]:
         """The nearest members of the bank: squared distances in ``units``, and indices into the bank.
 
-        The exact search leaves the query's own squared norm out of the distances. There are fewer columns
-        than ``count`` where the bank is smaller. An infinite distance stands for no neighbour.
+        The exact search omits the squared norm of the query from the distances. There are fewer columns than
+        ``count`` where the bank is smaller. Where a neighbour is missing the distance is infinite.
 
         Args:
-            rows: The rows of the queries, so that none is a neighbour of itself.
+            rows: The rows of the queries; a sample is not a neighbour of itself.
             features: The features of the queries.
             count: How many neighbours.
         """
         own = self._place[rows.cpu().clamp_max(len(self._place) - 1)].to(features.device)
         queries = (features - self._mean) / self._units
         parts = zip(queries.split(_QUERIES), own.split(_QUERIES), strict=True)
-        found = [self._nearest(*part, count) for part in parts]
-        return torch.cat([distance for distance, _ in found]), torch.cat([where for _, where in found])
+        distances, indices = zip(*(self._nearest(*part, count) for part in parts), strict=True)
+        return torch.cat(distances), torch.cat(indices)
 
     def _nearest(
         self, queries: Float[Tensor, "q d"], own: Int64[Tensor, " q"], count: int
@@ -97,8 +97,8 @@ def mean_of(
 
     Args:
         values: Of the members of the bank.
-        distance: As ``Bank.nearest`` returns them; infinite where there is no neighbour.
-        where: Indices into the bank, likewise.
+        distance: Squared distances from ``Bank.nearest``; infinite where there is no neighbour.
+        where: Indices into the bank from ``Bank.nearest``.
     """
     means = []
     for near, places in zip(distance.split(_QUERIES), where.split(_QUERIES), strict=True):
@@ -108,11 +108,11 @@ def mean_of(
 
 
 def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
-    """What each feature is divided by before distances are taken.
+    """The divisor of each feature before distances are computed.
 
-    Its standard deviation where a few features have nearly all of the variance, as the columns of a table
-    with the largest numbers do; otherwise 1. How many features have it is measured by the participation ratio
-    of the variances. Projected features are mixtures of all columns, so that theirs is 1.
+    It is the standard deviation where a few features have nearly all of the variance, as the columns with the
+    largest numbers in a table do; otherwise 1. The number of features that share the variance is measured by
+    the participation ratio of the variances. Projected features mix all columns, so their divisor is 1.
     """
     if not len(features):
         return features.new_ones(features.shape[1])
@@ -124,7 +124,7 @@ def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
 
 
 def compressed(features: Float[Tensor, "b h"], dim: int = DIM, seed: int = 0) -> Float[Tensor, "b d"]:
-    """Features in float32; those of more than ``dim`` dimensions in a seeded random projection to ``dim``."""
+    """Features in float32; above ``dim`` dimensions a seeded random projection to ``dim``."""
     features = features.float()
     h = features.shape[1]
     return features if h <= dim else features @ _projection(h, dim, seed).to(features.device)

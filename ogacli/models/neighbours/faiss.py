@@ -15,7 +15,7 @@ from torch import Tensor
 from ogacli.base.user_code import optional
 
 _CELLS, _TRAINED = 4, 64
-"""Cells as a multiple of the square root of the bank's size; members a cell that k-means uses."""
+"""Cells, as a multiple of the square root of the bank's size; members a cell that k-means is run on."""
 _LOOKED_AT = 32
 """Cells that a query is compared with."""
 
@@ -32,9 +32,8 @@ class Inverted:
 
     def __init__(self, features: Float[Tensor, "m d"]) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # from the types of its wrapper, on newer Pythons
+            # Newer versions of Python warn of the types of the wrapper.
+            warnings.simplefilter("ignore", DeprecationWarning)
             library = optional("faiss", "faiss", "gradients.neighbours.search faiss")
         m, d = features.shape
         cells = max(1, min(round(_CELLS * math.sqrt(m)), m // 39))  # below 39 a cell the library warns
@@ -53,7 +52,7 @@ class Inverted:
         Args:
             queries: Features.
             own: The index of the query itself, which is left out; -1 where it is not in the bank.
-            count: How many; the distance is infinite where fewer were found.
+            count: Number of neighbours; the distance is infinite where fewer were found.
         """
         found = self._index.search(queries.float().cpu().contiguous().numpy(), count + 1)
         distance, index = (torch.from_numpy(one).to(queries.device) for one in found)

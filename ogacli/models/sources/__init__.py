@@ -1,4 +1,4 @@
-"""Where a model comes from: one file a source.
+"""Model sources: one file a source.
 
 In: the ``model:`` section and the samples that it must fit. Out: a ``Model``. A new source is a new file
 here with one class under ``@sources.register``, named as its module.
@@ -19,7 +19,7 @@ from ogacli.base.options import Options
 from ogacli.base.registry import Registry
 from ogacli.base.seeding import seeded
 from ogacli.data import Samples
-from ogacli.errors import CheckpointError, DataError
+from ogacli.errors import CheckpointError, ConfigError, DataError
 from ogacli.models.checkpoints import (
     check_classes,
     head_outputs,
@@ -34,20 +34,20 @@ from ogacli.models.outputs import call
 
 
 class ModelSource(Options):
-    """What every ``model:`` section must be able to do."""
+    """Base of the options of a ``model:`` section."""
 
     @property
     def returns_loss(self) -> bool:
-        """True where what the network returns is its loss, in parts that add up, and no logits."""
+        """True where the network returns no logits, but its loss, in parts that are added up."""
         return False
 
     def prepare(self, samples: Samples) -> Samples:
-        """The samples as the model is called with them, such as tokens for texts."""
+        """The samples with the inputs of the model, such as tokens for texts."""
         return samples
 
     @abstractmethod
     def load(self, samples: Samples) -> Model:
-        """The model, ready to be asked for the outputs of batches of these samples."""
+        """The model, ready for batches of these samples."""
 
     def open(self, samples: Samples, device: torch.device) -> Model:
         """The model on a device, built under a fixed seed; the global random state is restored."""
@@ -57,7 +57,7 @@ class ModelSource(Options):
         return model
 
     def snapshots(self, samples: Samples) -> "list[Snapshot]":
-        """The model with each of its sets of weights, and which of the samples that one scores."""
+        """The model with each of its checkpoints, and the rows that each scores."""
         return [Snapshot(self, torch.arange(len(samples)))]
 
     def checkpoint_files(self) -> tuple[str, ...]:
@@ -80,12 +80,12 @@ class Snapshot:
     source: ModelSource
     rows: Int64[Tensor, " m"]
     held_out: bool = False
-    """Whether it is known that it was not trained on them."""
+    """True where the weights are known not to have been trained on these rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a new network must fit: the inputs and outputs of a dataset."""
+    """The inputs and outputs that a new network must fit."""
 
     example: Any
     """The inputs of one sample, with a leading dimension of 1."""
@@ -121,7 +121,7 @@ class Fit:
 
 
 class CheckpointSource(ModelSource):
-    """A source whose weights lie in files."""
+    """Base of sources whose weights are files."""
 
     checkpoint: Weights | None = None
     """The weights: ``.safetensors``, or a state dict that ``torch.save`` wrote. Several, as a list or a
@@ -130,11 +130,11 @@ class CheckpointSource(ModelSource):
     not trained on it."""
 
     def checkpoint_files(self) -> tuple[str, ...]:
-        """The checkpoints, where there are any."""
+        """The checkpoints; empty without any."""
         return () if self.checkpoint is None else files(self.checkpoint)
 
     def snapshots(self, samples: Samples) -> list[Snapshot]:
-        """One a checkpoint."""
+        """One for each checkpoint."""
         if self.checkpoint is None:
             return super().snapshots(samples)
         return [
@@ -150,22 +150,22 @@ class CheckpointSource(ModelSource):
 
 
 class NetworkSource(CheckpointSource):
-    """A source that builds a network and loads a checkpoint into it."""
+    """Base of sources that build a network and load a checkpoint into it."""
 
     head: str | None = None
-    """The name of the last linear layer, where it is not found by itself."""
+    """The name of the last linear layer, where it is not found automatically."""
 
     needs_checkpoint: ClassVar[bool] = True
-    """False where what is built may bring its weights along."""
+    """False where a network may be built with its weights."""
 
     @property
     def partial(self) -> bool:
-        """True where checkpoints hold what is trained and nothing else, as the rest is known."""
+        """True where checkpoints hold the trainable parameters only."""
         return False
 
     @abstractmethod
     def build(self, fit: Fit) -> torch.nn.Module:
-        """A network with fresh weights that fits the samples; global random state decides the weights."""
+        """A network with fresh weights that fits the samples; the global random state determines them."""
 
     def load(self, samples: Samples) -> Network:
         """The network with its checkpoint, in evaluation mode.
@@ -175,7 +175,7 @@ class NetworkSource(CheckpointSource):
         """
         if self.checkpoint is None and self.needs_checkpoint:
             raise CheckpointError(
-                "the model has no checkpoint, and gradients at random weights say nothing",
+                "the model has no checkpoint, and gradients at random weights mean nothing",
                 place="model.checkpoint",
                 expected="a .safetensors file or a state dict that torch.save wrote",
                 hint="train one with `oga train`",
@@ -214,16 +214,32 @@ class NetworkSource(CheckpointSource):
         return module
 
     def save(self, module: torch.nn.Module, path: Path, classes: Sequence[str]) -> None:
-        """Write a checkpoint that :meth:`network` loads; ``module`` is this source's, in training."""
+        """Write a checkpoint of ``module``, which this source built, for :meth:`network` to load."""
         save_weights(module, path, partial=self.partial, classes=classes)
 
     def _built(self, fit: Fit) -> torch.nn.Module:
         module = self.build(fit)
         if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
-            # Lazy layers take their shapes from the first inputs that they see.
+            # Lazy layers take their shapes from their first inputs.
             with torch.no_grad():
                 call(module.eval(), fit.example)
         return module
+
+
+def checked(module: object, place: str) -> torch.nn.Module:
+    """What a function of the user returned, as a network.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(module, torch.nn.Module):
+        return module
+    raise ConfigError(
+        "the function does not return a network",
+        place=place,
+        found=type(module).__name__,
+        expected="a torch.nn.Module",
+    )
 
 
 sources: Registry[type[ModelSource]] = Registry("ogacli.models.sources", "model source")

@@ -1,7 +1,7 @@
-"""Networks in memory, for the functions of Python; they cannot be named in YAML.
+"""Networks that exist as Python objects, for the functions of Python; YAML cannot name them.
 
-In: a ``torch.nn.Module`` with trained weights. Out: a model that shares its weights, and leaves the module
-as it is.
+In: a trained ``torch.nn.Module``, or a function that returns an untrained one. Out: a model source. The
+user's module is left as it is.
 """
 
 import copy
@@ -13,26 +13,31 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
-from ogacli.models.checkpoints import sha256
+from ogacli.models.checkpoints import plain, sha256
 from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.network import Network
-from ogacli.models.sources import Fit, ModelSource, NetworkSource
+from ogacli.models.sources import Fit, ModelSource, NetworkSource, checked
 
 
 class InMemory(ModelSource):
-    """A network that lies in memory."""
+    """A trained network in memory."""
 
     module: Annotated[nn.Module, Field(exclude=True)]
-    """With trained weights."""
-    head: str | None = None
-    """The name of the last linear layer, where it is not found by itself."""
+    """Without wrappers, such as those of ``torch.compile``."""
 
     def load(self, samples: Samples) -> Network:
-        """A copy of the network that shares its weights, in evaluation mode."""
-        return Network(shared_copy(self.module), head=self.head, outputs=Fit.of(samples).outputs)
+        """A copy of the network that shares its weights, in evaluation mode.
+
+        Raises:
+            ConfigError: The network cannot be copied.
+            GradientError: A layer normalises by statistics of the batch.
+        """
+        outputs = samples.label_type.outputs(samples.labels, samples.classes)
+        return Network(shared_copy(self.module), head=None, outputs=outputs)
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of the weights, under the name of the network's class."""
@@ -46,13 +51,42 @@ class InMemory(ModelSource):
 
 
 def shared_copy(module: nn.Module) -> nn.Module:
-    """A copy of a network whose parameters and buffers are new objects over the same memory."""
+    """A copy of a network whose parameters are new objects over the same memory; buffers are copied.
+
+    Forward hooks are copied, as they may be a part of what the network computes (weight normalisation is).
+    Backward hooks are left out, as they may change gradients.
+
+    Raises:
+        ConfigError: The network holds an object that cannot be copied.
+    """
     memo: dict[int, object] = {}
-    for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
-    for buffer in module.buffers():
-        memo[id(buffer)] = buffer.detach()
-    return copy.deepcopy(module, memo)
+    for layer in module.modules():
+        for tensor in (
+            *layer.parameters(recurse=False),
+            *layer.buffers(recurse=False),
+            *vars(layer).values(),
+        ):
+            if type(tensor) is nn.Parameter:
+                shared = tensor.clone() if tensor.is_inference() else tensor.detach()
+                memo[id(tensor)] = nn.Parameter(shared, requires_grad=False)
+            elif isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter):
+                memo[id(tensor)] = tensor.detach().clone()  # deepcopy refuses tensors that were computed
+    try:
+        copied = copy.deepcopy(module, memo)
+    except Exception as error:  # the network's own objects decide how they are copied
+        raise ConfigError(
+            "the network cannot be copied",
+            place=class_name(module),
+            found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            expected="a torch.nn.Module that copy.deepcopy takes",
+            hint="remove attributes such as locks, open files and computed tensors in lists",
+        ) from error
+    for layer in copied.modules():
+        layer._backward_hooks.clear()
+        layer._backward_pre_hooks.clear()
+        for name, child in layer._modules.items():
+            layer._modules[name] = None if child is None else plain(child)
+    return copied
 
 
 def class_name(thing: object) -> str:
@@ -61,38 +95,44 @@ def class_name(thing: object) -> str:
 
 
 class Factory(NetworkSource):
-    """A function that makes an untrained network, for trainings from Python; it cannot be named in YAML."""
+    """A function that returns an untrained network, for trainings from Python."""
 
     make: Annotated[Callable[[], nn.Module], Field(exclude=True)]
-    """Called under a seed, once a training."""
+    """Called under a fixed seed, once a training."""
 
     def build(self, fit: Fit) -> nn.Module:
-        """A network with fresh weights."""
-        return self.make()
+        """A network with fresh weights.
+
+        Raises:
+            ConfigError: The function returns something else.
+        """
+        return checked(self.make(), "model")
 
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each checkpoint, under its name alone: the folder is a temporary one."""
+        """SHA-256 of each checkpoint, by the name of its file; the folder is a temporary one."""
         return {Path(path).name: sha256(path) for path in self.checkpoint_files()}
 
 
 def source_of(
     model: nn.Module | Callable[[], nn.Module] | ModelSource, checkpoint: Weights | None = None
 ) -> ModelSource:
-    """A trained network in memory as a model source; options of a source as they are.
+    """The model source of a trained network in memory; a model source is returned as it is.
 
     Args:
         model: The network; or with ``checkpoint`` a function that makes it.
         checkpoint: The file of its weights, several of one training, or folds.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is neither, or a network without weights or in TorchScript.
     """
     if checkpoint is not None:
         return network_source_of(model).model_copy(update={"checkpoint": checkpoint})
     if isinstance(model, ModelSource):
         return model
     if isinstance(model, nn.Module):
-        return InMemory(module=model)
+        module = plain(model)
+        _check_weights(module)
+        return InMemory(module=module)
     raise ConfigError(
         "not a trained network",
         place="model",
@@ -103,10 +143,10 @@ def source_of(
 
 
 def network_source_of(network: nn.Module | Callable[[], nn.Module] | ModelSource) -> NetworkSource:
-    """A function that makes a network as a model source; options of a source as they are.
+    """The model source of a function that returns a network; a model source is returned as it is.
 
     Raises:
-        ConfigError: It is a network that exists already, or something else.
+        ConfigError: It is a network, or something else.
     """
     if isinstance(network, NetworkSource):
         return network
@@ -118,3 +158,31 @@ def network_source_of(network: nn.Module | Callable[[], nn.Module] | ModelSource
         found=class_name(network),
         expected="a function without arguments that returns a new torch.nn.Module",
     )
+
+
+def _check_weights(module: nn.Module) -> None:
+    """Refuse networks whose weights cannot be read.
+
+    Raises:
+        ConfigError: A layer is TorchScript, or a lazy one that was never called; or tensors lie on the device
+            ``meta``.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise ConfigError(
+                "networks in TorchScript are read from their files",
+                place=f"model: {name}" if name else "model",
+                found=class_name(layer),
+                expected="a torch.nn.Module that is neither scripted nor traced",
+                hint="write all of it with torch.jit.save, and take `{source: torchscript, checkpoint: ..}`",
+            )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta:
+            raise ConfigError(
+                "the network has no weights",
+                place=f"model: {name}",
+                found="a lazy layer that was never called"
+                if is_lazy(tensor)
+                else "a tensor on the device meta",
+                expected="a trained network",
+            )

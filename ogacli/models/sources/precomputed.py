@@ -1,8 +1,10 @@
-"""What another framework exported: probabilities or logits, and maybe features, as npy files.
+"""Outputs of a model of any framework: probabilities or logits, and optionally features, as npy files.
 
-In: one row a sample, in the order of the source. Out: a ``Model`` that looks its logits up. With
-features the head's gradient is known from them; without, the gradient with respect to the logits.
+In: one row a sample, in the order of the source. Out: a ``Model`` that looks its logits up. With features its
+gradients are those of the head; without, those with respect to the logits.
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,21 +22,21 @@ from ogacli.models.sources import ModelSource, Snapshot, sources
 _BLOCK = 4096
 """Rows that are checked at a time."""
 _SUM = 1e-2
-"""How far from 1 a row of probabilities may sum up to: half precision exports are this coarse."""
+"""Largest difference of the sum of probabilities from 1; exports in half precision need it."""
 
 
 @sources.register
 class PrecomputedSource(ModelSource):
-    """Probabilities or logits of every sample of the source, and the features that the head read."""
+    """Probabilities or logits of every sample of the source, and the inputs of the head."""
 
     probabilities: Location | None = None
     """npy file [n, k]; rows sum to 1."""
     logits: Location | None = None
     """npy file [n, k], instead of probabilities."""
     features: Location | None = None
-    """npy file [n, h]: what the last linear layer read."""
+    """npy file [n, h]: the inputs of the last linear layer."""
     bias: bool = True
-    """Whether that layer has a bias; of ``features``."""
+    """Whether that layer has a bias; used with ``features``."""
     held_out: bool = False
     """True where each sample's row comes from a model that was not trained on it (out of fold). Otherwise it
     is inferred, but an underconfident model that was trained on the samples looks held out, too."""
@@ -54,8 +56,7 @@ class PrecomputedSource(ModelSource):
         """
         path = self.probabilities or self.logits
         assert path is not None
-        table = Rows(path)
-        table.check_fits(samples)
+        table = Rows(path, samples)
         needed = samples.label_type.outputs(samples.labels, samples.classes)
         if table.width < needed:
             raise DataError(
@@ -68,8 +69,7 @@ class PrecomputedSource(ModelSource):
             check_probabilities(table)
         features = None
         if self.features is not None:
-            features = Rows(self.features)
-            features.check_fits(samples)
+            features = Rows(self.features, samples)
             if len(features) != len(table):
                 raise DataError(
                     "the files differ in length",
@@ -86,7 +86,7 @@ class PrecomputedSource(ModelSource):
         )
 
     def snapshots(self, samples: Samples) -> list[Snapshot]:
-        """The only one."""
+        """One, of all samples."""
         return [Snapshot(self, torch.arange(len(samples)), self.held_out)]
 
     def checkpoint_files(self) -> tuple[str, ...]:
@@ -94,47 +94,45 @@ class PrecomputedSource(ModelSource):
         return tuple(path for path in (self.probabilities, self.logits, self.features) if path is not None)
 
 
+@dataclass
 class Precomputed:
-    """A model whose logits are looked up by the samples' positions in their source."""
+    """A model whose logits are looked up by the position of a sample in its source."""
 
     reads_inputs = False
     head_name = "head"
 
-    def __init__(
-        self,
-        positions: Int64[Tensor, " n"],
-        table: "Rows",
-        features: "Rows | None",
-        *,
-        are_probabilities: bool,
-        bias: bool,
-    ) -> None:
-        self.positions = positions
-        self.table = table
-        self.features = features
-        self.are_probabilities = are_probabilities
-        self.bias = bias
-        self.device = torch.device("cpu")
+    positions: Int64[Tensor, " n"]
+    """Of the samples in the source."""
+    table: "Rows"
+    """Logits or probabilities."""
+    features: "Rows | None"
+    are_probabilities: bool
+    bias: bool
+    device: torch.device = field(default=torch.device("cpu"), init=False)
 
     def to(self, device: torch.device) -> None:
         """Put the outputs on a device."""
         self.device = device
 
     def outputs(self, batch: Batch) -> Outputs:
-        """The rows of the batch's samples; what is not finite in the files is not finite here."""
+        """The rows of the batch's samples, values that are not finite included."""
         positions = self.positions[batch.rows].numpy()
         logits = self.table.take(positions)
         if self.are_probabilities:
-            # Zeros become the smallest positive number: their logarithm must stay finite.
+            # Zeros become the smallest positive number, so that the logarithm is finite.
             logits = logits.clamp_min(torch.finfo(torch.float32).tiny).log()
         features = None if self.features is None else self.features.take(positions).to(self.device)
         return Outputs(logits.to(self.device), features, bias=self.bias)
 
 
 class Rows:
-    """A matrix in an npy file, read a few rows at a time."""
+    """A matrix in an npy file with a row for each sample, read a few rows at a time.
 
-    def __init__(self, path: str) -> None:
+    Raises:
+        DataError: It is no matrix of numbers, or has fewer rows than the source has samples.
+    """
+
+    def __init__(self, path: str, samples: Samples) -> None:
         self.path = path
         self.values = open_array(path)
         if len(self.values.shape) != 2:
@@ -143,6 +141,14 @@ class Rows:
             )
         if self.values.dtype.kind not in "fiu":
             raise DataError("not numbers", place=path, found=self.values.dtype)
+        needed = int(samples.positions.max()) + 1
+        if len(self) < needed:
+            raise DataError(
+                "too few rows",
+                place=path,
+                found=f"{len(self)} rows",
+                expected=f"at least {needed}: one for each sample of the source, in its order",
+            )
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -152,28 +158,13 @@ class Rows:
         """Columns."""
         return self.values.shape[1]
 
-    def check_fits(self, samples: Samples) -> None:
-        """See that every sample has a row.
-
-        Raises:
-            DataError: There are fewer rows than the source has samples.
-        """
-        needed = int(samples.positions.max()) + 1
-        if len(self) < needed:
-            raise DataError(
-                "too few rows",
-                place=self.path,
-                found=f"{len(self)} rows",
-                expected=f"at least {needed}: one for each sample of the source, in its order",
-            )
-
     def take(self, positions: Int64[np.ndarray, " b"] | slice) -> Float[Tensor, "b k"]:
         """Some rows, in float32."""
         return torch.from_numpy(np.asarray(self.values[positions], dtype=np.float32))
 
 
 def check_probabilities(rows: Rows) -> None:
-    """See that every finite row is a distribution.
+    """Check that every finite row is a distribution.
 
     Raises:
         DataError: A value is negative, or a row does not sum to 1.

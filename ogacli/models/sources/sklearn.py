@@ -17,7 +17,7 @@ from ogacli.models.sources import CheckpointSource, sources
 __all__ = ["Sklearn", "save_estimator"]
 
 _EXPORT = (
-    "where the model is at hand: `from ogacli.models.sklearn import save_estimator; "
+    "where the model is at hand: `from ogacli.models.sources.sklearn import save_estimator; "
     'save_estimator(model, "model.safetensors")`'
 )
 
@@ -33,7 +33,7 @@ class Sklearn(CheckpointSource):
     """Load a pickle, which may run any code that is in it."""
 
     def load(self, samples: Samples) -> Network:
-        """The estimator as a network, features and classes in the order that the samples have them in.
+        """The estimator as a network, its features and classes in the order of the samples.
 
         Raises:
             CheckpointError: The file cannot be read or is not trusted, holds another kind of model, or was
@@ -54,9 +54,9 @@ class Sklearn(CheckpointSource):
         if self.trust:
             return coefficients(_unpickled(path))
         raise CheckpointError(
-            "not a file of coefficients, and a pickle is not loaded unasked: it may run any code",
+            "not a file of coefficients, and a pickle is not loaded without `trust`: it may run any code",
             place=path,
-            hint=f"{_EXPORT}; or say `trust: true` if you trust the file",
+            hint=f"{_EXPORT}; or set `trust: true` if you trust the file",
         )
 
 
@@ -67,7 +67,7 @@ def _unpickled(path: str) -> Any:
     try:
         with opened(path) as file:
             return joblib.load(file)
-    except Exception as error:  # the code in the file is not ours: anything may go wrong in it
+    except Exception as error:  # the file runs code of its own, which may raise anything
         raise CheckpointError(
             "cannot be unpickled",
             place=path,
@@ -77,7 +77,7 @@ def _unpickled(path: str) -> Any:
 
 
 def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
-    """The same with its inputs in the order of the samples' features."""
+    """The coefficients with inputs in the order of the samples' features."""
     columns: Sequence[str] = getattr(samples.reader, "columns", ())
     names = found.features or ()
     if not columns or tuple(columns) == names or (not names and len(columns) == found.width):
@@ -102,7 +102,7 @@ def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
 
 
 def _feature_hint(lost: Sequence[str], columns: Sequence[str]) -> str:
-    """How to bring the features that the samples lack."""
+    """The hint where the samples lack features."""
     encoded = dict.fromkeys(name.partition("=")[0] for name in lost if "=" in name)
     known = [name for name in encoded if any(column.startswith(f"{name}=") for column in columns)]
     if known:
@@ -115,16 +115,16 @@ def _feature_hint(lost: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _in_order(found: Coefficients, known: Sequence[str], classes: Sequence[str], path: str) -> Coefficients:
-    """The same with its outputs in the order of the samples' classes; further ones at the end."""
+    """The coefficients with outputs in the order of the samples' classes, further classes last."""
     if not classes:
         raise DataError(
             "the model is a classifier, but the samples have no classes",
             place=path,
             found=listed(known),
-            hint="drop `target: regression`, or bring a regression",
+            hint="drop `target: regression`, or take a regression model",
         )
     if unnamed(known) and not set(known) & set(classes):
-        known = [*classes, *known[len(classes) :]]  # fitted on indices, which the samples give names
+        known = [*classes, *known[len(classes) :]]  # fitted on class indices
     lost = [name for name in classes if name not in known]
     if lost or len(known) > len(found.weights[-1]):
         raise CheckpointError(

@@ -1,9 +1,9 @@
-"""A network that was saved as TorchScript: its code and its weights in one file.
+"""Networks in TorchScript: code and weights in one file.
 
-Layers of TorchScript take no hooks, so what the head read cannot be seen. But its gradient can be asked for:
-with the logits z = W f + b of several samples and z_ij alone sent back, row j of the gradient of W is the f
-of sample i. One backward pass through nothing but the head so tells the features of as many samples as there
-are classes.
+Layers of TorchScript take no hooks, so the inputs of the head are recovered from its gradient. The logits are
+z = W f + b; where the gradient with respect to z_ij is 1 and all others are 0, row j of the gradient of W is
+the f of sample i. One backward pass through the head gives the features of as many samples as there are
+classes.
 """
 
 import warnings
@@ -38,7 +38,7 @@ class TorchScript(CheckpointSource):
         """
         path = self.file()
         with opened(path) as file, warnings.catch_warnings():
-            # Newer versions of torch recommend another format; the file is what it is.
+            # Newer versions of torch recommend another format.
             warnings.filterwarnings("ignore", message="`torch.jit")
             try:
                 module = torch.jit.load(file, map_location="cpu")
@@ -53,10 +53,10 @@ class TorchScript(CheckpointSource):
 
 
 class Scripted:
-    """A TorchScript network, which gives logits and, where its head is found, features.
+    """A TorchScript network: logits and, where its head is found, features.
 
-    Where it is not, as in a frozen network whose weights are constants, there is only the gradient with
-    respect to the logits.
+    A frozen network, whose weights are constants, has no head: its gradients are those with respect to the
+    logits.
     """
 
     reads_inputs = True
@@ -76,11 +76,11 @@ class Scripted:
         self.module.to(device)
 
     def outputs(self, batch: Batch) -> Outputs:
-        """One forward pass, and a backward pass through the head; the first batch is used for checks.
+        """One forward pass, and a backward pass through the head; the first batch is checked.
 
         Raises:
-            GradientError: The network's outputs do not fit the data, or are not a function of each sample
-                alone.
+            GradientError: The outputs do not fit the data, or the logits of a sample depend on other samples
+                or on chance.
         """
         if not self._begun:
             self._begin(batch.split(PROBED)[0])
@@ -106,7 +106,7 @@ class Scripted:
         self._begun = True
 
     def _makes(self, batch: Batch, weight: nn.Parameter, bias: nn.Parameter | None) -> bool:
-        """Whether the logits are this layer's output."""
+        """Whether the logits are the output of this layer."""
         try:
             logits, features = self._passed(batch.inputs, weight)
         except RuntimeError:  # this weight has no part in the logits
@@ -116,7 +116,7 @@ class Scripted:
         return torch.allclose(made, logits, rtol=1e-4, atol=1e-4 * largest)
 
     def _passed(self, inputs: Any, weight: nn.Parameter) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b h"]]:
-        """Logits, and what the layer of this weight read."""
+        """Logits, and the inputs of the layer with this weight."""
         weight.requires_grad_()
         try:
             with torch.inference_mode(False), torch.enable_grad():
@@ -134,6 +134,6 @@ class Scripted:
 
 
 def _groups(logits: Float[Tensor, "b k"]) -> list[range]:
-    """The rows, as many at a time as there are classes."""
+    """The rows in groups of as many as there are classes."""
     b, k = logits.shape
     return [range(start, min(start + k, b)) for start in range(0, b, k)]

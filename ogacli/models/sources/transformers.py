@@ -1,7 +1,7 @@
 """Networks of the library transformers: classifiers of texts, taggers of words, causal language models.
 
-In: a folder that ``save_pretrained`` wrote, or a name on the hub; adapters and a checkpoint of ``oga train``
-where there are any. Out: the network, and its samples as tokens.
+In: a folder that ``save_pretrained`` wrote, or a name on the hub; optionally adapters and a checkpoint of
+``oga train``. Out: the network, and its samples as tokens.
 """
 
 import json
@@ -22,19 +22,19 @@ from ogacli.base.options import Location, locate
 from ogacli.data import Samples
 from ogacli.data.label_types import Numbers
 from ogacli.errors import CheckpointError, ConfigError
-from ogacli.models.adapters import LoraOptions, add_adapters, load_adapter
 from ogacli.models.network import Network
-from ogacli.models.remote_code import asks_for_code, refuse_code
 from ogacli.models.sources import Fit, NetworkSource, sources
-from ogacli.models.tags import TagEncoder
-from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
+from ogacli.models.text.adapters import LoraOptions, add_adapters, load_adapter
+from ogacli.models.text.remote_code import code_refused, refuse_code
+from ogacli.models.text.tags import TagEncoder
+from ogacli.models.text.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _VOCABULARY = 0.5
-"""A tokenizer with a smaller part of the network's tokens is of another network."""
+"""A tokenizer with a smaller share of the network's tokens belongs to another network."""
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _HEADED = {"classification": "SequenceClassification", "token_classification": "TokenClassification"}
-"""By task, what the name of a network with a head for it holds."""
+"""By task, a part of the class name of a network with a head for it."""
 
 
 def _folder_or_name(value: Any, info: ValidationInfo) -> Any:
@@ -59,19 +59,19 @@ class Transformers(NetworkSource):
     """``classification`` of texts or pairs of texts; ``token_classification`` of words: the loss of a sample
     is the mean over its words; ``causal_lm``: that over the tokens of its completion."""
     tokenizer: Pretrained | None = None
-    """Where it is not beside the network."""
+    """By default that of the network."""
     max_length: Annotated[int, Field(ge=2)] | None = None
-    """Tokens; longer texts are cut and counted. By default, and at most, what the network takes."""
+    """Tokens; longer texts are cut and counted. The default and upper limit is that of the network."""
     learn_prompt: bool = False
-    """Of ``causal_lm``: the loss is over the prompt's tokens, too."""
+    """For ``causal_lm``: the tokens of the prompt are in the loss, too."""
     end: bool = True
-    """Of ``causal_lm``: the token that ends a text is added to each sample and is a part of its loss."""
+    """For ``causal_lm``: the token that ends a text is added to each sample and is in its loss."""
     adapter: Location | None = None
     """A folder with an adapter that PEFT wrote."""
     lora: LoraOptions | None = None
-    """New adapters: ``oga train`` then trains them and the head alone, and checkpoints hold just those."""
+    """New adapters: ``oga train`` then trains only them and the head, and checkpoints hold nothing else."""
     trust: bool = False
-    """Run the Python code that the folder or the hub's repository brings along (``auto_map``)."""
+    """Run the Python code in the folder or the hub's repository (``auto_map``)."""
 
     needs_checkpoint: ClassVar[bool] = False
 
@@ -83,19 +83,19 @@ class Transformers(NetworkSource):
 
     @property
     def returns_loss(self) -> bool:
-        """True where the loss is that of many tokens."""
+        """True for ``token_classification`` and ``causal_lm``."""
         return self.task != "classification"
 
     @property
     def partial(self) -> bool:
-        """True with adapters: the network below them is that of the folder."""
+        """True with adapters: the other weights are in the folder."""
         return self.lora is not None or self.adapter is not None
 
     def prepare(self, samples: Samples) -> Samples:
-        """The samples as tokens; those of a language model have no labels but these.
+        """The samples as tokens; those of a language model have no labels.
 
         Raises:
-            ConfigError: There is no such tokenizer, or it cannot say where a token's text is.
+            ConfigError: There is no such tokenizer, or it does not give the characters of a token.
         """
         config, tokenizer = self._config(), self._tokenizer()
         limit = min(self._limits(config, tokenizer))
@@ -103,7 +103,7 @@ class Transformers(NetworkSource):
         if self.returns_loss:
             if not tokenizer.is_fast:
                 raise ConfigError(
-                    "this tokenizer does not tell which characters a token stands for",
+                    "this tokenizer does not give the characters of a token",
                     place="model.tokenizer",
                     found=type(tokenizer).__name__,
                     expected="a fast tokenizer, with a tokenizer.json",
@@ -123,18 +123,14 @@ class Transformers(NetworkSource):
         """The network with its checkpoint, in evaluation mode.
 
         Raises:
-            CheckpointError: As of any network; or the head is untrained, or orders the classes otherwise.
+            CheckpointError: As for any network; or the head is untrained, or orders the classes otherwise.
         """
-        untrained = (
-            "new adapters"
-            if self.lora is not None
-            else "a new head"
-            if not (self.adapter or self._complete(self._config()))
-            else None
-        )
+        untrained = "new adapters" if self.lora is not None else None
+        if not (untrained or self.adapter or self._complete(self._config())):
+            untrained = "a new head"
         if untrained and self.checkpoint is None:
             raise CheckpointError(
-                f"the model has {untrained} and no checkpoint, and gradients at random weights say nothing",
+                f"the model has {untrained} and no checkpoint, and gradients at random weights mean nothing",
                 place="model.checkpoint",
                 expected="a checkpoint, or as `name` a folder with a fine-tuned network",
                 hint="train one with `oga train`",
@@ -144,11 +140,11 @@ class Transformers(NetworkSource):
         return network
 
     def build(self, fit: Fit) -> nn.Module:
-        """The network with its adapters; the global random state decides on new weights.
+        """The network with its adapters; the global random state determines new weights.
 
         Raises:
             ConfigError: There is no such network, or no such layers for adapters.
-            CheckpointError: The tokenizer knows tokens that the network does not, or an adapter does not fit.
+            CheckpointError: The tokenizer or the adapter does not fit the network.
         """
         import transformers
 
@@ -189,7 +185,7 @@ class Transformers(NetworkSource):
         found = [str(path) for folder in folders for kind in _WEIGHTS for path in sorted(folder.glob(kind))]
         return (*found, *super().checkpoint_files())
 
-    # --- what lies in the folder ----------------------------------------------------------------------
+    # --- the content of the folder --------------------------------------------------------------------
 
     def _config(self) -> Any:
         import transformers
@@ -202,20 +198,20 @@ class Transformers(NetworkSource):
         import transformers
 
         name = self.tokenizer or self.name
-        # Some tokenizers take a word that is given by itself for the middle of one, unless told otherwise.
+        # By default some tokenizers treat a single word as the continuation of another.
         apart = {"add_prefix_space": True} if self.task == "token_classification" else {}
         refuse_code(name, "model.name" if self.tokenizer is None else "model.tokenizer", trust=self.trust)
         with _telling(name, "tokenizer"):
             return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=self.trust, **apart)
 
     def _limits(self, config: Any, tokenizer: Any) -> Iterator[int]:
-        """What may bound the number of tokens."""
+        """The limits on the number of tokens."""
         if self.max_length is not None:
             yield self.max_length
         yield tokenizer.model_max_length
         positions = getattr(config, "max_position_embeddings", None)
         if positions is not None:
-            # The positions of this family begin behind the index that stands for padding.
+            # Positions of this family are counted from the index of padding on.
             before = 1 + (config.pad_token_id or 0) if "roberta" in config.model_type else 0
             yield positions - before
 
@@ -223,34 +219,28 @@ class Transformers(NetworkSource):
         tokenizer = self._tokenizer()
         known = module.get_input_embeddings().num_embeddings
         highest = max(tokenizer.get_vocab().values(), default=-1)
-        if highest >= known:
+        if highest >= known or highest + 1 < known * _VOCABULARY:
             raise CheckpointError(
-                "the tokenizer knows tokens that the network does not",
+                "the tokenizer has tokens that the network lacks"
+                if highest >= known
+                else "the tokenizer has far fewer tokens than the network, so it belongs to another one",
                 place=f"model.tokenizer {self.tokenizer or self.name}",
-                found=f"token {highest:,}",
-                expected=f"tokens below {known:,}, as in the network's embedding",
-                hint="name the tokenizer that the network was trained with",
-            )
-        if highest + 1 < known * _VOCABULARY:
-            raise CheckpointError(
-                "the tokenizer knows far fewer tokens than the network, so it is of another one",
-                place=f"model.tokenizer {self.tokenizer or self.name}",
-                found=f"{highest + 1:,} tokens",
-                expected=f"about {known:,}, as in the network's embedding",
+                found=f"token {highest:,} as the last",
+                expected=f"about {known - 1:,}, as in the network's embedding",
                 hint="name the tokenizer that the network was trained with",
             )
         config = module.config
-        if config.pad_token_id is None:  # where a classifier of one kind finds a text's last token by it
+        if config.pad_token_id is None:  # some classifiers find the last token of a text by it
             config.pad_token_id = Encoder(tokenizer, 0).padding["input_ids"]
 
     def _complete(self, config: Any) -> bool:
-        """Whether the folder holds all of a network for the task; otherwise it lacks the head."""
+        """Whether the folder holds a network with a head for the task."""
         return self.task == "causal_lm" or any(
             _HEADED[self.task] in name for name in config.architectures or ()
         )
 
     def _check_classes(self, classes: Sequence[str]) -> None:
-        """The network's own names of its classes, where it has any, must be in the order of the data's."""
+        """Check that the names of classes in the folder, if any, are in the order of the data's."""
         config = self._config()
         known = self._complete(config) and bool(classes)
         own = [str(config.id2label[i]) for i in sorted(config.id2label)] if known else []
@@ -266,13 +256,13 @@ class Transformers(NetworkSource):
 
 
 class TokenLosses(nn.Module):
-    """A network that returns its loss: for each token its share of the sample's loss.
+    """A network that returns the share of each token in the loss of the sample.
 
     The loss of a sample is the mean cross-entropy of its targets.
 
     Args:
-        model: Gives logits for each token.
-        ahead: Whether these predict the token that follows, as those of a language model do.
+        model: Returns logits for each token.
+        ahead: Whether these predict the next token, as in a language model.
     """
 
     def __init__(self, model: nn.Module, *, ahead: bool) -> None:
@@ -283,7 +273,7 @@ class TokenLosses(nn.Module):
     def forward(
         self, targets: Int64[Tensor, "b t"], **inputs: Int64[Tensor, "b t"]
     ) -> Float[Tensor, "b outputs"]:
-        """The shares, of all tokens or of all but the first; 0 where a token is no target."""
+        """The shares of all tokens, or of all but the first; 0 for a token that is no target."""
         if self.ahead:
             logits, targets = self.model(**inputs, use_cache=False).logits[:, :-1], targets[:, 1:]
         else:
@@ -301,11 +291,11 @@ def _head_names(module: Any) -> set[str]:
 
 @contextmanager
 def _telling(name: str, noun: str) -> Iterator[None]:
-    """What the library says of a folder or name that it cannot load, in our words; and no progress bars.
+    """Errors of the library as ours; its progress bars and log are switched off.
 
     Raises:
-        ConfigError: It could not be loaded.
-        CheckpointError: It asks for code that the user has not said to trust.
+        ConfigError: The folder or name could not be loaded.
+        CheckpointError: It names code, and the user has not set ``trust``.
     """
     import transformers
 
@@ -316,8 +306,8 @@ def _telling(name: str, noun: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        if "trust_remote_code" in str(error):  # of a name on the hub; a folder was looked into before
-            raise asks_for_code("model.name", f"model.name {name}", "`auto_map` in its config") from error
+        if "trust_remote_code" in str(error):  # a name on the hub; folders are checked before
+            raise code_refused("model.name", f"model.name {name}", "`auto_map` in its config") from error
         folder = Path(name).is_dir()
         raise ConfigError(
             f"no {noun} of transformers in this folder" if folder else f"no such {noun} within reach",

@@ -1,7 +1,7 @@
-"""What a kind of label means for a model: one file a task.
+"""Tasks: loss, residual and probabilities for one kind of label; one file a task.
 
 In: the ``loss:`` section, the logits of a batch and its labels. Out: a loss and a residual a sample,
-probabilities where there are any, and how a sample is shown. A new task is a new file here with one class
+probabilities where the task has any, and a preview of a sample. A new task is a new file here with one class
 under ``@tasks.register``.
 """
 
@@ -18,12 +18,16 @@ from ogacli.data import Preview, Samples
 from ogacli.errors import GradientError
 from ogacli.models.network import Model
 
+Logits = Float[Tensor, "b k ..."]
+"""What a network returns; also what has its shape, such as residuals."""
+Labels = Shaped[Tensor, "b ..."]
+
 
 class Task(Options):
-    """What the model was trained to do; the fields of a subclass are keys of the ``loss:`` section."""
+    """The task that the model was trained for; the fields of a subclass are keys of the ``loss:`` section."""
 
     returns_loss: ClassVar[bool] = False
-    """True where the network returns its loss, in parts that are added up, and no logits."""
+    """True where the network returns no logits, but its loss, in parts that are added up."""
 
     @property
     def place(self) -> str:
@@ -31,16 +35,14 @@ class Task(Options):
         return f"loss.name {type_name(self)}"
 
     @abstractmethod
-    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-        """The loss of each sample, from that sample's logits and label alone; never averaged over samples.
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
+        """The loss of each sample, from its own logits and label alone; not averaged over samples.
 
         Raises:
             GradientError: The labels do not fit the task or the logits.
         """
 
-    def residual(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k ..."]:
+    def residual(self, logits: Logits, labels: Labels) -> Logits:
         """The gradient of each sample's loss with respect to its logits; by autograd unless overridden.
 
         Raises:
@@ -54,18 +56,16 @@ class Task(Options):
             (residual,) = torch.autograd.grad(total, own)
         return residual
 
-    def predictive(self, logits: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
-        """What the logits stand for: probabilities, or the logits themselves where there are none."""
+    def predictive(self, logits: Logits) -> Logits:
+        """The prediction: probabilities, or the logits themselves for tasks without probabilities."""
         return logits
 
-    def logits_of(self, predictive: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
+    def logits_of(self, predictive: Logits) -> Logits:
         """The inverse of :meth:`predictive`; finite also for probabilities of 0 and 1."""
         return predictive
 
-    def targets(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k ..."]:
-        """The value of :meth:`predictive` that the labels ask for; one number a logit unless overridden.
+    def targets(self, logits: Logits, labels: Labels) -> Logits:
+        """The value of :meth:`predictive` at which the labels are met; one number a logit unless overridden.
 
         Raises:
             GradientError: The labels do not fit the task, or no such value is known.
@@ -79,21 +79,19 @@ class Task(Options):
             )
         return labels.to(logits.dtype).reshape(logits.shape)
 
-    def class_probabilities(self, logits: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k"] | None:
-        """The probability of each class; None where a sample has not exactly one class."""
+    def class_probabilities(self, logits: Logits) -> Float[Tensor, "b k"] | None:
+        """The probability of each class; None where samples do not have exactly one class."""
         return None
 
-    def label_probability(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, " b"] | None:
-        """The probability of each sample's given label; None where it has none, or not exactly one class."""
+    def label_probability(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"] | None:
+        """The probability of each sample's given label; None where samples do not have one class each."""
         if labels.ndim != 1 or labels.is_floating_point():
             return None
         probabilities = self.class_probabilities(logits)
         return None if probabilities is None else probabilities.gather(1, labels[:, None])[:, 0]
 
     def preview(self, model: Model, samples: Samples, row: int, device: torch.device) -> Preview:
-        """How a sample is shown to a person.
+        """A sample as it is shown to a person.
 
         Args:
             model: On the device.

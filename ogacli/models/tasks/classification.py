@@ -4,12 +4,12 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
 from ogacli.errors import GradientError
-from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks import Labels, Logits, Task, tasks
 
 
 @tasks.register_as("cross_entropy")
@@ -19,7 +19,7 @@ class Classification(Task):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of each target that is spread evenly over all classes."""
 
-    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The cross-entropy of each sample.
 
         Raises:
@@ -31,9 +31,7 @@ class Classification(Task):
         )
 
     @torch.no_grad()
-    def residual(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k"]:
+    def residual(self, logits: Logits, labels: Labels) -> Float[Tensor, "b k"]:
         """Softmax minus the target distribution.
 
         For the given class that difference cancels to zero in confident samples, so it is computed as minus
@@ -49,17 +47,15 @@ class Classification(Task):
         others = residual.scatter(1, index, 0.0).sum(1, keepdim=True)
         return residual.scatter(1, index, -others)
 
-    def predictive(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    def predictive(self, logits: Logits) -> Float[Tensor, "b k"]:
         """The probabilities of the classes."""
         return torch.softmax(logits, 1)
 
     def logits_of(self, predictive: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-        """Their logarithms; a probability of 0 is taken for the smallest positive number."""
+        """Logarithms of probabilities; a probability of 0 is replaced by the smallest positive number."""
         return predictive.clamp_min(torch.finfo(predictive.dtype).tiny).log()
 
-    def targets(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k"]:
+    def targets(self, logits: Logits, labels: Labels) -> Float[Tensor, "b k"]:
         """1 for the given class, 0 for the others.
 
         Raises:
@@ -67,13 +63,11 @@ class Classification(Task):
         """
         return F.one_hot(self._classes(logits, labels), logits.shape[1]).to(logits.dtype)
 
-    def class_probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"] | None:
+    def class_probabilities(self, logits: Logits) -> Float[Tensor, "b k"] | None:
         """Softmax of the logits; None where there is only one."""
         return self.predictive(logits) if logits.shape[1] > 1 else None
 
-    def _classes(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Int64[Tensor, " b"]:
+    def _classes(self, logits: Logits, labels: Labels) -> Int64[Tensor, " b"]:
         if labels.ndim != 1 or labels.is_floating_point():
             raise GradientError(
                 "cross-entropy takes one class a sample",

@@ -2,17 +2,17 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks import Labels, Logits, Task, tasks
 
 
 @tasks.register_as("bce_with_logits")
 class MultiLabel(Task):
     """A sigmoid of each logit; binary cross-entropy with 0 or 1 for each class, summed over the classes."""
 
-    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The sum of each sample's binary cross-entropies.
 
         Raises:
@@ -22,9 +22,7 @@ class MultiLabel(Task):
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).sum(1)
 
     @torch.no_grad()
-    def residual(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k ..."]:
+    def residual(self, logits: Logits, labels: Labels) -> Logits:
         """Sigmoid minus label; sigmoid(z) - 1 is computed as -sigmoid(-z), which does not cancel to zero.
 
         Raises:
@@ -33,11 +31,11 @@ class MultiLabel(Task):
         targets = self.targets(logits, labels)
         return (1 - targets) * logits.sigmoid() - targets * (-logits).sigmoid()
 
-    def predictive(self, logits: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
-        """The probability of each class to be among the sample's."""
+    def predictive(self, logits: Logits) -> Logits:
+        """The probability that each class is one of the sample's."""
         return logits.sigmoid()
 
-    def logits_of(self, predictive: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k ..."]:
+    def logits_of(self, predictive: Logits) -> Logits:
         """Log odds; a probability of 0 or 1 is moved by the smallest positive number."""
         tiny = torch.finfo(predictive.dtype).tiny
         return predictive.clamp_min(tiny).log() - (1 - predictive).clamp_min(tiny).log()

@@ -1,18 +1,18 @@
-"""A loss from a function of the user's own."""
+"""The user's own loss function."""
 
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from ogacli.base.options import Location
 from ogacli.base.user_code import imported
 from ogacli.errors import ConfigError, GradientError
-from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks import Labels, Logits, Task, tasks
 
 
 @tasks.register_as("python")
@@ -30,8 +30,8 @@ class OwnLoss(Task):
         """The key that names the function."""
         return f"loss.factory {self.factory}"
 
-    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-        """What the function returns.
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
+        """The values of the function.
 
         Raises:
             ConfigError: It cannot be imported.
@@ -48,22 +48,20 @@ class OwnLoss(Task):
             hint="use reduction='none'",
         )
 
-    def targets(
-        self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b k ..."]:
-        """Not known.
+    def targets(self, logits: Logits, labels: Labels) -> Logits:
+        """Unknown for a function.
 
         Raises:
             GradientError: Always.
         """
         raise GradientError(
-            "which prediction a label asks for is not known for a loss of your own",
+            "the prediction that meets a label is not known for a loss of your own",
             place=self.place,
             hint="take the neighbours' predictions: `gradients.neighbours.of: predictions`",
         )
 
-    def class_probabilities(self, logits: Float[Tensor, "b k ..."]) -> Float[Tensor, "b k"] | None:
-        """Softmax of the logits, of use where the labels are one class a sample; None for other shapes."""
+    def class_probabilities(self, logits: Logits) -> Float[Tensor, "b k"] | None:
+        """Softmax of two or more logits, for labels of one class a sample; None for other shapes."""
         return torch.softmax(logits, 1) if logits.ndim == 2 and logits.shape[1] > 1 else None
 
     @cached_property

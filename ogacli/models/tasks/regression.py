@@ -1,16 +1,16 @@
-"""Numbers to be predicted: squared error."""
+"""Regression: squared error."""
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks import Labels, Logits, Task, tasks
 
 
 @tasks.register_as("mse")
 class Regression(Task):
     """The squared difference of each output and its target, summed over the outputs."""
 
-    def loss(self, logits: Float[Tensor, "b k ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The sum of each sample's squared errors.
 
         Raises:

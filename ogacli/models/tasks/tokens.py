@@ -1,6 +1,6 @@
-"""The network returns its loss itself, in parts such as one a token: the sum of the parts.
+"""Networks that return their loss, in parts such as one a token: the sum of the parts.
 
-Where the samples are texts, each is shown with what its parts add to the loss.
+Texts are shown with the share of each part in the loss.
 """
 
 import json
@@ -8,38 +8,36 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.base import wording
 from ogacli.data import Preview, Samples, Unreadable
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
-from ogacli.models.tasks import Task, tasks
-from ogacli.models.tokens import LossEncoder, TokenReader
+from ogacli.models.tasks import Labels, Logits, Task, tasks
+from ogacli.models.text.tokens import LossEncoder, TokenReader
 
 _SHOWN, _UNLEARNED = 2000, 140
-"""Characters that are shown of all parts; and of consecutive parts without a loss."""
+"""Characters of a text that are shown; and of consecutive parts without a loss."""
 
 
 @tasks.register_as("output")
 class Output(Task):
-    """What the network returns are parts of the loss, [b, t] or [b, ...]: those of a sample are added up."""
+    """The network returns parts of the loss, [b, t] or [b, ...]; the loss of a sample is their sum."""
 
     returns_loss: ClassVar[bool] = True
 
-    def loss(self, logits: Float[Tensor, "b t ..."], labels: Shaped[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-        """The sum of each sample's parts; the labels play no part."""
+    def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
+        """The sum of each sample's parts; labels are not used."""
         return logits.flatten(1).sum(1)
 
-    def residual(
-        self, logits: Float[Tensor, "b t ..."], labels: Shaped[Tensor, "b ..."]
-    ) -> Float[Tensor, "b t ..."]:
+    def residual(self, logits: Logits, labels: Labels) -> Logits:
         """Ones."""
         return torch.ones_like(logits)
 
     def preview(self, model: Model, samples: Samples, row: int, device: torch.device) -> Preview:
-        """A text in parts with the loss of each, from a forward pass of its own; else the reader's preview.
+        """A text in parts with the loss of each, from one forward pass; otherwise the reader's preview.
 
         Raises:
             Unreadable: It cannot be read.

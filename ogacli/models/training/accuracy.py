@@ -1,6 +1,6 @@
-"""How often a network predicts the labels of samples.
+"""Accuracy of a network on samples.
 
-In: a network, or what is needed to train one, and samples with one class each. Out: the accuracy, 0 to 1.
+In: a network, or a source and samples to train one, and samples with one class each. Out: accuracy, 0 to 1.
 """
 
 from typing import Literal
@@ -71,8 +71,7 @@ def trained_accuracy(
         source: Builds the network.
         task: Gives the loss of each sample.
         options: How to train; ``output``, ``folds`` and ``start`` are not used.
-        seed: Takes the place of ``options.seed``: the same seed gives the same initial weights whatever the
-            samples.
+        seed: Replaces ``options.seed``. The same seed gives the same initial weights for all samples.
         workers: Processes that read and decode.
 
     Raises:

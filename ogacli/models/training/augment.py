@@ -1,4 +1,4 @@
-"""Random crops and mirror images of pictures, drawn anew for each picture of a batch.
+"""Random crops and mirror images of pictures, drawn for each picture of a batch.
 
 In: pictures [b, c, h, w]. Out: pictures of the same shape (He et al., 2016, section 4.2).
 """
@@ -17,9 +17,9 @@ _PADDING = 4
 class Augmentation:
     """Crops each picture at a random place after padding, and mirrors it with probability 1/2.
 
-    The transforms of torchvision draw once a batch and from the global generator. So the crops and mirrors
-    are drawn here, and torchvision's functionals are called with them. The loop over the pictures takes 1 %
-    of a training step of the smallest ResNet on a CPU (0.7 of 72 ms for 64 pictures of 32 x 32).
+    The transforms of torchvision draw once a batch, from the global generator. So crops and mirrors are drawn
+    here, and applied by torchvision's functions. The loop over the pictures takes 1 % of a training step of
+    the smallest ResNet on a CPU (0.7 of 72 ms for 64 pictures of 32 x 32).
 
     Args:
         generator: The source of the random numbers; on the CPU.

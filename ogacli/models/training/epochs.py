@@ -1,8 +1,7 @@
 """The batches of each epoch of a training.
 
-In: samples and a device. Out: batches on that device, which go through all readable samples in a random
-order. Inputs that are tensors of one shape and fit in memory are read and decoded once; all others anew in
-each epoch.
+In: samples and a device. Out: batches on that device, of all readable samples in a random order. Inputs that
+are tensors of one shape and fit in memory are read and decoded once; all others in each epoch.
 """
 
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ from ogacli.data.loader import batches
 from ogacli.errors import DataError
 
 HELD_BYTES = 1 << 30
-"""Decoded inputs that may be held in memory from one epoch to the next."""
+"""Bytes of decoded inputs that may be kept in memory between epochs."""
 _READ = 512
-"""Samples that are read at a time to be held."""
+"""Samples that are read at a time where inputs are kept."""
 _NEAR = 50
 """Batches whose samples are sorted by length among themselves."""
 
@@ -32,9 +31,9 @@ class Epochs:
         samples: All samples; those that cannot be read are left out and noted in ``skipped``.
         batch_size: Samples a batch; the last one of an epoch may be smaller.
         device: The device of the batches.
-        group_by_length: Whether a batch holds samples of about one length, where lengths are known.
+        group_by_length: Whether the samples of a batch have similar lengths, where lengths are known.
         workers: Processes that read and decode.
-        progress: Told how many samples have been read to be held.
+        progress: Shows how many samples have been read into memory.
 
     Raises:
         DataError: None of the samples can be read.
@@ -74,7 +73,7 @@ class Epochs:
         return -(-self.size // self.batch_size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """The batches of one epoch, in an order that the generator draws."""
+        """The batches of one epoch, in random order."""
         order = self._order(generator)
         if self._inputs is None:
             yield from self._read(order)
@@ -84,13 +83,13 @@ class Epochs:
             yield Batch(rows, self._inputs[here], self._labels[here], {})
 
     def _order(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
-        """The rows at random; with ``group_by_length`` in random batches of about one length."""
+        """The rows in random order; with ``group_by_length`` in random batches of similar lengths."""
         order = self._rows[torch.randperm(self.size, generator=generator)]
         size = self.batch_size
         lengths = self.samples.lengths(order) if self.group_by_length else None
         if lengths is None:
             return order
-        whole = len(order) // size * size  # the rest is a last and smaller batch
+        whole = len(order) // size * size  # the rest is a last, smaller batch
         near = [
             part[own.argsort(stable=True)]
             for part, own in zip(

@@ -36,22 +36,16 @@ class FoldTraining:
     number: int
     """From 1."""
     samples: int
-    """How many it was trained on."""
+    """The number of samples that it was trained on."""
     held_out: int
-    """How many it was not trained on."""
+    """The number of samples that it was not trained on."""
     epochs: tuple[Epoch, ...]
     accuracy: float | None
     """Share of the held-out samples whose given label it predicts; None without classes."""
-
-    @property
-    def checkpoint(self) -> str:
-        """The name of the file of its weights."""
-        return _files(self.number)[0]
-
-    @property
-    def positions(self) -> str:
-        """The name of the file of the positions that it was not trained on."""
-        return _files(self.number)[1]
+    checkpoint: str
+    """The name of the file of weights."""
+    positions: str
+    """The name of the file of the positions that it was not trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +62,7 @@ class CrossValidation:
         return {
             "schema_version": SCHEMA_VERSION,
             "folder": str(self.folder),
-            "folds": [
-                asdict(fold) | {"checkpoint": fold.checkpoint, "positions": fold.positions}
-                for fold in self.folds
-            ],
+            "folds": [asdict(fold) for fold in self.folds],
             "skipped": dict(self.skipped),
         }
 
@@ -99,43 +90,42 @@ def train_folds(
         settings: All settings of the training as plain values, for ``history.json``.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
-        progress: Told how many samples have been read and trained on.
+        progress: Shows how many samples have been read and trained on.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: A mistake of the user; nothing is written then.
     """
     check_free(output, overwrite=overwrite, ours=is_training)
     device, fold_of = device_of(options.device), assign(samples, options.folds, options.seed)
-    found: list[FoldTraining] = []
+    folds: list[FoldTraining] = []
     skipped: dict[str, str] = {}
     with new_folder(output, overwrite=overwrite, ours=is_training) as work:
         for number in range(1, int(fold_of.max()) + 2):
-            own = fold_of == number - 1
-            rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~own, own))
+            inside = fold_of == number - 1
+            rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~inside, inside))
             module = new_network(source, rest, start=options.start, seed=options.seed, device=device)
             history = train_network(
                 module, rest, task, options, device=device, workers=workers, progress=progress
             )
-            share = (
-                accuracy(module, held, device=device, workers=workers)
-                if samples.class_index is not None
-                else None
-            )
-            fold = FoldTraining(number, history.samples, len(held), history.epochs, share)
+            share = None
+            if samples.class_index is not None:
+                share = accuracy(module, held, device=device, workers=workers)
+            names = _files(number)
+            fold = FoldTraining(number, history.samples, len(held), history.epochs, share, *names)
             source.save(module, work / fold.checkpoint, samples.classes)
             np.save(work / fold.positions, held.positions.numpy())
             skipped |= by_id(rest, history.skipped)
-            found.append(fold)
-        training = CrossValidation(output, tuple(found), skipped)
+            folds.append(fold)
+        training = CrossValidation(output, tuple(folds), skipped)
         write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
 
 
 def untrained_folds(samples: Samples, source: NetworkSource, options: TrainOptions, folder: Path) -> Folds:
-    """Write the network that the training of every fold starts from, and the positions of each fold.
+    """Write the untrained network and the positions of each fold, for plans of a scan.
 
     Raises:
-        OgaError: As :func:`train_folds` at its start.
+        OgaError: As :func:`train_folds`.
     """
     fold_of, device = assign(samples, options.folds, options.seed), device_of(options.device)
     module = new_network(source, samples, start=options.start, seed=options.seed, device=device)
@@ -149,15 +139,13 @@ def untrained_folds(samples: Samples, source: NetworkSource, options: TrainOptio
 
 
 def checkpoints(folder: Path, count: int) -> Folds:
-    """The checkpoints of a folder that :func:`train_folds` wrote, as ``model.checkpoint`` takes them."""
+    """The option ``model.checkpoint`` for a folder that :func:`train_folds` wrote."""
     places = ([str(folder / name) for name in _files(number)] for number in range(1, count + 1))
-    return Folds(
-        folds=tuple(Fold(checkpoint=checkpoint, samples=positions) for checkpoint, positions in places)
-    )
+    return Folds(folds=tuple(Fold(checkpoint=weights, samples=held) for weights, held in places))
 
 
 def assign(samples: Samples, count: int | None, seed: int) -> Int64[Tensor, " n"]:
-    """The fold of each sample, from 0, at random: fold sizes, and those of each class, differ by at most one.
+    """A random fold for each sample, from 0; fold sizes, overall and by class, differ by at most one.
 
     Raises:
         ConfigError: There are fewer samples than folds, or no number of folds is given.
@@ -172,8 +160,8 @@ def assign(samples: Samples, count: int | None, seed: int) -> Int64[Tensor, " n"
             "more folds than samples", place="train.folds", found=count, expected=f"at most {n}"
         )
     classes = samples.labels if samples.class_index is not None else torch.zeros(n, dtype=torch.int64)
-    # scikit-learn refuses where each class has fewer members than there are folds. So one more class is
-    # appended, with one member a fold; it comes last and leaves the folds of the others as they are.
+    # scikit-learn raises an error where every class has fewer samples than there are folds. So one more class
+    # is appended, with one sample a fold; it comes last and does not change the folds of the others.
     strata = torch.cat([classes, classes.max().repeat(count) + 1])
     folds = StratifiedKFold(count, shuffle=True, random_state=seed % 2**32)
     found = torch.empty(n + count, dtype=torch.int64)
@@ -185,5 +173,5 @@ def assign(samples: Samples, count: int | None, seed: int) -> Int64[Tensor, " n"
 
 
 def _files(number: int) -> tuple[str, str]:
-    """The names of a fold's files: of the weights, and of the positions that they were not trained on."""
+    """The names of a fold's files: the weights, and the positions that they were not trained on."""
     return f"fold-{number}.safetensors", f"fold-{number}.npy"

@@ -43,10 +43,10 @@ def train(
         options: The keys of the ``train:`` section, such as ``{"epochs": 20, "optimizer": "sgd"}``.
         workers: Processes that read samples.
         overwrite: Replace an earlier training in the same folder.
-        progress: Told how far it is.
+        progress: Shows how many samples have been read and trained on.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: A mistake of the user; nothing is written then.
     """
     chosen = TrainOptions.given(options, "train")
     task, source = resolve(tasks, loss, by="name", place="loss"), network_source_of(network)

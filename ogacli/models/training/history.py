@@ -1,6 +1,6 @@
-"""``history.json``: the record in a folder of checkpoints of what was trained, on what, and how it went.
+"""``history.json``: the record of a training in its folder of checkpoints.
 
-In: the document of a training and its samples. Out: the file; and read again, its content.
+In: the document of a training and its samples. Out: the file; or its content.
 """
 
 import json
@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 _HISTORY = "history.json"
 _KIND = "oga training"
 _FILES = (_HISTORY, "epoch-*.safetensors", "fold-*.safetensors", "fold-*.npy")
-"""What a folder of checkpoints holds, and nothing else."""
+"""The only files in a folder of checkpoints."""
 
 
 def write_history(
@@ -29,9 +29,9 @@ def write_history(
 
     Args:
         folder: Where the checkpoints are.
-        document: How the training went.
-        samples: What was trained on.
-        seed: Of the training.
+        document: The result of the training.
+        samples: The training samples.
+        seed: The seed of the training.
         settings: All settings of the training, as plain values; kept under ``config``.
     """
     versions = {"ogacli": __version__, "python": platform.python_version(), "torch": torch.__version__}
@@ -51,7 +51,7 @@ def read_history(folder: Path) -> dict[str, Any]:
 
 
 def is_training(folder: Path) -> bool:
-    """True where a training wrote this folder and all that is in it."""
+    """True where a training wrote this folder and all files in it."""
     return holds_only(folder, _FILES) and bool(read_history(folder))
 
 

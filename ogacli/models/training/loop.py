@@ -1,7 +1,7 @@
 """The training loop and its options.
 
-In: a module with fresh or loaded weights, samples, a task. Out: the same module, trained, and a record of
-each epoch. On one machine a seed determines the result; the global random state is restored.
+In: a module, samples and a task. Out: the same module, trained, and a record of each epoch. On one machine a
+seed determines the result; the global random state is restored.
 """
 
 import math
@@ -37,22 +37,21 @@ class TrainOptions(Options):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """``sgd`` with Nesterov momentum."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Its highest value; where left out 0.003 for ``adam`` and ``adamw``, 0.1 for ``sgd``."""
+    """The highest value; by default 0.003 for ``adam`` and ``adamw``, 0.1 for ``sgd``."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of ``sgd``."""
+    """For ``sgd``."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """Pulls the weights towards zero."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """Of the learning rate: ``cosine`` falls to zero, ``step`` is divided by ten after half of the steps and
+    """Of the learning rate: ``cosine`` falls to zero; ``step`` divides it by ten after half of the steps and
     again after three quarters."""
     group_by_length: bool = False
-    """For texts: a batch holds samples of about one length, so that less is padded."""
+    """For texts: the samples of a batch have similar lengths, which saves padding."""
     precision: Precision = "float32"
-    """Of the forward and backward pass; the weights are updated in ``float32``. ``bfloat16`` is quicker on a
+    """Of the forward and backward pass; the weights are updated in ``float32``. ``bfloat16`` is faster on a
     GPU, and on a CPU with instructions for it."""
     augment: bool = False
-    """For pictures: a crop at a random place after padding by 4 pixels, and a mirror image half of the
-    time."""
+    """For pictures: a random crop after padding by 4 pixels, and a mirror image with probability 1/2."""
     seed: int = 0
     """Of the weights, the order of the samples, dropout and ``augment``."""
     device: str = "auto"
@@ -60,11 +59,11 @@ class TrainOptions(Options):
     output: Location | None = None
     """The folder for the checkpoints; where left out, the config's ``output`` with ``-checkpoints`` added."""
     folds: Annotated[int, Field(ge=2)] | None = None
-    """Train so many networks instead, each on all samples but those of one fold; their checkpoints go to the
-    folder with ``-folds`` added."""
+    """Train this many networks, each on all samples but those of one fold; their checkpoints go to the folder
+    with ``-folds`` added."""
     start: Location | None = None
-    """A checkpoint to start from; fresh weights where left out. ``model.checkpoint`` is what is scanned; the
-    training does not use it."""
+    """A checkpoint to start from; by default fresh weights. The training does not use ``model.checkpoint``,
+    which is what a scan loads."""
 
     @property
     def peak(self) -> float:
@@ -74,7 +73,7 @@ class TrainOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Means over one pass through the samples, taken while the weights changed."""
+    """Means over one pass through the samples, while the weights change."""
 
     number: int
     """From 1."""
@@ -86,11 +85,11 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened in a training."""
+    """The record of a training."""
 
     epochs: tuple[Epoch, ...]
     samples: int
-    """How many were trained on."""
+    """The number of samples that were trained on."""
     skipped: dict[int, str]
     """``{row: reason}`` of the samples that could not be read."""
 
@@ -115,7 +114,7 @@ def train_network(
         options: How to train. ``device``, ``output``, ``folds`` and ``start`` are not used.
         device: Where to train; the CPU where left out.
         workers: Processes that read and decode.
-        progress: Told how many samples have been read and trained on.
+        progress: Shows how many samples have been read and trained on.
         after_epoch: Called after each epoch.
 
     Raises:
@@ -128,7 +127,7 @@ def train_network(
     module.to(device)
     for parameter in module.parameters():
         if parameter.ndim == 4:
-            # Training convolutions is about a fifth faster in this layout.
+            # Convolutions train about a fifth faster in this layout.
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     batches = Epochs(
         samples,
@@ -167,20 +166,17 @@ def optimizer_of(module: nn.Module, options: TrainOptions, device: torch.device)
         "weight_decay": options.weight_decay,
         "fused": device.type in ("cpu", "cuda"),
     }
-    match options.optimizer:
-        case "sgd":
-            momentum = options.momentum
-            return torch.optim.SGD(parameters, momentum=momentum, nesterov=momentum > 0, **common)
-        case "adam":
-            return torch.optim.Adam(parameters, **common)
-        case _:
-            return torch.optim.AdamW(parameters, **common)
+    if options.optimizer == "sgd":
+        momentum = options.momentum
+        return torch.optim.SGD(parameters, momentum=momentum, nesterov=momentum > 0, **common)
+    adam = torch.optim.Adam if options.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, **common)
 
 
 def schedule_of(
     optimizer: torch.optim.Optimizer, name: Literal["cosine", "step", "constant"], steps: int
 ) -> lr_scheduler.LRScheduler:
-    """The learning rate of each of so many steps, as ``TrainOptions.schedule`` names it."""
+    """The learning rate of each step; ``name`` is ``TrainOptions.schedule``."""
     match name:
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
@@ -217,7 +213,7 @@ class _Loop:
         categorical, seen = self.batches.samples.class_index is not None, 0
         for batch in self.batches.epoch(self.generator):
             if len(batch.rows) == 1 and seen:
-                # Batch norm cannot train on one sample; in the next epoch it is in another batch.
+                # Batch norm cannot be trained on one sample; in the next epoch it is in another batch.
                 continue
             logits, losses = self._step(batch)
             total += losses.sum(dtype=torch.float64)
@@ -236,7 +232,7 @@ class _Loop:
         return Epoch(number, mean, correct.item() / seen if categorical else None)
 
     def _step(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
-        """One update of the weights; the logits and losses from before it."""
+        """One update of the weights; returns the logits and losses before it."""
         inputs = batch.inputs if self.augmentation is None else self.augmentation(batch.inputs)
         if isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -250,7 +246,7 @@ class _Loop:
         return logits.detach(), losses.detach()
 
     def _logits(self, batch: Batch) -> Float[Tensor, "b k"]:
-        """The module's output; the first time it is checked against the samples."""
+        """The module's output; that of the first batch is checked against the samples."""
         if self.called:
             logits: Tensor = call(self.module, batch.inputs)
             return logits
@@ -258,5 +254,5 @@ class _Loop:
         samples = self.batches.samples
         needed = samples.label_type.outputs(samples.labels, samples.classes)
         if self.task.returns_loss:
-            needed = 0  # parts of the loss, whose number has nothing to do with the classes
+            needed = 0  # the number of parts of the loss does not depend on the classes
         return first_logits(self.module, batch, needed)

@@ -1,4 +1,4 @@
-"""The network as its training begins.
+"""The network at the start of its training.
 
 In: a model source and samples. Out: a module with fresh weights, or with those of ``train.start``.
 """
@@ -14,10 +14,10 @@ from ogacli.models.sources import Fit, ModelSource, NetworkSource
 
 
 def trainable(source: ModelSource) -> NetworkSource:
-    """The source, where it is one of networks.
+    """The source, as one that builds networks.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It does not build any.
     """
     if not isinstance(source, NetworkSource):
         raise ConfigError("this model cannot be trained", place="model.source", found=repr(type_name(source)))
@@ -30,11 +30,11 @@ def new_network(
     """A network that fits the samples, built under a fixed seed; the global random state is restored.
 
     Args:
-        source: Builds the network; its own checkpoint is not read.
+        source: Builds the network; its ``checkpoint`` is not read.
         samples: The training samples.
         start: The checkpoint to start from; None for fresh weights.
-        seed: Of the fresh weights.
-        device: Where the training will run.
+        seed: The seed of fresh weights.
+        device: The device of the training.
 
     Raises:
         CheckpointError: The checkpoint does not fit the network or the samples.

@@ -27,7 +27,7 @@ class Training:
     folder: Path
     epochs: tuple[Epoch, ...]
     samples: int
-    """How many were trained on."""
+    """The number of samples that were trained on."""
     skipped: Mapping[str, str]
     """``{id: reason}`` of the samples that could not be read."""
 
@@ -71,10 +71,10 @@ def train(
         settings: All settings of the training as plain values, for ``history.json``.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
-        progress: Told how many samples have been read and trained on.
+        progress: Shows how many samples have been read and trained on.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: A mistake of the user; nothing is written then.
     """
     check_free(output, overwrite=overwrite, ours=is_training)
     device = device_of(options.device)

@@ -295,9 +295,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def test_code_that_comes_with_a_network_is_not_run(tmp_path, asked, file, keys, told):
     asking(tmp_path / "network", file, **keys)
     said = message(CheckpointError, written(tmp_path, "bert"))
-    assert said.startswith(f"{tmp_path / 'network' / file}: it asks for Python code")
+    assert said.startswith(f"{tmp_path / 'network' / file}: it needs Python code")
     assert f"found: {told}" in said
-    assert "say `trust: true` in the model section if you trust the author" in said
+    assert "set `trust: true` in the model section if you trust the author" in said
     assert not asked
     assert not (tmp_path / "ran").exists()
 
@@ -307,7 +307,7 @@ def test_code_of_the_network_below_an_adapter_is_not_run(tmp_path, asked):
     write_network(tmp_path / "network", "bert", head=2)
     adapter = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path / "below")}
     (tmp_path / "network" / "adapter_config.json").write_text(json.dumps(adapter))
-    assert f"{tmp_path / 'below' / 'config.json'}: it asks" in message(
+    assert f"{tmp_path / 'below' / 'config.json'}: it needs" in message(
         CheckpointError, written(tmp_path, "bert")
     )
     assert not asked
@@ -326,7 +326,7 @@ def test_a_module_that_an_adapter_names_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(adapter))
     said = message(CheckpointError, written(tmp_path, "bert", model={"adapter": "adapter"}))
-    assert said.startswith(f"{tmp_path / 'adapter' / 'adapter_config.json'}: it asks for Python code")
+    assert said.startswith(f"{tmp_path / 'adapter' / 'adapter_config.json'}: it needs Python code")
     assert '`megatron_core`: "evil"' in said
 
 
@@ -340,7 +340,7 @@ def test_code_of_a_network_on_the_hub_is_not_run(tmp_path, asked, monkeypatch):
         transformers.AutoConfig, "from_pretrained", lambda name, **how: load(tmp_path / "network", **how)
     )
     said = message(CheckpointError, written(tmp_path, "bert"), "model.name=someone/something")
-    assert said.startswith("model.name someone/something: it asks for Python code")
+    assert said.startswith("model.name someone/something: it needs Python code")
     assert not asked
     assert not (tmp_path / "ran").exists()
 
@@ -357,7 +357,7 @@ def test_a_tokenizer_of_another_network(tmp_path):
     write_network(tmp_path / "network", "bert", head=2)
     write_tokenizer(tmp_path / "large", [chr(i) for i in range(300, 900)])
     told = message(CheckpointError, written(tmp_path, "bert"), f"model.tokenizer={tmp_path / 'large'}")
-    assert "the tokenizer knows tokens that the network does not" in told
+    assert "the tokenizer has tokens that the network lacks" in told
     assert "found: token 603" in told
     write_tokenizer(tmp_path / "small", [])
     told = message(CheckpointError, written(tmp_path, "bert"), f"model.tokenizer={tmp_path / 'small'}")

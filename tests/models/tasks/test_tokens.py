@@ -95,6 +95,17 @@ def test_losses_are_not_taken_for_logits(place, shape):
     )
 
 
+@pytest.mark.parametrize(
+    "detector",
+    ["latent_label", "self_confidence", "normalized_margin", "confidence_weighted_entropy", "ensemble"],
+)
+def test_label_quality_needs_logits(place, detector):
+    """Parts of the loss are no logits, even where there are as many as classes."""
+    problem = "label quality takes one class .*\n  found: a network that returns its loss, and no logits"
+    with pytest.raises(GradientError, match=problem):
+        scan(load_config(write(place, "rows", detector=["l2", detector])))
+
+
 def test_a_model_that_returns_its_loss_of_samples_that_are_no_texts(place, monkeypatch):
     monkeypatch.setattr(Python, "returns_loss", True)
     run = scan(load_config(write(place, "pixels", loss=None)))

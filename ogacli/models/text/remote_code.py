@@ -1,7 +1,7 @@
-"""Folders of transformers and PEFT that ask for Python code of their own to be run.
+"""Refuse folders of transformers and PEFT whose configs name Python code to be run.
 
-In: a folder, and whether the user trusts it. Out: nothing, or a refusal that names the file which asks. Only
-JSON is read here, so nothing in the folder is imported.
+In: a folder, and whether the user trusts it. Out: nothing, or an error that names the file. Only JSON is read
+here; nothing in the folder is imported.
 """
 
 import json
@@ -19,46 +19,46 @@ _KERNELS = (
     "experts_implementation",
     "_experts_implementation",
 )
-"""Keys of functions that the library has itself, or downloads where the name is one on the hub."""
+"""Keys that name a function of the library, or one on the hub, which is then downloaded."""
 
 
 def refuse_code(folder: str, key: str, *, trust: bool) -> None:
-    """Make sure that a folder can be loaded without running code that came with it.
+    """Check that a folder can be loaded without running code in it.
 
     Args:
-        folder: What the library is to load; a name on the hub is left to the library's own check.
+        folder: The folder; a name on the hub is checked by the library itself.
         key: The key in the config that names it.
         trust: Whether the user trusts its author.
 
     Raises:
-        CheckpointError: A file in it asks for code, or one of the network below the adapter in it does.
+        CheckpointError: A file in it names code, or a file of the network that its adapter belongs to.
     """
     places = [] if trust else [Path(folder)]
     for place in places:
         for file in sorted(place.glob(_CONFIGS)) if place.is_dir() else ():
             values = _json(file)
-            for asked in _asked(values):
-                raise asks_for_code(key, str(file), asked)
+            for entry in _code_entries(values):
+                raise code_refused(key, str(file), entry)
             base = values.get("base_model_name_or_path") if isinstance(values, dict) else None
             if isinstance(base, str) and base and Path(base) not in places:
-                places.append(Path(base))  # transformers loads the network below an adapter in place of it
+                places.append(Path(base))  # transformers then loads that network
 
 
-def asks_for_code(key: str, place: str, found: str) -> CheckpointError:
-    """The refusal.
+def code_refused(key: str, place: str, found: str) -> CheckpointError:
+    """The error for a folder that names code.
 
     Args:
         key: The key in the config that names the network.
         place: The file, or the name on the hub.
-        found: What in it asks for code.
+        found: The entry that names code.
     """
     return CheckpointError(
-        "it asks for Python code of its author to be run, and that is not done unasked",
+        "it needs Python code of its author, and that is not run without `trust`",
         place=place,
         found=found,
         expected=f"as `{key}` a network that the installed library has itself",
-        hint="say `trust: true` in the model section if you trust the author; or, where the library has the "
-        "network itself, take this key out of the file",
+        hint="set `trust: true` in the model section if you trust the author; or, where the library has the "
+        "network itself, remove this key from the file",
     )
 
 
@@ -66,11 +66,11 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None  # the library tells what is wrong with it
+        return None  # the library raises its own error
 
 
-def _asked(values: Any) -> Iterator[str]:
-    """What in a config makes the library import something that is no part of it."""
+def _code_entries(values: Any) -> Iterator[str]:
+    """Entries of a config that make the library import code from elsewhere."""
     waiting = [values]
     while waiting:
         section = waiting.pop()

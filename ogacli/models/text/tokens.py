@@ -1,8 +1,8 @@
-"""Texts -> tokens: the samples of a text source as a network of transformers is called with them.
+"""Texts -> tokens: the inputs of a network of transformers.
 
 In: a reader of texts, pairs of texts, or prompts and completions, and the model's tokenizer. Out: a reader of
-``input_ids`` and what goes with them, [b, t], padded on the right to the longest of the batch; for a language
-model also of ``targets``, the tokens that are to be learned.
+``input_ids``, ``attention_mask`` and so on, [b, t], padded on the right to the longest of the batch; for a
+language model also of ``targets``, the tokens that the loss is taken over.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from ogacli.data import Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
 IGNORED = -100
-"""Stands among the targets for a token that is not to be learned."""
+"""The target of a token that is left out of the loss."""
 Text = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One sample."""
+    """The tokens of one sample."""
 
     inputs: Mapping[str, Sequence[int]]
     """``input_ids`` and further rows of the same length."""
@@ -36,7 +36,7 @@ class Tokens:
 
 
 class Encoder:
-    """Makes tokens of texts for a classifier.
+    """Tokenizes texts for a classifier.
 
     Args:
         tokenizer: Of transformers.
@@ -44,25 +44,25 @@ class Encoder:
     """
 
     expected = "texts, or pairs of texts, such as `source: text` has them"
-    """What it makes tokens of."""
+    """The samples that it tokenizes, for errors."""
 
     def __init__(self, tokenizer: Any, limit: int) -> None:
         self.tokenizer = tokenizer
         self.limit = limit
 
     def reads(self, sample: Any) -> bool:
-        """Whether a sample is what it makes tokens of."""
+        """Whether it can tokenize a sample."""
         pair = isinstance(sample, tuple) and len(sample) == 2 and all(isinstance(one, str) for one in sample)
         return isinstance(sample, str) or pair
 
     @property
     def padding(self) -> Mapping[str, int]:
-        """The value that fills up each row; 0 for rows that are not named."""
+        """The padding value of each row; 0 for rows that are not named."""
         pad = self.tokenizer.pad_token_id
         return {"input_ids": self.tokenizer.eos_token_id or 0 if pad is None else pad}
 
     def __call__(self, texts: Sequence[Any]) -> list[Tokens | str]:
-        """The tokens of each text or pair; of too long pairs the longer text is cut first."""
+        """The tokens of each text or pair; pairs that are too long lose tokens of the longer text first."""
         found = [Tokens(rows, whole=True) for rows in self._rows(texts)]
         long = [i for i, tokens in enumerate(found) if len(tokens.inputs["input_ids"]) > self.limit]
         if long:
@@ -81,31 +81,31 @@ class Encoder:
 
 
 class LossEncoder(Encoder):
-    """Makes tokens for a network that returns its loss, and so is told what is to be learned."""
+    """Tokenizes for a network that returns its loss, and so takes the targets as an input."""
 
     @property
     def padding(self) -> Mapping[str, int]:
-        """Targets are filled up with what is not learned."""
+        """As above; padding is left out of the loss."""
         return {**super().padding, "targets": IGNORED}
 
     @abstractmethod
     def contributions(self, text: Any, losses: Sequence[float]) -> list[tuple[str, float]]:
-        """The parts of a text with what each adds to the loss of the sample.
+        """The parts of a text, each with its share of the sample's loss.
 
         Args:
             text: The sample.
-            losses: What the network returns for it.
+            losses: The outputs of the network for it.
         """
 
 
 class LanguageEncoder(LossEncoder):
-    """Makes tokens of texts, or of prompts and completions, for a causal language model.
+    """Tokenizes texts, or prompts and completions, for a causal language model.
 
     Args:
         tokenizer: Of transformers, a fast one.
         limit: Tokens that the model takes at most.
         learn_prompt: Whether the tokens of the prompt are targets, too.
-        end: Whether the token that ends a text is added, and learned.
+        end: Whether the token that ends a text is added as a target.
     """
 
     def __init__(self, tokenizer: Any, limit: int, *, learn_prompt: bool, end: bool) -> None:
@@ -114,10 +114,10 @@ class LanguageEncoder(LossEncoder):
         self.end = tokenizer.eos_token_id if end else None
 
     def __call__(self, texts: Sequence[Text]) -> list[Tokens | str]:
-        """The tokens of each text; of a too long one the end is cut off.
+        """The tokens of each text; the end of a text that is too long is cut off.
 
-        Prompt and completion are one text to the tokenizer, as they are to the model: a token that reaches
-        into the completion belongs to it.
+        Prompt and completion are tokenized as one text, as the model sees them: a token that reaches into the
+        completion belongs to it.
         """
         prompts = ["" if isinstance(text, str) else text[0] for text in texts]
         joined = [text if isinstance(text, str) else text[0] + text[1] for text in texts]
@@ -128,7 +128,7 @@ class LanguageEncoder(LossEncoder):
         ]
 
     def contributions(self, text: Text, losses: Sequence[float]) -> list[tuple[str, float]]:
-        """The text of each token; all but the first have a loss, as they are predicted from those before."""
+        """The text of each token; all but the first have a loss, as each is predicted from those before."""
         joined = text if isinstance(text, str) else text[0] + text[1]
         offsets = self.tokenizer(joined, return_offsets_mapping=True, verbose=False)["offset_mapping"]
         stops = list(itertools.accumulate((stop for _, stop in offsets), max))
@@ -138,7 +138,7 @@ class LanguageEncoder(LossEncoder):
         return list(zip(parts, [0.0, *losses], strict=False))
 
     def _sample(self, ids: Sequence[int], offsets: Sequence[tuple[int, int]], start: int) -> Tokens | str:
-        """One text whose characters are learned from ``start`` on, or why nothing of it is."""
+        """The tokens of one text with targets from the character ``start`` on, or why it has no targets."""
         targets = [token if stop > start else IGNORED for token, (_, stop) in zip(ids, offsets, strict=True)]
         ids = list(ids)
         if self.end is not None:
@@ -158,7 +158,7 @@ class TokenReader(Reader):
 
     Args:
         reader: Of texts.
-        encoder: Makes tokens of them.
+        encoder: Tokenizes them.
         positions: One more than the highest position that will be read.
     """
 
@@ -166,12 +166,12 @@ class TokenReader(Reader):
         self.reader = reader
         self.encoder = encoder
         self.in_memory = reader.in_memory
-        # In shared memory, so that what worker processes note is seen here.
+        # In shared memory, as worker processes write to it.
         self._cut = torch.zeros(positions, dtype=torch.bool).share_memory_()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How many of the texts read so far were too long."""
+        """A sentence on the number of texts that were too long so far."""
         count = int(self._cut.sum())
         noun = "text was" if count == 1 else "texts were"
         return (f"{count:,} {noun} cut to {self.encoder.limit:,} tokens",) if count else ()
@@ -196,23 +196,23 @@ class TokenReader(Reader):
         return (padded(samples, self.encoder.padding) if samples else None), failures
 
     def contributions(self, position: int, losses: Sequence[float]) -> list[tuple[str, float]]:
-        """The parts of a sample's text, in order, with what each adds to its loss.
+        """The parts of a sample's text, in order, each with its share of the loss.
 
         Args:
             position: Of the sample.
-            losses: What a network that returns its loss returns for this sample alone.
+            losses: The outputs of a network that returns its loss for this sample alone.
 
         Raises:
             Unreadable: It cannot be read.
         """
-        assert isinstance(self.encoder, LossEncoder), "only a network that returns its loss tells parts"
+        assert isinstance(self.encoder, LossEncoder), "only a network that returns its loss has parts"
         texts, unreadable = self.reader.read([position])
         if texts is None:
             raise Unreadable(unreadable[0])
         return self.encoder.contributions(texts[0], losses)
 
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
-        """Those of the texts."""
+        """The lengths of the texts; None where the reader does not know them."""
         return self.reader.lengths(positions)
 
     def preview(self, position: int) -> Preview:
@@ -220,7 +220,7 @@ class TokenReader(Reader):
         return self.reader.preview(position)
 
     def file(self, position: int) -> Path | bytes | None:
-        """Where the text was read from."""
+        """The file that the text was read from."""
         return self.reader.file(position)
 
     def _check(self, texts: Any) -> None:
@@ -235,7 +235,7 @@ class TokenReader(Reader):
 
 
 def padded(samples: Sequence[Tokens], padding: Mapping[str, int]) -> dict[str, Int64[Tensor, "b t"]]:
-    """The samples as rows of one length."""
+    """The samples as rows of the same length."""
     return {
         name: pad_sequence(
             [torch.tensor(sample.inputs[name]) for sample in samples],

@@ -8,7 +8,7 @@ import torch
 from ogacli.data.arrays import NoInputs
 from ogacli.data.sources.text import TextReader
 from ogacli.errors import DataError
-from ogacli.models.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
+from ogacli.models.text.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
 from small_transformers import WORDS, write_tokenizer
 
 pytest.importorskip("transformers")

@@ -14,7 +14,7 @@ from ogacli.config import Config, load_config
 from ogacli.config.commands import scan, train
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients.feed import GradientFeed
-from ogacli.models.tokens import IGNORED
+from ogacli.models.text.tokens import IGNORED
 from ogacli.run.reports import report
 from small_transformers import WORDS, sentences, write_config, write_network, write_rows
 

@@ -1,22 +1,22 @@
-"""Tagged words -> tokens: the samples of a tagger as a network of transformers is called with them.
+"""Tagged words -> tokens: the inputs of a tagger of transformers.
 
-A word may be several tokens; the first of them stands for it, and has its tag as the target.
+A word may be several tokens; the target of the first is its tag, and the others are left out of the loss.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from ogacli.data.tagged import Tagged, words_with_tags
-from ogacli.models.tokens import IGNORED, LossEncoder, Tokens
+from ogacli.models.text.tokens import IGNORED, LossEncoder, Tokens
 
 
 class TagEncoder(LossEncoder):
-    """Makes tokens of tagged words.
+    """Tokenizes tagged words.
 
     Args:
         tokenizer: Of transformers, a fast one.
         limit: Tokens that the model takes at most.
-        classes: What the tags are called.
+        classes: The names of the tags.
     """
 
     expected = "words and their tags, as `source: text` has them by `words` and `tags`"
@@ -26,11 +26,11 @@ class TagEncoder(LossEncoder):
         self.classes = tuple(classes)
 
     def reads(self, sample: Any) -> bool:
-        """Whether it is a sample with tags."""
+        """Whether a sample has tags."""
         return isinstance(sample, Tagged)
 
     def __call__(self, texts: Sequence[Tagged]) -> list[Tokens | str]:
-        """The tokens of each sample; of a too long one the end is cut off."""
+        """The tokens of each sample; the end of one that is too long is cut off."""
         found = self._encoded(texts)
         names = [name for name in self.tokenizer.model_input_names if name in found]
         samples: list[Tokens | str] = []
@@ -45,7 +45,7 @@ class TagEncoder(LossEncoder):
         return samples
 
     def contributions(self, text: Tagged, losses: Sequence[float]) -> list[tuple[str, float]]:
-        """The words; the network returns the losses of all tokens."""
+        """The words with their tags; ``losses`` are those of all tokens."""
         begun = _begun(self._encoded([text]).word_ids(0))
         learned = {word: loss for word, loss in zip(begun, losses, strict=True) if word is not None}
         shown = words_with_tags(text, self.classes)
@@ -62,7 +62,7 @@ class TagEncoder(LossEncoder):
 
 
 def _begun(words: Sequence[int | None]) -> list[int | None]:
-    """For each token the word that it is the first of; ``words`` are those that the tokens are of."""
+    """For each token the word that it begins, else None; ``words`` holds the word of each token."""
     return [
         word if word is not None and word != before else None
         for before, word in zip([None, *words], words, strict=False)

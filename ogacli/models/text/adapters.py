@@ -1,42 +1,43 @@
 """Low-rank adapters in a network of transformers, by PEFT: new ones, or those of a folder that PEFT wrote.
 
-In: a network. Out: the same network with adapters inside, everything frozen but them and what was asked for.
+In: a network. Out: the same network with adapters in its layers; all other parameters are frozen.
 """
 
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
 from ogacli.base.options import Options
+from ogacli.base.user_code import optional
 from ogacli.errors import CheckpointError, ConfigError
-from ogacli.models.remote_code import refuse_code
+from ogacli.models.text.remote_code import refuse_code
 
 
 class LoraOptions(Options):
     """New adapters, to be trained in place of the network's own weights (LoRA, Hu et al., ICLR 2022)."""
 
     rank: Annotated[int, Field(ge=1)] = 8
-    """Of the two matrices whose product is added to a weight."""
+    """The rank of the two matrices whose product is added to a weight."""
     alpha: Annotated[float, Field(gt=0)] = 16.0
     """The product is multiplied by ``alpha / rank``."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of what the adapters read, in training only."""
+    """On the inputs of the adapters, in training only."""
     target: tuple[str, ...] | Literal["all-linear"] | None = None
     """Names of the linear layers, such as ``[query, value]``, or ``all-linear``; where left out, PEFT's
     choice for the architecture, which is the attention's projections."""
 
 
 def add_adapters(module: nn.Module, options: LoraOptions) -> None:
-    """Put new adapters into the linear layers that the options name; only they can be trained then.
+    """Add adapters to the linear layers that the options name, and freeze all other parameters.
 
     Raises:
         ConfigError: There are no such layers, or PEFT knows none for this architecture.
     """
-    peft = peft_library()
+    peft = optional("peft", "text", "model")
     target = list(options.target) if isinstance(options.target, tuple) else options.target
     config = peft.LoraConfig(
         r=options.rank,
@@ -66,14 +67,14 @@ def load_adapter(
     Args:
         module: The network.
         folder: Of the adapter.
-        lacking: Weights that the network has no values for and the folder must bring along.
+        lacking: Names of weights that the network has no values for; the adapter must have them.
         trust: Whether its config may name modules to import.
 
     Raises:
-        CheckpointError: There is none, it belongs to another network, or it asks for code to be run.
+        CheckpointError: There is none, it belongs to another network, or it names code to be run.
     """
     refuse_code(folder, "model.adapter", trust=trust)
-    peft = peft_library()
+    peft = optional("peft", "text", "model")
     try:
         own = peft.PeftConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -109,26 +110,8 @@ def load_adapter(
     return found
 
 
-def peft_library() -> Any:
-    """The package ``peft``.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise ConfigError(
-            "adapters need the package peft",
-            place="model",
-            found=str(error),
-            hint="pip install 'ogacli[text]'",
-        ) from error
-    return peft
-
-
 def _in_adapter(name: str) -> str:
-    """What a weight of the network is called where the adapter has a copy of its own."""
+    """The name of the adapter's copy of a weight of the network."""
     layer, _, tensor = name.rpartition(".")
     return f"{layer}.modules_to_save.default.{tensor}"
 
@@ -144,7 +127,7 @@ def _first_lines(text: str) -> str:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """PEFT warns where it corrects its own default for the layers of GPT-2, and of its own old calls."""
+    """Ignore warnings on PEFT's defaults for GPT-2 and on its use of deprecated functions."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
         warnings.simplefilter("ignore", FutureWarning)

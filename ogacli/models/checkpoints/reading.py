@@ -1,0 +1,138 @@
+"""Files of weights -> tensors by name; nothing in the file is executed.
+
+In: a path or fsspec URL. The format is recognised by the first bytes, not by the suffix. Out: a state dict on
+the CPU.
+"""
+
+import hashlib
+import os
+import pickle
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file
+from torch import Tensor
+
+from ogacli.errors import CheckpointError
+from ogacli.models.checkpoints.inert import read_around_objects
+
+CONTAINERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts put the state dict, beside optimizer and epoch."""
+_EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, or is not weights; a pickle that would run code is refused.
+    """
+    with opened(path) as file:
+        start = file.read(9)
+        file.seek(0)
+        # A safetensors file starts with the length of its JSON header, 8 bytes, and the header itself.
+        if start[8:9] == b"{" or path.endswith(".safetensors"):
+            try:
+                return load_file(path) if os.path.isfile(path) else load(file.read())
+            except SafetensorError as error:
+                raise CheckpointError(
+                    "not a whole safetensors file",
+                    place=path,
+                    found=str(error),
+                    hint="copy or save the file again; it may have been cut off",
+                ) from None
+        return _state_dict(_unpickled(file, path), path)
+
+
+def sha256(path: str) -> str:
+    """The SHA-256 of a file's bytes.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """The file, open for reading bytes.
+
+    Raises:
+        CheckpointError: It is missing or cannot be opened.
+    """
+    try:
+        file = fsspec.open(path, "rb").open()
+    except (FileNotFoundError, IsADirectoryError):
+        raise CheckpointError(
+            "no such checkpoint", place=path, hint="check the path; `oga train` writes one an epoch"
+        ) from None
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError("cannot be opened", place=path, found=str(error)) from None
+    with file:
+        yield file
+
+
+def _unpickled(file: Any, path: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # Of pickle protocols and old formats: such a file is either loaded whole or refused.
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        file.seek(0)
+        if file.read(2)[:1] not in (b"P", b"\x80"):
+            raise _no_checkpoint(
+                path, "bytes that are neither safetensors nor a file of torch.save"
+            ) from None
+        file.seek(0)
+        if (around := read_around_objects(file)) is not None:
+            return around
+        # The message of torch explains how to switch the check off, which the user should not do here.
+        refused = re.search(r"Trying to [^\n]+|Unsupported [^\n]+", str(error))
+        raise CheckpointError(
+            "not a plain state dict: it holds Python objects, and loading those would run their code",
+            place=path,
+            found=refused[0][:200] if refused else "a pickle",
+            expected=_EXPECTED,
+            hint="where you trust the file, load it in Python and save model.state_dict() again",
+        ) from None
+    except (RuntimeError, EOFError, ValueError, LookupError) as error:
+        found = str(error).partition("\n")[0] or type(error).__name__
+        if "TorchScript" in found:
+            hint = "use `model: {source: torchscript}`, which needs no other key than `checkpoint`"
+            raise _no_checkpoint(path, "a whole network in TorchScript", hint) from None
+        raise _no_checkpoint(path, found) from None
+
+
+def _no_checkpoint(path: str, found: str, hint: str | None = None) -> CheckpointError:
+    return CheckpointError("not a checkpoint", place=path, found=found, expected=_EXPECTED, hint=hint)
+
+
+def _state_dict(found: Any, path: str) -> dict[str, Tensor]:
+    """The state dict in what ``torch.load`` returned, taken out of the usual containers."""
+    while isinstance(found, Mapping):
+        inner = [found[key] for key in CONTAINERS if isinstance(found.get(key), Mapping)]
+        if not inner:
+            break
+        found = inner[0]
+    content = found if isinstance(found, Mapping) else {}
+    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not weights:
+        keys = ", ".join(map(str, list(found)[:8])) if isinstance(found, Mapping) else type(found).__name__
+        raise CheckpointError(
+            "no state dict in the file",
+            place=path,
+            found=keys or "an empty dict",
+            expected=f"names and tensors, alone or under one of {', '.join(CONTAINERS)}",
+        )
+    return weights

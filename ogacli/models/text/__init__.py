@@ -1,0 +1,1 @@
+"""Texts as tokens, adapters, and the safe loading of folders: what only networks of transformers need."""
