@@ -3,10 +3,10 @@
 config.yaml       the resolved settings; ``oga scan`` can run them again
 provenance.json   versions, seeds, device, precision, fingerprints
 scores.parquet    a row a sample
-summary.json      what was found, as one document
+summary.json      the result in figures
 previews.parquet  pictures or texts of the most anomalous samples
-timing.json       when it ran and how long each step took; the only file that differs between reruns
-report.html       the report for a person
+timing.json       start and duration of each step; the only file that differs between reruns
+report.html       the result as a page
 """
 
 from __future__ import annotations
@@ -199,11 +199,11 @@ def write_run(
     Args:
         folder: Empty.
         settings: The resolved config as plain values.
-        samples: What was scanned.
-        verdict: A row a sample.
-        summary: What was found.
-        provenance: What it was made from.
-        preview: How a row of the samples is shown; by the samples' reader where left out.
+        samples: The dataset.
+        verdict: The decision on each sample.
+        summary: The result in figures.
+        provenance: Versions, device and fingerprints.
+        preview: Returns a picture or text of a row; that of the samples' reader where left out.
     """
     text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")

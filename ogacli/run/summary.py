@@ -1,4 +1,4 @@
-"""``summary.json``: what a scan found.
+"""``summary.json``: the result of a scan in figures.
 
 In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON document.
 """
@@ -117,11 +117,11 @@ def summarise(
     rescored: tuple[int, int] | None = None,
     overlap: Mapping[str, float] = MappingProxyType({}),
 ) -> Summary:
-    """Count what was found, and compare it with the truth where it is known.
+    """Count flags, reasons and classes, and compare with the truth where it is known.
 
     Args:
-        verdict: The result.
-        samples: What was scanned.
+        verdict: The decision on each sample.
+        samples: The dataset.
         parameters: The parameters that the gradients were taken with respect to, and their sizes.
         rescored: After a pass in lower precision: how many samples were scored again in float32, and how
             many of them became flagged or are no longer.

@@ -19,13 +19,12 @@ from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
-from ogacli.data.sources import MEMORY
 from ogacli.detectors import DEFAULT, WITHOUT_CLASSES, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
 from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.sources import ModelSource
-from ogacli.models.sources.in_memory import class_name, network_source_of, source_of
+from ogacli.models.sources.in_memory import network_source_of, settings_of, source_of
 from ogacli.models.tasks import Task, tasks
 from ogacli.models.training.folds import checkpoints, train_folds
 from ogacli.models.training.loop import TrainOptions
@@ -40,7 +39,7 @@ from ogacli.verdict.protection import Protect, parse_protect
 __all__ = ["ScanResult", "scan"]
 
 Named = str | Mapping[str, Any] | Options
-"""The name of a thing; its name and options; or an options object."""
+"""A name; a mapping with the name and options; or an options object."""
 
 
 def scan(
@@ -75,28 +74,28 @@ def scan(
             returns a network with fresh weights. Or the options of a model source.
         checkpoint: The file of the network's weights; or several of one training, or folds.
         loss: The loss of a sample, such as ``cross_entropy`` or ``{"name": "cross_entropy", ..}``.
-        layers: Whose gradients: ``head``, ``all``, or patterns of parameter names.
-        bias: For the head: with its bias.
-        residual: Gradients of the ``loss`` at the sample's own logits, or at the mean prediction of its
+        layers: The parameters that gradients are taken of: ``head``, ``all``, or patterns of names.
+        bias: With ``layers="head"``: include its bias.
+        residual: Take the residual at the sample's own logits (``loss``) or at the mean prediction of its
             nearest ``neighbours``.
-        neighbours: Options of the latter.
+        neighbours: Options of ``residual="neighbours"``.
         detector: One or several, by name or with options; the first decides what is flagged. By default
             ``latent_label`` where each sample has one class, else ``l2``.
         budget: How much is flagged: a fraction, a count, or ``auto``.
-        protect: Of no class more than so many times the overall share is flagged; or ``off``.
-        validation: Samples whose labels are right, for detectors that compare with such.
+        protect: At most so many times the overall flagged share is flagged of any class; or ``off``.
+        validation: Samples with right labels, for detectors that compare with these.
         folds: Train so many networks first, and score each sample by the one that was not trained on it.
-        train: How they are trained: the keys of the ``train:`` section.
+        train: Options of that training: the keys of the ``train:`` section.
         batch_size: Samples a batch; results do not depend on it.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
         precision: Of the forward and backward pass.
-        fold: For the head: merge batch norms into convolutions.
-        compile: For the head: run the network under ``torch.compile``.
+        fold: With ``layers="head"``: merge batch norms into convolutions.
+        compile: With ``layers="head"``: run the network under ``torch.compile``.
         workers: Processes that read samples.
-        progress: Told how far it is.
+        progress: Shows the progress.
 
     Raises:
-        OgaError: Anything that the user can mend.
+        OgaError: An argument, the data or the model is not usable.
     """
     clock = Clock()
     task: Task = resolve(tasks, loss, by="name", place="loss")
@@ -118,17 +117,15 @@ def scan(
         detector = WITHOUT_CLASSES if samples.class_index is None else DEFAULT
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
-    settings = {
-        "data": {"source": MEMORY, "type": class_name(samples.reader)},
-        "model": described(model, "source")
-        if isinstance(model, ModelSource)
-        else {"source": MEMORY, "type": class_name(model)},
-        "detector": [described(one, "name") for one in chosen],
-        "budget": budget.value,
-        "protect": protect,
-        "gradients": gradients.plain(),
-        "loss": described(task, "name"),
-    }
+    settings = settings_of(
+        samples,
+        model,
+        task,
+        detector=[described(options, "name") for options in chosen],
+        budget=budget.value,
+        protect=protect,
+        gradients=gradients,
+    )
     with _opened(model, checkpoint, samples, task, folds, train, workers, progress) as (source, prepared):
         setup = Setup(
             samples=prepared,
@@ -156,7 +153,7 @@ def _opened(
     workers: int | Literal["auto"],
     progress: Progress,
 ) -> Iterator[tuple[ModelSource, Samples]]:
-    """The model, and the samples as it reads them; checkpoints of folds exist within the block."""
+    """The model, and the samples as it reads them; the checkpoints of folds are deleted after the block."""
     if folds is None:
         source = source_of(model, checkpoint)
         yield source, source.prepare(samples)

@@ -1,7 +1,7 @@
-"""Collect what is computed of each sample while batches stream by.
+"""Collect the results of each sample.
 
 In: gradient batches with their scores, one checkpoint after the other. Out: ``Findings``. Results stay on the
-model's device until the end, so that no batch waits for a transfer.
+model's device until the end, so that no batch waits for a transfer to the host.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from ogacli.verdict.findings import Findings, TrueClass
 
 
 class Collector:
-    """Everything collected of n samples: by the checkpoint at work, and over those that are done."""
+    """The results of n samples: of the current checkpoint, and summed over those that are done."""
 
     def __init__(
         self,
@@ -49,38 +49,44 @@ class Collector:
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
         self.checkpoint = 0
         """How many checkpoints are done."""
+        self.rescored: tuple[int, int] | None = None
+        """After a pass in lower precision: how many samples were scored again in float32, and how many of
+        them became flagged or are no longer; summed over the checkpoints."""
 
     def note(self, step: Step) -> None:
-        """Note the inputs of a batch, and what of it could not be read."""
+        """Note the inputs of a batch, and which of its samples could not be read."""
         self.rows.quarantine(step.batch.quarantined)
         self.inputs.add(step)
 
     def add(self, batch: GradientBatch, scored: Scored, task: Task) -> None:
-        """Keep the scores of a batch; a sample whose gradient is not finite gets none."""
+        """Keep the results of a batch; a sample whose gradient is not finite gets no score.
+
+        The scores come last, since they mark the samples as done: an interruption before that repeats them.
+        """
         one_class = self.samples.class_index is not None
         if one_class and (found := task.class_probabilities(batch.logits)) is not None:
             self.rows.predict(batch, found, scored.true_class)
         elif (probability := task.label_probability(batch.logits, batch.labels)) is not None:
             self.rows.probability[batch.rows.to(self.device)] = probability
-        self.rows.add(batch, scored.scores)
         self.evidence.add(batch.rows, scored.evidence)
+        self.rows.add(batch, scored.scores)
 
     def next_checkpoint(self, rows: Int64[Tensor, " m"], weight: float) -> None:
-        """The checkpoint at work has scored its ``rows``; add them to the totals with a weight."""
+        """Add the current checkpoint's results for ``rows`` to the totals with a weight; begin the next."""
         self.totals.add(self.rows, rows, weight)
         self.checkpoint += 1
         self.rows = Rows(len(self.samples), len(self.columns), self.device)
 
     def unlearned_share(self) -> float | None:
-        """The share of given labels that the checkpoint at work does not predict, at least one of them.
+        """The share of the given labels that the current checkpoint does not predict.
 
-        None where samples do not have one class each.
+        At least one label counts as not predicted. None where samples do not have one class each.
         """
         known = int((self.rows.predictions >= 0).sum())
         return max(1, self.contradicted()) / known if known else None
 
     def contradicted(self) -> int:
-        """How many given labels the checkpoint at work does not predict."""
+        """How many given labels the current checkpoint does not predict."""
         predictions = self.rows.predictions.cpu()
         labels = self.samples.class_index
         return 0 if labels is None else int(((predictions != labels) & (predictions >= 0)).sum())
@@ -88,11 +94,6 @@ class Collector:
     def findings(self) -> Findings:
         """The results of all checkpoints, on the CPU."""
         return self.totals.findings(self.columns)
-
-    @property
-    def quarantined(self) -> dict[int, str]:
-        """Rows that could not be read so far, and why."""
-        return self.totals.quarantined | self.rows.quarantined
 
     def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence"]:
         """What an unfinished scan saves, by name."""

@@ -1,7 +1,7 @@
-"""What label detectors look at of held-out samples, so that all folds are judged together.
+"""The evidence of label detectors for held-out samples, so that one detector is fitted to all folds.
 
 In: the evidence of each sample, batch by batch. Out: scores and true classes by a detector that is fitted
-to all folds at once. One fold alone has few samples, and the scores of two folds have two scales.
+to all folds at once. One fold alone has few samples, and the scores of different folds differ in scale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from ogacli.detectors import LabelDetector
 from ogacli.verdict.findings import Findings, TrueClass
 
 _BYTES = 256 << 20
-"""Evidence that may be held; beyond that each fold is judged by itself."""
+"""Evidence that may be held; beyond that the detectors of the single folds decide."""
 
 
 class Evidence:
@@ -27,8 +27,8 @@ class Evidence:
 
         Args:
             n: How many samples.
-            k: How many classes; 0 where nothing is to be kept.
-            names: The score columns of the label detectors; none where nothing is to be kept.
+            k: How many classes.
+            names: The score columns of the label detectors; empty: nothing is kept.
             device: Where to keep it.
         """
         self.names = names
@@ -36,12 +36,12 @@ class Evidence:
         self.values = torch.full((len(names), n, width), torch.nan, device=device)
 
     def add(self, rows: Int64[Tensor, " b"], evidence: Mapping[str, Float[Tensor, "b 2q"]]) -> None:
-        """Keep the evidence of some samples, for the classes of the data."""
+        """Keep the evidence of some samples; outputs beyond the classes of the data are left out."""
         if not (k := self.values.shape[2] // 2):
             return
         for kept, name in zip(self.values, self.names, strict=True):
-            found = torch.stack(evidence[name].chunk(2, 1), 1)[:, :, :k]
-            kept[rows.to(kept.device)] = found.flatten(1).float()
+            of_classes = torch.stack(evidence[name].chunk(2, 1), 1)[:, :, :k]
+            kept[rows.to(kept.device)] = of_classes.flatten(1).float()
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
@@ -53,9 +53,9 @@ class Evidence:
         """The findings with the scores of refitted detectors, and the true classes by the first of them.
 
         Args:
-            findings: Of each fold by itself.
-            samples: What was scanned.
-            detectors: By their score columns.
+            findings: By the detectors of the single folds.
+            samples: The dataset.
+            detectors: Unfitted, by score column.
         """
         scores, true_class = dict(findings.scores), findings.true_class
         for number, (evidence, name) in enumerate(zip(self.values, self.names, strict=True)):
@@ -65,8 +65,8 @@ class Evidence:
             here, labels = evidence[known.to(evidence.device)], samples.labels[known].to(evidence.device)
             detectors[name].refit(here, labels)
             log_probabilities = detectors[name].true_class(here, labels)
-            found = detectors[name].wrong(log_probabilities, labels).cpu()
-            scores[name] = scores[name].masked_scatter(known, found.to(scores[name].dtype))
+            wrong = detectors[name].wrong(log_probabilities, labels).cpu()
+            scores[name] = scores[name].masked_scatter(known, wrong.to(scores[name].dtype))
             if not number and true_class is not None:
                 true_class = true_class.replaced(known, TrueClass.of(log_probabilities.cpu()))
         return replace(findings, scores=scores, true_class=true_class)

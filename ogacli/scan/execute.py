@@ -1,10 +1,11 @@
-"""Score every sample by every checkpoint, and judge.
+"""The scan: score the samples with each checkpoint, and decide what is flagged.
 
 In: a ``Setup``. Out: a ``ScanResult``.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -39,15 +40,15 @@ def execute(
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> ScanResult:
-    """Score and judge.
+    """Score all samples and decide what is flagged.
 
     Args:
-        setup: What to scan, with what.
+        setup: The samples, the model and the options.
         weights: The fingerprints of the weights, for the provenance.
         clock: Started before the samples were opened.
-        unfinished: Where the scan is saved now and then; not at all where left out.
-        resume: Go on with what was saved there, if anything.
-        progress: Told how far it is.
+        unfinished: Where the scan is saved every minute and at an interruption; None: nowhere.
+        resume: Continue the scan that was saved there, if there is one.
+        progress: Shows the progress.
 
     Raises:
         OgaError: Anything that the user can mend.
@@ -65,13 +66,15 @@ def execute(
     return ScanResult(
         samples=setup.samples,
         verdict=verdict,
-        summary=summarise(verdict, setup.samples, parameters, rescored=scoring.rescored, overlap=overlaps),
+        summary=summarise(
+            verdict, setup.samples, parameters, rescored=scoring.collector.rescored, overlap=overlaps
+        ),
         provenance=provenance(setup, device, weights, last.feed),
         settings=setup.settings,
         timing={
             "started": clock.started,
             "seconds": clock.laps,
-            "detectors": scoring.seconds,
+            "detectors": scoring.seconds or None,
             "samples": len(setup.samples),
         },
         preview=partial(setup.task.preview, last.model, setup.samples, device=device),
@@ -80,7 +83,7 @@ def execute(
 
 
 class _Scoring:
-    """One checkpoint after the other, each with detectors of its own."""
+    """Scores by one checkpoint after the other, each with detectors of its own."""
 
     def __init__(self, setup: Setup, device: torch.device, unfinished: Unfinished | None) -> None:
         self.setup = setup
@@ -97,31 +100,30 @@ class _Scoring:
             evidence_of=tuple(self.label_detectors) if self.held_out else (),
         )
         self.last: CheckpointPass
-        """The checkpoint at work."""
-        self.rescored: tuple[int, int] | None = None
-        """Samples that were scored once more in float32, and those of them that changed sides."""
-        self.seconds: dict[str, float] | None = None
+        """The current checkpoint."""
+        self.seconds: dict[str, float] = {}
+        """The time of each detector; empty on a GPU."""
 
     def run(self, *, resume: bool, progress: Progress) -> None:
-        """Score every sample by each of the checkpoints that are to score it."""
-        saved: Sequence[Mapping[str, Tensor]] = ()
+        """Score with each checkpoint the samples that it is responsible for."""
+        states: Sequence[Mapping[str, Tensor]] = ()
         if resume and self.unfinished is not None and self.unfinished.exists:
-            saved = self.unfinished.load(self.collector)
-        several = len(self.snapshots) > 1
-        for number in range(self.collector.checkpoint, len(self.snapshots)):
-            rows = self.snapshots[number].rows
-            one = self._open(number)
-            step = f"checkpoint {number + 1} of {len(self.snapshots)}" if several else "scanning"
-            one.run(self.collector, saved, save=self._save, progress=progress, step=step)
-            saved = ()
-            self._finish(one, progress)
-            together = several and len(rows) == len(self.setup.samples)
+            states = self.unfinished.load(self.collector)
+        count = len(self.snapshots)
+        for number in range(self.collector.checkpoint, count):
+            self._open(number)
+            step = f"checkpoint {number + 1} of {count}" if count > 1 else "scanning"
+            self.last.run(self.collector, states, save=self._save, progress=progress, step=step)
+            states = ()
+            self._finish(progress)
+            rows = self.last.rows
+            together = count > 1 and len(rows) == len(self.setup.samples)
             self.collector.next_checkpoint(rows, self._weight() if together else 1.0)
-            if number + 1 < len(self.snapshots):
+            if number + 1 < count:
                 self._save(list, False)
 
     def findings(self) -> Findings:
-        """What all checkpoints found.
+        """The results of all checkpoints together.
 
         Raises:
             DataError: No sample could be scored.
@@ -148,33 +150,29 @@ class _Scoring:
             by_neighbours=by_neighbours,
         )
 
-    def _open(self, number: int) -> CheckpointPass:
-        if hasattr(self, "last"):
-            del self.last  # so that only one set of weights is in memory
+    def _open(self, number: int) -> None:
+        """Load a checkpoint in place of the one before, which is freed first."""
+        vars(self).pop("last", None)
+        gc.collect()  # a network and its hooks refer to each other
         snapshot = self.snapshots[number]
         model = snapshot.source.open(self.setup.samples, self.device)
         check_validation(self.setup, model)
         self.last = CheckpointPass(self.setup, model, self.device, snapshot.rows)
-        return self.last
 
-    def _finish(self, one: CheckpointPass, progress: Progress) -> None:
+    def _finish(self, progress: Progress) -> None:
         if self.setup.gradients.precision != "float32":
-            samples, changed = second_look(one, self.collector, self.setup.budget, progress)
-            before = self.rescored or (0, 0)
-            self.rescored = before[0] + samples, before[1] + changed
-        one.finish(self.collector)
-        if (
-            self.device.type == "cpu"
-        ):  # a GPU computes after the call has returned, so that no detector is timed
-            known = self.seconds or {}
-            taken = one.scorers.seconds()
-            self.seconds = {name: round(known.get(name, 0) + more, 4) for name, more in taken.items()}
+            second_look(self.last, self.collector, self.setup.budget, progress)
+        self.last.finish(self.collector)
+        # On a GPU a call returns before its work is done, so that detectors cannot be timed.
+        if self.device.type == "cpu":
+            for name, seconds in self.last.scorers.seconds().items():
+                self.seconds[name] = round(self.seconds.get(name, 0) + seconds, 4)
 
     def _weight(self) -> float:
-        """The weight of one of several checkpoints: the square of the share of labels it has not learned.
+        """The weight of one of several checkpoints: the squared share of the labels that it does not predict.
 
-        A checkpoint that has memorised the labels has next to nothing left that tells right from wrong ones.
-        Chosen on `benchmarks/detection.py`: better than equal weights, ranks, or the first half of a
+        The gradients of a checkpoint that has memorised the labels hardly separate right labels from wrong
+        ones. Chosen on `benchmarks/detection.py`: better than equal weights, ranks, or the first half of a
         training.
         """
         unlearned = self.collector.unlearned_share()

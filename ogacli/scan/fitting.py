@@ -1,7 +1,7 @@
-"""Fit the detectors of a scan, and hold what can be scored from memory afterwards.
+"""Fit the detectors of a scan, and hold gradient batches in memory to be scored afterwards.
 
-In: the samples of one checkpoint. Out: fitted detectors, and the gradient batches that fitted in memory.
-With those a scan takes one pass over the data, otherwise two.
+In: the samples of one checkpoint. Out: fitted detectors, and the batches that were held. If all samples of
+the fit can be held, a scan takes one pass over the data, otherwise two.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,21 +22,21 @@ from ogacli.scan.scorers import Scorer, Scorers
 _HELD_BYTES = 256 << 20
 """Gradient factors that may be held in memory between fitting and scoring."""
 _KEPT_BYTES = 64 << 20
-"""The same for single coordinates, where the factors would be too many."""
+"""The same for norms and single coordinates, where the factors take more."""
 
 Hold = Callable[[GradientBatch], GradientBatch | None]
-"""What is held of a batch: all of it, norms and some coordinates, or nothing."""
+"""Returns what is held of a batch: all of it, its norms and some coordinates, or None."""
 
 
 class Fitting:
-    """Shows each detector the samples that it must see.
+    """Fits each detector to as many samples as it needs.
 
     Args:
         feed: Computes the gradients.
         scorers: The detectors.
         rows: The samples that the checkpoint scores.
-        collector: Told of samples that cannot be read, and shown all inputs.
-        progress: Told how far it is.
+        collector: Notes the inputs, and samples that cannot be read.
+        progress: Shows the progress.
     """
 
     def __init__(
@@ -54,13 +54,15 @@ class Fitting:
         self.progress = progress
         self._held: list[GradientBatch] = []
         self._seed: int | None = None
-        """Of the random order in which the held batches come: that of the first detector."""
+        """The seed of the order of the held batches: that of the first detector that is fitted."""
 
     def run(self) -> list[GradientBatch]:
         """Fit all detectors; returns the batches that were held in memory, to be scored from there."""
-        for one, options in zip(self.scorers.each, self.scorers.options, strict=True):
-            # Each detector sees the order that its own seed gives, so that it finds what it would find alone.
-            if size := one.detector.fit_size(len(self.rows)):
+        # All sizes come first: what is held of a batch depends on what all detectors need.
+        sizes = [one.detector.fit_size(len(self.rows)) for one in self.scorers.each]
+        for one, options, size in zip(self.scorers.each, self.scorers.options, sizes, strict=True):
+            if size:
+                # A detector sees the order that its own seed gives, and is fitted as it would be alone.
                 self._fit(one, size, getattr(options, "seed", 0))
         return self._held
 
@@ -92,8 +94,8 @@ class Fitting:
             return
         keep = self._keeper(size - given) if hold else None
         for batch in self._computed(self._left(rows, known)):
-            if keep is not None and (short := keep(batch)) is not None:
-                batch = short
+            if keep is not None and (held := keep(batch)) is not None:
+                batch = held
                 self._held.append(batch)
             batch = batch.select(slice(0, size - given))
             given += len(batch)
@@ -114,18 +116,18 @@ class Fitting:
         for step in self.feed(rows):
             self.collector.note(step)
             if step.gradients is not None:
-                found = only(step.gradients, finite(step.gradients))
+                batch = only(step.gradients, finite(step.gradients))
                 del step
-                yield found
-                del found
+                yield batch
+                del batch
 
     def _keeper(self, size: int) -> Hold:
-        """Holds ``size`` samples in memory in the way that the first batch decides."""
+        """The way to hold ``size`` samples, chosen by the size of the first batch."""
         ways: list[Hold] = []
 
         def keep(batch: GradientBatch) -> GradientBatch | None:
             if not len(batch):
-                return batch
+                return None
             if not ways:
                 ways.append(self._way(batch, size))
             return ways[0](batch)

@@ -38,23 +38,23 @@ class InputNotes:
 
     def add(self, step: Step) -> None:
         """Note the samples of a batch."""
-        if (found := step.gradients) is None:
+        if (batch := step.gradients) is None:
             return
-        if found.features is not None:
-            self._keep(found.rows, found.features)
-        inputs = step.batch.inputs if step.batch.inputs is not None else found.features
-        if inputs is None or self._seen[found.rows].all():
+        if batch.features is not None:
+            self._keep(batch.rows, batch.features)
+        inputs = step.batch.inputs if step.batch.inputs is not None else batch.features
+        if inputs is None or self._seen[batch.rows].all():
             return
-        here = found.rows.to(self.fingerprints.device)
+        here = batch.rows.to(self.fingerprints.device)
         self.fingerprints[here] = fingerprints(inputs).to(here.device)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
-        self._seen[found.rows] = True
+        self._seen[batch.rows] = True
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"]:
         """For each sample the first one with the same inputs and another label; -1 where there is none.
 
-        A model that reads no inputs is asked for features instead.
+        For a model that reads no inputs, features are compared instead.
         """
 
         def read(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[bytes]]:

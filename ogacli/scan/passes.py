@@ -1,6 +1,6 @@
-"""One checkpoint's passes over the data: fit the detectors, score every sample.
+"""The passes of one checkpoint over the data: fit the detectors, then score every sample.
 
-In: a model with one set of weights, and the samples that it scores. Out: the collector, filled.
+In: a model with one set of weights, and the samples that it scores. Out: their results, in the collector.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +20,15 @@ from ogacli.scan.setup import Setup
 from ogacli.scan.validation import mean_validation_gradient
 
 Save = Callable[[Callable[[], Sequence[Mapping[str, Tensor]]], bool], None]
-"""Saves an unfinished scan, given what returns the states of its detectors; at once if True, else now and
-then."""
+"""Saves an unfinished scan. Arguments: a function that returns the states of the detectors, and whether to
+save now, however recent the last time was."""
 
 
 class CheckpointPass:
     """The passes over the data with one set of weights.
 
     Args:
-        setup: What to compute.
+        setup: The options.
         model: On the device.
         device: Where to compute.
         rows: The samples that it scores, ascending; all where left out.
@@ -62,32 +62,32 @@ class CheckpointPass:
         """Fit and score.
 
         Args:
-            collector: What is done already, and all results afterwards.
+            collector: Holds the results that are there already, and takes the others.
             states: Of the detectors, where they were fitted before an interruption.
             save: Called after each batch, and at an interruption.
-            progress: Told how far it is.
-            step: What the pass is called.
+            progress: Shows the progress.
+            step: The name of the pass in the progress.
         """
         self.see_neighbours(progress)
         held: list[GradientBatch] = []
         if states:
             self.scorers.restore(states)
+            if collector.rows.done[self.rows].all():
+                # The names of the parameters, and notes on them, are known after one batch.
+                next((one for one in self.feed(self.rows) if one.gradients is not None), None)
         else:
             self._show_validation(progress)
             held = Fitting(self.feed, self.scorers, self.rows, collector, progress).run()
         self._reduce_layers()
         with progress.bar(step, len(self.rows)) as advance:
             try:
-                for batch in held:
-                    self._score(batch, collector)
+                self._score_held(held, collector)
                 held.clear()
                 advance(int(collector.rows.done[self.rows].sum()))
                 self._score_rest(collector, save, advance)
             except KeyboardInterrupt:
-                for (
-                    batch
-                ) in held:  # computed again they would come in other batches, and differ in the last digit
-                    self._score(batch, collector)
+                # Computed again they would come in other batches, and differ in the last digit.
+                self._score_held(held, collector)
                 save(self.scorers.states, True)
                 raise
 
@@ -100,7 +100,7 @@ class CheckpointPass:
         return self.scorers.finished(collector.rows.scores, self.samples.labels.to(self.device))
 
     def score_again(self, rows: Int64[Tensor, " m"], collector: Collector, progress: Progress) -> None:
-        """Score some samples once more in float32."""
+        """Score some samples again, in float32."""
         feed = self._feed(self.setup.gradients.model_copy(update={"precision": "float32"}))
         with progress.bar("scoring near the cut in float32", len(rows)) as advance:
             for one in feed(rows):
@@ -113,7 +113,7 @@ class CheckpointPass:
         """With ``residual: neighbours``: one pass for the features and predictions of all, or some, rows."""
         if self.neighbours is None:
             return
-        # The gradients of the head hold features and logits, and are not multiplied out unless asked for.
+        # A batch of the head's gradients holds features and logits, and multiplies nothing out.
         changes: dict[str, object] = {"layers": "head"}
         if self.setup.gradients.layers != "head":
             changes |= {"fold": False, "compile": False}
@@ -125,6 +125,7 @@ class CheckpointPass:
                 if one.gradients is not None:
                     self.neighbours.see(one.gradients)
                     advance(len(one.gradients))
+                del one  # before the next one is computed
         self.neighbours.close()
 
     def _feed(self, options: GradientOptions, **changes: Neighbours | None) -> GradientFeed:
@@ -139,7 +140,7 @@ class CheckpointPass:
         )
 
     def _show_validation(self, progress: Progress) -> None:
-        """Compute the mean validation gradient once for all detectors that want it."""
+        """Compute the mean validation gradient once, for all detectors that compare with it."""
         wanting = [one.detector for one in self.scorers.each if one.detector.wants_validation]
         if self.setup.validation is None or not wanting:
             return
@@ -155,6 +156,10 @@ class CheckpointPass:
             coordinates = none if needs.coordinates is None else needs.coordinates
             gradients.reduce_to(needs.norms, coordinates.to(self.device))
 
+    def _score_held(self, held: Sequence[GradientBatch], collector: Collector) -> None:
+        for batch in held:
+            self._score(batch, collector)
+
     def _score_rest(self, collector: Collector, save: Save, advance: Callable[[int], None]) -> None:
         left = self.rows[~collector.rows.done[self.rows]]
         if self.model.reads_inputs:
@@ -168,7 +173,7 @@ class CheckpointPass:
             save(self.scorers.states, False)
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
-        """Score a batch, in halves where that takes more memory than there is."""
+        """Score a batch; in halves where memory does not suffice."""
         try:
             scored = self.scorers.score(batch)
         except RuntimeError as error:

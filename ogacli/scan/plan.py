@@ -1,4 +1,4 @@
-"""What a scan would cost, measured on one batch.
+"""The estimated cost of a scan, measured on one batch.
 
 In: a ``Setup``. Out: a ``Plan``. Nothing is written.
 """
@@ -18,12 +18,12 @@ from ogacli.scan.setup import Setup
 from ogacli.scan.validation import check_validation
 
 _BANK = 64
-"""Samples among which neighbours are looked for while a scan is planned."""
+"""Samples among which neighbours are searched for the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a scan would do."""
+    """Sizes and estimated time of a scan."""
 
     output: Path
     samples: int
@@ -33,7 +33,7 @@ class Plan:
     batch_size: int
     detectors: tuple[str, ...]
     checkpoints: int
-    """Sets of weights: each scores its samples in turn."""
+    """Sets of weights, each of which scores its samples."""
     seconds: float
     """Estimate for the whole scan, from the time of one batch."""
 
@@ -46,7 +46,7 @@ def plan(setup: Setup, output: Path) -> Plan:
     """Check data and model by computing the gradients of one batch twice.
 
     Raises:
-        OgaError: What a scan would raise at its start.
+        OgaError: A scan would raise it at its start.
     """
     samples, device = setup.samples, device_of(setup.gradients.device)
     snapshots = setup.source.snapshots(samples)

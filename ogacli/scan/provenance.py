@@ -1,4 +1,4 @@
-"""``provenance.json``: what a result came from, enough to make it again."""
+"""``provenance.json``: versions, device and fingerprints, enough to repeat a scan."""
 
 import platform
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ def provenance(
     """Versions, device, precision, seeds, and the fingerprints of datasets and weights.
 
     Args:
-        setup: What was scanned, with what.
+        setup: The input of the scan.
         device: Where it was computed.
-        weights: Fingerprints, by file or by what the network in memory is.
-        feed: Of the last checkpoint.
+        weights: Fingerprints of the weights, by file or by class of the network in memory.
+        feed: That of the last checkpoint.
     """
     seeds = [getattr(options, "seed", None) for options in setup.detectors]
     data, validation = setup.settings["data"], setup.validation

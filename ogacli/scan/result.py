@@ -1,4 +1,4 @@
-"""``ScanResult``: what a scan found, in memory; and how it becomes a run directory."""
+"""``ScanResult``: the result of a scan in memory, which can be written as a run directory."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class ScanResult:
     summary: Summary
     """Counts, the diagnosis of the checkpoint, the estimated share of wrong labels."""
     provenance: Mapping[str, Any]
-    """What it was made from: versions, device, fingerprints of dataset and weights."""
+    """Versions, device, fingerprints of dataset and weights."""
     settings: Mapping[str, Any]
     """The options of the scan as plain values."""
     timing: Mapping[str, Any]
     preview: Callable[[int], Preview]
-    """How the sample of a row looks."""
+    """A picture or text of the sample of a row."""
     clock: Clock
 
     def table(self) -> pa.Table:

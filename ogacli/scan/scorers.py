@@ -1,10 +1,11 @@
-"""The detectors of a scan, each with its score column, the layers that it looks at, and its time.
+"""The detectors of a scan, each with its score column, its layers and its time.
 
 In: gradient batches. Out: the scores of all detectors.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -19,14 +20,14 @@ from ogacli.verdict.findings import TrueClass
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the detectors computed of one batch."""
+    """The results of all detectors for one batch."""
 
     scores: Sequence[Float[Tensor, " b"]]
-    """Of each detector."""
+    """One tensor a detector."""
     evidence: Mapping[str, Float[Tensor, "b 2k"]]
-    """What label detectors look at, by score column."""
+    """The evidence of each label detector, by score column."""
     true_class: TrueClass | None
-    """By the first label detector."""
+    """The most probable true class, by the first label detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Scorer:
     column: str
     detector: Detector
     view: View | None
-    """The layers that it looks at; all where None."""
+    """The layers that it is restricted to; None: all."""
     watch: Stopwatch
 
     def of(self, batch: GradientBatch) -> GradientBatch:
@@ -62,50 +63,57 @@ class Scorers:
 
     def score(self, batch: GradientBatch) -> Scored:
         """The scores of a batch by all detectors, which are fitted."""
-        orders = self.needs().norms
-        if len(orders) > 1:
+        if len(self._orders) > 1:
             with self._norms:
-                batch.norms(orders)  # computed together they share most of the work
+                batch.norms(self._orders)  # computed together they share most of the work
         scores, evidence, true_class = [], {}, None
         for one in self.each:
             with one.watch:
                 if isinstance(one.detector, LabelDetector):
-                    found = evidence[one.column] = one.detector.evidence(batch)
-                    log_probabilities = one.detector.true_class(found, batch.labels)
+                    seen = evidence[one.column] = one.detector.evidence(batch)
+                    log_probabilities = one.detector.true_class(seen, batch.labels)
                     scores.append(one.detector.wrong(log_probabilities, batch.labels))
                     true_class = true_class or TrueClass.of(log_probabilities)
                 else:
                     scores.append(one.detector.score(one.of(batch)))
         return Scored(scores, evidence, true_class)
 
+    @cached_property
+    def _orders(self) -> tuple[int, ...]:
+        """The orders of the norms of the whole gradient that the fitted detectors read.
+
+        Found once, as a forest collects its coordinates for it, which on a GPU would stall each batch.
+        """
+        return Needs.union(one.detector.needs() for one in self.each if one.view is None).norms
+
     def finished(self, scores: Float[Tensor, "detectors n"], labels: Tensor) -> Float[Tensor, "detectors n"]:
         """The scores after each detector's last step, which may need those of all samples."""
         scores = scores.clone()
-        for own, one in zip(scores, self.each, strict=True):
-            known = torch.isfinite(own)
+        for column, one in zip(scores, self.each, strict=True):
+            known = torch.isfinite(column)
             with one.watch:
-                own[known] = one.detector.finish(own[known], labels[known])
+                column[known] = one.detector.finish(column[known], labels[known])
         return scores
 
     def needs(self, batch: GradientBatch | None = None) -> Needs:
-        """What all detectors together ask of gradient batches.
+        """What all detectors together read of gradient batches.
 
         Args:
-            batch: Before fitting: what fitting and scoring ask of batches like it. Left out, once they are
-                fitted: what scoring asks.
+            batch: Before fitting: what fitting and scoring read of batches like it. Left out, once they are
+                fitted: what scoring reads.
         """
-        found = []
+        several = []
         for one in self.each:
             if batch is not None and one.view is not None:
                 return Needs(everything=True)  # norms of some layers are not known from those of all
             needs = one.detector.needs(batch)
             if one.view is not None and needs.coordinates is not None:
                 needs = Needs(needs.norms, one.view.among_all(needs.coordinates), needs.everything)
-            found.append(needs)
-        return Needs.union(found)
+            several.append(needs)
+        return Needs.union(several)
 
     def states(self) -> list[dict[str, Tensor]]:
-        """What fitting found, a detector each."""
+        """The fitted state of each detector."""
         return [one.detector.state() for one in self.each]
 
     def restore(self, states: Sequence[Mapping[str, Tensor]]) -> None:
@@ -115,7 +123,7 @@ class Scorers:
 
     def seconds(self) -> dict[str, float]:
         """The time of each detector beyond that of the gradients; norms share theirs."""
-        norms = [bool(one.detector.needs().norms) for one in self.each]
+        norms = [one.view is None and bool(one.detector.needs().norms) for one in self.each]
         shared = self._norms.total / max(1, sum(norms))
         return {
             one.column: round(one.watch.total + shared * norm, 4)
@@ -124,14 +132,14 @@ class Scorers:
 
     def overlaps(self, share: float) -> dict[str, float]:
         """The split-half stability of randomised detectors, when such a share of the samples is flagged."""
-        found = ((one.column, one.detector.overlap(share)) for one in self.each)
-        return {column: overlap for column, overlap in found if overlap is not None}
+        overlaps = {one.column: one.detector.overlap(share) for one in self.each}
+        return {column: overlap for column, overlap in overlaps.items() if overlap is not None}
 
 
 def label_detectors(options: Sequence[DetectorOptions]) -> dict[str, LabelDetector]:
-    """The detectors that estimate the true class, not fitted, by score column."""
-    found = zip(column_names(options), (one.detector() for one in options), strict=True)
-    return {column: detector for column, detector in found if isinstance(detector, LabelDetector)}
+    """New, unfitted label detectors by score column."""
+    columns = zip(column_names(options), (one.detector() for one in options), strict=True)
+    return {column: detector for column, detector in columns if isinstance(detector, LabelDetector)}
 
 
 def column_names(options: Sequence[DetectorOptions]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""After a pass in lower precision: score in float32 what is flagged or near the cut.
+"""After a pass in lower precision: score in float32 the samples that are flagged or near the cut.
 
-In: a checkpoint's pass and its scores. Out: the scores, and how many samples changed sides.
+In: the pass of a checkpoint and its scores. Out: better scores, and how many flags changed.
 """
 
 import torch
@@ -11,23 +11,18 @@ from ogacli.scan.passes import CheckpointPass
 from ogacli.verdict.budget import Budget, flag, ranking
 
 _NEAR_THE_CUT = 32
-"""At least so many samples below the cut are scored once more."""
+"""At least so many samples below the cut are scored again."""
 
 
-def second_look(
-    one: CheckpointPass, collector: Collector, budget: Budget, progress: Progress
-) -> tuple[int, int]:
-    """Score the samples at the top of the first detector's ranking once more.
+def second_look(one: CheckpointPass, collector: Collector, budget: Budget, progress: Progress) -> None:
+    """Score the samples at the top of the first detector's ranking again, in float32.
 
     Args:
-        one: The pass in lower precision, done.
-        collector: With its scores, which are replaced.
+        one: The finished pass in lower precision.
+        collector: Holds its scores, which are replaced, and counts in ``rescored``.
         budget: Tells about where the cut is. An automatic one flags at most about as many samples as have a
             label that the model does not predict.
-        progress: Told how far it is.
-
-    Returns:
-        How many samples were scored once more, and how many of them became flagged or are no longer.
+        progress: Shows the progress.
     """
     before = one.finished(collector)[0].cpu()
     scored = int(torch.isfinite(before).sum())
@@ -36,4 +31,5 @@ def second_look(
     one.score_again(ranking(before)[:near].sort().values, collector, progress)
     after = one.finished(collector)[0].cpu()
     changed = int((flag(before, count) != flag(after, count)).sum())
-    return near, changed
+    samples, sides = collector.rescored or (0, 0)
+    collector.rescored = samples + near, sides + changed

@@ -1,4 +1,4 @@
-"""``Setup``: everything that a scan needs, opened and checked.
+"""``Setup``: the input of a scan, opened and checked.
 
 In: samples, a model and options, from a config or from Python objects. Out: the input of ``execute`` and
 ``plan``.
@@ -20,14 +20,14 @@ from ogacli.verdict.protection import Protect
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What to scan, with what.
+    """The samples, the model and the options of a scan.
 
     Raises:
         ConfigError: The budget counts wrong labels, and samples do not have one class each.
     """
 
     samples: Samples
-    """As the model is called with them."""
+    """Prepared for the model."""
     source: ModelSource
     task: Task
     gradients: GradientOptions
@@ -36,11 +36,11 @@ class Setup:
     budget: Budget
     protect: Protect
     validation: Samples | None
-    """Samples whose labels are right, where a detector compares with such."""
+    """Samples with right labels, for detectors that compare with these."""
     workers: int | Literal["auto"]
     """Processes that read and decode samples."""
     settings: Mapping[str, Any]
-    """All of this as plain values, as the run directory keeps it."""
+    """All options as plain values, for the run directory."""
 
     def __post_init__(self) -> None:
         one_class = self.samples.class_index is not None and not self.task.returns_loss

@@ -1,4 +1,4 @@
-"""Time spent: by a detector, without the gradients that it waits for; and by each step of a scan."""
+"""Clocks: the time of a detector, without that of the gradients; and the time of each step of a scan."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -24,11 +24,11 @@ class Stopwatch:
         self.total += time.perf_counter() - self._began
 
     def without(self, items: Iterable[T]) -> Iterator[T]:
-        """The same items; the time that each takes to come is not counted."""
-        coming = iter(items)
+        """The same items; the time to compute them is not counted."""
+        remaining = iter(items)
         while True:
             began = time.perf_counter()
-            item = next(coming, None)
+            item = next(remaining, None)
             self.total -= time.perf_counter() - began
             if item is None:
                 return

@@ -19,13 +19,13 @@ from ogacli.scan.setup import Setup
 
 
 def check_validation(setup: Setup, model: Model) -> None:
-    """See that the model can be applied to the validation samples.
+    """Check that the model can be applied to the validation samples.
 
     Raises:
         ConfigError: The model has outputs for the training samples alone.
-        DataError: They have other classes than the training samples.
+        DataError: Their classes differ from those of the training samples.
     """
-    if (found := setup.validation) is None:
+    if (validation := setup.validation) is None:
         return
     if not model.reads_inputs:
         raise ConfigError(
@@ -33,11 +33,11 @@ def check_validation(setup: Setup, model: Model) -> None:
             place="validation",
             hint="leave the section out, or give the network and its checkpoint as `model`",
         )
-    if found.classes != setup.samples.classes:
+    if validation.classes != setup.samples.classes:
         raise DataError(
             "the validation samples have other classes than the training samples",
             place="validation",
-            found=", ".join(found.classes[:10]) or "none",
+            found=", ".join(validation.classes[:10]) or "none",
             expected=", ".join(setup.samples.classes[:10]) or "none",
         )
 
@@ -61,6 +61,7 @@ def mean_validation_gradient(
             for batch in feed.finite(torch.arange(n), lost):
                 advance(len(batch))
                 yield batch
+                del batch  # before the next one is computed
 
     mean = mean_gradient(usable())
     if mean is None:

@@ -1,7 +1,8 @@
-"""``oga verify``: did trimming help? Retrains on all samples, on the trimmed, and on randomly trimmed ones.
+"""``oga verify``: whether trimming improves the test accuracy.
 
-In: the samples of a scan, its run, and test samples that no training sees. Out: test accuracies after the
-last epoch, with paired seeds: one seed gives the same weights to begin with in every arm.
+In: the samples of a scan, its run, and test samples. Out: the test accuracies of networks that are trained on
+all samples, on the trimmed ones, and on randomly trimmed ones. Seeds are paired: a seed gives the same
+initial weights in every arm.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class VerifyOptions(Options):
     """The ``verify:`` section; ``test:`` in it is a data section, the test split."""
 
     seeds: Annotated[int, Field(ge=2)] = 5
-    """Trainings of each arm."""
+    """Number of trainings of each arm."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Without ``test``: the share of the samples that is kept from all trainings as the test split. Their
     true labels are used where known; otherwise the given ones, wrong ones among them."""
@@ -73,7 +74,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What retraining showed."""
+    """The accuracies of all arms, and their differences."""
 
     arms: tuple[Arm, ...]
     differences: tuple[Difference, ...]
@@ -118,7 +119,7 @@ def verify(
         test: The test split; a part of the samples is held out where it is left out.
         budget: Trim another share than the scan flagged.
         workers: Processes that read samples.
-        progress: Told how far it is.
+        progress: Shows the progress.
 
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
@@ -155,15 +156,15 @@ def verify_samples(
 
     Args:
         samples: The samples that were scanned, as ``source.prepare`` returns them.
-        run: The scan whose flags are tested.
+        run: The run whose flags are tested.
         source: Builds the network.
         task: The loss.
-        training: How each network is trained.
-        options: How often, and on which test split.
+        training: Options of each training.
+        options: The number of seeds and the test split.
         test: The test split; a part of the samples is held out where it is left out.
         budget: Trim another share than the scan flagged.
         workers: Processes that read and decode.
-        progress: Told how far it is.
+        progress: Shows the progress.
 
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
@@ -177,20 +178,20 @@ def verify_samples(
     with progress.bar("retraining", len(choices) * options.seeds) as advance:
         for name, rows in choices.items():
             chosen = samples.select(rows)
-            found = []
+            accuracies = []
             for seed in range(options.seeds):
-                found.append(
+                accuracies.append(
                     trained_accuracy(chosen, test, source, task, training, seed=seed, workers=workers)
                 )
                 advance(1)
-            arms.append(Arm(name, len(rows), tuple(found)))
+            arms.append(Arm(name, len(rows), tuple(accuracies)))
     trimmed = next(arm for arm in arms if arm.name == TRIMMED)
     differences = tuple(difference(trimmed, arm) for arm in arms if arm is not trimmed)
     return Verification(tuple(arms), differences, len(test))
 
 
 def check_same(samples: Samples, run: Run) -> None:
-    """See that a run is of these samples.
+    """Check that a run is of these samples.
 
     Raises:
         RunError: It is not.

@@ -1,4 +1,4 @@
-"""How much may be flagged: scores + rule -> which samples are.
+"""The budget: how many samples may be flagged; and the flags for given scores.
 
 A budget is a fraction of the samples (at most 1), a count (a whole number), or ``auto``.
 """
@@ -53,7 +53,7 @@ class Budget:
 
         Args:
             n: Samples that have a score.
-            wrong: How many labels are estimated to be wrong; what ``auto`` flags.
+            wrong: The estimated number of wrong labels, which ``auto`` flags.
         """
         if self.value == "auto":
             return min(wrong, n)

@@ -1,8 +1,9 @@
-"""Can the scores of a checkpoint be trusted? Has it learned wrong labels by heart, or nothing yet?
+"""Whether the scores of a checkpoint can be trusted: it may have memorised wrong labels, or learned little.
 
-In: what it says of each sample, and the features of some thousand. Out: a ``Diagnosis``. What tells is the
-labels that a sample's neighbours in feature space contradict. A network learns wrong labels last, so the
-share of the contradicted labels that it has learned is close to the share of the wrong ones that it has.
+In: the predictions for all samples, and the features of some thousand. Out: a ``Diagnosis``. It rests on the
+labels that the labels of a sample's nearest neighbours in feature space contradict. A network learns wrong
+labels last, so the share of the contradicted labels that it predicts is close to the share of the wrong
+labels that it has memorised.
 """
 
 from __future__ import annotations
@@ -21,23 +22,25 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from ogacli.verdict.findings import Findings, Probed
 
 _COUNT = 20
-"""Neighbours that are asked."""
+"""Neighbours of a sample whose labels are compared with its own."""
 MEMORISED = 0.5
-"""A checkpoint that has learned this share of the contradicted labels knows them by heart."""
+"""A checkpoint that predicts this share of the contradicted labels has memorised them."""
 CONTRADICTED, FIRMLY = 0.05, 0.02
-"""On clean data up to so many labels are contradicted, and firmly so, as some samples lie between two
-classes; shares below both say nothing."""
+"""Shares of contradicted and of firmly contradicted labels that occur on clean data, as some samples lie
+between two classes. Where both shares are lower, nothing is concluded."""
 _FIRM = 0.2
-"""A label that no more than this share of the neighbours has is firmly contradicted."""
+"""A label that at most this share of the neighbours has is firmly contradicted."""
 _FEWEST = 10
 """Contradicted labels below which nothing is concluded from them."""
-FITTED = 0.995
-"""Where features are not known: a checkpoint that predicts this share of the labels is suspected."""
+PERFECT = 0.995
+"""Where features are not known: from this accuracy on a checkpoint counts as memorised."""
 CONCENTRATED = 0.45
-"""On clean data that is easy to fit, a twentieth of the samples has at least so much of what is left to
-learn; where the features of each given label have collapsed into one place, all samples have alike."""
+"""On clean data that is easy to learn, 5 % of the samples have at least this share of the missing probability
+of all given labels. Where the features of each given label have collapsed into one point, it is spread evenly
+over the samples."""
 _BEHIND = 0.1
-"""A checkpoint that predicts so much less than the labels of neighbours do has hardly begun to learn."""
+"""A checkpoint whose accuracy is so far below that of the neighbours' majority vote has hardly learned
+yet."""
 
 State = Literal["fresh", "useful", "memorised"]
 _ADVICE: dict[State, str] = {
@@ -49,7 +52,7 @@ _ADVICE: dict[State, str] = {
 
 
 class Quantiles(BaseModel):
-    """How something is spread."""
+    """Quantiles of a distribution."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,18 +64,18 @@ class Quantiles(BaseModel):
 
 
 class NeighbourLabels(BaseModel):
-    """How the labels of a sample's nearest neighbours in feature space stand to its own."""
+    """The labels of samples compared with those of their nearest neighbours in feature space."""
 
     model_config = ConfigDict(frozen=True)
 
     samples: int
-    """How many were asked, and among how many the neighbours were looked for."""
+    """How many samples were compared; their neighbours were searched among the same samples."""
     contradicted: float
-    """Share of them whose label is not the most frequent one of their neighbours."""
+    """Share of them whose label is not the most frequent one among their neighbours."""
     firmly: float
-    """Share of them whose label hardly any neighbour has."""
+    """Share of them whose label at most a fifth of the neighbours has."""
     learned: float | None
-    """Share of the contradicted labels that the model predicts all the same; None where there are none."""
+    """Share of the contradicted labels that the model predicts nevertheless; None where there are none."""
 
 
 class Diagnosis(BaseModel):
@@ -81,22 +84,24 @@ class Diagnosis(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     verdict: State | None = None
-    """``memorised``: the flags mean little; ``fresh``: they say what is hard, more than what is wrong; None
-    without classes."""
+    """``memorised``: the flags mean little. ``fresh``: the flags show hard samples rather than wrong labels.
+    None without classes."""
     reason: str = ""
-    """What the verdict rests on."""
+    """Why: the figures behind the verdict."""
     advice: str = ""
     """What to do next."""
     fit: float | None
-    """Share of the scored samples whose prediction is the given label; None without classes."""
+    """Accuracy on the given labels: the share of the scored samples whose prediction is the given label; None
+    without classes."""
     mean_agreement: float | None
     """The model's mean probability of the given label."""
     residual: Quantiles | None = None
-    """How much of the given label's probability is left to learn: 1 is all of it."""
+    """1 minus the model's probability of the given label."""
     concentration: float | None = None
-    """The share of what is left to learn that lies with the twentieth of the samples that has most of it."""
+    """The share of ``residual``, summed over all samples, that belongs to the 5 % of samples with the
+    largest."""
     neighbours: NeighbourLabels | None = None
-    """None where features are not known or those of several folds, or neighbours answer for the samples."""
+    """None where features are unknown or of several folds, or predictions are those of the neighbours."""
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     warnings: tuple[str, ...]
@@ -106,47 +111,45 @@ def diagnose(findings: Findings, labels: Int64[Tensor, " n"] | None) -> Diagnosi
     """How far the scores can be trusted.
 
     Args:
-        findings: What the scan measured.
+        findings: The results of the scan.
         labels: The given class of each sample; None where samples do not have one class each.
     """
     warnings = []
-    found = Diagnosis(fit=None, mean_agreement=None, warnings=())
+    diagnosis = Diagnosis(fit=None, mean_agreement=None, warnings=())
     known = findings.predicted
     if labels is not None and bool(known.any()):
-        found = _of_classes(findings, labels, known)
-        if found.verdict == "memorised":
-            warnings.append("the checkpoint knows the labels by heart, and what is flagged means little")
+        diagnosis = _of_classes(findings, labels, known)
+        if diagnosis.verdict == "memorised":
+            warnings.append("the checkpoint has memorised the labels, so that its flags mean little")
     if findings.quarantined:
         count = len(findings.quarantined)
         noun = "sample" if count == 1 else "samples"
         warnings.append(f"{count:,} {noun} could not be scored (quarantined)")
-    return found.model_copy(update={"warnings": tuple(warnings)})
+    return diagnosis.model_copy(update={"warnings": tuple(warnings)})
 
 
 def _of_classes(findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"]) -> Diagnosis:
     right = findings.predictions == labels
-    fit = int(right[known].sum()) / int(known.sum())
-    around = None
+    accuracy = int(right[known].sum()) / int(known.sum())
+    neighbours = None
     if findings.probed is not None and not findings.held_out and not findings.by_neighbours:
-        around = _neighbour_labels(findings.probed, labels, right, known)
-    left = (1 - findings.probability[known].double()).sort().values
-    most = left[-max(1, len(left) // 20) :].sum() / left.sum().clamp_min(1e-300)
+        neighbours = _neighbour_labels(findings.probed, labels, right, known)
+    missing = (1 - findings.probability[known].double()).sort().values
+    largest = missing[-max(1, len(missing) // 20) :].sum() / missing.sum().clamp_min(1e-300)
     majority = int(labels[known].bincount().max()) / int(known.sum())
-    verdict, reason = _state(fit, majority, around, findings)
-    if verdict == "useful" and around is not None and fit >= FITTED and most < CONCENTRATED:
+    verdict, reason = _state(accuracy, majority, neighbours, findings)
+    if verdict == "useful" and neighbours is not None and accuracy >= PERFECT and largest < CONCENTRATED:
         verdict = "memorised"
-        reason = (
-            f"it predicts {percent(fit)} of the given labels, and none stands out by what is left to learn"
-        )
+        reason += ", and none of them stands out by a low probability"
     return Diagnosis(
         verdict=verdict,
         reason=reason,
         advice=_ADVICE[verdict],
-        fit=fit,
-        mean_agreement=float(1 - left.mean()),
-        residual=_quantiles(left),
-        concentration=float(most),
-        neighbours=around,
+        fit=accuracy,
+        mean_agreement=float(1 - missing.mean()),
+        residual=_quantiles(missing),
+        concentration=float(largest),
+        neighbours=neighbours,
         held_out=findings.held_out,
         warnings=(),
     )
@@ -165,15 +168,15 @@ def _neighbour_labels(
 
     from ogacli.models.neighbours.exact import Bank
 
-    seen = known[probed.rows]
-    rows, features = probed.rows[seen], probed.features[seen]
+    scored = known[probed.rows]
+    rows, features = probed.rows[scored], probed.features[scored]
     count = min(_COUNT, len(rows) // 5)
     if not count:
         return None
-    own = labels[rows]
-    near = own[Bank(rows, features).nearest(rows, features, count)[1]]
-    votes = torch.zeros(len(own), int(own.max()) + 1).scatter_add_(1, near, torch.ones(near.shape))
-    same = votes.gather(1, own[:, None])[:, 0]
+    given = labels[rows]
+    near = given[Bank(rows, features).nearest(rows, features, count)[1]]
+    votes = torch.zeros(len(given), int(given.max()) + 1).scatter_add_(1, near, torch.ones(near.shape))
+    same = votes.gather(1, given[:, None])[:, 0]
     contradicted = same < votes.max(1).values
     learned = right[rows][contradicted]
     return NeighbourLabels(
@@ -185,30 +188,32 @@ def _neighbour_labels(
 
 
 def _state(
-    fit: float, majority: float, around: NeighbourLabels | None, findings: Findings
+    accuracy: float, majority: float, neighbours: NeighbourLabels | None, findings: Findings
 ) -> tuple[State, str]:
-    """The state of the checkpoint, and what it rests on."""
-    who = "what it says of a sample's neighbours" if findings.by_neighbours else "it"
-    told = f"{who} predicts {percent(fit)} of the given labels"
-    if hardly_learned(fit, majority):
-        return "fresh", f"{told}, and {percent(majority)} are the same one"
+    """The state of the checkpoint, and why."""
+    who = "the mean prediction of a sample's neighbours" if findings.by_neighbours else "it"
+    text = f"{who} predicts {percent(accuracy)} of the given labels"
+    if hardly_learned(accuracy, majority):
+        return "fresh", f"{text}, and {percent(majority)} of them are one class"
     if findings.held_out:
-        return "useful", f"{told}, of samples that it was not trained on"
+        return "useful", f"{text}, on samples that it was not trained on"
     if findings.by_neighbours:
-        return "useful", told
-    if around is None:
-        if fit < FITTED:
-            return "useful", told
-        return "memorised", f"{told}, wrong ones among them if there are any"
-    if fit < 1 - around.contradicted - _BEHIND:
-        return "fresh", f"{told}, the labels of a sample's neighbours {percent(1 - around.contradicted)}"
-    if around.learned is None or around.contradicted * around.samples < _FEWEST:
-        return "useful", f"{told}, and neighbours contradict hardly any"
-    told += (
-        f", and {percent(around.learned)} of the {percent(around.contradicted)} that neighbours contradict"
+        return "useful", text
+    if neighbours is None:
+        if accuracy < PERFECT:
+            return "useful", text
+        return "memorised", f"{text}, including the wrong ones if there are any"
+    vote = 1 - neighbours.contradicted
+    if accuracy < vote - _BEHIND:
+        return "fresh", f"{text}, a majority vote of the neighbours' labels {percent(vote)}"
+    if neighbours.learned is None or neighbours.contradicted * neighbours.samples < _FEWEST:
+        return "useful", f"{text}, and the neighbours' labels contradict hardly any"
+    text += (
+        f", and {percent(neighbours.learned)} of the {percent(neighbours.contradicted)} "
+        "that the neighbours' labels contradict"
     )
-    if around.learned < MEMORISED:
-        return "useful", told
-    if around.contradicted < CONTRADICTED and around.firmly < FIRMLY:
-        return "useful", f"{told}, which are so few that nothing need be wrong with them"
-    return "memorised", f"{told}, be they wrong or only hard"
+    if neighbours.learned < MEMORISED:
+        return "useful", text
+    if neighbours.contradicted < CONTRADICTED and neighbours.firmly < FIRMLY:
+        return "useful", f"{text}, which are so few that all may be right"
+    return "memorised", f"{text}, whether these are wrong or only hard"

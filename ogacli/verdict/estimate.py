@@ -1,15 +1,17 @@
-"""How many labels are wrong: an estimate from the predictions, for ``budget: auto``.
+"""The number of wrong labels: an estimate from the predictions, for ``budget: auto``.
 
-In: what was predicted of each sample, the given labels, and how probably each is wrong, where a detector says
-so. Out: an ``Estimate`` with an interval.
+In: the predictions, the given labels and, by a label detector, the probability that each label is wrong. Out:
+an ``Estimate`` with an interval.
 
-Where samples were held out from the model's training, a label that it contradicts is wrong, or the model
-is. Where it is surest it hardly ever is, so that the share of contradicted labels there is that of wrong
-ones (the anchor points of Patrini et al., CVPR 2017, arXiv 1609.03683). Where a detector has few doubts,
-the mean of its probabilities is nearer, as all samples count; with many doubts, noise in the labels and a
-weak model look the same to it. A model that was trained on the labels is surest where it has learned them,
-wrong ones too; its own mistakes and what it has learned then cancel more or less, the better the more
-labels are wrong. Constants were chosen on ``benchmarks/detection.py``.
+*Samples held out from the training.* A label that the model does not predict is wrong, or the prediction is.
+Confident predictions are hardly ever wrong, so that among the most confident ones the share of labels that
+differ is that of wrong labels (anchor points: Patrini et al., CVPR 2017, arXiv 1609.03683). Where a
+detector's probabilities are mostly near 0 or 1, their mean is the better estimate, as it uses all samples.
+Where many are near one half, label noise and a weak model cannot be told apart by them.
+
+*Samples that the model was trained on.* The model is most confident where it has learned the label, right or
+wrong. Its own mistakes and the wrong labels that it has learned cancel approximately, the better the more
+labels are wrong. The constants were chosen on ``benchmarks/detection.py``.
 """
 
 from __future__ import annotations
@@ -26,25 +28,26 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from ogacli.verdict.findings import Findings
 
 _SURE = 0.3
-"""The share of each predicted class that the model is surest of."""
+"""The share of the samples of each predicted class that counts as most confident."""
 _MOSTLY_NOISE = 0.3
-"""From this share of contradicted labels on, a model's contradictions of labels that it was trained on are
-taken for wrong labels; below, only in proportion."""
+"""From this share of labels that a model does not predict although it was trained on them, all of these count
+as wrong; below, a proportional part."""
 _MOSTLY_NOISE_OF_SEVERAL = 0.1
-"""The same of several checkpoints, which err less together."""
+"""The same for the mean of several checkpoints, which makes fewer mistakes."""
 _NOTHING = 0.002
-"""Shares below cannot be told from nothing."""
+"""Shares below this count as 0."""
 _DOUBTFUL = 1 / 3
-"""A detector has few doubts where no more than so large a part of the labels that it finds wrong is expected
-to be on the other side of one half."""
+"""A detector's probabilities are used where its expected mistakes, the mean of min(p, 1 - p), are at most
+this part of the estimated share."""
 _DOUBTFUL_OF_TRAINED = 0.2
-"""The same where it rests on a model that was trained on the labels, and hides some of the wrong ones."""
+"""The same where the model was trained on the labels, and so predicts some of the wrong ones."""
 _OWN_MISTAKES = 0.15
-"""A share of the estimate that may be mistakes of the model among those that it is surest of."""
+"""Part of the estimate that may be mistakes of the model among its most confident predictions."""
 _LITTLE = 0.1
-"""A part of what is to be learned beyond the most frequent label."""
+"""Part of the labels other than the most frequent one that a model must predict to count as trained."""
 _UNLEARNED = 1.25
-"""So many times more labels may be wrong than a model contradicts that was trained on them."""
+"""The upper end of the interval, in multiples of the labels that a model does not predict although it was
+trained on them."""
 
 Basis = Literal["held out", "checkpoint", "trajectory"]
 
@@ -56,23 +59,23 @@ class Estimate(BaseModel):
 
     share: float
     low: float
-    """Where the share may be instead: two standard errors, and what the method is known to be off by."""
+    """Lower and upper end of the interval: two standard errors and the known error of the method."""
     high: float
     by: Basis
-    """What it rests on: predictions of samples that were not trained on; of one checkpoint that was trained
-    on them; of several. The latter two say nothing of a model that knows the labels by heart."""
+    """The source of the predictions: a model that was not trained on the samples, one checkpoint that was, or
+    several. The latter two mean nothing for a model that has memorised the labels."""
 
     def count(self, n: int) -> int:
-        """How many of n samples that is."""
+        """The number of wrong labels among n samples."""
         return round(self.share * n)
 
 
 def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None:
-    """The share of wrong labels; None where nothing was predicted, or hardly anything has been learned.
+    """The share of wrong labels; None without predictions, or where the model has hardly learned anything.
 
     Args:
-        findings: What the scan measured. Where they do not say that samples were held out, it is inferred
-            from whether the loss is below the entropy.
+        findings: The results of the scan. Without ``held_out`` it is inferred from loss and entropy whether
+            the model was trained on the samples.
         labels: The given class of each sample.
     """
     known = findings.predicted
@@ -80,26 +83,30 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None
     if not n:
         return None
     differs = (findings.predictions != labels)[known].double()
-    surest = _surest(findings.prediction_probability[known], findings.predictions[known])
-    all_, sure, few = float(differs.mean()), float(differs[surest].mean()), int(surest.sum())
-    spread, narrow = _two_errors(all_, n), _two_errors(sure, few)
+    confident = _confident(findings.prediction_probability[known], findings.predictions[known])
+    overall, confident_share, count = (
+        float(differs.mean()),
+        float(differs[confident].mean()),
+        int(confident.sum()),
+    )
+    spread, narrow = _two_errors(overall, n), _two_errors(confident_share, count)
     by = _basis(findings, known)
-    if not findings.held_out and hardly_learned(1 - all_, float(labels[known].bincount().max()) / n):
+    if not findings.held_out and hardly_learned(1 - overall, float(labels[known].bincount().max()) / n):
         return None
-    if sure >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
+    if confident_share >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
         return found
     if by == "held out":
-        high = sure + max(0.0, all_ - sure) / 2 + narrow
-        return _bounded(sure, (1 - _OWN_MISTAKES) * sure - narrow, high, by)
-    high = _UNLEARNED * all_ + spread
+        high = confident_share + max(0.0, overall - confident_share) / 2 + narrow
+        return _bounded(confident_share, (1 - _OWN_MISTAKES) * confident_share - narrow, high, by)
+    high = _UNLEARNED * overall + spread
     mostly = _MOSTLY_NOISE_OF_SEVERAL if findings.several else _MOSTLY_NOISE
-    share = sure + min(1.0, all_ / mostly) * (all_ - sure)
-    low = min(sure, all_) - narrow
+    share = confident_share + min(1.0, overall / mostly) * (overall - confident_share)
+    low = min(confident_share, overall) - narrow
     return _bounded(share, low, high, by)
 
 
 def hardly_learned(accuracy: float, majority: float) -> bool:
-    """Whether a model predicts little more of the labels than whoever always says the most frequent one.
+    """Whether a model predicts little more of the labels than the most frequent label alone would.
 
     Args:
         accuracy: The share of the labels that it predicts.
@@ -115,17 +122,17 @@ def _basis(findings: Findings, known: Bool[Tensor, " n"]) -> Basis:
 
 
 def _of_probabilities(findings: Findings, known: Bool[Tensor, " n"], by: Basis) -> Estimate | None:
-    """From a detector's probabilities that labels are wrong; None where it is in too many doubts."""
+    """From a detector's probabilities that labels are wrong; None where too many are near one half."""
     if findings.wrong is None or by == "trajectory":
         return None
     wrong = findings.wrong[known].double()
     wrong = wrong[~wrong.isnan()]
     if not len(wrong):
         return None
-    share, doubts = float(wrong.mean()), float(wrong.minimum(1 - wrong).mean())
-    if doubts > (_DOUBTFUL if by == "held out" else _DOUBTFUL_OF_TRAINED) * share:
+    share, mistakes = float(wrong.mean()), float(wrong.minimum(1 - wrong).mean())
+    if mistakes > (_DOUBTFUL if by == "held out" else _DOUBTFUL_OF_TRAINED) * share:
         return None
-    spread = doubts + _two_errors(share, len(wrong))
+    spread = mistakes + _two_errors(share, len(wrong))
     return _bounded(share, share - spread, share + spread, by)
 
 
@@ -134,8 +141,8 @@ def _bounded(share: float, low: float, high: float, by: Basis) -> Estimate:
     return Estimate(share=share, low=max(0.0, min(low, share)), high=min(1.0, max(high, share)), by=by)
 
 
-def _surest(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Of each predicted class the samples of highest confidence; ties go to the earlier one."""
+def _confident(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """The most confident samples of each predicted class; ties go to the earlier one."""
     found = predictions < 0
     order = confidence.argsort(descending=True, stable=True)
     for label in predictions.unique().tolist():
@@ -145,10 +152,7 @@ def _surest(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -
 
 
 def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
-    """Whether the model seems to have been trained on the labels: they surprise it less than it expects.
-
-    What it expects is its entropy, how they surprise it its loss.
-    """
+    """Whether the model was probably trained on the labels: its mean loss is below its mean entropy."""
     if findings.entropy is None:
         return True
     least = 1e-30  # a probability that was rounded to 0

@@ -1,6 +1,7 @@
-"""How good a ranking is where the truth is known.
+"""Detection figures where the truth is known.
 
-In: scores (higher = more anomalous) and which samples are truly wrong. Out: the usual figures.
+In: scores (higher = more anomalous) and which labels are wrong. Out: AUROC, average precision, and precision,
+recall and F1 at the budget.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     auroc: float | None
-    """Chance that a wrong sample scores higher than a right one."""
+    """Probability that a sample with a wrong label scores higher than one with a right label."""
     average_precision: float | None
     """Precision averaged over the recalls (area under the precision-recall curve)."""
     precision_at_budget: float | None

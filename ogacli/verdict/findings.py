@@ -1,6 +1,6 @@
-"""``Findings``: everything that a scan measured of each sample, before any decision.
+"""``Findings``: all results of a scan for each sample, before any decision.
 
-In: what the scan collected, a row a sample, on the CPU. Out: the input of ``judge``, ``estimate`` and
+In: the collected results, a row a sample, on the CPU. Out: the input of ``judge``, ``estimate`` and
 ``diagnose``.
 """
 
@@ -23,12 +23,12 @@ class TrueClass:
 
     @classmethod
     def of(cls, log_probabilities: Float[Tensor, "n k"]) -> "TrueClass":
-        """From the log-probability of each class to be the true one."""
+        """From the log-probability that each class is the true one."""
         highest, classes = log_probabilities.max(1)
         return cls(classes, highest.exp().float())
 
     def replaced(self, known: Bool[Tensor, " n"], by: "TrueClass") -> "TrueClass":
-        """The same with other values for the samples in ``known``; ``by`` holds those only."""
+        """A copy with other values for the samples in ``known``; ``by`` holds only those."""
         return TrueClass(
             self.classes.masked_scatter(known, by.classes),
             self.confidence.masked_scatter(known, by.confidence),
@@ -46,10 +46,11 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a scan measured, a row a sample."""
+    """The results of a scan, a row a sample."""
 
     scores: Mapping[str, Float[Tensor, " n"]]
-    """By detector; higher = more anomalous; NaN where the sample is quarantined. The first one decides."""
+    """By detector; higher = more anomalous; NaN where the sample is quarantined. The first one decides what
+    is flagged."""
     predictions: Int64[Tensor, " n"]
     """The class that the model predicts; -1 where samples do not have one class each."""
     prediction_probability: Float[Tensor, " n"]
@@ -59,9 +60,9 @@ class Findings:
     quarantined: Mapping[int, str]
     """Why a row could not be scored."""
     entropy: Float[Tensor, " n"] | None = None
-    """Of the model's class probabilities, in nats; None where it does not describe a single sample."""
+    """Entropy of the model's class probabilities, in nats; None where they are a mean over neighbours."""
     several: bool = False
-    """Whether a row is the mean over several checkpoints of one training."""
+    """Whether some row is the mean over several checkpoints of one training."""
     wrong: Float[Tensor, " n"] | None = None
     """The probability that the given label is wrong, by a ``LabelDetector``; NaN as the scores."""
     true_class: TrueClass | None = None
@@ -74,7 +75,7 @@ class Findings:
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     by_neighbours: bool = False
-    """Whether predictions are the mean of a sample's neighbours."""
+    """Whether the predictions are means over the neighbours of a sample."""
 
     @property
     def most_probable(self) -> TrueClass:

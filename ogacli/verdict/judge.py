@@ -18,7 +18,7 @@ from ogacli.verdict.reasons import reasons
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided of each sample."""
+    """The decision on each sample."""
 
     findings: Findings
     score: Float[Tensor, " n"]
@@ -31,19 +31,19 @@ class Verdict:
     """The most probable class where it differs from the given label; -1 elsewhere."""
     budget: Budget
     estimate: Estimate | None
-    """How many labels are wrong; None without classes."""
+    """The share of wrong labels; None without classes, or where it is unknown."""
     cut: float | None
     """The lowest flagged score; None where nothing is flagged."""
 
     @property
     def agreement(self) -> Float[Tensor, " n"]:
-        """The share of the detectors that flag a sample, each as many samples as the budget allows."""
+        """The share of the detectors that flag a sample; each flags as many samples as the budget allows."""
         count = int((self.flagged | self.held_back).sum())
         return torch.stack([flag(score, count) for score in self.findings.scores.values()]).double().mean(0)
 
     @property
     def reason(self) -> Int64[Tensor, " n"]:
-        """For each sample an index into ``REASONS``: why it would be flagged."""
+        """For each sample an index into ``REASONS``: the reason if it is flagged."""
         blank = self.findings.blank
         return torch.from_numpy(
             reasons(
@@ -71,10 +71,10 @@ def judge(
     """Apply the budget to the scores of the first detector.
 
     Args:
-        findings: What the scan measured.
+        findings: The results of the scan.
         labels: The given class of each sample; None where samples do not have one class each.
-        budget: How much to flag.
-        protect: Of no class more than so many times the overall share is flagged; or ``off``.
+        budget: How many samples to flag.
+        protect: At most so many times the overall flagged share is flagged of any class; or ``off``.
     """
     score = next(iter(findings.scores.values()))
     scored = len(score) - len(findings.quarantined)

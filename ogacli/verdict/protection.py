@@ -1,7 +1,7 @@
-"""Rare classes are not trimmed away: of no class much more is flagged than of all.
+"""Protects rare classes: limits the flagged share of each class relative to the overall flagged share.
 
-In: what the budget flags, and the given labels. Out: what stays flagged. A class that the model hardly knows
-has large gradients throughout; without a limit it would fill the budget.
+In: the flags of the budget, and the given labels. Out: the remaining flags. All samples of a class that the
+model has hardly learned have large gradients; without a limit they would fill the budget.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int64
 from ogacli.errors import ConfigError
 
 Protect = float | Literal["off"]
-"""How many times the share of all that is flagged may be flagged of one class."""
+"""The largest flagged share of a class, as a multiple of the overall flagged share."""
 DEFAULT = 3.0
 
 
@@ -44,11 +44,12 @@ def protected(
 ) -> Bool[np.ndarray, " n"]:
     """Which of the flagged samples stay flagged.
 
-    Of each class stay the most anomalous ones, up to ``protect`` times the share of all scored samples that
-    is flagged, rounded up to a whole sample. What is held back is not made up for by other samples.
+    The most anomalous samples of each class stay flagged, up to ``protect`` times the flagged share of all
+    scored samples, rounded up to a whole sample. No other samples are flagged in place of those that are held
+    back.
 
     Args:
-        flagged: What the budget flags.
+        flagged: The flags of the budget.
         rank: 1 = most anomalous; 0 where the sample has no score.
         classes: The given labels.
         protect: The multiple, or ``off``.
@@ -58,11 +59,11 @@ def protected(
         return flagged
     share = flagged.sum() / scored.sum()
     kept = flagged.copy()
-    for one in np.unique(classes[flagged]):
-        own = classes == one
+    for label in np.unique(classes[flagged]):
+        members = classes == label
         # Rounding in the product must not cost a sample.
-        limit = math.ceil(protect * share * (own & scored).sum() - 1e-9)
-        rows = (own & flagged).nonzero()[0]
+        limit = math.ceil(protect * share * (members & scored).sum() - 1e-9)
+        rows = (members & flagged).nonzero()[0]
         if len(rows) > limit:
             kept[rows[rank[rows].argsort(kind="stable")[limit:]]] = False
     return kept

@@ -1,7 +1,7 @@
 """Why a sample is flagged, in a word.
 
-In: what the model predicts, how sure it is, and what it gives the label. Out: a reason for every sample;
-which of them are told is decided elsewhere.
+In: the prediction, its probability, and the probability of the given label. Out: a reason for every sample,
+flagged or not.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ MEANINGS = {
     "duplicate": "another sample has the same inputs and another label",
     "corrupt": "the input has the same value everywhere",
 }
-"""What each reason means."""
+"""The meaning of each reason, as reports show it."""
 REASONS = tuple(MEANINGS)
 DUPLICATE, CORRUPT = "duplicate", "corrupt"
 _FAR = 2.0
-"""So many times as probable is far more probable."""
+"""A class that is so many times as probable as the given one is far more probable."""
 _SURE = 0.6
-"""A prediction of the given label below this is no sure one."""
+"""Where the given label is predicted with a lower probability, the sample is ambiguous."""
 
 
 def reasons(
@@ -36,7 +36,7 @@ def reasons(
 
     Args:
         differs: Whether another class than the given one is predicted.
-        confidence: The probability of that class; looked at only there.
+        confidence: The probability of that class; used only there.
         probability: The probability of the given label; NaN where there are no classes.
         duplicate: Whether another sample has the same inputs and another label.
         blank: Whether the input has the same value everywhere.

@@ -7,7 +7,7 @@ import torch
 
 from ogacli.run.summary import Summary, summarise
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.diagnosis import FITTED
+from ogacli.verdict.diagnosis import PERFECT
 from ogacli.verdict.evaluation import evaluate
 from ogacli.verdict.findings import Findings
 from scored_samples import NAN, findings, judged, samples
@@ -76,8 +76,8 @@ def test_a_model_that_knows_every_label_is_told(wrong):
     wrong = sum(a != b for a, b in zip(predictions, labels, strict=True))
     diagnosis = summary(findings(np.arange(n) / n, predictions), samples(labels)).diagnosis
     assert diagnosis.fit == 1 - wrong / n
-    warned = [text for text in diagnosis.warnings if "by heart" in text]
-    assert bool(warned) == (1 - wrong / n >= FITTED)
+    warned = [text for text in diagnosis.warnings if "memorised the labels" in text]
+    assert bool(warned) == (1 - wrong / n >= PERFECT)
     assert bool(warned) == ("earlier checkpoint" in diagnosis.advice)
 
 

@@ -34,7 +34,7 @@ def test_wrong_human_labels_score_higher(tmp_path, monkeypatch):
     wrong = pyarrow.parquet.read_table(run.path / "scores.parquet", columns=["label", "truth"])
     share = sum(row["label"] != row["truth"] for row in wrong.to_pylist()) / SAMPLES
     assert share == pytest.approx(0.4, abs=0.05)
-    assert summary.diagnosis.fit < 0.6, "it has not learned the wrong labels by heart"
+    assert summary.diagnosis.fit < 0.6, "it has not memorised the wrong labels"
     for name, found in summary.evaluation.items():
         assert found.auroc > 0.56, name
         assert found.precision_at_budget > 0.5, name

@@ -57,7 +57,7 @@ def test_the_norm_of_all_gradients(place):
 def test_the_diagnosis_is_of_what_the_neighbours_say(place):
     run = scan(place.config(NEIGHBOURS))
     found = run.summary.diagnosis
-    assert found.reason.startswith("what it says of a sample's neighbours predicts ")
+    assert found.reason.startswith("the mean prediction of a sample's neighbours predicts ")
     assert (found.verdict, found.neighbours) == ("fresh", None), "the network was never trained"
     assert found.fit == 1 - run.scores["suggested_label"].is_valid().to_numpy().mean()
 

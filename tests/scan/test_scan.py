@@ -495,10 +495,9 @@ THEIRS = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".partial", ".partial.new"])
 @pytest.mark.parametrize("kind", [*THEIRS, "a run", "a file", "a link"])
-def test_what_is_no_unfinished_scan_is_left_alone(place, unread, suffix, kind):
-    other = place.folder / f"out{suffix}"
+def test_what_is_no_unfinished_scan_is_left_alone(place, unread, kind):
+    other = place.folder / "out.partial"
     if kind == "a run":
         scanned(place, other.name)
     elif kind == "a file":
@@ -512,7 +511,7 @@ def test_what_is_no_unfinished_scan_is_left_alone(place, unread, suffix, kind):
     unread.clear()
     before = contents(place.folder)
     for resume in (False, True):
-        with pytest.raises(RunError, match=f"out{suffix}: something else stands where the unfin") as caught:
+        with pytest.raises(RunError, match=r"out\.partial: something else stands where the unf") as caught:
             scanned(place, "out", resume=resume, overwrite=True)
         assert "move it away, or choose another output" in str(caught.value)
     with pytest.raises(RunError, match="something else stands where the unfinished scan is kept"):
@@ -522,11 +521,10 @@ def test_what_is_no_unfinished_scan_is_left_alone(place, unread, suffix, kind):
     assert other.is_symlink() == (kind == "a link")
 
 
-@pytest.mark.parametrize("suffix", [".partial", ".partial.new"])
-def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch, suffix):
+def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch):
     """It was not there when the scan began; the scan goes on without."""
     monkeypatch.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
-    other = place.folder / f"out{suffix}"
+    other = place.folder / "out.partial"
     score = Norm.score
 
     def scored(self: Norm, batch: GradientBatch) -> Tensor:
@@ -540,19 +538,25 @@ def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch, 
     assert (other / "thesis.txt").read_text() == "mine"
 
 
-def test_an_interruption_while_it_is_saved_is_not_in_the_way(place, monkeypatch):
-    """What is half written bears the mark already."""
+def test_an_interruption_while_it_is_saved_leaves_the_earlier_state(place, monkeypatch):
     whole = scanned(place, "whole", "gradients.batch_size=16")
 
-    def interrupted(*args: Any) -> None:
-        raise KeyboardInterrupt
+    saved = []
 
+    def interrupted(tensors: Any, path: Path) -> None:
+        saved.append(path)
+        if len(saved) > 7:  # each state has five files, so that this is in the second one
+            raise KeyboardInterrupt
+        save_file(tensors, path)
+
+    resume = importlib.import_module("ogacli.scan.resume")
+    save_file = resume.save_file
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
-        patched.setattr(importlib.import_module("ogacli.scan.resume"), "save_file", interrupted)
+        patched.setattr(resume, "_SAVE_EVERY", 0.0)
+        patched.setattr(resume, "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scanned(place, "out", "gradients.batch_size=16")
-    assert (place.folder / "out.partial.new").is_dir()
+    assert [path.name for path in place.folder.glob("*out*")] == ["out.partial"]
     again = scanned(place, "out", "gradients.batch_size=16", resume=True)
     assert contents(again.path)["scores.parquet"] == contents(whole.path)["scores.parquet"]
 

@@ -13,7 +13,7 @@ import yaml
 
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
-from ogacli.errors import ConfigError, DataError
+from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.run.directory import Run
 from reference import head_gradients
 from reference_influence import against, block_diagonal, dampings, datainf_inverse
@@ -174,6 +174,25 @@ def test_an_interrupted_scan_resumes_without_it(place: Place, monkeypatch: pytes
     resumed = scan(config, output=place.folder / "out", resume=True)
     for column in ("score", "score_lissa"):
         assert torch.equal(scores(resumed, column), scores(whole, column))
+
+
+def test_other_validation_samples_do_not_resume(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ogacli.detectors._influence import Influence
+
+    def interrupted(self: Influence, batch: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Influence, "score", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scan(place.config(), output=place.folder / "out")
+    arrays = dict(np.load(place.folder / "validation.npz"))
+    np.savez(place.folder / "validation.npz", x=arrays["x"][:20], y=arrays["y"][:20])
+    with pytest.raises(
+        RunError, match="the unfinished scan is of another config, dataset, checkpoint or vers"
+    ):
+        scan(place.config(), output=place.folder / "out", resume=True)
 
 
 def test_the_time_of_each_detector_is_kept(place: Place) -> None:

@@ -89,7 +89,7 @@ def test_verdicts(wrong, knows, verdict):
     assert found.verdict == verdict
     assert bool(found.warnings) == (verdict == "memorised")
     if verdict == "memorised":
-        assert "by heart" in found.warnings[0]
+        assert "memorised the labels" in found.warnings[0]
         assert found.advice.startswith("take an earlier checkpoint")
 
 

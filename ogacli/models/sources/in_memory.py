@@ -8,19 +8,23 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ogacli.base.options import Options
+from ogacli.base.registry import described
 from ogacli.data import Samples
+from ogacli.data.sources import MEMORY
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints import plain, sha256
 from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.network import Network
 from ogacli.models.sources import Fit, ModelSource, NetworkSource, checked
+from ogacli.models.tasks import Task
 
 
 class InMemory(ModelSource):
@@ -90,8 +94,34 @@ def shared_copy(module: nn.Module) -> nn.Module:
 
 
 def class_name(thing: object) -> str:
-    """The qualified name of an object's class."""
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+    """The qualified name of a function or class, or else of the object's class."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def settings_of(samples: Samples, model: object, task: Task, **others: Any) -> dict[str, Any]:
+    """The arguments of a Python function as the sections of a config, which the provenance keeps.
+
+    Args:
+        samples: The dataset.
+        model: The network, a function that makes it, or the options of a model source.
+        task: The loss.
+        others: Further sections: further samples, options, or plain values.
+    """
+    sections = {"data": samples, "model": model, "loss": described(task, "name")} | others
+    return {name: _section(value) for name, value in sections.items()}
+
+
+def _section(value: Any) -> Any:
+    if isinstance(value, ModelSource):
+        return described(value, "source")
+    if isinstance(value, Options):
+        return value.plain()
+    if isinstance(value, Samples):
+        value = value.reader
+    elif not (isinstance(value, nn.Module) or callable(value)):
+        return value
+    return {"source": MEMORY, "type": class_name(value)}
 
 
 class Factory(NetworkSource):

@@ -10,11 +10,10 @@ from typing import Any, Literal
 from torch import nn
 
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.registry import described, resolve, type_name
+from ogacli.base.registry import resolve
 from ogacli.data import Samples
-from ogacli.data.sources import MEMORY
 from ogacli.models.sources import NetworkSource
-from ogacli.models.sources.in_memory import class_name, network_source_of
+from ogacli.models.sources.in_memory import network_source_of, settings_of
 from ogacli.models.tasks import Task, tasks
 from ogacli.models.training.folds import CrossValidation, train_folds
 from ogacli.models.training.loop import TrainOptions
@@ -50,7 +49,6 @@ def train(
     """
     chosen = TrainOptions.given(options, "train")
     task, source = resolve(tasks, loss, by="name", place="loss"), network_source_of(network)
-    made_by = type_name(source) if isinstance(network, NetworkSource) else MEMORY
     run = train_epochs if chosen.folds is None else train_folds
     return run(
         source.prepare(samples),
@@ -58,12 +56,7 @@ def train(
         task,
         chosen,
         output=Path(output).absolute(),
-        settings={
-            "data": {"source": MEMORY, "type": class_name(samples.reader)},
-            "model": {"source": made_by},
-            "loss": described(task, "name"),
-            "train": chosen.plain(),
-        },
+        settings=settings_of(samples, network, task, train=chosen),
         workers=workers,
         overwrite=overwrite,
         progress=progress,

@@ -1,8 +1,8 @@
 """``oga gate``: whether the dataset of a run may pass.
 
-In: a run, a policy of limits and, if there is one, an earlier run as the baseline. Out: a ``Gate``: every
-condition with what was found and what is allowed. Each condition is a file in ``conditions``, each format of
-a gate a file in ``formats``.
+In: a run, a policy of limits and, optionally, an earlier run as the baseline. Out: a ``Gate``: every
+condition with the found and the allowed value. Each condition is a file in ``conditions``, each format of a
+gate a file in ``formats``.
 """
 
 from collections.abc import Mapping

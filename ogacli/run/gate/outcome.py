@@ -1,4 +1,4 @@
-"""What a gate found: an ``Outcome`` for each condition, and the ``Gate`` of all of them."""
+"""The result of a gate: an ``Outcome`` for each condition, and the ``Gate`` of all of them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

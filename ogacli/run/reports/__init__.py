@@ -1,4 +1,4 @@
-"""``oga report``: a run directory -> a document for a person or a program. One file a format.
+"""``oga report``: writes a run as one document. One file a format.
 
 In: a ``Run``. Out: the text of a report, whose size does not grow with the number of samples. A new format is
 a new file here with one function under ``@formats.register``, named as its module.

@@ -1,7 +1,7 @@
 """The contents that the report formats share, in a size that does not grow with n or k.
 
 In: a run. Out: the rows of its most anomalous flagged samples and of its quarantined ones, its classes, and
-sentences about what was found.
+sentences on the results.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
 _STABLE = 0.8
 """From this split-half stability on, more trees change little."""
 _UNSET: tuple[Any, ...] = (None, False, 0, "", "auto", [], {})
-"""Values of an option that tell nothing about the data or the model."""
+"""Values of options that are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def what(run: Run) -> dict[str, str]:
-    """The data, the model, the gradients, the detectors and what they ran on, in a line each."""
+    """Data, model, gradients, detectors, budget, seeds and versions, in a line each."""
     summary, config, provenance = run.summary, run.config, run.provenance
     used = [f"{name} {version}" for name, version in provenance.get("versions", {}).items()]
     used += [value for value in provenance.values() if isinstance(value, str)]

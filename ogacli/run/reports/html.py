@@ -1,4 +1,4 @@
-"""The report for a person: one self-contained HTML page that loads nothing from a network.
+"""The report as a self-contained HTML page that loads nothing from a network.
 
 The content security policy of the page allows its own style and its own script (by hash) and nothing else.
 """
@@ -20,7 +20,7 @@ _SAMPLES, _CLASSES, _QUARANTINED, _LINES = 100, 50, 50, 80
 @reports.formats.register
 def render(run: Run) -> str:
     """The page; the same run gives the same bytes."""
-    return page("report.html.j2", **_content(run))
+    return page("ogacli.run.reports", "report.html.j2", **_content(run))
 
 
 def _content(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report for a program: one JSON document."""
+"""The report as one JSON document, for other programs."""
 
 import json
 from typing import Any

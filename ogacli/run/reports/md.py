@@ -15,7 +15,7 @@ _TEXT = 120
 
 @reports.formats.register
 def render(run: Run) -> str:
-    """What was scanned, what was found, and the most anomalous samples."""
+    """The counts, the diagnosis, the input of the scan, and the most anomalous samples."""
     summary = run.summary
     blocks = [
         "## Outlier gradient analysis",

@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ogacli.base import wording
 
 
-def page(template: str, **content: Any) -> str:
-    """A template of this folder, filled in; the contents are escaped."""
+def page(package: str, template: str, **content: Any) -> str:
+    """A template that lies in a package, filled in; the contents are escaped."""
     environment = Environment(
-        loader=PackageLoader("ogacli.run", "reports"),
+        loader=PackageLoader(package, ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

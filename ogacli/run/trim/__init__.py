@@ -1,7 +1,7 @@
-"""``oga trim``: a run directory -> the cleaned dataset. One file a format.
+"""``oga trim``: writes the cleaned dataset of a run.
 
-In: a ``Run``. Out: a file or a folder. A new format is a new file here with one class under
-``@formats.register``, named as its module. The dataset itself is never touched.
+In: a ``Run``. Out: a file or a folder. The dataset itself is never changed. A new format is a new file here
+with one class under ``@formats.register`` (named as its module) or ``@formats.register_as(name)``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Format:
 
 
 class FileFormat(Format, ABC):
-    """A file that is made from the manifest alone; the data is not opened."""
+    """A file that needs only the manifest; the data is not opened."""
 
     @abstractmethod
     def write(self, manifest: pa.Table, file: IO[bytes]) -> None:
@@ -51,10 +51,10 @@ class FileFormat(Format, ABC):
 
 
 class FolderFormat(Format, ABC):
-    """A folder that is made from the data of the run, which is opened again."""
+    """A folder that needs the data of the run, which is opened again."""
 
     def check(self, source: Source) -> None:
-        """Refuse a source that does not have what the format needs, before the data is read.
+        """Check that the source offers what the format needs, before the data is read.
 
         Raises:
             RunError: It does not.
@@ -64,14 +64,14 @@ class FolderFormat(Format, ABC):
     def write(
         self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
     ) -> None:
-        """Write what stays.
+        """Write the samples that stay.
 
         Args:
             source: The data section of the run.
             samples: Its samples.
             stays: The rows of the manifest that are kept or relabelled.
             folder: Empty; the manifest is added by the caller.
-            progress: Told how far it is.
+            progress: Shows the progress.
 
         Raises:
             OgaError: The samples cannot be written in this format.
@@ -83,12 +83,12 @@ formats: Registry[type[Format]] = Registry(__name__, "trim format")
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What a trim wrote."""
+    """The written file or folder."""
 
     path: Path
     format: str
     fates: Mapping[str, int]
-    """How many samples are kept, dropped, relabelled and quarantined."""
+    """The numbers of kept, dropped, relabelled and quarantined samples."""
 
 
 def trim(
@@ -113,11 +113,11 @@ def trim(
         format: The name of one of ``formats``; from the suffix of ``to`` where left out.
         source: For formats that open the data: the source to open in place of the data section of the run,
             which may not run code.
-        overwrite: Replace what stands there, if it is ours.
-        progress: Told how far it is.
+        overwrite: Replace an earlier file or folder that oga wrote.
+        progress: Shows the progress.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: An argument, the run or the data is not usable; nothing is written then.
     """
     opened, destination = Run.open(run), Path(to)
     name = format or _by_suffix(destination)

@@ -1,4 +1,4 @@
-"""What becomes of each sample, and the user's decisions on it.
+"""The fate of each sample, and the user's decisions on it.
 
 In: a table of decisions. Out: changed fates and new labels.
 """

@@ -1,7 +1,7 @@
 """A folder of the samples that stay, with the manifest and a mark in it.
 
 In: the manifest and a source of data. Out: a new folder. The mark holds a digest of the names of all files,
-so that the folder is replaced only as long as nobody has added or removed one.
+so that the folder is replaced only if no file was added or removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KIND = "oga trimmed dataset"
 
 
 def check_apart(source: Source, destination: Path) -> None:
-    """Refuse a folder that holds the data, or that would become part of it.
+    """Refuse a destination that holds the data, or that would become part of it.
 
     Raises:
         RunError: The data is in the folder, or the folder would be.
@@ -74,7 +74,7 @@ def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> It
     """A new folder; the manifest and the mark are added when the block ends without an error.
 
     Raises:
-        RunError: Something else stands there, or an earlier folder of ours does and ``overwrite`` is off.
+        RunError: The place is taken by something else, or by an earlier folder and ``overwrite`` is off.
     """
 
     def ours(folder: Path) -> bool:
@@ -88,7 +88,7 @@ def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> It
 
 
 def _mark(folder: Path) -> dict[str, Any]:
-    """The mark of a folder of ours: its kind and a digest of the names of all files in it."""
+    """The content of the mark: its kind and a digest of the names of all files in the folder."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     names = [name for name in names if name != MARK]
     digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()

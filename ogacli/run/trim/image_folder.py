@@ -74,7 +74,7 @@ def _file(samples: Samples, row: dict[str, Any]) -> Path | bytes:
 
 
 def _suffix(source: Path | bytes, name: str) -> str:
-    """Of a file; where it comes out of an archive, of its name or else of what it holds."""
+    """The suffix of a file; of a file from an archive by its name, or else by its content."""
     from PIL import Image
 
     from ogacli.data.images import SUFFIXES
@@ -92,13 +92,13 @@ def _suffix(source: Path | bytes, name: str) -> str:
 
 
 class _Names:
-    """Names in one folder: they stay inside it, and differ even where upper and lower case do not count."""
+    """Safe names in one folder, which differ even if upper and lower case are ignored."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {name.casefold() for name in taken}
 
     def new(self, wanted: Iterable[str], suffix: str = "") -> str:
-        """The first of the wanted ones that is free, or else the last one with a number."""
+        """The first wanted name that is free, or else the last one with a number."""
         stems = [_safe(stem) for stem in wanted]
         for stem in chain(stems, (f"{stems[-1]}-{number}" for number in count(2))):
             name = stem + suffix
@@ -115,7 +115,7 @@ def _safe(name: str) -> str:
 
 
 def _place(source: Path | bytes, target: Path) -> None:
-    """Hard link where the file system allows, a copy otherwise; never through a link that is there."""
+    """Hard link where the file system allows, a copy otherwise; never through an existing link."""
     try:
         if isinstance(source, bytes):
             target.write_bytes(source)

@@ -1,4 +1,4 @@
-"""Which training samples, or which group of them, a query owes its prediction to.
+"""Attribution: the training samples, or groups of them, that influence the prediction for a query most.
 
 In: training samples, queries, and the trained model. Out: the folder of an ``Attribution``.
 """
@@ -18,14 +18,13 @@ from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
-from ogacli.data.sources import MEMORY
 from ogacli.detectors import ATTRIBUTING, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors._influence import InfluenceOptions
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch, GradientOptions
 from ogacli.gradients.feed import GradientFeed
 from ogacli.models.sources import ModelSource
-from ogacli.models.sources.in_memory import class_name, source_of
+from ogacli.models.sources.in_memory import settings_of, source_of
 from ogacli.models.tasks import Task, tasks
 from ogacli.scan.attribution.folder import is_attribution, write_attribution
 from ogacli.scan.attribution.methods import (
@@ -59,24 +58,24 @@ def attribute_samples(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Attribution:
-    """Relate each query to the training samples, and write what was found.
+    """Relate each query to the training samples, and write the result.
 
     Args:
         samples: The training samples.
         queries: The samples whose predictions are explained, of the same classes.
         source: The model, with one set of weights.
         task: The loss.
-        gradients: Of which layers, and how.
+        gradients: Options of the gradients, such as the layers.
         detectors: The methods: influence functions, or for groups any detector that is fitted.
-        options: Groups, how many samples are listed, and how the cosine is estimated.
+        options: The groups, the number of listed samples, and the estimate of the cosine.
         output: The folder to write.
         settings: All options as plain values, kept in the folder.
         workers: Processes that read and decode.
         overwrite: Replace earlier attributions there.
-        progress: Told how far it is.
+        progress: Shows the progress.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: An argument, the data or the model is not usable; nothing is written then.
     """
     comparison = _Comparison(samples, queries, source, task, gradients, detectors, options, workers, progress)
     relation = comparison.relation()
@@ -121,25 +120,16 @@ def attribute(
         options: The keys of the ``attribute:`` section.
         workers: Processes that read samples.
         overwrite: Replace earlier attributions there.
-        progress: Told how far it is.
+        progress: Shows the progress.
 
     Raises:
-        OgaError: Anything that the user can mend; nothing is written then.
+        OgaError: An argument, the data or the model is not usable; nothing is written then.
     """
     task, source = resolve(tasks, loss, by="name", place="loss"), source_of(model)
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     how, which = GradientOptions.given(gradients, "gradients"), AttributeOptions.given(options, "attribute")
     folder = Path(output).absolute()
     check_free(folder, overwrite=overwrite, ours=is_attribution)
-    settings = {
-        "data": {"source": MEMORY, "type": class_name(samples.reader)},
-        "query": {"source": MEMORY, "type": class_name(queries.reader)},
-        "model": {"source": MEMORY, "type": class_name(model)},
-        "detector": [described(one, "name") for one in chosen],
-        "gradients": how.plain(),
-        "loss": described(task, "name"),
-        "attribute": which.plain(),
-    }
     return attribute_samples(
         samples,
         queries,
@@ -149,7 +139,15 @@ def attribute(
         detectors=chosen,
         options=which,
         output=folder,
-        settings=settings,
+        settings=settings_of(
+            samples,
+            model,
+            task,
+            query=queries,
+            detector=[described(one, "name") for one in chosen],
+            gradients=how,
+            attribute=which,
+        ),
         workers=workers,
         overwrite=overwrite,
         progress=progress,
@@ -215,7 +213,7 @@ class _Comparison:
             for name, one in self.detectors.items()
             if self.groups and not isinstance(one, InfluenceOptions) and not is_fitted(one)
         ]
-        """Detectors whose score is the same for every group."""
+        """Detectors without a fit, whose score is the same for every group."""
 
     def relation(self) -> Relation:
         """How related each query is to each training sample, by every method that applies.
@@ -246,16 +244,16 @@ class _Comparison:
                 found=", ".join(self._left_out),
                 expected="one such as gaussian or isolation_forest",
             )
-        for own in (*single.values(), *grouped.values()):
-            if own.isnan().all():
+        for scores in (*single.values(), *grouped.values()):
+            if scores.isnan().all():
                 raise DataError("no query, or no training sample, has a gradient", place="query")
         return Relation(single, grouped, self.groups, self.group_of, self.related)
 
     def attribution(self, folder: Path, relation: Relation) -> Attribution:
-        """The figures of it."""
+        """The result in figures."""
         evaluation = {
-            name: auc_and_recall(own, self.related) if self.related is not None else (None, None)
-            for name, own in relation.each_sample().items()
+            name: auc_and_recall(scores, self.related) if self.related is not None else (None, None)
+            for name, scores in relation.each_sample().items()
         }
         parameters = self._feeds[0].gradients.parameters
         return Attribution(
@@ -273,7 +271,7 @@ class _Comparison:
         )
 
     def _compute(self, which: int, noun: str) -> Callable[[Int64[Tensor, " m"]], Iterator[GradientBatch]]:
-        """What computes gradients of the training samples (0) or the queries (1)."""
+        """A function that computes gradients of the training samples (0) or the queries (1)."""
         feed, lost = self._feeds[which], self._lost[which]
 
         def compute(rows: Int64[Tensor, " m"]) -> Iterator[GradientBatch]:
@@ -287,13 +285,13 @@ class _Comparison:
 
 
 def _groups(
-    by: Literal["label", "truth"] | None, given: Samples
+    by: Literal["label", "truth"] | None, samples: Samples
 ) -> tuple[tuple[str, ...], Int64[Tensor, " n"]]:
     """The names of the groups that have members, and the group of each training sample."""
     if by is None:
         return (), torch.zeros(0, dtype=torch.int64)
-    column = given.truth if by == "truth" else given.labels
-    if column is None or given.class_index is None:
+    column = samples.truth if by == "truth" else samples.labels
+    if column is None or samples.class_index is None:
         raise ConfigError(
             "the training samples have no such groups",
             place="attribute.group",
@@ -301,15 +299,15 @@ def _groups(
             expected=f"a `{by}` of one class a sample in the data section",
         )
     present, group_of = column.unique(return_inverse=True)
-    return tuple(given.classes[i] for i in present.tolist()), group_of
+    return tuple(samples.classes[i] for i in present.tolist()), group_of
 
 
-def _related(given: Samples, asked: Samples) -> Bool[Tensor, "q n"] | None:
+def _related(training: Samples, queries: Samples) -> Bool[Tensor, "q n"] | None:
     """Whether query and training sample are of the same class, the true one where it is known."""
-    if given.class_index is None or asked.class_index is None:
+    if training.class_index is None or queries.class_index is None:
         return None
-    number = {name: i for i, name in enumerate(given.classes)}
-    own = torch.tensor([number.get(name, -1) for name in asked.classes])
-    ours = given.labels if given.truth is None else given.truth
-    theirs = own[asked.labels if asked.truth is None else asked.truth]
-    return theirs[:, None] == ours
+    index = {name: i for i, name in enumerate(training.classes)}
+    among_training = torch.tensor([index.get(name, -1) for name in queries.classes])
+    of_training = training.labels if training.truth is None else training.truth
+    of_queries = among_training[queries.labels if queries.truth is None else queries.truth]
+    return of_queries[:, None] == of_training

@@ -1,10 +1,10 @@
 """The folder that ``oga attribute`` writes, whole or not at all.
 
 attributions.parquet  a row a query and training sample or group: score and rank, 1 = most related
-summary.json          what was found, in a page
-previews.parquet      how queries and the training samples beside them look
+summary.json          the result in figures
+previews.parquet      pictures or texts of queries and of the training samples beside them
 config.yaml           the config as resolved
-report.html           all that for a person
+report.html           the result as a page
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ogacli.scan.attribution.result import SCHEMA_VERSION, Attribution
 
 _FILES = ("attributions.parquet", "summary.json", "previews.parquet", "config.yaml", "report.html")
 _SHOWN_QUERIES, _SHOWN_EACH = 100, 3
-"""Queries that can be looked at, and training samples beside each."""
+"""Queries with a preview, and training samples beside each of them."""
 
 
 def is_attribution(folder: Path) -> bool:
@@ -119,7 +119,7 @@ def _truly(relation: Relation) -> Bool[Tensor, "q m"]:
 
 
 def _previews(relation: Relation, training: Samples, queries: Samples) -> pa.Table:
-    """How the first queries look, and beside each what is most related: samples, or the first of a group."""
+    """Previews of the first queries and of the samples, or first samples of groups, most related to each."""
     _, order = relation.ranked(_SHOWN_EACH)
     order = order[:_SHOWN_QUERIES, :_SHOWN_EACH]
     beside = order.unique()
@@ -129,9 +129,9 @@ def _previews(relation: Relation, training: Samples, queries: Samples) -> pa.Tab
     else:
         firsts = beside.tolist()
         names = training.ids.take(pa.array(beside.numpy())).to_pylist()
-    asked = list(range(min(_SHOWN_QUERIES, len(queries))))
+    shown = list(range(min(_SHOWN_QUERIES, len(queries))))
     rows = [
-        *_looks("query", queries, asked, queries.ids[: len(asked)].to_pylist()),
+        *_looks("query", queries, shown, queries.ids[: len(shown)].to_pylist()),
         *_looks("training", training, firsts, names),
     ]
     schema = pa.schema(

@@ -3,9 +3,9 @@
 In: per-sample gradients of both. Out: a score for each query and training sample, or each query and group of
 training samples; **higher = more related**, so the score of a detector, higher = more anomalous, is negated.
 
-Three ways. *Groups* (Chhabra et al., ICML 2025): a detector is fitted to each group's gradients, and a query
-belongs to the group in which it is least an outlier. *Influence*: how far a step on a training sample would
-lower the loss of the query. *Cosine* of the two gradients.
+Three methods. *Groups* (Chhabra et al., ICML 2025): a detector is fitted to each group's gradients, and a
+query belongs to the group in which it is least an outlier. *Influence*: how far a step on a training sample
+would lower the loss of the query. *Cosine* of the two gradients.
 """
 
 import functools
@@ -35,7 +35,7 @@ Compute = Callable[[Int64[Tensor, " m"]], Iterable[GradientBatch]]
 
 
 class Gradients:
-    """The gradients of some samples, which are gone through several times.
+    """The gradients of some samples, for several passes.
 
     Args:
         compute: Computes them.
@@ -52,7 +52,7 @@ class Gradients:
         return iter(self._batches)
 
     def only(self, rows: Int64[Tensor, " k"]) -> Iterator[GradientBatch]:
-        """Those of some of the samples; in the order given where they have to be computed."""
+        """The gradients of some of the samples; in the given order unless they are held in memory."""
         held = self._batches.held()
         if held is None:
             yield from self._compute(rows)
@@ -64,7 +64,7 @@ class Gradients:
 
 
 def is_fitted(options: DetectorOptions) -> bool:
-    """Whether the detector is fitted to samples; one that is not says the same of every group."""
+    """Whether the detector is fitted to samples; one that is not has the same score for every group."""
     return options.detector().fit_size(2) > 0
 
 
@@ -75,7 +75,7 @@ def by_groups(
     queries: Iterable[GradientBatch],
     count: int,
 ) -> Float[Tensor, "q g"]:
-    """For each query and group minus the score of a detector that was fitted to the group.
+    """For each query and group, the negative score of a detector that was fitted to the group.
 
     Args:
         options: Of the detector, which ``is_fitted``.
@@ -94,7 +94,7 @@ def by_groups(
     beyond = len(training.rows)
     scores = torch.full((count, len(groups)), torch.nan, dtype=torch.float64)
     for batch in queries:
-        # Detectors know by their row the samples that they were fitted to; queries are others.
+        # Detectors recognise by their row the samples that they were fitted to; queries need other rows.
         others = replace(batch, rows=batch.rows + beyond)
         scores[batch.rows] = -torch.stack([one.score(others) for one in fitted], 1).double().cpu()
     return scores
@@ -106,18 +106,18 @@ def by_influence(
     queries: Iterable[GradientBatch],
     shape: tuple[int, int],
 ) -> Float[Tensor, "q n"]:
-    """For each query and training sample how far a step on the sample would lower the query's loss.
+    """For each query and training sample, how much a training step on the sample lowers the query's loss.
 
     Args:
-        options: Of the influence method; what it is held against is the query.
-        training: The training samples' gradients, several times.
+        options: The influence method; each query takes the place of the validation samples.
+        training: The gradients of all training samples; iterated several times.
         queries: The queries' gradients.
         shape: Of the result.
     """
     scores = torch.full(shape, torch.nan, dtype=torch.float64)
-    own = options.model_copy(update={"against": "validation"})
+    against_query = options.model_copy(update={"against": "validation"})
     for row, vector in vectors(queries):
-        detector = own.detector()
+        detector = against_query.detector()
         detector.see_validation(vector.double())
         detector.fit(training)
         for batch in training:
@@ -131,13 +131,14 @@ def by_cosine(
     queries: Iterable[GradientBatch],
     shape: tuple[int, int],
 ) -> Float[Tensor, "q n"]:
-    """For each query and training sample the cosine of their gradients.
+    """For each query and training sample, the cosine of their gradients.
 
-    It is estimated in a seeded projection, and then computed exactly for each query's ``candidates``, which
-    stay ahead of all others. Gradients with no more coordinates than the projection are compared as they are.
+    It is estimated in a seeded random projection, and then computed exactly for the ``candidates`` of each
+    query, which rank above all others. Gradients with at most as many coordinates as the projection are
+    compared directly.
 
     Args:
-        options: How.
+        options: Projection, seed and number of candidates.
         training: The gradients of all training samples.
         queries: The queries' gradients.
         shape: Of the result.
@@ -150,11 +151,11 @@ def by_cosine(
     found = [(batch.rows, short(batch)) for batch in queries]
     if not found:
         return scores
-    rows, own = torch.cat([rows for rows, _ in found]), torch.cat([one for _, one in found])
+    rows, units = (torch.cat(parts) for parts in zip(*found, strict=True))
     exact = True
     for batch in training:
         exact = batch.p <= options.projection
-        scores[rows[:, None], batch.rows] = (own @ short(batch).T).double().cpu()
+        scores[rows[:, None], batch.rows] = (units @ short(batch).T).double().cpu()
     if not exact:
         _compare_candidates(scores, options.candidates, training, queries)
     return scores
@@ -163,7 +164,7 @@ def by_cosine(
 def _compare_candidates(
     scores: Float[Tensor, "q n"], count: int, training: Gradients, queries: Iterable[GradientBatch]
 ) -> None:
-    """Put exact cosines in the place of the highest estimates, and the others below them."""
+    """Replace the highest estimates by exact cosines, and lower all others below these."""
     highest = scores.nan_to_num(-2).topk(min(count, scores.shape[1]), 1).indices
     chosen = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, highest, True) & ~scores.isnan()
     for some in _chunks(vectors(queries)):
@@ -191,7 +192,7 @@ def vectors(queries: Iterable[GradientBatch]) -> Iterator[tuple[int, Float[Tenso
 def _chunks(
     found: Iterable[tuple[int, Float[Tensor, " p"]]],
 ) -> Iterator[list[tuple[int, Float[Tensor, " p"]]]]:
-    """As many vectors at a time as may be held."""
+    """Lists of as many vectors as may be held in memory."""
     chunk: list[tuple[int, Tensor]] = []
     for row, vector in found:
         chunk.append((row, vector))
@@ -217,12 +218,12 @@ def auc_and_recall(
     from sklearn.metrics import roc_auc_score
 
     areas, recalls = [], []
-    for own, truth in zip(scores, related, strict=True):
-        known = ~own.isnan()
-        own, truth = own[known], truth[known]
+    for of_query, truth in zip(scores, related, strict=True):
+        known = ~of_query.isnan()
+        of_query, truth = of_query[known], truth[known]
         count = int(truth.sum())
         if 0 < count < len(truth):
-            areas.append(float(roc_auc_score(truth.numpy(), own.numpy())))
-            order = own.argsort(dim=0, descending=True, stable=True)
+            areas.append(float(roc_auc_score(truth.numpy(), of_query.numpy())))
+            order = of_query.argsort(dim=0, descending=True, stable=True)
             recalls.append(float(truth[order[:count]].float().mean()))
     return (sum(areas) / len(areas), sum(recalls) / len(recalls)) if areas else (None, None)

@@ -8,18 +8,19 @@ from ogacli.base.options import Location, Options
 
 
 class AttributeOptions(Options):
-    """The ``attribute:`` section: what training samples are held against the queries, and how."""
+    """The ``attribute:`` section: how training samples are compared with queries."""
 
     group: Literal["label", "truth"] | None = None
-    """What groups the training samples: the given labels or the true ones. Left out, single samples are
-    looked for."""
+    """Compare groups of training samples: by given or by true label. Left out, single samples are
+    compared."""
     top: Annotated[int, Field(ge=1)] = 20
-    """Most related training samples that are kept of each query."""
+    """Number of most related training samples that are listed for each query."""
     projection: Annotated[int, Field(ge=1)] = 1024
-    """Dimensions in which the cosine of all training samples is estimated."""
+    """Dimensions of the random projection in which the cosine with all training samples is estimated."""
     candidates: Annotated[int, Field(ge=1)] = 100
-    """Training samples with the highest estimates, of each query, whose cosine is then computed exactly."""
+    """Number of training samples with the highest estimates, for each query, whose cosine is computed
+    exactly."""
     seed: int = 0
-    """Of the projection."""
+    """Seed of the projection."""
     output: Location | None = None
     """The folder to write; where left out, the config's ``output`` with ``-attributions`` added."""

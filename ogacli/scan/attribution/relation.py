@@ -13,24 +13,24 @@ class Relation:
     """Scores by method; higher = more related, NaN where a gradient is missing. The first method decides."""
 
     single: Mapping[str, Float[Tensor, "q n"]]
-    """Methods that know single training samples."""
+    """Methods that score single training samples."""
     grouped: Mapping[str, Float[Tensor, "q g"]]
-    """Methods that know groups."""
+    """Methods that score groups."""
     groups: tuple[str, ...]
     group_of: Int64[Tensor, " n"]
     related: Bool[Tensor, "q n"] | None
     """Which training samples are truly related, where that is known."""
 
     def each_sample(self) -> dict[str, Float[Tensor, "q n"]]:
-        """All methods; a sample has the score of its group where the method knows groups."""
-        return {name: own[:, self.group_of] for name, own in self.grouped.items()} | dict(self.single)
+        """The scores by all methods; a method that scores groups gives a sample the score of its group."""
+        return {name: scores[:, self.group_of] for name, scores in self.grouped.items()} | dict(self.single)
 
     def each_group(self) -> dict[str, Float[Tensor, "q g"]]:
-        """All methods; a group has the mean score of its samples where the method knows those."""
+        """The scores by all methods; a method that scores samples gives a group the mean over its samples."""
         members = [self.group_of == g for g in range(len(self.groups))]
         return dict(self.grouped) | {
-            name: torch.stack([own[:, here].nanmean(1) for here in members], 1)
-            for name, own in self.single.items()
+            name: torch.stack([scores[:, rows].nanmean(1) for rows in members], 1)
+            for name, scores in self.single.items()
         }
 
     def ranked(self, top: int) -> tuple[dict[str, Tensor], Int64[Tensor, "q k"]]:

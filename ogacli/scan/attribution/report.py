@@ -1,4 +1,4 @@
-"""The report of ``oga attribute``: each query beside what it is most related to, on one page."""
+"""The report of ``oga attribute``: each query beside its most related training samples or groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query and what it is most related to."""
+    """A query and its most related training samples or groups."""
 
     name: str
     shown: Shown
@@ -40,7 +40,8 @@ class Query:
 def render(found: "Attribution", table: pa.Table, previews: pa.Table) -> str:
     """The page; the same attributions give the same bytes."""
     queries = _queries(table, previews)
-    return page("attributions.html.j2", found=found, queries=queries, style=part("report.css"))
+    style = part("report.css")
+    return page("ogacli.scan.attribution", "attributions.html.j2", found=found, queries=queries, style=style)
 
 
 def _queries(table: pa.Table, previews: pa.Table) -> tuple[Query, ...]:

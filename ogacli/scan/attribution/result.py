@@ -1,4 +1,4 @@
-"""``Attribution``: what was found, in figures."""
+"""``Attribution``: the result of ``oga attribute`` in figures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What was found."""
+    """Sizes, methods and their evaluation."""
 
     folder: Path
     queries: int
@@ -19,7 +19,7 @@ class Attribution:
     """Queries and training samples that could not be read, or whose gradient is not finite."""
     parameters: int
     groups: tuple[str, ...]
-    """Empty where single training samples are looked for."""
+    """Empty where single training samples are compared."""
     evaluation: Mapping[str, Mapping[str, float | None]]
     """By method: ``auc`` and ``recall`` of the related training samples, None where those are not known."""
     notes: tuple[str, ...]

@@ -10,7 +10,7 @@ from ogacli.run.gate.outcome import Outcome
 
 @conditions.register
 class RequireUseful(Condition):
-    """Off unless asked for."""
+    """Off by default."""
 
     order: ClassVar[int] = 10
 

@@ -1,4 +1,4 @@
-"""The conditions of a gate as JUnit XML, which CI systems show as tests: one test case a outcome."""
+"""The conditions of a gate as JUnit XML, which CI systems show as tests: one test case a condition."""
 
 import re
 from xml.etree import ElementTree
