@@ -5,6 +5,7 @@ In: a ``torch.nn.Module``. Out: its logits, and the features: the input of its h
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -67,9 +68,10 @@ class Network:
         self.classes = outputs
         self._named = head
         self._head: nn.Linear | None = None
-        self._read: Tensor | None = None
+        self._read: list[Tensor] = []
+        """The input of the head in the last pass."""
         self._fold = self._compile = False
-        self._forward: Callable[[Any], Any] = lambda inputs: call(self.module, inputs)
+        self._forward: Callable[[Any], Any] = partial(call, module)
         check_layers(self.module)
         if head is not None:
             by_name(self.module, head)
@@ -98,8 +100,7 @@ class Network:
             if self._head is None:
                 self._head = self._begin(batch)
             logits = self._forward(batch.inputs)
-            read, self._read = self._read, None
-        assert read is not None
+            read = self._read.pop()
         return Outputs(logits, as_rows(read, len(logits)), bias=self._head.bias is not None)
 
     def widest(self, batch: Batch) -> int:
@@ -129,20 +130,23 @@ class Network:
         assert self._head is not None
         return name_of(self.module, self._head)
 
-    def _remember(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._read = read_by(args, kwargs)
-
     def _begin(self, batch: Batch) -> nn.Linear:
         """Find the head on some samples of the first batch; a hook keeps its input from then on."""
         probe = batch.split(PROBED)[0]  # all of it would cost as much as five batches
         head = self._examine(probe)
         if self._fold and (faster := quickened(self.module, probe.inputs)) is not self.module:
             self.module = faster
+            self._forward = partial(call, faster)
             head = self._examine(probe, checked=True)
-        head.register_forward_pre_hook(self._remember, with_kwargs=True)
+        read = self._read
+
+        def remember(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # A reference to `self` would keep the weights alive until the garbage collector runs.
+            read[:] = [read_by(args, kwargs)]
+
+        head.register_forward_pre_hook(remember, with_kwargs=True)
         if self._compile:
-            compiled = compile_network(self.module, batch.inputs)
-            self._forward = lambda inputs: call(compiled, inputs)
+            self._forward = partial(call, compile_network(self.module, batch.inputs))
         return head
 
     def _examine(self, batch: Batch, *, checked: bool = False) -> nn.Linear:

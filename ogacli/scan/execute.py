@@ -5,7 +5,6 @@ In: a ``Setup``. Out: a ``ScanResult``.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -153,7 +152,6 @@ class _Scoring:
     def _open(self, number: int) -> None:
         """Load a checkpoint in place of the one before, which is freed first."""
         vars(self).pop("last", None)
-        gc.collect()  # a network and its hooks refer to each other
         snapshot = self.snapshots[number]
         model = snapshot.source.open(self.setup.samples, self.device)
         check_validation(self.setup, model)

@@ -1,5 +1,6 @@
 """What a scan holds in memory, and how often it computes, while batches stream by."""
 
+import gc
 import weakref
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,8 @@ def test_a_batch_is_gone_before_the_next_one_is_computed(place, monkeypatch, ove
     assert not any(alive)
 
 
-def test_one_set_of_weights_is_in_memory(place, monkeypatch):
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_one_set_of_weights_is_in_memory(place, monkeypatch, layers):
     train(place.config("train={epochs: 3, batch_size: 16}", f"train.output={place.folder}/epochs"))
     load, known, alive = ModelSource.open, [], []
 
@@ -54,8 +56,13 @@ def test_one_set_of_weights_is_in_memory(place, monkeypatch):
         return found
 
     monkeypatch.setattr(ModelSource, "open", opened)
-    scanned(place, "out", f"model.checkpoint={place.folder}/epochs/epoch-*.safetensors")
-    assert alive == [0, 0, 0]
+    checkpoints = f"model.checkpoint={place.folder}/epochs/epoch-*.safetensors"
+    gc.disable()
+    try:
+        scanned(place, "out", checkpoints, f"gradients.layers={layers}")
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0], "freed without the garbage collector"
 
 
 def test_what_detectors_need_is_found_once_and_not_for_each_batch(place, monkeypatch):
