@@ -91,6 +91,8 @@ def locate(path: str, base: Path) -> str:
 
 
 def _located(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, str) and value:
         return locate(value, (info.context or {}).get("base", Path.cwd()))
     return value

@@ -22,7 +22,7 @@ _EXTRAS = {
     "peft": "text",
     "datasets": "hf",
     "timm": "timm",
-    "faiss": "faiss",
+    "faiss-cpu": "faiss",
 }
 """Optional distributions, and the extra that installs each."""
 

@@ -29,7 +29,7 @@ def fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
         return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
     if isinstance(inputs, dict):
         return torch.stack([_sum(part[:, : 1 << 12]) for part in _unpadded(inputs)]).sum(0)
-    flat = inputs.flatten(1)
+    flat = _flat(inputs)
     return _sum(flat[:, :: max(1, flat.shape[1] // _LOOKED_AT)])
 
 
@@ -49,7 +49,7 @@ def contents(inputs: Any) -> list[bytes]:
     """A cryptographic digest of each sample's inputs."""
     if isinstance(inputs, list):
         return [hashlib.blake2b(_written(text)).digest() for text in inputs]
-    parts = list(_unpadded(inputs)) if isinstance(inputs, dict) else [inputs.flatten(1)]
+    parts = list(_unpadded(inputs)) if isinstance(inputs, dict) else [_flat(inputs)]
     rows = zip(*(part.cpu() for part in parts), strict=True)
     return [hashlib.blake2b(b"|".join(map(_trimmed, row))).digest() for row in rows]
 
@@ -94,6 +94,10 @@ def _of_several_labels(marks: Int64[Tensor, " n"], codes: Int64[Tensor, " n"]) -
     return rows[(least < most)[group]]
 
 
+def _flat(inputs: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b v"]:
+    return inputs.reshape(len(inputs), -1)  # flatten(1) refuses one number a sample
+
+
 def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
     """The bits of the values as integers, times fixed random integers, summed; overflow is dropped."""
     values, size = values.contiguous(), values.element_size()
@@ -109,7 +113,7 @@ def _unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
     """The tensors of a tokenized text, with padding set to zero."""
     mask = inputs.get("attention_mask")
     for name in sorted(inputs):
-        part = inputs[name].flatten(1)
+        part = _flat(inputs[name])
         yield part * mask if mask is not None and part.shape == mask.shape else part
 
 

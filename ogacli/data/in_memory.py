@@ -181,7 +181,8 @@ class _Rows:
 def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
     """A DataFrame of pandas: its columns of numbers are the features."""
     known = [str(name) for name in frame.columns]
-    features = frame.select_dtypes(["number", "bool"]).drop(columns=list(apart), errors="ignore")
+    features = frame.select_dtypes(["number", "bool"])
+    features = features.iloc[:, [i for i, name in enumerate(features.columns) if str(name) not in apart]]
     if not len(features.columns):
         raise DataError(
             "no column of numbers beside the label",
@@ -192,7 +193,7 @@ def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
     names = [str(name) for name in features.columns]
 
     def column(name: str) -> Column:
-        return frame[name].to_numpy() if name in known else _no_column(known)(name)
+        return frame.iloc[:, known.index(name)].to_numpy() if name in known else _no_column(known)(name)
 
     signature = _hash(digest(matrix), *names)
     return _Dataset(len(frame), ArrayReader(matrix, columns=names), signature, column, _no_labels)

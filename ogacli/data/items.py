@@ -132,7 +132,7 @@ def _of_mapping(item: Mapping[str, Any], apart: frozenset[str]) -> Any:
 def _tensor(value: Any, *, lists: bool = False) -> Any:
     """Numbers in another form as a tensor; other values unchanged."""
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
+        return torch.from_numpy(np.asarray(value, order="C"))  # ascontiguousarray adds an axis to a number
     if lists and isinstance(value, list | int | float):
         found = np.asarray(value)
         if found.dtype.kind in "biuf":

@@ -162,3 +162,19 @@ class Samples:
             labels=self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],
         )
+
+
+def check_samples(value: object, argument: str) -> None:
+    """Check an argument of a Python function.
+
+    Raises:
+        DataError: It is a dataset of another library.
+    """
+    if not isinstance(value, Samples):
+        raise DataError(
+            "not samples",
+            place=argument,
+            found=type(value).__name__,
+            expected="ogacli.Samples",
+            hint="make them with ogacli.Samples.of(dataset, labels=..)",
+        )

@@ -23,7 +23,7 @@ Gradients = HeadGradients | LayerGradients
 class GradientOptions(Options):
     """The ``gradients:`` section: which gradients are computed, and how."""
 
-    layers: str | list[str] = "head"
+    layers: str | Annotated[list[str], Field(min_length=1)] = "head"
     """Which parameters: ``head``, the last linear layer; ``all``; ``lora``, those of adapters; or patterns of
     their names, such as ``layer4.*`` or ``[head, lora]``."""
     bias: bool = True

@@ -16,6 +16,7 @@ from ogacli.base.device import Precision, device_of
 from ogacli.base.registry import resolve
 from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
+from ogacli.data.samples import check_samples
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours, capture
 from ogacli.models import Model, Network
@@ -255,12 +256,20 @@ def gradients(
     Raises:
         OgaError: A mistake in the arguments or the data.
     """
+    check_samples(samples, "samples")
+    options = GradientOptions.given(
+        {
+            "layers": layers,
+            "bias": bias,
+            "batch_size": batch_size,
+            "device": device,
+            "precision": precision,
+        },
+        "gradients",
+    )
     where = device_of(device)
     task = resolve(tasks, loss, by="name", place="loss")
     source = source_of(model)
     prepared = source.prepare(samples)
-    options = GradientOptions(
-        layers=layers, bias=bias, batch_size=batch_size, device=device, precision=precision
-    )
     feed = GradientFeed(prepared, source.open(prepared, where), task, options, device=where, workers=workers)
     yield from feed.finite(torch.arange(len(prepared)), {})

@@ -30,11 +30,11 @@ def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor,
         logits = call(module, batch.inputs)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except Exception as error:  # the user's code may raise anything
         raise GradientError(
             "the network cannot be called with these samples",
             place=name,
-            found=f"inputs {_described(batch.inputs)}; {str(error).splitlines()[0]}",
+            found=f"inputs {_described(batch.inputs)}; {first_line(error)}",
             expected="inputs of the shape and type that it was made for",
             hint="check `model` and the inputs that `data` makes",
         ) from error
@@ -56,6 +56,11 @@ def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor,
             hint="load the model that was trained on this data, or check the label column",
         )
     return logits
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message, or its class where it has none."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def call(module: Callable[..., Any], inputs: Any) -> Any:

@@ -58,16 +58,18 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[Run | str | Path]) -> Comparison:
+def compare(runs: Sequence[Run | str | Path] | Run | str | Path) -> Comparison:
     """Compare every score column of the runs with the first one of the first run.
 
     Args:
-        runs: At least one run or folder of a run, all of the same dataset.
+        runs: One or several runs or folders of runs, all of the same dataset.
 
     Raises:
         RunError: They are of different datasets, or cannot be read.
     """
-    opened = [Run.open(run) for run in runs]
+    opened = [Run.open(run) for run in ([runs] if isinstance(runs, str | Path | Run) else runs)]
+    if not opened:
+        raise RunError("no run", place="runs", expected="at least one")
     first = opened[0]
     for run in opened[1:]:
         _check_same_data(first, run)

@@ -12,6 +12,7 @@ report.html       the result as a page
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,13 @@ class Run:
         """
         if isinstance(path, Run):
             return path
+        if not isinstance(path, str | os.PathLike):
+            raise RunError(
+                "not a run",
+                found=type(path).__name__,
+                expected="a run directory",
+                hint="`.save(folder)` of the result of a scan writes one",
+            )
         folder = Path(path)
         if not folder.is_dir():
             raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")

@@ -19,6 +19,7 @@ from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
+from ogacli.data.samples import check_samples
 from ogacli.detectors import DEFAULT, WITHOUT_CLASSES, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
@@ -98,6 +99,9 @@ def scan(
         OgaError: An argument, the data or the model is not usable.
     """
     clock = Clock()
+    check_samples(samples, "samples")
+    if validation is not None:
+        check_samples(validation, "validation")
     task: Task = resolve(tasks, loss, by="name", place="loss")
     gradients = GradientOptions.given(
         {
@@ -160,6 +164,8 @@ def _opened(
         return
     network = network_source_of(model)
     prepared = network.prepare(samples)
+    folds = TrainOptions.given({"folds": folds}, "train").folds
+    assert folds is not None
     options = TrainOptions.given(train, "train").model_copy(update={"folds": folds})
     with TemporaryDirectory() as name:
         folder = Path(name, "folds")

@@ -23,7 +23,8 @@ from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import resolve
 from ogacli.data import Samples
-from ogacli.errors import RunError
+from ogacli.data.samples import check_samples
+from ogacli.errors import DataError, RunError
 from ogacli.models.sources import NetworkSource
 from ogacli.models.sources.in_memory import network_source_of
 from ogacli.models.tasks import Task, tasks
@@ -124,6 +125,9 @@ def verify(
     Raises:
         OgaError: The model cannot be trained, or the run is of another dataset.
     """
+    check_samples(samples, "samples")
+    if test is not None:
+        check_samples(test, "test")
     source = network_source_of(network)
     return verify_samples(
         source.prepare(samples),
@@ -173,6 +177,14 @@ def verify_samples(
     train = torch.ones(len(samples), dtype=torch.bool)
     if test is None:
         train, test = _held_out(samples, options.holdout)
+    elif test.classes != samples.classes:
+        raise DataError(
+            "the test samples have other classes than the training samples",
+            place="test",
+            found=", ".join(test.classes[:10]) or "none",
+            expected=", ".join(samples.classes[:10]) or "none",
+            hint="name them in one order by `classes`, for both",
+        )
     arms = []
     choices = _choices(samples, run, train, budget)
     with progress.bar("retraining", len(choices) * options.seeds) as advance:

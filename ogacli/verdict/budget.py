@@ -6,6 +6,7 @@ A budget is a fraction of the samples (at most 1), a count (a whole number), or 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
 from ogacli.errors import ConfigError
@@ -37,6 +38,10 @@ class Budget:
                 number = float(text) / 100 if percent else int(text) if text.isdigit() else float(text)
             except ValueError:
                 number = None
+        elif isinstance(value, Integral) and not isinstance(value, bool):
+            number = int(value)  # of numpy
+        elif isinstance(value, Real) and not isinstance(value, bool):
+            number = float(value)
         if isinstance(number, float) and 0 <= number <= 1:
             return cls(number)
         if isinstance(number, int) and not isinstance(number, bool) and number >= 0:

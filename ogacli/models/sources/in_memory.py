@@ -134,13 +134,28 @@ class Factory(NetworkSource):
         """A network with fresh weights.
 
         Raises:
-            ConfigError: The function returns something else.
+            ConfigError: The function fails or returns something else.
         """
-        return checked(self.make(), "model")
+        try:
+            module = self.make()
+        except Exception as error:  # the user's code may raise anything
+            raise ConfigError(
+                "the function fails",
+                place="model",
+                found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+                expected="a call without arguments to return a new torch.nn.Module",
+            ) from error
+        return checked(module, "model")
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of each checkpoint, by the name of its file; the folder is a temporary one."""
         return {Path(path).name: sha256(path) for path in self.checkpoint_files()}
+
+
+class _Checkpoint(Options):
+    """The argument ``checkpoint`` of Python functions, checked as the key of a config."""
+
+    checkpoint: Weights
 
 
 def source_of(
@@ -156,7 +171,8 @@ def source_of(
         ConfigError: It is neither, or a network without weights or in TorchScript.
     """
     if checkpoint is not None:
-        return network_source_of(model).model_copy(update={"checkpoint": checkpoint})
+        weights = _Checkpoint.given({"checkpoint": checkpoint}, "model").checkpoint
+        return network_source_of(model).model_copy(update={"checkpoint": weights})
     if isinstance(model, ModelSource):
         return model
     if isinstance(model, nn.Module):

@@ -12,7 +12,7 @@ from ogacli.base.device import device_of
 from ogacli.data import Samples
 from ogacli.data.loader import batches
 from ogacli.errors import DataError
-from ogacli.models.outputs import call
+from ogacli.models.outputs import first_logits
 from ogacli.models.sources import NetworkSource
 from ogacli.models.tasks import Task
 from ogacli.models.training.loop import TrainOptions, train_network
@@ -46,7 +46,7 @@ def accuracy(
         for batch in batches(samples, order, _READ, workers=workers):
             if len(batch.rows):
                 here = batch.to(device)
-                correct += int((call(module, here.inputs).argmax(1) == here.labels).sum())
+                correct += int((first_logits(module, here, 0).argmax(1) == here.labels).sum())
                 seen += len(here.rows)
     if not seen:
         raise DataError("none of the samples can be read", place=f"sample {samples.ids[0].as_py()!r}")

@@ -12,6 +12,7 @@ from torch import nn
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import resolve
 from ogacli.data import Samples
+from ogacli.data.samples import check_samples
 from ogacli.models.sources import NetworkSource
 from ogacli.models.sources.in_memory import network_source_of, settings_of
 from ogacli.models.tasks import Task, tasks
@@ -47,6 +48,7 @@ def train(
     Raises:
         OgaError: A mistake of the user; nothing is written then.
     """
+    check_samples(samples, "samples")
     chosen = TrainOptions.given(options, "train")
     task, source = resolve(tasks, loss, by="name", place="loss"), network_source_of(network)
     run = train_epochs if chosen.folds is None else train_folds

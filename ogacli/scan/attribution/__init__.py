@@ -18,6 +18,7 @@ from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
+from ogacli.data.samples import check_samples
 from ogacli.detectors import ATTRIBUTING, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors._influence import InfluenceOptions
 from ogacli.errors import ConfigError, DataError
@@ -125,6 +126,8 @@ def attribute(
     Raises:
         OgaError: An argument, the data or the model is not usable; nothing is written then.
     """
+    check_samples(samples, "samples")
+    check_samples(queries, "queries")
     task, source = resolve(tasks, loss, by="name", place="loss"), source_of(model)
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     how, which = GradientOptions.given(gradients, "gradients"), AttributeOptions.given(options, "attribute")
