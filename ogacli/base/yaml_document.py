@@ -171,6 +171,10 @@ class Checker:
 
         return self._kept(placed)
 
+    def placed(self, parse: Callable[[Any, Where], T], value: Any, key: Key) -> T | None:
+        """``parse(value, where)``, whose errors name keys within the value; None where it raises one."""
+        return self._kept(lambda: parse(value, self._within(key)))
+
     def named(self, registry: Registry[type[O]], values: Any, key: Key, by: str) -> O | None:
         """The options of a section whose key ``by`` names their class; None where they are wrong."""
         within, base = self._within(key), self.document.base

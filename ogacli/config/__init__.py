@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ogacli.scan.attribution.options import AttributeOptions
     from ogacli.scan.verify import VerifyOptions
     from ogacli.verdict.budget import Budget
-    from ogacli.verdict.protection import Protect
+    from ogacli.verdict.protection import Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Config:
     loss: Task
     detectors: tuple[DetectorOptions, ...]
     budget: Budget
-    protect: Protect
-    """Limit of the flagged share of a class, as a multiple of the overall flagged share; or ``off``."""
+    protect: Protection
+    """What each class keeps; or ``off``."""
     train: TrainOptions
     verify: VerifyOptions
     test: Source | None

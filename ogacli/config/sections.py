@@ -25,7 +25,7 @@ from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.attribution.options import AttributeOptions
 from ogacli.scan.verify import VerifyOptions
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.protection import DEFAULT, parse_protect
+from ogacli.verdict.protection import parse_protect
 
 _PLAIN: Mapping[str, type[Options]] = {
     "gradients": GradientOptions,
@@ -71,7 +71,7 @@ def check(document: Document) -> dict[str, Any]:
     detector = _default_detector(found) if detector is None else detector
     found["detectors"] = checker.all_named(detectors.detectors, detector, ("detector",), by="name")
     found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
-    found["protect"] = checker.parsed(parse_protect, values.get("protect", DEFAULT), ("protect",))
+    found["protect"] = checker.placed(parse_protect, values.get("protect", {}), ("protect",))
     found["output"] = output = values.get("output")
     if isinstance(output, str):
         found["output"] = locate(output, document.base)
@@ -125,7 +125,7 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
     several: tuple[DetectorOptions, ...] = found["detectors"]
     plain["detector"] = [described(options, "name") for options in several]
     plain["budget"] = found["budget"].value
-    plain["protect"] = found["protect"]
+    plain["protect"] = "off" if found["protect"] == "off" else found["protect"].plain()
     plain["gradients"] = found["gradients"].plain()
     plain["loss"] = described(found["loss"], "name")
     plain |= {name: found[name].plain() for name in ("train", "verify")}

@@ -35,7 +35,7 @@ from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import DEFAULT as PROTECTED
-from ogacli.verdict.protection import Protect, parse_protect
+from ogacli.verdict.protection import Protection, parse_protect
 
 __all__ = ["ScanResult", "scan"]
 
@@ -55,7 +55,7 @@ def scan(
     neighbours: Mapping[str, Any] | NeighbourOptions | None = None,
     detector: Named | Sequence[Named] | None = None,
     budget: float | int | str | Budget = 0.05,
-    protect: Protect = PROTECTED,
+    protect: Protection | float | Mapping[str, Any] = PROTECTED,
     validation: Samples | None = None,
     folds: int | None = None,
     train: Mapping[str, Any] | TrainOptions | None = None,
@@ -83,7 +83,7 @@ def scan(
         detector: One or several, by name or with options; the first decides what is flagged. By default
             ``latent_label`` where each sample has one class, else ``l2``.
         budget: How much is flagged: a fraction, a count, or ``auto``.
-        protect: At most so many times the overall flagged share is flagged of any class; or ``off``.
+        protect: What each class keeps: the keys of the ``protect:`` section, or ``off``.
         validation: Samples with right labels, for detectors that compare with these.
         folds: Train so many networks first, and score each sample by the one that was not trained on it.
         train: Options of that training: the keys of the ``train:`` section.
@@ -121,13 +121,14 @@ def scan(
         detector = WITHOUT_CLASSES if samples.class_index is None else DEFAULT
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
+    protection = parse_protect(protect)
     settings = settings_of(
         samples,
         model,
         task,
         detector=[described(options, "name") for options in chosen],
         budget=budget.value,
-        protect=protect,
+        protect=protection,
         gradients=gradients,
     )
     with _opened(model, checkpoint, samples, task, folds, train, workers, progress) as (source, prepared):
@@ -138,7 +139,7 @@ def scan(
             gradients=gradients,
             detectors=chosen,
             budget=budget,
-            protect=parse_protect(protect),
+            protect=protection,
             validation=None if validation is None else source.prepare(validation),
             workers=workers,
             settings=settings,

@@ -15,7 +15,7 @@ from ogacli.gradients import GradientOptions
 from ogacli.models.sources import ModelSource
 from ogacli.models.tasks import Task
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.protection import Protect
+from ogacli.verdict.protection import Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Setup:
     detectors: tuple[DetectorOptions, ...]
     """The first decides what is flagged."""
     budget: Budget
-    protect: Protect
+    protect: Protection
     validation: Samples | None
     """Samples with right labels, for detectors that compare with these."""
     workers: int | Literal["auto"]

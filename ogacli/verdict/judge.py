@@ -12,7 +12,7 @@ from torch import Tensor
 from ogacli.verdict.budget import Budget, flag, ranking
 from ogacli.verdict.estimate import Estimate, estimate
 from ogacli.verdict.findings import Findings
-from ogacli.verdict.protection import DEFAULT, Protect, protected
+from ogacli.verdict.protection import Protection, protected
 from ogacli.verdict.reasons import reasons
 
 
@@ -66,7 +66,7 @@ class Verdict:
 
 
 def judge(
-    findings: Findings, labels: Int64[Tensor, " n"] | None, budget: Budget, protect: Protect = DEFAULT
+    findings: Findings, labels: Int64[Tensor, " n"] | None, budget: Budget, protect: Protection = "off"
 ) -> Verdict:
     """Apply the budget to the scores of the first detector.
 
@@ -74,7 +74,7 @@ def judge(
         findings: The results of the scan.
         labels: The given class of each sample; None where samples do not have one class each.
         budget: How many samples to flag.
-        protect: At most so many times the overall flagged share is flagged of any class; or ``off``.
+        protect: What each class keeps; or ``off``.
     """
     score = next(iter(findings.scores.values()))
     scored = len(score) - len(findings.quarantined)

@@ -1,4 +1,4 @@
-"""Protects rare classes: limits the flagged share of each class relative to the overall flagged share.
+"""Protects classes from being trimmed away, whatever the budget flags.
 
 In: the flags of the budget, and the given labels. Out: the remaining flags. All samples of a class that the
 model has hardly learned have large gradients; without a limit they would fill the budget.
@@ -7,52 +7,76 @@ model has hardly learned have large gradients; without a limit they would fill t
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int64
+from pydantic import Field
 
-from ogacli.errors import ConfigError
-
-Protect = float | Literal["off"]
-"""The largest flagged share of a class, as a multiple of the overall flagged share."""
-DEFAULT = 3.0
+from ogacli.base.options import Options, Where
 
 
-def parse_protect(value: object) -> Protect:
-    """From YAML: a number of at least 1, or ``off``.
+class Protect(Options):
+    """The ``protect:`` section: what each class keeps. A number alone is ``times``; ``off`` sets no limit."""
+
+    times: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.0
+    """The largest flagged share of a class, as a multiple of the overall flagged share."""
+    keep: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The share of each class that is never flagged."""
+    least: Annotated[int, Field(ge=0)] = 5
+    """Samples of each class that are never flagged; all of a class that has no more."""
+
+    def limit(self, samples: int, share: float) -> int:
+        """The most samples of a class that may be flagged.
+
+        Args:
+            samples: The scored samples of the class.
+            share: The flagged share of all scored samples.
+        """
+        # Rounding in the products must not cost a sample.
+        most = math.ceil(self.times * share * samples - 1e-9)
+        kept = max(math.ceil(self.keep * samples - 1e-9), min(self.least, samples))
+        return min(most, samples - kept)
+
+
+Protection = Protect | Literal["off"]
+DEFAULT = Protect()
+
+
+def parse_protect(value: object, where: Where = lambda key: "protect") -> Protection:
+    """From YAML, or from the settings of a run.
+
+    Args:
+        value: ``off``, a multiple, or the keys of ``Protect``.
+        where: Names a key of the section in a message.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is none of these.
     """
     if value is False or value == "off":  # YAML reads a bare `off` as false
         return "off"
-    if isinstance(value, int | float) and value is not True and 1 <= value < math.inf:
-        return float(value)
-    raise ConfigError(
-        "not a multiple of the flagged share",
-        found=repr(value),
-        expected="a number of at least 1, such as 3, or off",
-    )
+    if isinstance(value, Protect):
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Protect.checked({"times": value} if number else value, where)
 
 
 def protected(
     flagged: Bool[np.ndarray, " n"],
     rank: Int64[np.ndarray, " n"],
     classes: Int64[np.ndarray, " n"],
-    protect: Protect,
+    protect: Protection,
 ) -> Bool[np.ndarray, " n"]:
     """Which of the flagged samples stay flagged.
 
-    The most anomalous samples of each class stay flagged, up to ``protect`` times the flagged share of all
-    scored samples, rounded up to a whole sample. No other samples are flagged in place of those that are held
-    back.
+    The most anomalous samples of each class stay flagged, up to its limit. No other samples are flagged in
+    place of those that are held back.
 
     Args:
         flagged: The flags of the budget.
         rank: 1 = most anomalous; 0 where the sample has no score.
         classes: The given labels.
-        protect: The multiple, or ``off``.
+        protect: What each class keeps.
     """
     scored = rank > 0
     if protect == "off" or not flagged.any():
@@ -61,8 +85,7 @@ def protected(
     kept = flagged.copy()
     for label in np.unique(classes[flagged]):
         members = classes == label
-        # Rounding in the product must not cost a sample.
-        limit = math.ceil(protect * share * (members & scored).sum() - 1e-9)
+        limit = protect.limit(int((members & scored).sum()), share)
         rows = (members & flagged).nonzero()[0]
         if len(rows) > limit:
             kept[rows[rank[rows].argsort(kind="stable")[limit:]]] = False

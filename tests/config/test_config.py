@@ -21,6 +21,7 @@ from ogacli.models.tasks import tasks
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.tasks.regression import Regression
 from ogacli.verdict.budget import Budget
+from ogacli.verdict.protection import Protect
 
 PLAIN = """\
 data: {source: digits}
@@ -468,19 +469,29 @@ def test_messages_name_no_python_types():
     assert not re.search(r"pydantic|str_type|int_parsing|BaseModel|https?://", found)
 
 
-@pytest.mark.parametrize(("value", "expected"), [("2", 2.0), ("off", "off"), ("'off'", "off")])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2", Protect(times=2)),
+        ("{keep: 0.75, least: 2}", Protect(keep=0.75, least=2)),
+        ("off", "off"),
+        ("'off'", "off"),
+    ],
+)
 def test_how_far_classes_are_protected(value, expected):
     config = parse_config(PLAIN + f"protect: {value}\n")
-    assert config.protect == config.resolved["protect"] == expected
+    assert config.protect == expected
+    assert config.resolved["protect"] == (expected if expected == "off" else expected.model_dump())
     again = parse_config(yaml.safe_dump(dict(config.resolved)))
     assert again.protect == expected
+    assert parse_config(PLAIN).protect == Protect()
 
 
 def test_a_protection_that_is_none():
-    with pytest.raises(
-        ConfigError, match=r"config:\d+: protect: not a multiple(.|\n)*found: 0.5(.|\n)*or off"
-    ):
+    with pytest.raises(ConfigError, match=r"config:\d+: protect\.times: not a valid value(.|\n)*found: 0.5"):
         parse_config(PLAIN + "protect: 0.5\n")
+    with pytest.raises(ConfigError, match=r"config:\d+: protect\.keep: not a valid value(.|\n)*found: 2"):
+        parse_config(PLAIN + "protect: {keep: 2}\n")
 
 
 # --- what is imported --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def run(place: Place) -> Run:
 
 @pytest.fixture(scope="module")
 def other(place: Place) -> Run:
-    return scan(place.config("detector=[l1]", "budget=0.3"), output=place.folder / "second")
+    return scan(place.config("detector=[l1]", "budget=0.3", "protect=off"), output=place.folder / "second")
 
 
 def test_columns_are_compared_with_the_first(run: Run) -> None:

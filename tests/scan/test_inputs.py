@@ -95,7 +95,9 @@ def test_a_class_is_not_trimmed_away(place):
     assert (run.summary.held_back, run.summary.classes[2].held_back) == (5, 5)
     assert "5 more samples are within the budget but not flagged" in (run.path / "report.html").read_text()
     assert manifest_table(run, budget=Budget(6))["fate"].to_pylist().count("dropped") == 1
-    loose = scan(place.config("budget=6", "protect=10"), output=place.folder / "loose")
+    loose = scan(
+        place.config("budget=6", "protect={times: 10, keep: 0, least: 0}"), output=place.folder / "loose"
+    )
     assert loose.summary.flagged == 3
 
 

@@ -15,7 +15,7 @@ from ogacli.run.directory import Run
 from ogacli.run.scores import OK
 from ogacli.run.trim.fates import DROPPED, KEPT, QUARANTINED, RELABELLED, decide
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.protection import protected
+from ogacli.verdict.protection import parse_protect, protected
 from ogacli.verdict.reasons import CORRUPT, REASONS, reasons
 
 _TEXTS = pa.list_(pa.string())
@@ -76,7 +76,7 @@ def _flagged(run: Run, budget: Budget) -> Bool[np.ndarray, " n"]:
     if not run.summary.classes:
         return flagged
     classes = scores.column("label").combine_chunks().dictionary_encode().indices.to_numpy()
-    return protected(flagged, rank, classes, run.config.get("protect", "off"))
+    return protected(flagged, rank, classes, parse_protect(run.config.get("protect", "off")))
 
 
 def _reasons(scores: pa.Table) -> pa.Array:

@@ -123,8 +123,15 @@ def test_as_many_as_seem_to_be_wrong(place):
 
 
 @pytest.mark.parametrize(("budget", "dropped"), [("0.25", 30), ("7", 7), ("0", 0), ("50%", 59), ("auto", 0)])
-def test_another_budget(run, budget, dropped):
+def test_another_budget(place, run, budget, dropped):
     """The weights are random ones, of which `auto` knows that nothing can be told."""
+    kept = manifest_table(run, budget=Budget.parse(budget))
+    for name in set(kept["label"].to_pylist()):
+        own = [
+            fate for fate, label in zip(fates(kept), kept["label"].to_pylist(), strict=True) if label == name
+        ]
+        assert own.count("dropped") <= own.count("kept"), "half of each class is kept, whatever the budget"
+    run = scan(place.config("protect=off"), output=place.folder / "free")
     table = manifest_table(run, budget=Budget.parse(budget))
     rows = run.scores.to_pylist()
     assert fates(table).count("dropped") == (dropped if dropped != 30 else round(0.25 * (N - 2)))
