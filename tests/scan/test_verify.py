@@ -46,9 +46,17 @@ def test_a_part_is_held_out_where_no_test_is_given(place):
 
 
 def test_another_budget_needs_no_scan(place):
+    run = scan(place.config("protect=off"))
+    test = f"verify.test={place.config().resolved['data']}"
+    found = verify(place.config(*TRAIN, test), run, budget=Budget(40))
+    assert arms(found)["trimmed"].samples == N - 40
+
+
+def test_each_class_keeps_half_of_its_samples(place):
     run = scan(place.config())
     test = f"verify.test={place.config().resolved['data']}"
-    assert arms(verify(place.config(*TRAIN, test), run, budget=Budget(40)))["trimmed"].samples == N - 40
+    found = verify(place.config(*TRAIN, test), run, budget=Budget(1.0))
+    assert N / 2 <= arms(found)["trimmed"].samples <= N / 2 + 3
 
 
 def test_without_truth_there_is_no_oracle(place):
@@ -121,7 +129,7 @@ def test_the_verdict(trimmed, everything, verdict):
 
 
 def test_what_cannot_be_verified(place):
-    run = scan(place.config())
+    run = scan(place.config("protect=off"))
     np.save(place.folder / "z.npy", np.zeros((N, 3), dtype=np.float32))
     with pytest.raises(ConfigError, match=r"model\.source: this model cannot be trained"):
         verify(place.config(f"model={{source: precomputed, logits: {place.folder}/z.npy}}"), run)

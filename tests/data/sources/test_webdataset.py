@@ -77,7 +77,7 @@ def test_a_trimmed_copy_of_the_pictures(path: str, tmp_path: Path, encode: Any, 
     config = parse_config(
         f"data: {{source: webdataset, path: '{path}', image: png, label: kind, workers: 0}}\n"
         f"model: {{source: precomputed, probabilities: {tmp_path}/p.npy}}\n"
-        "detector: {name: l2}\nbudget: 1\n"
+        "detector: {name: l2}\nbudget: 1\nprotect: off\n"
     )
     run = scan(config, output=tmp_path / "run")
     trimmed = trim(run, tmp_path / "kept", format="image_folder")
