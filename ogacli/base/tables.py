@@ -53,6 +53,27 @@ def read_table(path: str | Path, *, text: Collection[str] = ()) -> pa.Table:
     return table
 
 
+def check_columns(table: pa.Table, needed: Collection[str], path: str | Path, expected: str) -> None:
+    """Refuse a table without a column.
+
+    Args:
+        table: The table.
+        needed: Names of the columns that it must have.
+        path: Where it was read from.
+        expected: What it should be, for the message.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    if missing := sorted(set(needed) - set(table.column_names)):
+        raise DataError(
+            f"no column {', '.join(missing)}",
+            place=str(path),
+            found=", ".join(table.column_names),
+            expected=expected,
+        )
+
+
 def column_names(path: str | Path) -> list[str]:
     """The names of the columns of a table; only its beginning is read.
 

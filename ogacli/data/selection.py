@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from ogacli.base.options import Options
-from ogacli.base.tables import read_table
+from ogacli.base.tables import check_columns, read_table
 from ogacli.data.samples import Samples
 from ogacli.errors import DataError
 
@@ -63,14 +63,7 @@ def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
         DataError: The manifest cannot be read, or names a label that the data does not have.
     """
     table = read_table(manifest, text=_TEXT)
-    missing = {"id", "fate"} - set(table.column_names)
-    if missing:
-        raise DataError(
-            f"no column {', '.join(sorted(missing))}",
-            place=str(manifest),
-            found=", ".join(table.column_names),
-            expected="a manifest written by `oga trim`",
-        )
+    check_columns(table, ("id", "fate"), manifest, "a manifest written by `oga trim`")
     names = table.column("id").cast(pa.string()).to_pylist()
     fates = dict(zip(names, table.column("fate").to_pylist(), strict=True))
     ids = samples.ids.to_pylist()

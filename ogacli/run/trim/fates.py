@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ogacli.base.tables import read_table
+from ogacli.base.tables import check_columns, read_table
 from ogacli.base.wording import listed
 from ogacli.errors import DataError
 from ogacli.run.directory import Run
@@ -33,14 +33,7 @@ def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
     """
     scores, classes = run.scores, [one.name for one in run.summary.classes]
     table = read_table(path, text=("id", "decision", "label"))
-    missing = {"id", "decision"} - set(table.column_names)
-    if missing:
-        raise DataError(
-            f"no column {', '.join(sorted(missing))}",
-            place=str(path),
-            found=", ".join(table.column_names),
-            expected="id, decision and, where a decision is relabel, label",
-        )
+    check_columns(table, ("id", "decision"), path, "id, decision and, where a decision is relabel, label")
     row_of = {name: row for row, name in enumerate(scores.column("id").to_pylist())}
     for number, decision in enumerate(table.to_pylist(), 1):
         place = f"{path}: row {number}: sample {decision['id']!r}"

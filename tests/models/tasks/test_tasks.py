@@ -1,4 +1,4 @@
-"""The ``loss:`` section: which task it names, and what it says of misplaced keys."""
+"""The ``loss:`` section: its tasks, and the errors for keys of other tasks."""
 
 import pytest
 
