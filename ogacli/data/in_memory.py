@@ -28,7 +28,7 @@ from ogacli.data.items import (
     own_classes,
     own_labels,
 )
-from ogacli.data.labels import Classes, Targets
+from ogacli.data.labels import Classes, Target, Targets
 from ogacli.data.reading import Reader
 from ogacli.errors import DataError
 
@@ -68,9 +68,9 @@ def parts_of(
         names = pa.array(_column(data, "ids", ids), from_pandas=True).cast(pa.string())
     if len(given) != data.n:
         raise DataError(f"{data.n} samples but {len(given)} labels")
-    known = data.classes(labels) if classes is None else _class_names(classes)
-    target = "regression" if given.dtype.kind == "f" and not known else "classes"
-    targets = label_targets(given, names, target=target, classes=known, truth=true)  # type: ignore[arg-type]
+    own, known = data.classes(labels), None if classes is None else _class_names(classes)
+    target: Target = "regression" if given.dtype.kind == "f" and not (known or own) else "classes"
+    targets = label_targets(given, names, target=target, classes=known, own=own, truth=true)
     return names, targets, data.reader, data.signature
 
 

@@ -6,10 +6,12 @@ of texts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -223,9 +225,19 @@ def label_targets(
     *,
     target: Target,
     classes: Sequence[str] | None,
+    own: Sequence[str] | None = None,
     truth: Shaped[np.ndarray, " n"] | None = None,
 ) -> Targets:
     """The targets in labels of a dataset; integers are class indices, even where class names are numbers.
+
+    Args:
+        labels: Of the dataset.
+        ids: The samples' ids.
+        target: What they are.
+        classes: The class names that the user gave. Where they are the dataset's own names, or its class
+            indices, in another order, labels are matched with them by name.
+        own: The dataset's own names.
+        truth: The true classes.
 
     Raises:
         DataError: The labels do not fit ``target`` and ``classes``.
@@ -235,12 +247,23 @@ def label_targets(
     if target != "classes" or labels.ndim == 2:
         if truth is not None:
             raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
-        return matrix_targets(labels, ids, target=target, classes=classes)
+        return matrix_targets(labels, ids, target=target, classes=classes or own)
     columns = [pa.array(column, from_pandas=True) for column in (labels, truth) if column is not None]
-    indices = classes and all(pa.types.is_integer(column.type) for column in columns)
-    known = [str(i) for i in range(len(classes))] if classes and indices else classes
-    found = class_targets(columns[0], ids, classes=known, truth=columns[1] if len(columns) > 1 else None)
-    return Targets(found.labels, tuple(classes) if classes else found.classes, found.truth)
+    names = tuple(classes or own or ())
+    if names and all(pa.types.is_integer(column.type) for column in columns):
+        numbers = [str(i) for i in range(len(names))]
+        if own and classes and set(own) <= set(classes):
+            columns = [_named(column, own) for column in columns]
+        elif own or sorted(names) != sorted(numbers):
+            found = class_targets(columns[0], ids, classes=numbers, truth=next(iter(columns[1:]), None))
+            return replace(found, classes=names, class_order="indices" if classes else "given")
+    return class_targets(columns[0], ids, classes=names, truth=next(iter(columns[1:]), None))
+
+
+def _named(indices: pa.Array, names: Sequence[str]) -> pa.Array:
+    """The names of class indices; null where there is none."""
+    known = pc.and_(pc.greater_equal(indices, 0), pc.less(indices, len(names)))
+    return pa.array(names, pa.string()).take(pc.if_else(known, indices, None))
 
 
 def _label(dataset: Any, i: int, key: str | None) -> Any:

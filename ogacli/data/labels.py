@@ -45,6 +45,11 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 Classes = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_unique)]
 """Class names in the order of the model's outputs, or only their number."""
 
+ClassOrder = Literal["given", "sorted", "indices"]
+"""Where the order of the classes comes from. ``given``: the user or the dataset lists their names, and labels
+are matched with these. ``sorted``: the names that occur as labels, sorted. ``indices``: labels are class
+indices, so that names in another order would only rename the classes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -53,6 +58,7 @@ class Targets:
     labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
     classes: tuple[str, ...]
     truth: Int64[Tensor, " n"] | None = None
+    class_order: ClassOrder = "given"
 
 
 def matrix_targets(
@@ -99,7 +105,15 @@ def class_targets(
         columns["truth"] = _classes_in("truth", truth, ids)
     names = tuple(classes) if classes else _found_names(columns, ids)
     found = {noun: _look_up(noun, column, ids, names) for noun, column in columns.items()}
-    return Targets(found["label"], names, found.get("truth"))
+    return Targets(found["label"], names, found.get("truth"), _order(columns, classes))
+
+
+def _order(columns: Mapping[str, pa.Array], classes: Sequence[str] | None) -> ClassOrder:
+    """By the columns of labels and the names that were given."""
+    integers = all(pa.types.is_integer(column.type) for column in columns.values())
+    if not classes:
+        return "indices" if integers else "sorted"
+    return "indices" if integers and not all(name.isdecimal() for name in classes) else "given"
 
 
 def multi_label_targets(
@@ -151,12 +165,13 @@ class Listed:
     members: Int64[Tensor, " m"]
     """Class indices."""
     names: tuple[str, ...]
+    class_order: ClassOrder
 
     def occurring(self, n: int) -> Targets:
         """0 or 1 for each class: whether it occurs in each of the n lists."""
         found = torch.zeros(n, len(self.names))
         found[self.owners, self.members] = 1.0
-        return Targets(found, self.names)
+        return Targets(found, self.names, class_order=self.class_order)
 
 
 def listed_classes(
@@ -169,7 +184,12 @@ def listed_classes(
     """
     owners = pc.list_parent_indices(lists)
     members = class_targets(pc.list_flatten(lists), ids.take(owners), classes=classes)
-    return Listed(torch.tensor(owners.to_numpy(), dtype=torch.int64), members.labels, members.classes)
+    return Listed(
+        torch.tensor(owners.to_numpy(), dtype=torch.int64),
+        members.labels,
+        members.classes,
+        members.class_order,
+    )
 
 
 def regression_targets(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> Targets:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ogacli.data.ids import check_ids, joined
 from ogacli.data.in_memory import parts_of
 from ogacli.data.label_types import LabelType, OneClass, inferred
-from ogacli.data.labels import Targets
+from ogacli.data.labels import ClassOrder, Targets
 from ogacli.data.reading import Batch, Reader
 from ogacli.errors import DataError
 
@@ -46,6 +46,10 @@ class Samples:
     """The true labels, where known; used only for evaluation."""
     label_type: LabelType = field(default=None)  # type: ignore[assignment]
     """The type of the labels; inferred from their dtype and the class names by default."""
+    class_order: ClassOrder = "given"
+    """Where the order of the classes comes from."""
+    source_rows: int = 0
+    """How many rows the source has; by default as many as the positions need."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -57,6 +61,8 @@ class Samples:
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{n} ids but {len(column)} {name}")
+        if not self.source_rows:
+            object.__setattr__(self, "source_rows", 1 + int(self.positions.max()))
         check_ids(self.ids)
         self.label_type.check(self.labels, self.classes, self.ids, "label")
         if self.truth is not None:
@@ -109,6 +115,7 @@ class Samples:
             reader=reader,
             signature=signature,
             truth=targets.truth,
+            class_order=targets.class_order,
         )
 
     def __len__(self) -> int:

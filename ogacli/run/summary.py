@@ -5,14 +5,14 @@ In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.verdict.budget import flag
-from ogacli.verdict.diagnosis import Diagnosis, diagnose
+from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
 from ogacli.verdict.evaluation import Evaluation, evaluate
 from ogacli.verdict.reasons import REASONS
@@ -101,8 +101,14 @@ class Summary(Document):
     """Split-half stability of each randomised detector: the share of the samples flagged by one half that the
     other half flags too. With several checkpoints it is that of the last one."""
     classes: tuple[ClassSummary, ...]
+    class_order: Literal["model", "given", "indices", "sorted"] = "given"
+    """How classes were matched with the model's outputs. ``model``: by the names that the model has for them.
+    ``given``: in the order of a list in the config or the dataset. ``indices``: labels are the numbers of the
+    outputs. ``sorted``: a guess, as neither names an order."""
     histogram: Histogram | None
     diagnosis: Diagnosis
+    checkpoints: tuple[CheckpointDiagnosis, ...] = ()
+    """Each of several checkpoints; empty where there is one."""
     rescored: RescoredSummary | None = None
     """None where all samples were scored in float32."""
     evaluation: dict[str, Evaluation] | None
@@ -116,6 +122,8 @@ def summarise(
     *,
     rescored: tuple[int, int] | None = None,
     overlap: Mapping[str, float] = MappingProxyType({}),
+    checkpoints: Sequence[CheckpointDiagnosis] = (),
+    named_by_model: bool = False,
 ) -> Summary:
     """Count flags, reasons and classes, and compare with the truth where it is known.
 
@@ -126,6 +134,8 @@ def summarise(
         rescored: After a pass in lower precision: how many samples were scored again in float32, and how
             many of them became flagged or are no longer.
         overlap: Split-half stability of each randomised detector.
+        checkpoints: The diagnosis of each of several checkpoints.
+        named_by_model: Whether the model names its outputs, in the order of the classes.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
@@ -151,8 +161,10 @@ def summarise(
         consensus=_consensus(verdict),
         overlap=dict(overlap),
         classes=_classes(verdict, samples),
+        class_order="model" if named_by_model else samples.class_order,
         histogram=_histogram(verdict.score),
-        diagnosis=diagnose(findings, samples.class_index),
+        diagnosis=diagnose(findings, samples.class_index, estimate=verdict.estimate, checkpoints=checkpoints),
+        checkpoints=tuple(checkpoints),
         rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
     )

@@ -17,7 +17,8 @@ from ogacli.models.tasks import Task
 from ogacli.scan.evidence import Evidence
 from ogacli.scan.inputs import InputNotes
 from ogacli.scan.scorers import Scored
-from ogacli.verdict.findings import Findings, TrueClass
+from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, Diagnosis, worth
+from ogacli.verdict.findings import Findings, Probed, TrueClass
 
 
 class Collector:
@@ -47,8 +48,8 @@ class Collector:
         self.totals = Totals(n, len(columns), device)
         self.inputs = InputNotes(n, device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
-        self.checkpoint = 0
-        """How many checkpoints are done."""
+        self.checkpoints: list[CheckpointDiagnosis] = []
+        """Those that are done."""
         self.rescored: tuple[int, int] | None = None
         """After a pass in lower precision: how many samples were scored again in float32, and how many of
         them became flagged or are no longer; summed over the checkpoints."""
@@ -71,11 +72,36 @@ class Collector:
         self.evidence.add(batch.rows, scored.evidence)
         self.rows.add(batch, scored.scores)
 
-    def next_checkpoint(self, rows: Int64[Tensor, " m"], weight: float) -> None:
-        """Add the current checkpoint's results for ``rows`` to the totals with a weight; begin the next."""
-        self.totals.add(self.rows, rows, weight)
-        self.checkpoint += 1
-        self.rows = Rows(len(self.samples), len(self.columns), self.device)
+    def next_checkpoint(
+        self,
+        rows: Int64[Tensor, " m"],
+        weight: float,
+        *,
+        name: str = "",
+        diagnosis: Diagnosis = NOT_DIAGNOSED,
+        alone: bool = True,
+    ) -> None:
+        """Add the current checkpoint's results for ``rows`` to the totals, where it counts; begin the next.
+
+        Args:
+            rows: The samples that it scored.
+            weight: Of its results.
+            name: Of the checkpoint.
+            diagnosis: Of its results.
+            alone: Whether no other checkpoint scores these samples. Otherwise only those checkpoints count
+                that are worth most; the results of earlier ones that are worth less are dropped.
+        """
+        n, columns = len(self.samples), len(self.columns)
+        best = max((worth(one.diagnosis) for one in self.checkpoints), default=-1)
+        counts = alone or worth(diagnosis) >= best
+        if counts and not alone and worth(diagnosis) > best:
+            self.totals = Totals(n, columns, self.device)
+            self.checkpoints = [one.model_copy(update={"counts": False}) for one in self.checkpoints]
+        if counts:
+            self.totals.add(self.rows, rows, weight)
+            self.inputs.keep()
+        self.checkpoints.append(CheckpointDiagnosis(name=name, counts=counts, diagnosis=diagnosis))
+        self.rows = Rows(n, columns, self.device)
 
     def unlearned_share(self) -> float | None:
         """The share of the given labels that the current checkpoint does not predict.
@@ -92,8 +118,12 @@ class Collector:
         return 0 if labels is None else int(((predictions != labels) & (predictions >= 0)).sum())
 
     def findings(self) -> Findings:
-        """The results of all checkpoints, on the CPU."""
+        """The results of all checkpoints that count, on the CPU."""
         return self.totals.findings(self.columns)
+
+    def current(self) -> Findings:
+        """The predictions of the current checkpoint, on the CPU."""
+        return self.rows.findings(self.inputs.probed(current=True))
 
     def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence"]:
         """What an unfinished scan saves, by name."""
@@ -146,6 +176,17 @@ class Rows:
         self.entropy[rows] = torch.special.entr(probabilities).sum(1)
         true = true_class or TrueClass(predicted, highest)
         self.true_class[rows], self.confidence[rows] = true.classes, true.confidence
+
+    def findings(self, probed: Probed) -> Findings:
+        """The predictions, without scores, on the CPU."""
+        return Findings(
+            scores={},
+            predictions=self.predictions.cpu(),
+            prediction_probability=self.prediction_probability.cpu(),
+            probability=self.probability.cpu(),
+            quarantined=self.quarantined,
+            probed=probed,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

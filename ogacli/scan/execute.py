@@ -15,7 +15,9 @@ from torch import Tensor
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
 from ogacli.errors import DataError
+from ogacli.models.checkpoints.snapshots import distinct
 from ogacli.run.summary import summarise
+from ogacli.scan.alignment import check_alignment
 from ogacli.scan.collect import Collector
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
@@ -26,6 +28,7 @@ from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
+from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge
 
@@ -58,7 +61,9 @@ def execute(
     scoring.run(resume=resume, progress=progress)
     clock.lap("score")
     last = scoring.last
-    verdict = judge(scoring.findings(), setup.samples.class_index, setup.budget, setup.protect)
+    findings = scoring.findings()
+    check_alignment(findings, setup.samples, setup.settings)
+    verdict = judge(findings, setup.samples.class_index, setup.budget, setup.protect)
     share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
     parameters = last.feed.gradients.parameters
     overlaps = last.scorers.overlaps(share)
@@ -66,7 +71,12 @@ def execute(
         samples=setup.samples,
         verdict=verdict,
         summary=summarise(
-            verdict, setup.samples, parameters, rescored=scoring.collector.rescored, overlap=overlaps
+            verdict,
+            setup.samples,
+            parameters,
+            rescored=scoring.collector.rescored,
+            overlap=overlaps,
+            checkpoints=scoring.checkpoints,
         ),
         provenance=provenance(setup, device, weights, last.feed),
         settings=setup.settings,
@@ -109,7 +119,7 @@ class _Scoring:
         if resume and self.unfinished is not None and self.unfinished.exists:
             states = self.unfinished.load(self.collector)
         count = len(self.snapshots)
-        for number in range(self.collector.checkpoint, count):
+        for number in range(len(self.collector.checkpoints), count):
             self._open(number)
             step = f"checkpoint {number + 1} of {count}" if count > 1 else "scanning"
             self.last.run(self.collector, states, save=self._save, progress=progress, step=step)
@@ -117,12 +127,31 @@ class _Scoring:
             self._finish(progress)
             rows = self.last.rows
             together = count > 1 and len(rows) == len(self.setup.samples)
-            self.collector.next_checkpoint(rows, self._weight() if together else 1.0)
+            self.collector.next_checkpoint(
+                rows,
+                self._weight() if together else 1.0,
+                name=self.snapshots[number].name,
+                diagnosis=self._diagnosis(held_out=self.snapshots[number].held_out),
+                alone=not together,
+            )
             if number + 1 < count:
                 self._save(list, False)
 
+    @property
+    def checkpoints(self) -> tuple[CheckpointDiagnosis, ...]:
+        """The diagnosis of each of several checkpoints, by the part of its name that differs."""
+        several = self.collector.checkpoints if len(self.snapshots) > 1 else []
+        names = distinct([one.name for one in several])
+        return tuple(one.model_copy(update={"name": name}) for one, name in zip(several, names, strict=True))
+
+    def _diagnosis(self, *, held_out: bool) -> Diagnosis:
+        """Of the current checkpoint."""
+        by_neighbours = self.last.neighbours is not None
+        findings = replace(self.collector.current(), held_out=held_out, by_neighbours=by_neighbours)
+        return diagnose(findings, self.setup.samples.class_index)
+
     def findings(self) -> Findings:
-        """The results of all checkpoints together.
+        """The results of all checkpoints that count.
 
         Raises:
             DataError: No sample could be scored.

@@ -28,7 +28,9 @@ class InputNotes:
         self.rows = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
         """The samples whose features are kept."""
         self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
-        """NaN for samples that were not seen; zeros beyond the number of features."""
+        """By the current checkpoint; NaN for samples not seen, zeros beyond the number of features."""
+        self.kept = self.features.clone()
+        """By the last checkpoint that counts."""
         self.fingerprints = torch.zeros(n, dtype=torch.int64, device=device)
         """Hashes of the inputs; 0 for samples that were not seen."""
         self.blank = torch.zeros(n, dtype=torch.bool, device=device)
@@ -67,15 +69,20 @@ class InputNotes:
 
         return conflicts(self.fingerprints.cpu(), samples.labels, read)
 
-    def probed(self) -> Probed:
-        """The features that were kept, on the CPU."""
-        features = self.features.cpu()
+    def keep(self) -> None:
+        """Note that the current checkpoint counts."""
+        self.kept.copy_(self.features)
+
+    def probed(self, *, current: bool = False) -> Probed:
+        """The features by the last checkpoint that counts, or by the current one, on the CPU."""
+        features = (self.features if current else self.kept).cpu()
         good = features.isfinite().all(1)
         return Probed(self.rows[good], features[good])
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        return {"fingerprints": self.fingerprints, "blank": self.blank, "features": self.features}
+        names = ("fingerprints", "blank", "features", "kept")
+        return {name: getattr(self, name) for name in names}
 
     def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:
         place = self._place[rows]

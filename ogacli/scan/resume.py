@@ -21,8 +21,11 @@ from ogacli.base.atomic import holds_only, new_folder
 from ogacli.errors import RunError
 from ogacli.scan.collect import Collector
 from ogacli.scan.setup import Setup
+from ogacli.verdict.diagnosis import CheckpointDiagnosis
 
 _KIND = "oga unfinished scan"
+_FORMAT = 2
+"""Differs where an earlier version saved something else."""
 _DOCUMENT = "scan.json"
 _FILES = (
     _DOCUMENT,
@@ -60,7 +63,7 @@ class Unfinished:
     def __init__(self, output: Path, setup: Setup, checkpoints: Mapping[str, str]) -> None:
         self.folder = _folder(output)
         datasets = [None if one is None else one.fingerprint for one in (setup.samples, setup.validation)]
-        shared = [__version__, setup.settings, datasets, checkpoints]
+        shared = [_FORMAT, __version__, setup.settings, datasets, checkpoints]
         document = json.dumps(shared, sort_keys=True, default=str)
         self._key = hashlib.sha256(document.encode()).hexdigest()
         """Only a scan with the same key can be continued."""
@@ -100,7 +103,7 @@ class Unfinished:
             document: dict[str, Any] = {
                 "kind": _KIND,
                 "key": self._key,
-                "checkpoint": collector.checkpoint,
+                "checkpoints": [one.model_dump(mode="json") for one in collector.checkpoints],
                 "rescored": collector.rescored,
                 "detectors": len(fitted),
                 "quarantined": [
@@ -127,7 +130,7 @@ class Unfinished:
         for name, part in collector.parts().items():
             for key, tensor in load_file(self.folder / f"{name}.safetensors").items():
                 getattr(part, key).copy_(tensor)
-        collector.checkpoint = document["checkpoint"]
+        collector.checkpoints = [CheckpointDiagnosis.model_validate(one) for one in document["checkpoints"]]
         collector.rescored = document["rescored"]
         rows, totals = map(dict, document["quarantined"])
         collector.rows.quarantined.update(rows)

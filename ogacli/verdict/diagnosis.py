@@ -8,12 +8,13 @@ labels that it has memorised.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.base.wording import percent
-from ogacli.verdict.estimate import hardly_learned
+from ogacli.verdict.estimate import Estimate, hardly_learned
 
 if TYPE_CHECKING:  # reading a summary needs no torch
     from jaxtyping import Bool, Float, Int64
@@ -42,10 +43,12 @@ _BEHIND = 0.1
 """A checkpoint whose accuracy is so far below that of the neighbours' majority vote has hardly learned
 yet."""
 
-State = Literal["fresh", "useful", "memorised"]
+State = Literal["fresh", "useful", "uncertain", "memorised"]
 _ADVICE: dict[State, str] = {
     "fresh": "train a little longer, or take a later checkpoint",
     "useful": "look at the most anomalous samples first",
+    "uncertain": "look at the most anomalous samples before any is dropped; a stronger model, or folds, may "
+    "tell wrong labels from the model's own mistakes",
     "memorised": "take an earlier checkpoint, several of one training, folds, or "
     "`gradients.residual: neighbours`",
 }
@@ -85,7 +88,7 @@ class Diagnosis(BaseModel):
 
     verdict: State | None = None
     """``memorised``: the flags mean little. ``fresh``: the flags show hard samples rather than wrong labels.
-    None without classes."""
+    ``uncertain``: the share of wrong labels cannot be told. None without classes."""
     reason: str = ""
     """Why: the figures behind the verdict."""
     advice: str = ""
@@ -107,18 +110,62 @@ class Diagnosis(BaseModel):
     warnings: tuple[str, ...]
 
 
-def diagnose(findings: Findings, labels: Int64[Tensor, " n"] | None) -> Diagnosis:
+NOT_DIAGNOSED = Diagnosis(fit=None, mean_agreement=None, warnings=())
+"""Where samples do not have one class each."""
+
+
+class CheckpointDiagnosis(BaseModel):
+    """One of several checkpoints."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """Its file or folder, without what all have in common."""
+    counts: bool
+    """Whether scores and predictions of the run rest on it. With folds all count. Of several checkpoints of
+    one training those count that are useful; where none is, the memorised ones; where all are fresh, all."""
+    diagnosis: Diagnosis
+
+
+def worth(diagnosis: Diagnosis) -> int:
+    """The order of checkpoints of one training: only those with the highest number count."""
+    return {"fresh": 0, "memorised": 1}.get(diagnosis.verdict or "", 2)
+
+
+def diagnose(
+    findings: Findings,
+    labels: Int64[Tensor, " n"] | None,
+    *,
+    estimate: Estimate | None = None,
+    checkpoints: Sequence[CheckpointDiagnosis] = (),
+) -> Diagnosis:
     """How far the scores can be trusted.
 
     Args:
-        findings: The results of the scan.
+        findings: The results of the scan, or of one of its checkpoints.
         labels: The given class of each sample; None where samples do not have one class each.
+        estimate: The share of wrong labels. Where it cannot be told, the verdict is not ``useful``.
+        checkpoints: The checkpoints of a trajectory. The verdict is that of one of those that count.
     """
     warnings = []
-    diagnosis = Diagnosis(fit=None, mean_agreement=None, warnings=())
+    diagnosis = NOT_DIAGNOSED
     known = findings.predicted
     if labels is not None and bool(known.any()):
         diagnosis = _of_classes(findings, labels, known)
+        counted = [one.diagnosis for one in checkpoints if one.counts]
+        if counted and not findings.held_out and diagnosis.verdict not in [one.verdict for one in counted]:
+            # The mean of several may be on the other side of a limit that all of them have passed.
+            same = ("verdict", "reason", "advice", "neighbours")
+            diagnosis = diagnosis.model_copy(update={name: getattr(counted[-1], name) for name in same})
+        if diagnosis.verdict == "useful" and estimate is not None and estimate.share is None:
+            reason = getattr(estimate, "reason", "") or "label noise and the model's mistakes look the same"
+            diagnosis = diagnosis.model_copy(
+                update={
+                    "verdict": "uncertain",
+                    "reason": f"{diagnosis.reason}; the share of wrong labels cannot be told: {reason}",
+                    "advice": _ADVICE["uncertain"],
+                }
+            )
         if diagnosis.verdict == "memorised":
             warnings.append("the checkpoint has memorised the labels, so that its flags mean little")
     if findings.quarantined:

@@ -37,8 +37,9 @@ def epochs(place: Place, *numbers: int) -> list[str]:
 
 
 def test_the_score_is_the_mean_weighted_by_the_square_of_the_unlearned_share(place):
-    chosen = epochs(place, 1, 4, 9)
+    chosen = epochs(place, 6, 7, 11)
     together = scanned(place, f"[{', '.join(chosen)}]", "together")
+    assert all(one.counts for one in together.summary.checkpoints)
     alone = [scanned(place, path, f"alone-{i}") for i, path in enumerate(chosen)]
     weights = [(1 - run.summary.diagnosis.fit) ** 2 for run in alone]
     assert len(set(weights)) > 1
@@ -49,6 +50,21 @@ def test_the_score_is_the_mean_weighted_by_the_square_of_the_unlearned_share(pla
         )
     assert list(together.provenance["checkpoints"]) == chosen
     assert together.config["model"]["checkpoint"] == chosen
+
+
+def test_only_the_best_checkpoints_count(place):
+    """A fresh one decides neither the verdict nor the scores, and what it says is kept."""
+    chosen = epochs(place, 1, 7, 11)
+    together = scanned(place, f"[{', '.join(chosen)}]", "together", "budget=auto")
+    verdicts = [one.diagnosis.verdict for one in together.summary.checkpoints]
+    assert verdicts == ["fresh", "useful", "useful"]
+    assert [one.counts for one in together.summary.checkpoints] == [False, True, True]
+    assert [one.name for one in together.summary.checkpoints] == [Path(path).name for path in chosen]
+    rest = scanned(place, f"[{', '.join(chosen[1:])}]", "rest", "budget=auto")
+    assert together.scores.equals(rest.scores)
+    assert together.summary.diagnosis == rest.summary.diagnosis
+    assert together.summary.diagnosis.verdict == "useful"
+    assert together.summary.flagged == rest.summary.flagged > 0
 
 
 def test_a_list_of_one_is_that_checkpoint(place):

@@ -16,13 +16,14 @@ from ogacli.base.wording import part, percent
 from ogacli.cli.terminal import aligned, figure, shown, table
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
-from ogacli.run.reports.content import asides
+from ogacli.run.reports.content import CHECKPOINT_COLUMNS, asides, checkpoint_rows
 
 if TYPE_CHECKING:
     from ogacli.models.sources import ModelSource
     from ogacli.models.training.folds import CrossValidation
     from ogacli.models.training.train import Training
     from ogacli.run.directory import Run
+    from ogacli.run.summary import Summary
     from ogacli.scan.attribution.result import Attribution
     from ogacli.scan.plan import Plan
     from ogacli.scan.verify import Verification
@@ -124,6 +125,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         parts.append(f"  {reasons}")
     parts += [line for aside in asides(summary) for line in _wrapped(aside)]
     parts += diagnosis_view(summary.diagnosis)
+    if verbose or len({one.diagnosis.verdict for one in summary.checkpoints}) > 1:
+        parts += _checkpoints(summary)
     if summary.rescored is not None:
         parts.append(
             f"  {summary.rescored.samples:,} samples flagged or near the cut were rescored in float32: "
@@ -139,11 +142,19 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     return [*parts, "", *aligned([*files, ("next", following)])]
 
 
+def _checkpoints(summary: Summary) -> list[Any]:
+    """The diagnosis of each of several checkpoints."""
+    if not summary.checkpoints:
+        return []
+    return ["", table(list(CHECKPOINT_COLUMNS), [list(row) for row in checkpoint_rows(summary)])]
+
+
 def diagnosis_view(diagnosis: Diagnosis) -> list[Any]:
     """Whether the checkpoint is suited to find wrong labels, why, and what to do if it is not."""
     if diagnosis.verdict is None:
         return []
-    colour = {"fresh": "yellow", "useful": "green", "memorised": "bold red"}[diagnosis.verdict]
+    colours = {"useful": "green", "memorised": "bold red"}
+    colour = colours.get(diagnosis.verdict, "yellow")
     advice = "" if diagnosis.verdict == "useful" else f"; {diagnosis.advice}"
     first, *rest = _wrapped(f"checkpoint {diagnosis.verdict}: {diagnosis.reason}{advice}")
     return [first.replace(diagnosis.verdict, f"[{colour}]{diagnosis.verdict}[/]", 1), *rest]

@@ -54,7 +54,8 @@ class ImageFolder(Source):
         ids = pa.array(names, pa.string())
         labels = torch.tensor([index[name.partition("/")[0]] for name in names])
         reader = ImageReader(files, ids, self.transform)
-        return Samples.from_targets(ids, Targets(labels, classes), reader, files.signature(ids))
+        targets = Targets(labels, classes, class_order="given" if self.classes else "sorted")
+        return Samples.from_targets(ids, targets, reader, files.signature(ids))
 
 
 def _order(name: str) -> tuple[str, str, str]:

@@ -48,9 +48,11 @@ class Python(Source):
         if n == 0:
             raise DataError("the dataset is empty", place=self._place)
         ids = numbered(n)
-        names = self.classes or own_classes(dataset)
+        own = own_classes(dataset)
         with DataError.within(self._place):
-            targets = label_targets(own_labels(dataset), ids, target=self.target, classes=names)
+            targets = label_targets(
+                own_labels(dataset), ids, target=self.target, classes=self.classes, own=own
+            )
         call = json.dumps([self.factory, self.args, n], sort_keys=True, default=str)
         signature = hashlib.sha256(call.encode()).hexdigest()
         return Samples.from_targets(ids, targets, ItemReader(dataset), signature)

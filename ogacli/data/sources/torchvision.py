@@ -51,8 +51,8 @@ class Torchvision(Source):
             raise DataError("the dataset is empty", place=f"{self.name} in {self.root}")
         ids = numbered(n)
         labels = _labels(dataset, self.name)
-        classes = self.classes or _class_names(dataset, labels)
-        targets = label_targets(labels, ids, target="classes", classes=classes)
+        own = _class_names(dataset, labels)
+        targets = label_targets(labels, ids, target="classes", classes=self.classes, own=own)
         signature = f"{self.name} {self.split} {self.args}"
         return Samples.from_targets(ids, targets, DatasetReader(dataset, self.transform), signature)
 

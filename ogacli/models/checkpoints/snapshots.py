@@ -5,6 +5,7 @@ checkpoints of a training run score every row; the checkpoint of a fold scores t
 trained on.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -71,6 +72,14 @@ def files(weights: Weights) -> tuple[str, ...]:
         return tuple(fold.checkpoint for fold in weights.folds)
     named = (weights,) if isinstance(weights, str) else weights
     return tuple(path for name in named for path in _matching(name))
+
+
+def distinct(paths: Sequence[str]) -> list[str]:
+    """Paths without the folders that they have in common."""
+    parts = [path.split("/") for path in paths]
+    levels = zip(*(one[:-1] for one in parts), strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, levels))
+    return ["/".join(one[common:]) for one in parts]
 
 
 def _matching(name: str) -> Sequence[str]:

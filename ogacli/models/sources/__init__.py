@@ -81,6 +81,8 @@ class Snapshot:
     rows: Int64[Tensor, " m"]
     held_out: bool = False
     """True where the weights are known not to have been trained on these rows."""
+    name: str = ""
+    """The file or folder of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class CheckpointSource(ModelSource):
         if self.checkpoint is None:
             return super().snapshots(samples)
         return [
-            Snapshot(self.model_copy(update={"checkpoint": path}), rows, len(rows) < len(samples))
+            Snapshot(self.model_copy(update={"checkpoint": path}), rows, len(rows) < len(samples), path)
             for path, rows in scored_by(self.checkpoint, samples)
         ]
 

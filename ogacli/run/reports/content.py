@@ -124,9 +124,20 @@ def _estimate(summary: Summary) -> list[str]:
     return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
 
 
+def _class_order(summary: Summary) -> list[str]:
+    """Where the order of the classes is a guess: that it is, and how to mend it."""
+    if summary.class_order != "sorted":
+        return []
+    names = wording.cut(wording.listed([one.name for one in summary.classes], 6), TEXT_LENGTH)
+    return [
+        f"The model does not name its outputs; they were taken as the sorted class names ({names}). "
+        "If it was trained on another order, list the names in that order as `classes` in the data section"
+    ]
+
+
 def asides(summary: Summary) -> list[str]:
     """Further facts about the samples: sentences without full stop."""
-    lines = _estimate(summary)
+    lines = [*_estimate(summary), *several_checkpoints(summary), *_class_order(summary)]
     if summary.held_back:
         noun = "sample is" if summary.held_back == 1 else "samples are"
         classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
@@ -152,6 +163,35 @@ def asides(summary: Summary) -> list[str]:
             "the samples that they flag" + ("; `trees: auto` grows more trees" if overlap < _STABLE else "")
         )
     return lines
+
+
+def several_checkpoints(summary: Summary) -> list[str]:
+    """How many of several checkpoints count, where not all do: sentences without full stop."""
+    left_out = [one for one in summary.checkpoints if not one.counts]
+    if not left_out:
+        return []
+    counted, all_of_them = len(summary.checkpoints) - len(left_out), len(summary.checkpoints)
+    verdicts = [f"{one.name} ({one.diagnosis.verdict})" for one in left_out]
+    return [
+        f"Scores and predictions are those of {counted} of {all_of_them} checkpoints; left out: "
+        f"{wording.cut(wording.listed(verdicts, 6), TEXT_LENGTH)}"
+    ]
+
+
+CHECKPOINT_COLUMNS = ("checkpoint", "verdict", "predicts", "counts")
+
+
+def checkpoint_rows(summary: Summary) -> list[tuple[str, str, str, str]]:
+    """Each of several checkpoints, in the columns of ``CHECKPOINT_COLUMNS``."""
+    return [
+        (
+            wording.cut(one.name, ID_LENGTH),
+            one.diagnosis.verdict or "",
+            "" if one.diagnosis.fit is None else wording.percent(one.diagnosis.fit),
+            "yes" if one.counts else "no",
+        )
+        for one in summary.checkpoints
+    ]
 
 
 EVALUATED = {

@@ -33,6 +33,8 @@ def _content(run: Run) -> dict[str, Any]:
         "what": content.what(run),
         "meanings": MEANINGS,
         "asides": content.asides(summary),
+        "checkpoint_columns": content.CHECKPOINT_COLUMNS,
+        "checkpoints": content.checkpoint_rows(summary),
         "flagged": flagged,
         "shown": pictures.shown(run.previews, positions, content.TEXT_LENGTH),
         "nothing_shown": pictures.Shown(),

@@ -22,6 +22,7 @@ def render(run: Run) -> str:
         f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
         f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
         *_diagnosis(summary),
+        *_checkpoints(summary),
         *markdown.warnings(summary.diagnosis.warnings),
         "\n".join(f"- {name}: {markdown.code(value)}" for name, value in content.what(run).items()),
         _reasons(summary),
@@ -38,6 +39,13 @@ def _diagnosis(summary: Summary) -> list[str]:
     return (
         [] if found.verdict is None else [f"Checkpoint: **{found.verdict}**: {markdown.plain(found.reason)}."]
     )
+
+
+def _checkpoints(summary: Summary) -> list[str]:
+    if not summary.checkpoints:
+        return []
+    rows = [[markdown.code(name), *rest] for name, *rest in content.checkpoint_rows(summary)]
+    return [markdown.table(content.CHECKPOINT_COLUMNS, rows, numeric=0)]
 
 
 def _reasons(summary: Summary) -> str:
