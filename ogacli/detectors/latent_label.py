@@ -1,7 +1,6 @@
 """The posterior probability that the given label is not the true class, under a model of label noise."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -12,16 +11,18 @@ from torch import Tensor
 from ogacli.detectors import DetectorOptions, LabelDetector, detectors
 from ogacli.detectors._label_quality import check_one_class_each
 from ogacli.detectors._state import prefixed, under
+from ogacli.detectors.label_noise.candidates import AT_ONCE, Candidates, log_probabilities
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
+from ogacli.detectors.label_noise.transition import Transition
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import compressed
 
-_LOGITS = 1 << 24
-"""Logits that are held while fitting: 64 MB. With thousands of classes fewer samples are fitted."""
-_NEIGHBOURS = "neighbours."
-"""Prefix of the names of the neighbours' tensors in the state."""
+_ENTRIES = 1 << 22
+"""Candidates that are held while fitting: 32 MB in float64. With more it sees no further samples."""
+_NEIGHBOURS, _TRANSITION = "neighbours.", "transition."
+"""Prefixes of the names of their tensors in the state."""
 
 
 @detectors.register
@@ -67,33 +68,52 @@ class Latent(LabelDetector):
             DataError: There is no sample.
             GradientError: Samples do not have one class each, or there is a single class.
         """
-        seen: list[GradientBatch] = []
+        candidates: list[Candidates] = []
+        rows, features = list[Tensor](), list[Tensor]()
         known = 0
         for batch in batches:
             check_one_class_each(batch, "latent_label")
-            features = None if batch.features is None else compressed(batch.features)
-            seen.append(replace(batch, features=features, parts=(), columns=None))
-            known += batch.logits.numel()
-            if known >= _LOGITS:
+            candidates.append(Candidates.of(batch.logits, batch.labels))
+            rows.append(batch.rows)
+            if batch.features is not None:
+                features.append(compressed(batch.features))
+            known += candidates[-1].own.numel()
+            del batch  # before the next one is computed
+            if known >= _ENTRIES:
                 break
         if not known:
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
-        logits, labels = torch.cat([one.logits for one in seen]), torch.cat([one.labels for one in seen])
-        self.noise = LabelNoise.fitted(logits, labels)
-        bank = self.options.bank
-        true = self.noise.posterior(logits[:bank], labels[:bank]).exp()
-        self.neighbours = NeighbourProbabilities.among(seen, true, most=self.options.neighbours)
-        if self.neighbours is not None:
-            near = torch.cat([self.neighbours(one) for one in seen])
-            self.noise = LabelNoise.fitted(logits, labels, near)
+        seen = Candidates.joined(candidates)
+        candidates.clear()
+        self.noise = LabelNoise.fitted_to(seen)
+        if features:
+            self._fit_with_neighbours(seen, torch.cat(rows), torch.cat(features))
+
+    def _fit_with_neighbours(
+        self, seen: Candidates, rows: Int64[Tensor, " n"], features: Float[Tensor, "n d"]
+    ) -> None:
+        assert self.noise is not None, "fit without neighbours first"
+        bank, size = slice(0, self.options.bank), max(1, AT_ONCE // seen.k)
+        some = seen.part(bank)
+        true, most = self.noise.posterior_among(some), self.options.neighbours
+        self.neighbours = NeighbourProbabilities.among(rows[bank], features[bank], some, true, most)
+        if self.neighbours is None:
+            return
+        blocks = [slice(start, start + size) for start in range(0, len(rows), size)]
+        near = self.neighbours
+        parts = [seen.part(one).with_neighbours(near.of(rows[one], features[one])) for one in blocks]
+        self.noise = LabelNoise.fitted_to(Candidates.joined(parts))
 
     def evidence(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
-        """The predicted log-probabilities, then the kNN ones (the predicted ones again without); float64."""
-        own = torch.log_softmax(batch.logits.double(), 1)
+        """The predicted log-probabilities, then the kNN ones (the predicted ones again without).
+
+        In float64; with more than ``label_noise.candidates.ALL`` classes in float32.
+        """
+        own = log_probabilities(batch.logits)
         if self.neighbours is None:
             return torch.cat([own, own], 1)
         self.neighbours = self.neighbours.to(batch.logits.device)
-        return torch.cat([own, self.neighbours(batch).double()], 1)
+        return torch.cat([own, self.neighbours(batch).to(own.dtype)], 1)
 
     def refit(self, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
         """Fit the label noise to the evidence of several models, on at most ``fit_samples`` samples."""
@@ -119,16 +139,17 @@ class Latent(LabelDetector):
             "sharpness": torch.tensor(self.noise.sharpness, dtype=torch.float64),
             "trust": torch.tensor(self.noise.trust, dtype=torch.float64),
             "weights": self.noise.weights.cpu(),
-            "transition": self.noise.transition.cpu(),
         }
+        found |= prefixed(_TRANSITION, self.noise.transition.state())
         if self.neighbours is not None:
             found |= prefixed(_NEIGHBOURS, self.neighbours.state())
         return found
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""
+        transition = Transition.of(under(_TRANSITION, state))
         self.noise = LabelNoise(
-            float(state["sharpness"]), float(state["trust"]), state["weights"], state["transition"]
+            float(state["sharpness"]), float(state["trust"]), state["weights"], transition
         )
         known = under(_NEIGHBOURS, state)
         self.neighbours = NeighbourProbabilities.restored(known) if known else None

@@ -35,6 +35,8 @@ _INPUT_BYTES = 4 << 20
 a batch, because detectors need a fixed time for each batch."""
 _FACTOR_BYTES = 96 << 20
 """Gradients of all layers: factors of a batch at the automatic batch size."""
+_LOOKED_UP_BYTES = 32 << 20
+"""Logits, residuals and features of a batch where they are looked up instead of computed."""
 _GPU, _GPU_WIDEST = 16, 64
 """On a GPU, inputs and factors, and the largest activation, may be larger by these multiples."""
 _FEWEST, _MOST = 4, 2048
@@ -143,7 +145,7 @@ class GradientFeed:
 
     def _chosen_size(self) -> int:
         if not self.model.reads_inputs:
-            return 2 * _MOST
+            return max(_FEWEST, min(2 * _MOST, _LOOKED_UP_BYTES // self._looked_up()))
         probe = _readable(self.samples)
         if probe is None:
             return _PROBE
@@ -162,6 +164,13 @@ class GradientFeed:
             self.gradients.piece = size  # not for texts, which are padded to the longest of the batch
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size
+
+    def _looked_up(self) -> int:
+        """Bytes of the logits, residual and features of a sample."""
+        row = torch.arange(1)
+        outputs = self.model.outputs(Batch(row, None, self.samples.labels[row].to(self.device), {}))
+        features = 0 if outputs.features is None else outputs.features.nbytes
+        return max(1, 2 * outputs.logits.nbytes + features)
 
     def _computed(self, batch: Batch) -> Iterator[Step]:
         size = self.batch_size() * self._pieces

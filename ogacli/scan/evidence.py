@@ -18,6 +18,9 @@ from ogacli.verdict.findings import Findings, TrueClass
 _BYTES = 256 << 20
 """Evidence that may be held; beyond that the detectors of the single folds decide."""
 
+_AT_ONCE = 1 << 20
+"""Numbers of the evidence that are looked at together."""
+
 
 class Evidence:
     """The evidence of n samples, two numbers a class."""
@@ -35,10 +38,16 @@ class Evidence:
         width = 2 * k if k > 1 and 8 * n * k * len(names) <= _BYTES else 0
         self.values = torch.full((len(names), n, width), torch.nan, device=device)
 
+    @property
+    def kept(self) -> bool:
+        """Whether any evidence is kept."""
+        return self.values.numel() > 0
+
     def add(self, rows: Int64[Tensor, " b"], evidence: Mapping[str, Float[Tensor, "b 2q"]]) -> None:
         """Keep the evidence of some samples; outputs beyond the classes of the data are left out."""
-        if not (k := self.values.shape[2] // 2):
+        if not self.kept:
             return
+        k = self.values.shape[2] // 2
         for kept, name in zip(self.values, self.names, strict=True):
             of_classes = torch.stack(evidence[name].chunk(2, 1), 1)[:, :, :k]
             kept[rows.to(kept.device)] = of_classes.flatten(1).float()
@@ -62,11 +71,23 @@ class Evidence:
             known = evidence.isfinite().all(1).cpu() & ~scores[name].isnan()
             if not evidence.shape[1] or not known.any():
                 continue
-            here, labels = evidence[known.to(evidence.device)], samples.labels[known].to(evidence.device)
-            detectors[name].refit(here, labels)
-            log_probabilities = detectors[name].true_class(here, labels)
-            wrong = detectors[name].wrong(log_probabilities, labels).cpu()
+            here = evidence if known.all() else evidence[known.to(evidence.device)]
+            wrong, found = _judged(detectors[name], here, samples.labels[known].to(evidence.device))
             scores[name] = scores[name].masked_scatter(known, wrong.to(scores[name].dtype))
             if not number and true_class is not None:
-                true_class = true_class.replaced(known, TrueClass.of(log_probabilities.cpu()))
+                true_class = true_class.replaced(known, found)
         return replace(findings, scores=scores, true_class=true_class)
+
+
+def _judged(
+    detector: LabelDetector, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], TrueClass]:
+    """Refit a detector; the probability of a wrong label and the true class of each sample, on the CPU."""
+    detector.refit(evidence, labels)
+    size = max(1, _AT_ONCE // evidence.shape[1])
+    wrong, true = [], []
+    for part, given in zip(evidence.split(size), labels.split(size), strict=True):
+        log_probabilities = detector.true_class(part, given)
+        wrong.append(detector.wrong(log_probabilities, given).cpu())
+        true.append(TrueClass.of(log_probabilities.cpu()))
+    return torch.cat(wrong), TrueClass.joined(true)

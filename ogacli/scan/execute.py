@@ -106,7 +106,8 @@ class _Scoring:
             setup.samples,
             column_names(setup.detectors),
             device,
-            evidence_of=tuple(self.label_detectors) if self.held_out else (),
+            # A single model needs no second fit.
+            evidence_of=tuple(self.label_detectors) if self.held_out and len(self.snapshots) > 1 else (),
         )
         self.last: CheckpointPass
         """The current checkpoint."""
@@ -184,7 +185,8 @@ class _Scoring:
         snapshot = self.snapshots[number]
         model = snapshot.source.open(self.setup.samples, self.device)
         check_validation(self.setup, model)
-        self.last = CheckpointPass(self.setup, model, self.device, snapshot.rows)
+        keep_evidence = self.collector.evidence.kept
+        self.last = CheckpointPass(self.setup, model, self.device, snapshot.rows, keep_evidence=keep_evidence)
 
     def _finish(self, progress: Progress) -> None:
         if self.setup.gradients.precision != "float32":

@@ -1,7 +1,7 @@
 """Fit the detectors of a scan, and hold gradient batches in memory to be scored afterwards.
 
 In: the samples of one checkpoint. Out: fitted detectors, and the batches that were held. If all samples of
-the fit can be held, a scan takes one pass over the data, otherwise two.
+the fit can be held, a scan takes one pass over the data; otherwise those that were not held are read again.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,12 +20,12 @@ from ogacli.scan.collect import Collector
 from ogacli.scan.scorers import Scorer, Scorers
 
 _HELD_BYTES = 256 << 20
-"""Gradient factors that may be held in memory between fitting and scoring."""
-_KEPT_BYTES = 64 << 20
-"""The same for norms and single coordinates, where the factors take more."""
+"""Gradient factors that may be held between fitting and scoring; those beyond it are computed again."""
+_KEPT_BYTES = 256 << 20
+"""The same for norms and single coordinates, which are held where the factors take more."""
 
-Hold = Callable[[GradientBatch], GradientBatch | None]
-"""Returns what is held of a batch: all of it, its norms and some coordinates, or None."""
+Hold = Callable[[GradientBatch], GradientBatch]
+"""Returns what is held of a batch: all of it, or its norms and some coordinates."""
 
 
 class Fitting:
@@ -121,27 +121,34 @@ class Fitting:
                 yield batch
                 del batch
 
-    def _keeper(self, size: int) -> Hold:
-        """The way to hold ``size`` samples, chosen by the size of the first batch."""
+    def _keeper(self, size: int) -> Callable[[GradientBatch], GradientBatch | None]:
+        """Holds batches of ``size`` samples while there is memory for them; None for those after that."""
         ways: list[Hold] = []
+        left = 0
 
         def keep(batch: GradientBatch) -> GradientBatch | None:
+            nonlocal left
             if not len(batch):
                 return None
             if not ways:
-                ways.append(self._way(batch, size))
-            return ways[0](batch)
+                hold, most = self._way(batch, size)
+                ways.append(hold)
+                left = most - sum(one.nbytes for one in self._held)
+            if left <= 0:
+                return None
+            held = ways[0](batch)
+            left -= held.nbytes
+            return held if left > 0 else None
 
         return keep
 
-    def _way(self, batch: GradientBatch, size: int) -> Hold:
-        if batch.nbytes / len(batch) * size <= _HELD_BYTES:
-            return lambda batch: batch
+    def _way(self, batch: GradientBatch, size: int) -> tuple[Hold, int]:
+        """How ``size`` samples like these are held, and how many bytes of them."""
         needs: Needs = self.scorers.needs(batch)
+        if needs.everything or batch.nbytes / len(batch) * size <= _HELD_BYTES:
+            return lambda batch: batch, _HELD_BYTES
         coordinates = needs.coordinates
         if coordinates is None:
             coordinates = torch.empty(0, dtype=torch.int64)
-        if needs.everything or 4 * len(coordinates) * size > _KEPT_BYTES:
-            return lambda batch: None
         on_device = coordinates.to(batch.residual.device)
-        return lambda batch: kept(batch, needs.norms, on_device)
+        return lambda batch: kept(batch, needs.norms, on_device), _KEPT_BYTES

@@ -32,10 +32,17 @@ class CheckpointPass:
         model: On the device.
         device: Where to compute.
         rows: The samples that it scores, ascending; all where left out.
+        keep_evidence: Whether the collector keeps the evidence of label detectors.
     """
 
     def __init__(
-        self, setup: Setup, model: Model, device: torch.device, rows: Int64[Tensor, " m"] | None = None
+        self,
+        setup: Setup,
+        model: Model,
+        device: torch.device,
+        rows: Int64[Tensor, " m"] | None = None,
+        *,
+        keep_evidence: bool = False,
     ) -> None:
         self.setup = setup
         self.samples = setup.samples
@@ -48,7 +55,7 @@ class CheckpointPass:
             else None
         )
         self.feed = self._feed(setup.gradients)
-        self.scorers = Scorers(setup.detectors, self.feed.gradients)
+        self.scorers = Scorers(setup.detectors, self.feed.gradients, keep_evidence=keep_evidence)
 
     def run(
         self,

@@ -17,6 +17,9 @@ from ogacli.gradients.view import View, view
 from ogacli.scan.stopwatch import Stopwatch
 from ogacli.verdict.findings import TrueClass
 
+_AT_ONCE = 1 << 20
+"""Probabilities of classes that a label detector computes at a time: 8 MB in float64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -25,7 +28,7 @@ class Scored:
     scores: Sequence[Float[Tensor, " b"]]
     """One tensor a detector."""
     evidence: Mapping[str, Float[Tensor, "b 2k"]]
-    """The evidence of each label detector, by score column."""
+    """The evidence of each label detector, by score column; empty where it is not kept."""
     true_class: TrueClass | None
     """The most probable true class, by the first label detector."""
 
@@ -51,10 +54,14 @@ class Scorers:
     Args:
         options: One or more; the first decides what is flagged.
         gradients: Computes the gradients that they will score.
+        keep_evidence: Whether the evidence of label detectors is needed later.
     """
 
-    def __init__(self, options: Sequence[DetectorOptions], gradients: Gradients) -> None:
+    def __init__(
+        self, options: Sequence[DetectorOptions], gradients: Gradients, *, keep_evidence: bool = False
+    ) -> None:
         self.options = options
+        self._keep_evidence = keep_evidence
         self.each = [
             Scorer(column, one.detector(), _view(one, gradients), Stopwatch())
             for column, one in zip(column_names(options), options, strict=True)
@@ -70,13 +77,30 @@ class Scorers:
         for one in self.each:
             with one.watch:
                 if isinstance(one.detector, LabelDetector):
-                    seen = evidence[one.column] = one.detector.evidence(batch)
-                    log_probabilities = one.detector.true_class(seen, batch.labels)
-                    scores.append(one.detector.wrong(log_probabilities, batch.labels))
-                    true_class = true_class or TrueClass.of(log_probabilities)
+                    seen, wrong, found = self._judged(one.detector, batch)
+                    scores.append(wrong)
+                    true_class = true_class or found
+                    if seen is not None:
+                        evidence[one.column] = seen
                 else:
                     scores.append(one.detector.score(one.of(batch)))
         return Scored(scores, evidence, true_class)
+
+    def _judged(
+        self, detector: LabelDetector, batch: GradientBatch
+    ) -> tuple[Float[Tensor, "b 2k"] | None, Float[Tensor, " b"], TrueClass]:
+        """Evidence, probability of a wrong label, and true class; of many classes a few samples at a time."""
+        size = max(1, _AT_ONCE // batch.logits.shape[1])
+        evidence, wrong, true = [], [], []
+        for start in range(0, len(batch), size):
+            part = batch.select(slice(start, start + size)) if len(batch) > size else batch
+            seen = detector.evidence(part)
+            log_probabilities = detector.true_class(seen, part.labels)
+            wrong.append(detector.wrong(log_probabilities, part.labels))
+            true.append(TrueClass.of(log_probabilities))
+            if self._keep_evidence:
+                evidence.append(seen)
+        return torch.cat(evidence) if evidence else None, torch.cat(wrong), TrueClass.joined(true)
 
     @cached_property
     def _orders(self) -> tuple[int, ...]:

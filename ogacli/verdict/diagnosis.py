@@ -211,8 +211,6 @@ def _quantiles(ordered: Float[Tensor, " m"]) -> Quantiles:
 def _neighbour_labels(
     probed: Probed, labels: Int64[Tensor, " n"], right: Bool[Tensor, " n"], known: Bool[Tensor, " n"]
 ) -> NeighbourLabels | None:
-    import torch
-
     from ogacli.models.neighbours.exact import Bank
 
     scored = known[probed.rows]
@@ -222,9 +220,8 @@ def _neighbour_labels(
         return None
     given = labels[rows]
     near = given[Bank(rows, features).nearest(rows, features, count)[1]]
-    votes = torch.zeros(len(given), int(given.max()) + 1).scatter_add_(1, near, torch.ones(near.shape))
-    same = votes.gather(1, given[:, None])[:, 0]
-    contradicted = same < votes.max(1).values
+    same = (near == given[:, None]).sum(1)
+    contradicted = same < (near[:, :, None] == near[:, None, :]).sum(2).max(1).values
     learned = right[rows][contradicted]
     return NeighbourLabels(
         samples=len(rows),

@@ -143,11 +143,12 @@ def _bounded(share: float, low: float, high: float, by: Basis) -> Estimate:
 
 def _confident(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
     """The most confident samples of each predicted class; ties go to the earlier one."""
-    found = predictions < 0
     order = confidence.argsort(descending=True, stable=True)
-    for label in predictions.unique().tolist():
-        own = order[predictions[order] == label]
-        found[own[: math.ceil(_SURE * len(own))]] = True
+    order = order[predictions[order].argsort(stable=True)]
+    sizes = predictions.unique(return_counts=True)[1]
+    ranks = sizes.new_ones(len(order)).cumsum(0) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    found = predictions < 0
+    found[order] = ranks <= (_SURE * sizes.double()).ceil().repeat_interleave(sizes)
     return found
 
 

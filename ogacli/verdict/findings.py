@@ -4,7 +4,7 @@ In: the collected results, a row a sample, on the CPU. Out: the input of ``judge
 ``diagnose``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,11 @@ class TrueClass:
         """From the log-probability that each class is the true one."""
         highest, classes = log_probabilities.max(1)
         return cls(classes, highest.exp().float())
+
+    @classmethod
+    def joined(cls, parts: Sequence["TrueClass"]) -> "TrueClass":
+        """Of the samples of several, in their order."""
+        return cls(torch.cat([one.classes for one in parts]), torch.cat([one.confidence for one in parts]))
 
     def replaced(self, known: Bool[Tensor, " n"], by: "TrueClass") -> "TrueClass":
         """A copy with other values for the samples in ``known``; ``by`` holds only those."""

@@ -82,11 +82,12 @@ def protected(
     if protect == "off" or not flagged.any():
         return flagged
     share = flagged.sum() / scored.sum()
+    members = np.bincount(classes[scored])
+    rows = flagged.nonzero()[0]
+    rows = rows[np.lexsort((rank[rows], classes[rows]))]
     kept = flagged.copy()
-    for label in np.unique(classes[flagged]):
-        members = classes == label
-        limit = protect.limit(int((members & scored).sum()), share)
-        rows = (members & flagged).nonzero()[0]
-        if len(rows) > limit:
-            kept[rows[rank[rows].argsort(kind="stable")[limit:]]] = False
+    labels, begins, counts = np.unique(classes[rows], return_index=True, return_counts=True)
+    for label, begin, count in zip(labels, begins, counts, strict=True):
+        limit = protect.limit(int(members[label]), share)
+        kept[rows[begin + limit : begin + count]] = False
     return kept

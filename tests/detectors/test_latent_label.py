@@ -95,19 +95,21 @@ def test_refitting_to_the_evidence_is_fitting_to_the_batches() -> None:
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])
-def test_a_scan_need_not_hold_gradients_for_it(tmp_path, monkeypatch, layers) -> None:
-    """Logits are kept where the factors of the gradients would be too many."""
+@pytest.mark.parametrize("room", [0, 20_000, 1 << 30])
+def test_a_scan_need_not_hold_gradients_for_it(tmp_path, monkeypatch, layers, room) -> None:
+    """Batches that do not fit in memory between fitting and scoring are computed again."""
     place = make_place(tmp_path, detector=["latent_label", "l2"])
     held = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "held")
     monkeypatch.setattr(fitting, "_HELD_BYTES", 0)
-    kept = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "kept")
+    monkeypatch.setattr(fitting, "_KEPT_BYTES", room)
+    again = scan(place.config(f"gradients.layers={layers}"), output=tmp_path / "again")
     for column in ("score", "score_l2"):
-        np.testing.assert_allclose(kept.scores[column].to_numpy(), held.scores[column].to_numpy(), rtol=1e-5)
+        np.testing.assert_allclose(again.scores[column].to_numpy(), held.scores[column].to_numpy(), rtol=1e-5)
 
 
-def test_of_many_classes_fewer_samples_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_candidates_are_held_than_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, found = head_batch(400), []
-    monkeypatch.setattr("ogacli.detectors.latent_label._LOGITS", 10 * 250)
+    monkeypatch.setattr("ogacli.detectors.latent_label._ENTRIES", 10 * 250)
     detector = detectors.get("latent_label")().detector()
     detector.fit(found.append(i) or batch.select(slice(i, i + 50)) for i in range(0, 400, 50))
     assert found == [0, 50, 100, 150, 200], "five batches of fifty"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ogacli.config import parse_config
 from ogacli.config.commands import plan, scan
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
@@ -160,3 +161,19 @@ def test_bfloat16_decides_as_float32_where_it_matters(place, layers):
     near = exact.scores["rank"].to_numpy() <= 12
     np.testing.assert_allclose(both(found)[0][near], both(exact)[0][near], rtol=1e-5)
     assert found.scores["flagged"].to_pylist() == exact.scores["flagged"].to_pylist()
+
+
+def test_looked_up_outputs_of_many_classes_come_in_smaller_batches(tmp_path):
+    """So that memory does not grow with the classes; few classes come 4,096 samples at a time."""
+    sizes = []
+    for k in (10, 30_000):
+        z = np.random.default_rng(0).standard_normal((300, k), dtype=np.float32)
+        np.save(tmp_path / "z.npy", z)
+        np.save(tmp_path / "y.npy", np.arange(300) % 10)
+        text = "data: {source: arrays, y: y.npy}\nmodel: {source: precomputed, logits: z.npy}\n"
+        config = parse_config(text + f"output: run{k}", base=tmp_path)
+        run = scan(config)
+        sizes.append(run.provenance["batch_size"])
+        assert run.summary.scored == 300
+    assert sizes[0] == 4096
+    assert 100 < sizes[1] < 200

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.estimate import Estimate, estimate, hardly_learned
+from ogacli.verdict.estimate import Estimate, _confident, estimate, hardly_learned
 from ogacli.verdict.findings import Findings
 
 
@@ -178,3 +179,16 @@ def test_nothing_is_wrong_where_the_surest_answers_say_so() -> None:
     clean, labels, _ = answered(3000, 10, 0.0, errors=0.0)
     some = torch.where(torch.arange(3000) % 50 == 0, 0.97, 0.0).double()
     assert estimate(replace(replace(clean, wrong=some), held_out=True), labels).share == 0
+
+
+def test_thousands_of_classes_are_counted_like_few() -> None:
+    """The most confident third of each predicted class, ties to the earlier sample, as class by class."""
+    generator = torch.Generator().manual_seed(0)
+    predictions = torch.randint(-1, 700, (3000,), generator=generator)
+    confidence = torch.rand(3000, generator=generator).mul(8).round()
+    expected = torch.zeros(3000, dtype=torch.bool)
+    for label in predictions.unique():
+        own = (predictions == label).nonzero()[:, 0]
+        order = own[confidence[own].argsort(descending=True, stable=True)]
+        expected[order[: math.ceil(0.3 * len(own))]] = True
+    assert torch.equal(_confident(confidence, predictions), expected)

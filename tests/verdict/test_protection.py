@@ -134,3 +134,17 @@ def test_values(value, expected):
 def test_other_values(value, message):
     with pytest.raises(ConfigError, match=message):
         parse_protect(value, lambda key: ".".join(("protect", *map(str, key))))
+
+
+def test_each_of_thousands_of_classes_is_limited_by_itself():
+    generator = np.random.default_rng(0)
+    classes, rank = generator.integers(0, 900, 4000), generator.permutation(4000) + 1
+    rank[:50] = 0
+    flagged = (rank > 0) & (rank <= 1500)
+    kept = protected(flagged, rank, classes, Protect(times=1.2))
+    share = flagged.sum() / (rank > 0).sum()
+    for label in np.unique(classes):
+        members = classes == label
+        limit = Protect(times=1.2).limit(int((members & (rank > 0)).sum()), share)
+        own = (members & flagged).nonzero()[0]
+        assert sorted(own[rank[own].argsort()][:limit]) == (members & kept).nonzero()[0].tolist()

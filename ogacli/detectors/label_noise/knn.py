@@ -4,12 +4,13 @@ In: batches of samples with features, and the class probabilities of those sampl
 the classes for any sample, from its neighbours without the sample itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import Bank, compressed, mean_of
 
@@ -26,7 +27,9 @@ class NeighbourProbabilities:
         self,
         rows: Int64[Tensor, " m"],
         features: Float[Tensor, "m d"],
-        true: Float[Tensor, "m k"],
+        classes: Int64[Tensor, "m c"] | None,
+        true: Float[Tensor, "m e"],
+        k: int,
         count: int,
     ) -> None:
         """Index the samples.
@@ -34,60 +37,88 @@ class NeighbourProbabilities:
         Args:
             rows: Their rows among all samples.
             features: Their compressed features.
-            true: The probability of each class to be their true one.
+            classes: The candidates of each; None where these are all classes.
+            true: The probability of each candidate, and then of all other classes, to be the true one.
+            k: The number of classes.
             count: The number of neighbours to average over.
         """
         self.rows = rows
         self.features = features
+        self.classes = classes
         self.true = true
+        self.k = k
         self.count = count
         self._bank = Bank(rows, features)
 
     @classmethod
     def among(
-        cls, batches: Sequence[GradientBatch], true: Float[Tensor, "m k"], most: int
+        cls,
+        rows: Int64[Tensor, " m"],
+        features: Float[Tensor, "m d"],
+        seen: Candidates,
+        true: Float[Tensor, "m e"],
+        most: int,
     ) -> "NeighbourProbabilities | None":
-        """Index the first m samples of some batches.
+        """Index some samples.
 
         Args:
-            batches: The samples, with compressed features.
-            true: The probability of each class to be the true one, for each of the first m.
-            most: The number of neighbours to average over; fewer where classes have fewer samples on average.
+            rows: Their rows among all samples.
+            features: Their compressed features.
+            seen: Their candidates.
+            true: The probability of each entry of these to be the true class.
+            most: The number of neighbours to average over; fewer where the classes that occur among the given
+                labels have fewer samples on average.
 
         Returns:
-            None where the samples have no features, or classes have too few samples.
+            None where classes have too few samples.
         """
-        features = [batch.features for batch in batches if batch.features is not None]
-        m = len(true)
-        rows = torch.cat([batch.rows for batch in batches])[:m]
-        count = min(most, m // true.shape[1])
-        if len(features) < len(batches) or count < max(1, min(most, _FEWEST)):
+        count = min(most, len(true) // len(seen.labels.unique()))
+        if count < max(1, min(most, _FEWEST)):
             return None
-        return cls(rows, torch.cat(features)[:m], true.float(), count)
+        return cls(rows, features, seen.classes, true.float(), seen.k, count)
 
     def to(self, device: torch.device) -> "NeighbourProbabilities":
         """The same on a device; itself where it is there already."""
         if self.true.device == device:
             return self
-        return NeighbourProbabilities(self.rows, self.features.to(device), self.true.to(device), self.count)
+        classes = None if self.classes is None else self.classes.to(device)
+        features, true = self.features.to(device), self.true.to(device)
+        return NeighbourProbabilities(self.rows, features, classes, true, self.k, self.count)
 
     def __call__(self, batch: GradientBatch) -> Float[Tensor, "b k"]:
         """The smoothed log-probability of each class among a sample's neighbours; float32."""
         assert batch.features is not None, "a model has features for all samples or for none"
-        near = self._bank.nearest(batch.rows, compressed(batch.features), self.count)
-        found = mean_of(self.true, *near)
-        return ((found + _SMOOTHING / found.shape[1]) / (1 + _SMOOTHING)).log()
+        return self.of(batch.rows, compressed(batch.features))
+
+    def of(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """The same for samples of which rows and compressed features are known."""
+        near = self._bank.nearest(rows, features, self.count)
+        found = mean_of(self.true, *near) if self.classes is None else self._mean(self.classes, *near)
+        return ((found + _SMOOTHING / self.k) / (1 + _SMOOTHING)).log()
+
+    def _mean(
+        self, classes: Int64[Tensor, "m c"], distance: Float[Tensor, "b s"], where: Int64[Tensor, "b s"]
+    ) -> Float[Tensor, "b k"]:
+        """The mean of ``true`` over the neighbours; that of other classes is spread evenly over these."""
+        weight = distance.isfinite().to(self.true.dtype)
+        share = self.true[where] * (weight / weight.sum(1, keepdim=True))[:, :, None]
+        even = share[:, :, -1:] / (self.k - classes.shape[1])
+        found = even.sum(1).repeat(1, self.k)
+        return found.scatter_add_(1, classes[where].flatten(1), (share[:, :, :-1] - even).flatten(1))
 
     def state(self) -> dict[str, Tensor]:
         """As named tensors on the CPU."""
-        return {
+        found = {
             "rows": self.rows,
             "features": self.features.cpu(),
             "true": self.true.cpu(),
+            "k": torch.tensor(self.k),
             "count": torch.tensor(self.count),
         }
+        return found if self.classes is None else found | {"classes": self.classes.cpu()}
 
     @classmethod
     def restored(cls, state: Mapping[str, Tensor]) -> "NeighbourProbabilities":
         """From what ``state`` returned."""
-        return cls(state["rows"], state["features"], state["true"], int(state["count"]))
+        classes, k, count = state.get("classes"), int(state["k"]), int(state["count"])
+        return cls(state["rows"], state["features"], classes, state["true"], k, count)

@@ -9,6 +9,9 @@ matrix of class-conditional noise (Natarajan et al., NeurIPS 2013; Northcutt et 
 1911.00068). With neighbours, P(t | x) is a logarithmic opinion pool (Heskes, NIPS 1997) of the prediction and
 the kNN probabilities, whose errors differ. All parameters are fitted to the given labels alone, by EM with
 one Newton step for temperature and pool weight in each M step.
+
+With many classes, it is fitted to the ``Candidates`` of each sample, its most probable classes, and Q is
+uniform noise plus the counts of the pairs that occur (``Transition``). Neither grows with n k or k^2.
 """
 
 from dataclasses import dataclass, replace
@@ -17,16 +20,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
+from ogacli.detectors.label_noise.transition import Pairs, Transition
+
 _ENTRIES = 1 << 22
 """Probabilities that are held while fitting: 32 MB in float64."""
 _STEPS = 100
 """Most iterations of EM."""
-_PSEUDO = 30.0
-"""Pseudo-counts of each row of Q: so many samples that are labelled wrong at the rate of all classes, with
-all other classes equally likely."""
-_LEAST = 0.1
-"""Lower bound of the rate of wrong labels in each row of Q. Where the model has learned the labels, or few
-are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
 _SHARPEST = 100.0
 """Upper bound of the inverse temperature, for models that are always right. The lower bound is 1: a network
 that is more confident than accurate has learned the wrong labels as well."""
@@ -49,8 +49,8 @@ class LabelNoise:
     """Weight of the kNN log-probabilities in the pool; that of the model's own is 1 - trust."""
     weights: Float[Tensor, " k"]
     """Bias of each class, added to the scaled log-probabilities; sums to 0."""
-    transition: Float[Tensor, "k k"]
-    """Q, float64: rows are true classes, columns given labels, rows sum to 1."""
+    transition: Transition
+    """Q: from the true class to the given label."""
 
     @classmethod
     def fitted(
@@ -59,29 +59,39 @@ class LabelNoise:
         labels: Int64[Tensor, " n"],
         neighbours: Float[Tensor, "n k"] | None = None,
     ) -> "LabelNoise":
-        """Fit by EM; O(n k^2) an iteration. Of very many samples only the first are used.
+        """Fit by EM. Of very many samples only the first are used.
 
         Args:
             logits: Predictions, best those of a model that was not trained on these labels.
             labels: The given labels.
             neighbours: kNN log-probabilities of the classes; the model's own where left out.
         """
-        most = max(1, _ENTRIES // logits.shape[1])
-        logits, labels = logits[:most], labels[:most]
-        own, gap = _pooled(logits, None if neighbours is None else neighbours[:most])
-        found, wrong = cls(1.0, 0.5, own.new_zeros(own.shape[1]), _uniform_noise(own, 0.1)), 0.1
+        seen = Candidates.of(logits, labels)
+        return cls.fitted_to(seen if neighbours is None else seen.with_neighbours(neighbours))
+
+    @classmethod
+    def fitted_to(cls, seen: Candidates) -> "LabelNoise":
+        """Fit by EM to the candidates of samples; O(n e) an iteration for e entries a sample."""
+        seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
+        pairs, own = Pairs(seen), seen.own
+        none = own.new_zeros(seen.k)
+        uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1)
+        found, wrong = cls(1.0, 0.5, none, uniform), 0.1
         for _ in range(_STEPS):
             before, last = found, wrong
-            mixed = own + before.trust * gap
-            true = before._posterior(mixed, labels).exp()
-            counts = torch.zeros_like(before.transition).index_add_(0, labels, true).t()
-            wrong = 1 - float(counts.diagonal().sum()) / len(labels)
-            expected = _uniform_noise(own, min(max(wrong, _LEAST), 1 - 1 / own.shape[1]))
-            prior = before._prior(mixed).exp()
+            mixed = _mixed(own, seen.gap, before.trust)
+            prior = seen.biased(before.sharpness * mixed, before.weights).softmax(1)
+            true = prior * pairs.probabilities(before.transition)
+            true /= true.sum(1, keepdim=True)
+            wrong = 1 - float(seen.of_label(true).sum()) / len(own)
             sharpness = _next_sharpness(before.sharpness, _newton_step(prior, true, mixed))
-            trust = _next_trust(before.trust, _newton_step(prior, true, before.sharpness * gap))
-            weights = _next_weights(sharpness, before.weights, mixed, true)
-            found = cls(sharpness, trust, weights, _transition(counts + _PSEUDO * expected))
+            trust = before.trust
+            if seen.gap is not None:
+                trust = _next_trust(trust, _newton_step(prior, true, before.sharpness * seen.gap))
+            now = seen.biased(sharpness * mixed, before.weights).softmax(1)
+            weights = _next_weights(before.weights, seen.per_class(now), seen.per_class(true))
+            transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong)
+            found = cls(sharpness, trust, weights, transition)
             if (
                 abs(wrong - last) < _CLOSE
                 and abs(sharpness / before.sharpness - 1) < 100 * _CLOSE
@@ -92,7 +102,7 @@ class LabelNoise:
 
     def to(self, device: torch.device) -> "LabelNoise":
         """The same on a device; itself where it is there already."""
-        if self.transition.device == device:
+        if self.weights.device == device:
             return self
         return replace(self, weights=self.weights.to(device), transition=self.transition.to(device))
 
@@ -102,15 +112,20 @@ class LabelNoise:
         labels: Int64[Tensor, " b"],
         neighbours: Float[Tensor, "b k"] | None = None,
     ) -> Float[Tensor, "b k"]:
-        """Log-probabilities log P(t | x, y) of the true class given the label; float64."""
-        own, gap = _pooled(logits, neighbours)
-        return self._posterior(own + self.trust * gap, labels)
+        """Log-probabilities log P(t | x, y) of the true class given the label.
 
-    def _prior(self, mixed: Tensor) -> Tensor:
-        return torch.log_softmax(self.sharpness * mixed + self.weights, 1)
+        In float64; with more classes than ``candidates.ALL`` in float32.
+        """
+        own = log_probabilities(logits)
+        gap = None if neighbours is None else neighbours.to(own.dtype) - own
+        mixed = self.sharpness * _mixed(own, gap, self.trust) + self.weights.to(own.dtype)
+        return torch.log_softmax(mixed + self.transition.logs_of(labels, own), 1)
 
-    def _posterior(self, mixed: Tensor, labels: Tensor) -> Tensor:
-        return torch.log_softmax(self._prior(mixed) + self.transition.log()[:, labels].t(), 1)
+    def posterior_among(self, seen: Candidates) -> Float[Tensor, "n e"]:
+        """The probability of each entry to be the true class given the label; float64."""
+        mixed = self.sharpness * _mixed(seen.own, seen.gap, self.trust)
+        logs = Pairs(seen).probabilities(self.transition).log()
+        return (seen.biased(mixed, self.weights) + logs).softmax(1)
 
 
 def log_odds_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -124,10 +139,9 @@ def log_odds_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> F
     return true.scatter(1, index, -torch.inf).logsumexp(1) - true.gather(1, index)[:, 0]
 
 
-def _pooled(logits: Tensor, neighbours: Tensor | None) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
-    """The model's log-probabilities, and those of the neighbours less the model's (0 without neighbours)."""
-    own = torch.log_softmax(logits.double(), 1)
-    return own, torch.zeros_like(own) if neighbours is None else neighbours.double() - own
+def _mixed(own: Float[Tensor, "n e"], gap: Float[Tensor, "n e"] | None, trust: float) -> Float[Tensor, "n e"]:
+    """The pool of the log-probabilities of the model and of the neighbours; the model's own without these."""
+    return own if gap is None else own + trust * gap
 
 
 def _newton_step(prior: Tensor, true: Tensor, along: Float[Tensor, "n k"]) -> float:
@@ -147,27 +161,15 @@ def _next_trust(before: float, step: float) -> float:
     return min(max(before + min(max(step, -_STRIDE), _STRIDE), least), most)
 
 
-def _next_weights(sharpness: float, weights: Tensor, mixed: Tensor, true: Tensor) -> Float[Tensor, " k"]:
-    """Class biases moved towards those at which the prior has the class frequencies of the posterior."""
-    now = torch.softmax(sharpness * mixed + weights, 1)
-    moved = weights + ((true.sum(0) + 1) / (now.sum(0) + 1)).log()
-    return moved - moved.mean()
+def _next_weights(
+    weights: Float[Tensor, " k"], now: Float[Tensor, " k"], true: Float[Tensor, " k"]
+) -> Float[Tensor, " k"]:
+    """Class biases moved towards those at which the prior has the class frequencies of the posterior.
 
-
-def _uniform_noise(own: Tensor, wrong: float) -> Float[Tensor, "k k"]:
-    """The transition matrix of uniform noise: a share of each class is wrong, all other classes as likely."""
-    k = own.shape[1]
-    found = own.new_full((k, k), wrong / (k - 1))
-    return found.fill_diagonal_(1 - wrong)
-
-
-def _transition(counts: Float[Tensor, "k k"]) -> Float[Tensor, "k k"]:
-    """Counts as shares of their row, with the diagonal between 1 / k and 1 - ``_LEAST``.
-
-    A diagonal below 1 / k would mean that the class has the label of another.
+    Args:
+        weights: The biases so far.
+        now: The class frequencies of the prior with these, in samples.
+        true: Those of the posterior.
     """
-    shares = counts / counts.sum(1, keepdim=True)
-    right = shares.diagonal().clamp(1 / len(counts), 1 - _LEAST)
-    others = shares.clone().fill_diagonal_(0)
-    others *= ((1 - right) / others.sum(1))[:, None]
-    return others + torch.diag(right)
+    moved = weights + ((true + 1) / (now + 1)).log()
+    return moved - moved.mean()

@@ -20,7 +20,9 @@ from ogacli.models.network import Outputs
 from ogacli.models.sources import ModelSource, Snapshot, sources
 
 _BLOCK = 4096
-"""Rows that are checked at a time."""
+"""Rows that are checked at a time, at most."""
+_ENTRIES = 1 << 20
+"""The same for values: 4 MB."""
 _SUM = 1e-2
 """Largest difference of the sum of probabilities from 1; exports in half precision need it."""
 
@@ -169,8 +171,9 @@ def check_probabilities(rows: Rows) -> None:
     Raises:
         DataError: A value is negative, or a row does not sum to 1.
     """
-    for start in range(0, len(rows), _BLOCK):
-        block = rows.take(slice(start, start + _BLOCK))
+    size = max(1, min(_BLOCK, _ENTRIES // rows.width))
+    for start in range(0, len(rows), size):
+        block = rows.take(slice(start, start + size))
         sums = block.sum(1, dtype=torch.float64)
         wrong = (sums.isfinite() & ((sums - 1).abs() > _SUM)) | (block < 0).any(1)
         if wrong.any():

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
+from ogacli.detectors.label_noise.transition import Transition
 
 
 def noisy(
@@ -20,6 +21,15 @@ def noisy(
     true = torch.multinomial((logits * sharp).softmax(1), 1, generator=generator)[:, 0]
     given = torch.multinomial(transition[true], 1, generator=generator)[:, 0]
     return logits, true, given
+
+
+def of_matrix(q: Tensor) -> Transition:
+    """A transition matrix of which every pair is counted."""
+    k = len(q)
+    pairs, others = torch.arange(k * k), (q * (1 - torch.eye(k))).t().flatten()
+    return Transition(
+        q.diagonal(), torch.ones(k).double(), torch.zeros(k).double(), pairs % k, pairs // k, others
+    )
 
 
 def odds(noise: LabelNoise, logits: Tensor, labels: Tensor, neighbours: Tensor | None = None) -> Tensor:
@@ -35,7 +45,7 @@ def test_it_finds_what_made_the_labels() -> None:
     logits, _, labels = noisy(40_000, transition, sharp=2.0, spread=1.5)
     found = LabelNoise.fitted(logits, labels)
     assert found.sharpness == pytest.approx(2.0, rel=0.1)
-    torch.testing.assert_close(found.transition, transition.double(), atol=0.03, rtol=0)
+    torch.testing.assert_close(found.transition.dense(), transition.double(), atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("wrong", [0.1, 0.2, 0.4])
@@ -52,13 +62,12 @@ def test_the_odds_are_calibrated(wrong: float) -> None:
 def test_the_odds_are_bayes_rule() -> None:
     logits, _, labels = noisy(50, even(4, 0.3))
     weights = torch.tensor([0.5, -0.2, 0.0, -0.3]).double()
-    noise = LabelNoise(1.7, 0.5, weights, torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 4)))
+    q = torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), 4))
+    noise = LabelNoise(1.7, 0.5, weights, of_matrix(q))
     prior = (1.7 * logits.double() + weights).softmax(1)
     for row in range(50):
-        right = prior[row, labels[row]] * noise.transition[labels[row], labels[row]]
-        wrong = sum(
-            prior[row, true] * noise.transition[true, labels[row]] for true in range(4) if true != labels[row]
-        )
+        right = prior[row, labels[row]] * q[labels[row], labels[row]]
+        wrong = sum(prior[row, true] * q[true, labels[row]] for true in range(4) if true != labels[row])
         assert float(odds(noise, logits, labels)[row]) == pytest.approx(float((wrong / right).log()))
     assert noise.posterior(logits, labels).exp().sum(1).tolist() == pytest.approx([1.0] * 50)
 
@@ -123,9 +132,9 @@ def test_the_odds_are_finite_for_any_logits(n: int, k: int, scale: float, seed: 
     labels = torch.randint(k, (n,), generator=generator)
     found = LabelNoise.fitted(logits, labels)
     assert torch.isfinite(odds(found, logits, labels)).all()
-    torch.testing.assert_close(found.transition.sum(1), torch.ones(k, dtype=torch.float64))
-    assert (found.transition.diagonal() <= 0.9 + 1e-9).all()
-    assert (found.transition.diagonal() >= 1 / k - 1e-9).all()
+    torch.testing.assert_close(found.transition.dense().sum(1), torch.ones(k, dtype=torch.float64))
+    assert (found.transition.right <= 0.9 + 1e-9).all()
+    assert (found.transition.right >= 1 / k - 1e-9).all()
     assert found.sharpness >= 1
 
 
@@ -150,4 +159,4 @@ def test_of_very_many_samples_the_first_are_taken(monkeypatch: pytest.MonkeyPatc
     logits, _, labels = noisy(1000, even(3, 0.2))
     few, same = LabelNoise.fitted(logits, labels), LabelNoise.fitted(logits[:100], labels[:100])
     assert few.sharpness == same.sharpness
-    assert torch.equal(few.transition, same.transition)
+    assert torch.equal(few.transition.dense(), same.transition.dense())
