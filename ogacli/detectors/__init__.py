@@ -17,6 +17,7 @@ from torch import Tensor
 from ogacli.base.options import Options
 from ogacli.base.registry import Registry, type_name
 from ogacli.detectors.label_noise.model import log_odds_wrong
+from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 
 DEFAULT = "latent_label"
@@ -121,6 +122,14 @@ class LabelDetector(Detector):
 
     The evidence of several models, such as folds, can be put together and fitted as one: ``refit``.
     """
+
+    held_out: bool = False
+    """Whether the model was not trained on the labels that it is scored on; set before ``fit``."""
+
+    @property
+    def signals(self) -> Signals | None:
+        """What tells label noise from the model's own mistakes, once fitted; None where it is unknown."""
+        return None
 
     @abstractmethod
     def evidence(self, batch: GradientBatch) -> Float[Tensor, "b a"]:

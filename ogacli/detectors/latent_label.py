@@ -14,6 +14,7 @@ from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.candidates import AT_ONCE, Candidates, log_probabilities
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
+from ogacli.detectors.label_noise.signals import Signals, fitted
 from ogacli.detectors.label_noise.transition import Transition
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -56,6 +57,12 @@ class Latent(LabelDetector):
         self.options = options
         self.noise: LabelNoise | None = None
         self.neighbours: NeighbourProbabilities | None = None
+        self._signals: Signals | None = None
+
+    @property
+    def signals(self) -> Signals | None:
+        """What tells label noise from the model's own mistakes; None until fitted."""
+        return self._signals
 
     def fit_size(self, n: int) -> int:
         """All samples, up to ``fit_samples``."""
@@ -85,24 +92,24 @@ class Latent(LabelDetector):
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
         seen = Candidates.joined(candidates)
         candidates.clear()
-        self.noise = LabelNoise.fitted_to(seen)
         if features:
-            self._fit_with_neighbours(seen, torch.cat(rows), torch.cat(features))
+            seen = self._with_neighbours(seen, torch.cat(rows), torch.cat(features))
+        self.noise, self._signals = fitted(seen, held_out=self.held_out)
 
-    def _fit_with_neighbours(
+    def _with_neighbours(
         self, seen: Candidates, rows: Int64[Tensor, " n"], features: Float[Tensor, "n d"]
-    ) -> None:
-        assert self.noise is not None, "fit without neighbours first"
+    ) -> Candidates:
+        """The samples with kNN probabilities, from a first fit without; unchanged with too few samples."""
         bank, size = slice(0, self.options.bank), max(1, AT_ONCE // seen.k)
         some = seen.part(bank)
-        true, most = self.noise.posterior_among(some), self.options.neighbours
+        true, most = LabelNoise.fitted_to(seen).posterior_among(some), self.options.neighbours
         self.neighbours = NeighbourProbabilities.among(rows[bank], features[bank], some, true, most)
         if self.neighbours is None:
-            return
+            return seen
         blocks = [slice(start, start + size) for start in range(0, len(rows), size)]
         near = self.neighbours
         parts = [seen.part(one).with_neighbours(near.of(rows[one], features[one])) for one in blocks]
-        self.noise = LabelNoise.fitted_to(Candidates.joined(parts))
+        return Candidates.joined(parts)
 
     def evidence(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
         """The predicted log-probabilities, then the kNN ones (the predicted ones again without).
@@ -121,7 +128,10 @@ class Latent(LabelDetector):
         some = torch.randperm(n, generator=torch.Generator().manual_seed(self.options.seed))[:size]
         here = some.to(labels.device)
         own, near = evidence[here].chunk(2, 1)
-        self.noise = LabelNoise.fitted(own, labels[here], near)
+        seen = Candidates.of(own, labels[here])
+        if not torch.equal(own, near):
+            seen = seen.with_neighbours(near)
+        self.noise, self._signals = fitted(seen, held_out=True)
 
     def true_class(
         self, evidence: Float[Tensor, "b 2k"], labels: Int64[Tensor, " b"]
@@ -141,6 +151,8 @@ class Latent(LabelDetector):
             "weights": self.noise.weights.cpu(),
         }
         found |= prefixed(_TRANSITION, self.noise.transition.state())
+        if self._signals is not None:
+            found["signals"] = torch.tensor(self._signals.numbers(), dtype=torch.float64)
         if self.neighbours is not None:
             found |= prefixed(_NEIGHBOURS, self.neighbours.state())
         return found
@@ -151,5 +163,7 @@ class Latent(LabelDetector):
         self.noise = LabelNoise(
             float(state["sharpness"]), float(state["trust"]), state["weights"], transition
         )
+        if (numbers := state.get("signals")) is not None:
+            self._signals = Signals.of_numbers(numbers.tolist())
         known = under(_NEIGHBOURS, state)
         self.neighbours = NeighbourProbabilities.restored(known) if known else None

@@ -15,6 +15,7 @@ from ogacli.verdict.budget import flag
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
 from ogacli.verdict.evaluation import Evaluation, evaluate
+from ogacli.verdict.precision import ExpectedPrecision, expected_precision
 from ogacli.verdict.reasons import REASONS
 
 if TYPE_CHECKING:  # reading a summary needs no torch
@@ -84,6 +85,11 @@ class Summary(Document):
     """The share of the scored samples whose label is wrong; None without classes or where it is unknown."""
     cut: float | None
     """The lowest flagged score."""
+    below_half: float | None = None
+    """Share of the flagged samples whose label is more probably right than wrong; None without a detector
+    that gives probabilities, and where nothing is flagged."""
+    expected: tuple[ExpectedPrecision, ...] = ()
+    """How many of the first samples of the ranking are expected to be wrong."""
     detectors: tuple[str, ...]
     """The names of the score columns. The first detector decides what is flagged."""
     parameters: int
@@ -152,6 +158,8 @@ def summarise(
         budget=verdict.budget.value,
         estimate=verdict.estimate,
         cut=verdict.cut,
+        below_half=_below_half(verdict),
+        expected=_expected(verdict),
         detectors=tuple(findings.scores),
         parameters=sum(parameters.values()),
         layers=tuple(parameters),
@@ -168,6 +176,18 @@ def summarise(
         rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
     )
+
+
+def _below_half(verdict: Verdict) -> float | None:
+    wrong = verdict.findings.wrong
+    if wrong is None or not verdict.flagged.any():
+        return None
+    return float((wrong[verdict.flagged] < 0.5).double().mean())
+
+
+def _expected(verdict: Verdict) -> tuple[ExpectedPrecision, ...]:
+    wrong = verdict.findings.wrong
+    return () if wrong is None else expected_precision(wrong[verdict.ranked()], verdict.estimate)
 
 
 def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:

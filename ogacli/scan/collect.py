@@ -5,12 +5,14 @@ model's device until the end, so that no batch waits for a transfer to the host.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.data import Samples
+from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, Step, finite
 from ogacli.models.tasks import Task
@@ -50,6 +52,8 @@ class Collector:
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
         self.checkpoints: list[CheckpointDiagnosis] = []
         """Those that are done."""
+        self.signals: list[tuple[float, Signals]] = []
+        """Of the checkpoints that count, with their weights: what tells label noise from mistakes."""
         self.rescored: tuple[int, int] | None = None
         """After a pass in lower precision: how many samples were scored again in float32, and how many of
         them became flagged or are no longer; summed over the checkpoints."""
@@ -80,6 +84,7 @@ class Collector:
         name: str = "",
         diagnosis: Diagnosis = NOT_DIAGNOSED,
         alone: bool = True,
+        signals: Signals | None = None,
     ) -> None:
         """Add the current checkpoint's results for ``rows`` to the totals, where it counts; begin the next.
 
@@ -90,16 +95,20 @@ class Collector:
             diagnosis: Of its results.
             alone: Whether no other checkpoint scores these samples. Otherwise only those checkpoints count
                 that are worth most; the results of earlier ones that are worth less are dropped.
+            signals: By its label detector.
         """
         n, columns = len(self.samples), len(self.columns)
         best = max((worth(one.diagnosis) for one in self.checkpoints), default=-1)
         counts = alone or worth(diagnosis) >= best
         if counts and not alone and worth(diagnosis) > best:
             self.totals = Totals(n, columns, self.device)
+            self.signals = []
             self.checkpoints = [one.model_copy(update={"counts": False}) for one in self.checkpoints]
         if counts:
             self.totals.add(self.rows, rows, weight)
             self.inputs.keep()
+            if signals is not None:
+                self.signals.append((weight * len(rows), signals))
         self.checkpoints.append(CheckpointDiagnosis(name=name, counts=counts, diagnosis=diagnosis))
         self.rows = Rows(n, columns, self.device)
 
@@ -119,7 +128,7 @@ class Collector:
 
     def findings(self) -> Findings:
         """The results of all checkpoints that count, on the CPU."""
-        return self.totals.findings(self.columns)
+        return replace(self.totals.findings(self.columns), signals=tuple(self.signals))
 
     def current(self) -> Findings:
         """The predictions of the current checkpoint, on the CPU."""

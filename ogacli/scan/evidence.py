@@ -76,6 +76,8 @@ class Evidence:
             scores[name] = scores[name].masked_scatter(known, wrong.to(scores[name].dtype))
             if not number and true_class is not None:
                 true_class = true_class.replaced(known, found)
+            if not number and (signals := detectors[name].signals) is not None:
+                findings = replace(findings, signals=((1.0, signals),))
         return replace(findings, scores=scores, true_class=true_class)
 
 

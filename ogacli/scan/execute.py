@@ -134,6 +134,7 @@ class _Scoring:
                 name=self.snapshots[number].name,
                 diagnosis=self._diagnosis(held_out=self.snapshots[number].held_out),
                 alone=not together,
+                signals=self.last.scorers.signals,
             )
             if number + 1 < count:
                 self._save(list, False)
@@ -185,8 +186,14 @@ class _Scoring:
         snapshot = self.snapshots[number]
         model = snapshot.source.open(self.setup.samples, self.device)
         check_validation(self.setup, model)
-        keep_evidence = self.collector.evidence.kept
-        self.last = CheckpointPass(self.setup, model, self.device, snapshot.rows, keep_evidence=keep_evidence)
+        self.last = CheckpointPass(
+            self.setup,
+            model,
+            self.device,
+            snapshot.rows,
+            keep_evidence=self.collector.evidence.kept,
+            held_out=snapshot.held_out,
+        )
 
     def _finish(self, progress: Progress) -> None:
         if self.setup.gradients.precision != "float32":

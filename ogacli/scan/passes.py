@@ -33,6 +33,7 @@ class CheckpointPass:
         device: Where to compute.
         rows: The samples that it scores, ascending; all where left out.
         keep_evidence: Whether the collector keeps the evidence of label detectors.
+        held_out: Whether the model was not trained on the samples.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class CheckpointPass:
         rows: Int64[Tensor, " m"] | None = None,
         *,
         keep_evidence: bool = False,
+        held_out: bool = False,
     ) -> None:
         self.setup = setup
         self.samples = setup.samples
@@ -55,7 +57,9 @@ class CheckpointPass:
             else None
         )
         self.feed = self._feed(setup.gradients)
-        self.scorers = Scorers(setup.detectors, self.feed.gradients, keep_evidence=keep_evidence)
+        self.scorers = Scorers(
+            setup.detectors, self.feed.gradients, keep_evidence=keep_evidence, held_out=held_out
+        )
 
     def run(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ogacli._version import __version__
 from ogacli.base.atomic import holds_only, new_folder
+from ogacli.detectors.label_noise.signals import Signals
 from ogacli.errors import RunError
 from ogacli.scan.collect import Collector
 from ogacli.scan.setup import Setup
@@ -104,6 +105,7 @@ class Unfinished:
                 "kind": _KIND,
                 "key": self._key,
                 "checkpoints": [one.model_dump(mode="json") for one in collector.checkpoints],
+                "signals": [[weight, *one.numbers()] for weight, one in collector.signals],
                 "rescored": collector.rescored,
                 "detectors": len(fitted),
                 "quarantined": [
@@ -131,6 +133,7 @@ class Unfinished:
             for key, tensor in load_file(self.folder / f"{name}.safetensors").items():
                 getattr(part, key).copy_(tensor)
         collector.checkpoints = [CheckpointDiagnosis.model_validate(one) for one in document["checkpoints"]]
+        collector.signals = [(one[0], Signals.of_numbers(one[1:])) for one in document["signals"]]
         collector.rescored = document["rescored"]
         rows, totals = map(dict, document["quarantined"])
         collector.rows.quarantined.update(rows)

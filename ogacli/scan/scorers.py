@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import Detector, DetectorOptions, LabelDetector, LayeredOptions, Needs
+from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch, Gradients
 from ogacli.gradients.view import View, view
 from ogacli.scan.stopwatch import Stopwatch
@@ -55,10 +56,16 @@ class Scorers:
         options: One or more; the first decides what is flagged.
         gradients: Computes the gradients that they will score.
         keep_evidence: Whether the evidence of label detectors is needed later.
+        held_out: Whether the weights were not trained on the samples that are scored.
     """
 
     def __init__(
-        self, options: Sequence[DetectorOptions], gradients: Gradients, *, keep_evidence: bool = False
+        self,
+        options: Sequence[DetectorOptions],
+        gradients: Gradients,
+        *,
+        keep_evidence: bool = False,
+        held_out: bool = False,
     ) -> None:
         self.options = options
         self._keep_evidence = keep_evidence
@@ -66,6 +73,8 @@ class Scorers:
             Scorer(column, one.detector(), _view(one, gradients), Stopwatch())
             for column, one in zip(column_names(options), options, strict=True)
         ]
+        for detector in self._label_detectors:
+            detector.held_out = held_out
         self._norms = Stopwatch()
 
     def score(self, batch: GradientBatch) -> Scored:
@@ -101,6 +110,15 @@ class Scorers:
             if self._keep_evidence:
                 evidence.append(seen)
         return torch.cat(evidence) if evidence else None, torch.cat(wrong), TrueClass.joined(true)
+
+    @property
+    def _label_detectors(self) -> list[LabelDetector]:
+        return [one.detector for one in self.each if isinstance(one.detector, LabelDetector)]
+
+    @property
+    def signals(self) -> Signals | None:
+        """What the first label detector tells about label noise."""
+        return next((one.signals for one in self._label_detectors), None)
 
     @cached_property
     def _orders(self) -> tuple[int, ...]:

@@ -1,17 +1,18 @@
 """The number of wrong labels: an estimate from the predictions, for ``budget: auto``.
 
-In: the predictions, the given labels and, by a label detector, the probability that each label is wrong. Out:
-an ``Estimate`` with an interval.
+In: the predictions, the given labels and, by a label detector, the probability that each label is wrong and
+the ``Signals`` of each checkpoint. Out: an ``Estimate`` with an interval.
 
-*Samples held out from the training.* A label that the model does not predict is wrong, or the prediction is.
-Confident predictions are hardly ever wrong, so that among the most confident ones the share of labels that
-differ is that of wrong labels (anchor points: Patrini et al., CVPR 2017, arXiv 1609.03683). Where a
-detector's probabilities are mostly near 0 or 1, their mean is the better estimate, as it uses all samples.
-Where many are near one half, label noise and a weak model cannot be told apart by them.
+A label that the model does not predict is wrong, or the prediction is. Three kinds of evidence tell:
 
-*Samples that the model was trained on.* The model is most confident where it has learned the label, right or
-wrong. Its own mistakes and the wrong labels that it has learned cancel approximately, the better the more
-labels are wrong. The constants were chosen on ``benchmarks/detection.py``.
+- *Lapses*: disagreement that does not become rare where the model is surest is label noise.
+- *Sharpness*: where the noise depends on the class alone, the label noise model fits a sharp prior.
+- *Flat disagreement*: a strong model contradicts wrong labels firmly; clean labels it contradicts seldom, and
+  is torn then.
+
+Where none of them is there, wrong labels and the mistakes of a weak model look the same, and the share of the
+labels that a model does not predict says nothing about them: no share is told, only a range. Samples that the
+model was trained on are judged by their neighbours as far as it has learned their labels.
 """
 
 from __future__ import annotations
@@ -22,34 +23,32 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:  # reading a summary needs no torch
-    from jaxtyping import Bool, Float, Int64
+    from collections.abc import Sequence
+
+    from jaxtyping import Bool, Int64
     from torch import Tensor
 
+    from ogacli.detectors.label_noise.signals import Signals
     from ogacli.verdict.findings import Findings
 
-_SURE = 0.3
-"""The share of the samples of each predicted class that counts as most confident."""
-_MOSTLY_NOISE = 0.3
-"""From this share of labels that a model does not predict although it was trained on them, all of these count
-as wrong; below, a proportional part."""
-_MOSTLY_NOISE_OF_SEVERAL = 0.1
-"""The same for the mean of several checkpoints, which makes fewer mistakes."""
-_NOTHING = 0.002
-"""Shares below this count as 0."""
-_DOUBTFUL = 1 / 3
-"""A detector's probabilities are used where its expected mistakes, the mean of min(p, 1 - p), are at most
-this part of the estimated share."""
-_DOUBTFUL_OF_TRAINED = 0.2
-"""The same where the model was trained on the labels, and so predicts some of the wrong ones."""
-_OWN_MISTAKES = 0.15
-"""Part of the estimate that may be mistakes of the model among its most confident predictions."""
-_LITTLE = 0.1
+_CLEARLY, _PROBABLY = 0.2, 0.1
+"""From these parts of the disagreement on the lapses tell the share; from the smaller one on only where the
+label noise model fits a sharpness of at least ``_SHARPNESS``."""
+_SHARPNESS = 1.3
+_TORN = 0.7
+"""From this share of near ties on a model is too weak for its lapses to tell anything."""
+_LITTLE = 0.08
+"""Below this share of disagreement there is nothing to trim, whatever its cause."""
+_HIDDEN, _LEARNED = 1.1, 1.25
+"""Upper ends of the interval in multiples of the disagreement: some wrong labels are predicted, and more
+where the model was trained on them."""
+_NEARLY_ALL = 0.1
 """Part of the labels other than the most frequent one that a model must predict to count as trained."""
-_UNLEARNED = 1.25
-"""The upper end of the interval, in multiples of the labels that a model does not predict although it was
-trained on them."""
 
 Basis = Literal["held out", "checkpoint", "trajectory"]
+UNLEARNED = "the model predicts hardly more of the labels than the most frequent label alone would"
+MEMORISED = "the model has learned the labels, right and wrong ones, and its neighbours tell nothing either"
+ALIKE = "wrong labels and the mistakes of the model look the same here"
 
 
 class Estimate(BaseModel):
@@ -57,52 +56,36 @@ class Estimate(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    share: float
+    share: float | None
+    """None where it cannot be told."""
     low: float
-    """Lower and upper end of the interval: two standard errors and the known error of the method."""
+    """Lower and upper end of its range."""
     high: float
     by: Basis
     """The source of the predictions: a model that was not trained on the samples, one checkpoint that was, or
-    several. The latter two mean nothing for a model that has memorised the labels."""
+    several."""
+    reason: str = ""
+    """Why it cannot be told."""
 
     def count(self, n: int) -> int:
-        """The number of wrong labels among n samples."""
-        return round(self.share * n)
+        """How many of n samples ``budget: auto`` flags; none where the share cannot be told."""
+        return round((self.share or 0.0) * n)
 
 
 def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None:
-    """The share of wrong labels; None without predictions, or where the model has hardly learned anything.
+    """The share of wrong labels; None without predictions.
 
     Args:
-        findings: The results of the scan. Without ``held_out`` it is inferred from loss and entropy whether
-            the model was trained on the samples.
+        findings: The results of the scan.
         labels: The given class of each sample.
     """
     known = findings.predicted
-    n = int(known.sum())
-    if not n:
+    if not int(known.sum()):
         return None
-    differs = (findings.predictions != labels)[known].double()
-    confident = _confident(findings.prediction_probability[known], findings.predictions[known])
-    overall, confident_share, count = (
-        float(differs.mean()),
-        float(differs[confident].mean()),
-        int(confident.sum()),
-    )
-    spread, narrow = _two_errors(overall, n), _two_errors(confident_share, count)
     by = _basis(findings, known)
-    if not findings.held_out and hardly_learned(1 - overall, float(labels[known].bincount().max()) / n):
-        return None
-    if confident_share >= _NOTHING and (found := _of_probabilities(findings, known, by)) is not None:
-        return found
-    if by == "held out":
-        high = confident_share + max(0.0, overall - confident_share) / 2 + narrow
-        return _bounded(confident_share, (1 - _OWN_MISTAKES) * confident_share - narrow, high, by)
-    high = _UNLEARNED * overall + spread
-    mostly = _MOSTLY_NOISE_OF_SEVERAL if findings.several else _MOSTLY_NOISE
-    share = confident_share + min(1.0, overall / mostly) * (overall - confident_share)
-    low = min(confident_share, overall) - narrow
-    return _bounded(share, low, high, by)
+    half = _above_half(findings, known)
+    signals = findings.signals or ((1.0, _of_predictions(findings, labels, known, by)),)
+    return _together([(weight, _of(one, half, by)) for weight, one in signals])
 
 
 def hardly_learned(accuracy: float, majority: float) -> bool:
@@ -112,44 +95,92 @@ def hardly_learned(accuracy: float, majority: float) -> bool:
         accuracy: The share of the labels that it predicts.
         majority: The share of the most frequent label.
     """
-    return accuracy - majority < _LITTLE * (1 - majority)
+    return accuracy - majority < _NEARLY_ALL * (1 - majority)
+
+
+def _of(signals: Signals, half: float, by: Basis) -> Estimate:
+    """By one checkpoint.
+
+    Args:
+        signals: Of the checkpoint.
+        half: The share of the samples whose label is more probably wrong than right; NaN where unknown.
+        by: The source of the predictions.
+    """
+    best, lapses, fewest = signals.best, signals.lapses, signals.fewest
+    if hardly_learned(1 - best.share, best.majority):
+        return Estimate(share=None, low=0.0, high=1.0, by=by, reason=UNLEARNED)
+    high = _high(signals, by)
+    if signals.memorised and not signals.neighbours_tell:
+        return Estimate(share=None, low=0.0, high=high, by=by, reason=MEMORISED)
+    part = fewest / best.share if best.share else 0.0
+    told = part >= _CLEARLY or (part >= _PROBABLY and signals.sharpness >= _SHARPNESS)
+    told &= not best.near_ties >= _TORN  # which may be unknown
+    if signals.flat or (signals.class_conditional and told):
+        share = _between(half, fewest, max(best.share, fewest))
+    elif told:
+        share = _between(half, lapses.lapses, lapses.most)
+    elif best.share < _LITTLE:
+        share, fewest = fewest, 0.0
+    else:
+        return Estimate(share=None, low=0.0, high=high, by=by, reason=ALIKE)
+    return Estimate(share=share, low=min(fewest, share), high=max(high, share), by=by)
+
+
+def _between(share: float, low: float, high: float) -> float:
+    """The share, but within bounds; the lower one where it is unknown."""
+    return min(max(low if math.isnan(share) else share, low), high)
+
+
+def _high(signals: Signals, by: Basis) -> float:
+    best, near = signals.best, signals.near
+    factor = _HIDDEN if by == "held out" else _LEARNED
+    high = factor * best.share + two_errors(best.share, best.samples)
+    if near is not None and by != "held out" and (signals.neighbours_tell or signals.memorised):
+        high = max(high, _HIDDEN * near.share + two_errors(near.share, near.samples))
+    return min(1.0, high)
+
+
+def _together(several: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """Of several checkpoints, by weight; told where those that can tell have most of it."""
+    if len(several) == 1:
+        return several[0][1]
+    learned = [(weight, one) for weight, one in several if one.reason != UNLEARNED] or list(several)
+    total = sum(weight for weight, _ in learned)
+    told = [(weight, one.share) for weight, one in learned if one.share is not None]
+    weight_told = sum(weight for weight, _ in told)
+    low = sum(weight * one.low for weight, one in learned) / total
+    high, by = max(one.high for _, one in learned), learned[0][1].by
+    if 2 * weight_told <= total:
+        reason = next(one.reason for _, one in learned if one.reason)
+        return Estimate(share=None, low=0.0, high=high, by=by, reason=reason)
+    share = sum(weight * share for weight, share in told) / weight_told
+    return Estimate(share=share, low=min(low, share), high=max(high, share), by=by)
+
+
+def _of_predictions(
+    findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"], by: Basis
+) -> Signals:
+    """Without a label detector: lapses alone, as second probabilities and neighbours are not known."""
+    from ogacli.detectors.label_noise.disagreement import Disagreement
+    from ogacli.detectors.label_noise.signals import Signals
+
+    predictions, given = findings.predictions[known], labels[known]
+    k = 1 + int(max(predictions.max(), given.max()))
+    own = Disagreement.of_confidence(predictions, findings.prediction_probability[known], given, max(2, k))
+    return Signals(max(2, k), own, None, 0.0, by == "held out")
+
+
+def _above_half(findings: Findings, known: Bool[Tensor, " n"]) -> float:
+    if findings.wrong is None:
+        return math.nan
+    wrong = findings.wrong[known]
+    return float((wrong[~wrong.isnan()] > 0.5).double().mean())
 
 
 def _basis(findings: Findings, known: Bool[Tensor, " n"]) -> Basis:
     if findings.held_out or (not findings.several and not _seen(findings, known)):
         return "held out"
     return "trajectory" if findings.several else "checkpoint"
-
-
-def _of_probabilities(findings: Findings, known: Bool[Tensor, " n"], by: Basis) -> Estimate | None:
-    """From a detector's probabilities that labels are wrong; None where too many are near one half."""
-    if findings.wrong is None or by == "trajectory":
-        return None
-    wrong = findings.wrong[known].double()
-    wrong = wrong[~wrong.isnan()]
-    if not len(wrong):
-        return None
-    share, mistakes = float(wrong.mean()), float(wrong.minimum(1 - wrong).mean())
-    if mistakes > (_DOUBTFUL if by == "held out" else _DOUBTFUL_OF_TRAINED) * share:
-        return None
-    spread = mistakes + _two_errors(share, len(wrong))
-    return _bounded(share, share - spread, share + spread, by)
-
-
-def _bounded(share: float, low: float, high: float, by: Basis) -> Estimate:
-    share = 0.0 if share < _NOTHING else share
-    return Estimate(share=share, low=max(0.0, min(low, share)), high=min(1.0, max(high, share)), by=by)
-
-
-def _confident(confidence: Float[Tensor, " n"], predictions: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """The most confident samples of each predicted class; ties go to the earlier one."""
-    order = confidence.argsort(descending=True, stable=True)
-    order = order[predictions[order].argsort(stable=True)]
-    sizes = predictions.unique(return_counts=True)[1]
-    ranks = sizes.new_ones(len(order)).cumsum(0) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    found = predictions < 0
-    found[order] = ranks <= (_SURE * sizes.double()).ceil().repeat_interleave(sizes)
-    return found
 
 
 def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
@@ -161,7 +192,7 @@ def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
     return bool(loss.mean() < findings.entropy[known].double().mean())
 
 
-def _two_errors(share: float, n: int) -> float:
+def two_errors(share: float, n: int) -> float:
     """Two standard errors of a share, which are not 0 where it is (Agresti and Coull, 1998)."""
     middle = (share * n + 2) / (n + 4)
     return 2 * math.sqrt(middle * (1 - middle) / (n + 4))

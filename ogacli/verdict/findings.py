@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.detectors.label_noise.signals import Signals
+
 
 @dataclass(frozen=True, slots=True)
 class TrueClass:
@@ -70,6 +72,9 @@ class Findings:
     """Whether some row is the mean over several checkpoints of one training."""
     wrong: Float[Tensor, " n"] | None = None
     """The probability that the given label is wrong, by a ``LabelDetector``; NaN as the scores."""
+    signals: Sequence[tuple[float, Signals]] = ()
+    """What tells label noise from a model's own mistakes, by that detector: of each checkpoint that counts,
+    with its weight."""
     true_class: TrueClass | None = None
     """The most probable true class, by that detector."""
     duplicate_of: Int64[Tensor, " n"] | None = None

@@ -84,6 +84,7 @@ def test_labels_must_be_classes() -> None:
 def test_refitting_to_the_evidence_is_fitting_to_the_batches() -> None:
     batch = head_batch(300)
     detector, other = (detectors.get("latent_label")().detector() for _ in range(2))
+    detector.held_out = True
     detector.fit([batch])
     evidence = detector.evidence(batch)
     other.refit(evidence, batch.labels)

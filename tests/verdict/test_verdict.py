@@ -51,17 +51,23 @@ def test_the_first_detector_decides():
     assert verdict.flagged.tolist() == [False, True]
 
 
-def test_auto_flags_as_many_as_disagree():
-    found = findings([1.0, 2.0, 3.0, NAN, 5.0, 0.0, 0.5, 0.6], [1, 0, 0, 1, 2, 1, 2, 1])
-    verdict = judged(found, samples([0, 0, 1, 0, 2, 1, 2, 1]), Budget("auto"))
-    flagged = [False, False, True, False, True, False, False, False]
-    assert verdict.flagged.tolist() == flagged, "two of the seven that have a score"
+def test_auto_flags_as_many_as_are_estimated_wrong():
+    """A tenth of the labels are contradicted, however sure the model is; the scores say which."""
+    labels = [i % 2 for i in range(400)]
+    predictions = [1 - label if i % 10 == 0 else label for i, label in enumerate(labels)]
+    scores = [1.0 - i / 1000 if i % 10 == 0 else i / 1000 for i in range(400)]
+    found = replace(findings(scores, predictions), prediction_probability=torch.linspace(0.5, 1, 400))
+    verdict = judged(found, samples(labels), Budget("auto"))
+    count = verdict.estimate.count(400)
+    assert 25 <= count <= 45
+    assert int(verdict.flagged.sum()) == count
+    assert int(verdict.flagged[::10].sum()) == min(count, 40)
 
 
 def test_of_a_model_that_has_learned_nothing_auto_flags_nothing():
     labels = [0, 1, 2, 0, 1, 2]
     verdict = judged(findings([1.0] * 6, [0] * 6), samples(labels), Budget("auto"))
-    assert verdict.estimate is None
+    assert verdict.estimate.share is None
     assert not verdict.flagged.any()
 
 

@@ -28,11 +28,9 @@ _ENTRIES = 1 << 22
 _STEPS = 100
 """Most iterations of EM."""
 _SHARPEST = 100.0
-"""Upper bound of the inverse temperature, for models that are always right. The lower bound is 1: a network
-that is more confident than accurate has learned the wrong labels as well."""
-_TRUST = (0.2, 0.6)
-"""Bounds of the weight of the neighbours. The likelihood underrates them where the model has learned the
-labels, which it then explains better than neighbours can."""
+"""Upper bound of the inverse temperature, for models that are always right."""
+TRUST = (0.2, 0.6)
+"""Bounds of the weight of the neighbours, unless others are given."""
 _STRIDE = 0.1
 """The largest change of that weight in one iteration."""
 _CLOSE = 1e-5
@@ -44,7 +42,7 @@ class LabelNoise:
     """The fitted parameters of the model."""
 
     sharpness: float
-    """Inverse temperature of the prior; at least 1."""
+    """Inverse temperature of the prior."""
     trust: float
     """Weight of the kNN log-probabilities in the pool; that of the model's own is 1 - trust."""
     weights: Float[Tensor, " k"]
@@ -70,13 +68,24 @@ class LabelNoise:
         return cls.fitted_to(seen if neighbours is None else seen.with_neighbours(neighbours))
 
     @classmethod
-    def fitted_to(cls, seen: Candidates) -> "LabelNoise":
-        """Fit by EM to the candidates of samples; O(n e) an iteration for e entries a sample."""
+    def fitted_to(
+        cls, seen: Candidates, *, trust: tuple[float, float] = TRUST, least_sharpness: float = 1.0
+    ) -> "LabelNoise":
+        """Fit by EM to the candidates of samples; O(n e) an iteration for e entries a sample.
+
+        Args:
+            seen: The samples.
+            trust: Bounds of the weight of the neighbours. The likelihood underrates them where the model has
+                learned the labels, which it then explains better than neighbours can.
+            least_sharpness: Lower bound of the inverse temperature, at least 1: a network that is more
+                confident than accurate has learned the wrong labels as well.
+        """
         seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
         pairs, own = Pairs(seen), seen.own
         none = own.new_zeros(seen.k)
         uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1)
-        found, wrong = cls(1.0, 0.5, none, uniform), 0.1
+        middle = min(max(0.5, trust[0]), trust[1])
+        found, wrong = cls(least_sharpness, middle, none, uniform), 0.1
         for _ in range(_STEPS):
             before, last = found, wrong
             mixed = _mixed(own, seen.gap, before.trust)
@@ -84,18 +93,19 @@ class LabelNoise:
             true = prior * pairs.probabilities(before.transition)
             true /= true.sum(1, keepdim=True)
             wrong = 1 - float(seen.of_label(true).sum()) / len(own)
-            sharpness = _next_sharpness(before.sharpness, _newton_step(prior, true, mixed))
-            trust = before.trust
+            step = _newton_step(prior, true, mixed)
+            sharpness = _next_sharpness(before.sharpness, step, least_sharpness)
+            weight = before.trust
             if seen.gap is not None:
-                trust = _next_trust(trust, _newton_step(prior, true, before.sharpness * seen.gap))
+                weight = _next_trust(weight, _newton_step(prior, true, before.sharpness * seen.gap), trust)
             now = seen.biased(sharpness * mixed, before.weights).softmax(1)
             weights = _next_weights(before.weights, seen.per_class(now), seen.per_class(true))
             transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong)
-            found = cls(sharpness, trust, weights, transition)
+            found = cls(sharpness, weight, weights, transition)
             if (
                 abs(wrong - last) < _CLOSE
                 and abs(sharpness / before.sharpness - 1) < 100 * _CLOSE
-                and abs(trust - before.trust) < 100 * _CLOSE
+                and abs(weight - before.trust) < 100 * _CLOSE
             ):
                 break
         return found
@@ -152,12 +162,12 @@ def _newton_step(prior: Tensor, true: Tensor, along: Float[Tensor, "n k"]) -> fl
     return slope / curvature if curvature > 0 else 0.0
 
 
-def _next_sharpness(before: float, step: float) -> float:
-    return min(max(before + step, before / 2, 1.0), before * 2, _SHARPEST)
+def _next_sharpness(before: float, step: float, least: float) -> float:
+    return min(max(before + step, before / 2, least), before * 2, _SHARPEST)
 
 
-def _next_trust(before: float, step: float) -> float:
-    least, most = _TRUST
+def _next_trust(before: float, step: float, bounds: tuple[float, float]) -> float:
+    least, most = bounds
     return min(max(before + min(max(step, -_STRIDE), _STRIDE), least), most)
 
 

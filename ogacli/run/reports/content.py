@@ -20,6 +20,8 @@ from ogacli.verdict.reasons import DUPLICATE
 
 ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
 """Characters that are shown of an id, of a label, of any longer text."""
+_TOLD = (100, 500)
+"""The ranks whose expected precision is told in a sentence; the summary has more."""
 _STABLE = 0.8
 """From this split-half stability on, more trees change little."""
 _UNSET: tuple[Any, ...] = (None, False, 0, "", "auto", [], {})
@@ -112,16 +114,36 @@ def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
 def _estimate(summary: Summary) -> list[str]:
     """The estimated share of wrong labels, or why there is none."""
     found = summary.estimate
-    if found is None and summary.diagnosis.verdict == "fresh":
-        return ["The share of wrong labels cannot be estimated: the checkpoint has learned next to nothing"]
     if found is None:
         return []
-    if summary.diagnosis.verdict == "memorised":
-        return ["The share of wrong labels cannot be estimated: the checkpoint has memorised the labels"]
-    if not found.share:
-        return [f"No wrong labels found, nothing to trim (at most {wording.percent(found.high)} are wrong)"]
     interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
+    if found.share is None:
+        return [f"How many labels are wrong cannot be told ({interval}): {found.reason}"]
+    if found.count(summary.scored) == 0:
+        return [f"No wrong labels found, nothing to trim (at most {wording.percent(found.high)} are wrong)"]
     return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
+
+
+def _expected(summary: Summary) -> list[str]:
+    """How many of the first samples are probably wrong."""
+    told = [one for one in summary.expected if one.wrong is not None and one.first in _TOLD]
+    parts = [
+        f"{wording.number(round(one.wrong or 0))} of the first {wording.number(one.first)} "
+        f"({wording.number(round(one.low))} to {wording.number(round(one.high))})"
+        for one in told
+    ]
+    return [f"Labels expected to be wrong: {wording.listed(parts, 3)}"] if parts else []
+
+
+def _below_half(summary: Summary) -> list[str]:
+    """The flagged samples whose labels are more probably right than wrong."""
+    if not summary.below_half or summary.cut is None:
+        return []
+    line = (
+        f"{wording.percent(summary.below_half)} of the flagged labels are more probably right than wrong "
+        f"(lowest flagged score {summary.cut:.2f})"
+    )
+    return [f"Warning: {line}; a smaller budget flags fewer of them" if summary.below_half > 0.5 else line]
 
 
 def _class_order(summary: Summary) -> list[str]:
@@ -137,7 +159,11 @@ def _class_order(summary: Summary) -> list[str]:
 
 def asides(summary: Summary) -> list[str]:
     """Further facts about the samples: sentences without full stop."""
-    lines = [*_estimate(summary), *several_checkpoints(summary), *_class_order(summary)]
+    lines = [
+        line
+        for told in (_estimate, _expected, _below_half, several_checkpoints, _class_order)
+        for line in told(summary)
+    ]
     if summary.held_back:
         noun = "sample is" if summary.held_back == 1 else "samples are"
         classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]

@@ -358,7 +358,7 @@ def test_limits_that_are_none(text):
 
 @pytest.mark.parametrize(
     ("suggested", "status", "told"),
-    [({}, "failed", "memorised checkpoint"), ({3: 0, 9: 2, 12: 1}, "passed", "useful checkpoint")],
+    [({}, "failed", "memorised checkpoint"), ({3: 0, 9: 2, 12: 1}, "passed", "uncertain checkpoint")],
 )
 def test_a_checkpoint_that_knows_its_labels_by_heart(tmp_path, suggested, status, told):
     run = Recipe(suggested=suggested).write(tmp_path / "run")
