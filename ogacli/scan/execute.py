@@ -28,7 +28,7 @@ from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
-from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
+from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge
 
@@ -77,6 +77,7 @@ def execute(
             rescored=scoring.collector.rescored,
             overlap=overlaps,
             checkpoints=scoring.checkpoints,
+            named_by_model=scoring.snapshots[0].source.names_classes(setup.samples),
         ),
         provenance=provenance(setup, device, weights, last.feed),
         settings=setup.settings,
@@ -128,11 +129,15 @@ class _Scoring:
             self._finish(progress)
             rows = self.last.rows
             together = count > 1 and len(rows) == len(self.setup.samples)
+            findings = self._current(held_out=self.snapshots[number].held_out)
+            if together and number + 1 == count:
+                # Earlier checkpoints may have learned little, and so seem to predict other labels by chance.
+                check_alignment(findings, self.setup.samples, self.setup.settings)
             self.collector.next_checkpoint(
                 rows,
                 self._weight() if together else 1.0,
                 name=self.snapshots[number].name,
-                diagnosis=self._diagnosis(held_out=self.snapshots[number].held_out),
+                diagnosis=diagnose(findings, self.setup.samples.class_index),
                 alone=not together,
                 signals=self.last.scorers.signals,
             )
@@ -146,11 +151,10 @@ class _Scoring:
         names = distinct([one.name for one in several])
         return tuple(one.model_copy(update={"name": name}) for one, name in zip(several, names, strict=True))
 
-    def _diagnosis(self, *, held_out: bool) -> Diagnosis:
-        """Of the current checkpoint."""
+    def _current(self, *, held_out: bool) -> Findings:
+        """The predictions of the current checkpoint."""
         by_neighbours = self.last.neighbours is not None
-        findings = replace(self.collector.current(), held_out=held_out, by_neighbours=by_neighbours)
-        return diagnose(findings, self.setup.samples.class_index)
+        return replace(self.collector.current(), held_out=held_out, by_neighbours=by_neighbours)
 
     def findings(self) -> Findings:
         """The results of all checkpoints that count.

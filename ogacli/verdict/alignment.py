@@ -8,6 +8,7 @@ that it is confused with is predicted as such, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ _CLEARLY, _EACH = 5.0, 2.0
 _SURE, _SURE_OF_FEW = 0.5, 0.8
 """A trained model is about as sure of its predictions as it is right: its probabilities must reach this part
 of the agreement, both above chance."""
-_LOSS, _LOSS_OF_FEW = 1.5, 0.7
+_LOSS, _LOSS_OF_FEW = 1.5, 0.8
 """Its loss must be below this part of that of a model that predicts the frequencies of the classes."""
 
 
@@ -77,8 +78,7 @@ def misalignment(
     Args:
         findings: The results of one checkpoint, or of all.
         labels: The given class of each sample.
-        guessed: Whether the order of the classes is a guess, so that less evidence is needed against it where
-            few classes are concerned.
+        guessed: Whether the order of the classes is a guess, so that less evidence is needed against it.
     """
     known = findings.predicted
     if not bool(known.any()):
@@ -99,8 +99,9 @@ def misalignment(
     if gap.sum() < _CLEARLY * np.sqrt((spread**2).sum()):
         return None
     outputs = dict(zip(given.tolist(), output.tolist(), strict=True))
-    strict = bool(few) and not guessed
-    if not _trained(findings, labels, known, outputs, agreement, counts.width, strict=strict):
+    doubted = not (guessed or findings.held_out)  # a model with held-out samples was trained on others
+    limits = (_SURE_OF_FEW, _LOSS_OF_FEW) if few and doubted else (_SURE, _LOSS if doubted else math.inf)
+    if not _trained(findings, labels, known, outputs, agreement, counts.width, limits):
         return None
     return Misalignment(outputs, counts.pairs(), share, float(together.sum() / samples.sum()))
 
@@ -112,24 +113,24 @@ def _trained(
     outputs: Mapping[int, int],
     agreement: float,
     k: int,
-    *,
-    strict: bool,
+    limits: tuple[float, float],
 ) -> bool:
     """Whether the probabilities are those of a trained model rather than of one that separates by chance.
 
     They must be sure, and explain the labels, as far as these are concerned, better than their frequencies.
     """
+    least_sure, most_loss = limits
     target = torch.full((k,), -1)
     target[list(outputs)] = torch.tensor(list(outputs.values()))
     concerned = known & (target[labels] >= 0)
     given = labels[concerned]
     hit = findings.predictions[concerned] == target[given]
     sure = findings.prediction_probability[concerned].double().clamp(1 / k, 1 - 1e-6)
-    if (float(sure.mean()) - 1 / k) / (1 - 1 / k) < (_SURE_OF_FEW if strict else _SURE) * agreement:
+    if (float(sure.mean()) - 1 / k) / (1 - 1 / k) < least_sure * agreement:
         return False
     loss = -torch.where(hit, sure, (1 - sure) / (k - 1)).log()
     frequencies = given.bincount().double() / len(given)
-    return bool(loss.mean() < (_LOSS_OF_FEW if strict else _LOSS) * torch.special.entr(frequencies).sum())
+    return bool(loss.mean() < most_loss * torch.special.entr(frequencies).sum())
 
 
 class _Counts:

@@ -6,6 +6,7 @@ trained on.
 """
 
 import itertools
+import os
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,11 +19,14 @@ from pydantic import Field
 from torch import Tensor
 
 from ogacli.base.options import Location, Options
+from ogacli.base.wording import listed
 from ogacli.data import Samples
 from ogacli.data.npy import open_array
 from ogacli.errors import CheckpointError, ConfigError
 
 _WILD = re.compile(r"[*?\[]")
+_INSIDE = ("model.safetensors", "pytorch_model.bin")
+"""The weights in a folder of the Trainer of transformers, or of accelerate."""
 
 
 class Fold(Options):
@@ -42,7 +46,8 @@ class Folds(Options):
 
 
 Weights = Location | Annotated[tuple[Location, ...], Field(min_length=1)] | Folds
-"""A file, or a pattern such as ``epoch-*.safetensors``; a list of files; or folds."""
+"""A file, or a pattern such as ``epoch-*.safetensors``; a list of files; or folds. A folder stands for the
+weights in it."""
 
 
 Scored = tuple[str, Int64[Tensor, " m"]]
@@ -71,7 +76,12 @@ def files(weights: Weights) -> tuple[str, ...]:
     if isinstance(weights, Folds):
         return tuple(fold.checkpoint for fold in weights.folds)
     named = (weights,) if isinstance(weights, str) else weights
-    return tuple(path for name in named for path in _matching(name))
+    return tuple(path for name in named for path in _files(name))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for those that match it."""
+    return bool(_WILD.search(name)) and not ("://" not in name and os.path.exists(name))
 
 
 def distinct(paths: Sequence[str]) -> list[str]:
@@ -82,19 +92,48 @@ def distinct(paths: Sequence[str]) -> list[str]:
     return ["/".join(one[common:]) for one in parts]
 
 
-def _matching(name: str) -> Sequence[str]:
-    if not _WILD.search(name):
-        return (name,)
-    filesystem, pattern = fsspec.core.url_to_fs(name)
-    if filesystem.exists(pattern):  # a file whose name looks like a pattern
-        return (name,)
-    found = [str(path) for path in filesystem.glob(pattern)]
+def _files(name: str) -> list[str]:
+    found = matching(name)
     if not found:
         raise CheckpointError(
             "no checkpoint has such a name",
             place=name,
             hint="check the path; `oga train` writes one an epoch",
         )
+    inside = [path for path in found if os.path.isdir(path)]
+    return [_file(path) for path in inside or found]  # beside folders of steps there may be other files
+
+
+def _file(path: str) -> str:
+    """The file of weights in a folder that a training script left for a step; other paths as they are."""
+    if "://" in path or not os.path.isdir(path):
+        return path
+    names = sorted(os.listdir(path))
+    found = next((name for name in _INSIDE if name in names), None)
+    if found is not None:
+        return os.path.join(path, found)
+    hint = None
+    if "adapter_config.json" in names:
+        hint = "it holds an adapter: name it as `adapter` of a model of `transformers`"
+    elif "config.json" in names:
+        hint = "it holds a network of transformers: name it as `name` of a model of `transformers`"
+    raise CheckpointError(
+        "no weights in this folder",
+        place=path,
+        found=listed(names) or "nothing",
+        expected=f"a file, or a folder with {' or '.join(_INSIDE)}",
+        hint=hint,
+    )
+
+
+def matching(name: str) -> Sequence[str]:
+    """The paths that match a pattern, in the order of their numbers; or the path itself."""
+    if not _WILD.search(name):
+        return (name,)
+    filesystem, pattern = fsspec.core.url_to_fs(name)
+    if filesystem.exists(pattern):  # a file whose name looks like a pattern
+        return (name,)
+    found = [str(path) for path in filesystem.glob(pattern)]
     if "://" in name:
         found = [filesystem.unstrip_protocol(path) for path in found]
     return sorted(found, key=_naturally)

@@ -27,6 +27,7 @@ from ogacli.models.checkpoints import (
     read_weights,
     save_weights,
     sha256,
+    trained_classes,
 )
 from ogacli.models.checkpoints.snapshots import Weights, files, scored_by
 from ogacli.models.network import Model, Network
@@ -60,6 +61,10 @@ class ModelSource(Options):
         """The model with each of its checkpoints, and the rows that each scores."""
         return [Snapshot(self, torch.arange(len(samples)))]
 
+    def names_classes(self, samples: Samples) -> bool:
+        """Whether the model itself names its outputs, as the classes of the samples and in their order."""
+        return False
+
     def checkpoint_files(self) -> tuple[str, ...]:
         """The files that the model's weights come from."""
         return ()
@@ -83,6 +88,8 @@ class Snapshot:
     """True where the weights are known not to have been trained on these rows."""
     name: str = ""
     """The file or folder of the weights."""
+    key: str = "checkpoint"
+    """The key of the model section that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,12 @@ class NetworkSource(CheckpointSource):
         if self.checkpoint is not None:
             check_classes(self.file(), samples.classes)
         return Network(module, head=self.head, outputs=0 if self.returns_loss else fit.outputs)
+
+    def names_classes(self, samples: Samples) -> bool:
+        """By the names that ``oga train`` wrote to the checkpoint."""
+        if self.checkpoint is None or not samples.classes:
+            return False
+        return trained_classes(self.file()) == samples.classes
 
     def network(self, fit: Fit) -> torch.nn.Module:
         """A new network; with the weights of the checkpoint where there is one.

@@ -46,6 +46,11 @@ class Sklearn(CheckpointSource):
         outputs = samples.label_type.outputs(samples.labels, samples.classes)
         return Network(found.network(), head=None, outputs=outputs)
 
+    def names_classes(self, samples: Samples) -> bool:
+        """Whether the names of the classes that it was fitted on are those of the samples."""
+        known = self._coefficients(self.file()).classes
+        return bool(samples.classes) and known is not None and set(samples.classes) <= set(known)
+
     def _coefficients(self, path: str) -> Coefficients:
         with opened(path) as file:
             content: bytes = file.read()

@@ -8,7 +8,11 @@ from typing import Any
 from pydantic import Field, field_validator
 from torch import nn
 
+from ogacli.data import Samples
 from ogacli.errors import ConfigError
+from ogacli.models.checkpoints import trained_classes
+from ogacli.models.checkpoints.class_names import same_order
+from ogacli.models.network import Network
 from ogacli.models.sources import Fit, NetworkSource, sources
 
 
@@ -28,6 +32,41 @@ class Torchvision(NetworkSource):
             if args.get(name):
                 raise ValueError(f"no weights are downloaded: drop `{name}` and name a file as `checkpoint`")
         return args
+
+    def load(self, samples: Samples) -> Network:
+        """The network with its checkpoint, in evaluation mode.
+
+        Raises:
+            CheckpointError: As for any network; or its classes are in another order than those of the data.
+        """
+        network = super().load(samples)
+        self._named(samples, network.module)
+        return network
+
+    def names_classes(self, samples: Samples) -> bool:
+        """By the checkpoint; or by torchvision's names, where there are as many as outputs."""
+        return super().names_classes(samples) or self._named(samples, self.network(Fit.of(samples)))
+
+    def _named(self, samples: Samples, module: nn.Module) -> bool:
+        """Whether torchvision's names of the outputs are the classes of the samples.
+
+        A checkpoint of ``oga train`` has names of its own.
+        """
+        from torchvision import models
+
+        if self.checkpoint is not None and trained_classes(self.file()):
+            return False
+        linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+        sizes = {layer.out_features for layer in linear[-1:]}
+        for weights in models.get_model_weights(self.name):
+            names = weights.meta.get("categories", ())
+            if sizes == {len(names)}:
+                listed = (
+                    'python -c "from torchvision import models; '
+                    f"print(models.get_model_weights('{self.name}').{weights.name}.meta['categories'])\""
+                )
+                return same_order(names, samples.classes, f"model.name {self.name}", listed=listed)
+        return False
 
     def build(self, fit: Fit) -> nn.Module:
         """The network that torchvision makes of name and arguments.

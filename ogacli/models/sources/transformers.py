@@ -4,30 +4,31 @@ In: a folder that ``save_pretrained`` wrote, or a name on the hub; optionally ad
 ``oga train``. Out: the network, and its samples as tokens.
 """
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from ogacli.base.options import Location, locate
 from ogacli.data import Samples
 from ogacli.data.label_types import Numbers
 from ogacli.errors import CheckpointError, ConfigError
+from ogacli.models.checkpoints import trained_classes
+from ogacli.models.checkpoints.class_names import proper, same_order
 from ogacli.models.network import Network
-from ogacli.models.sources import Fit, NetworkSource, sources
+from ogacli.models.sources import Fit, NetworkSource, Snapshot, sources
 from ogacli.models.text.adapters import LoraOptions, add_adapters, load_adapter
-from ogacli.models.text.remote_code import code_refused, refuse_code
+from ogacli.models.text.folders import folders, several, tokenizer_folder
+from ogacli.models.text.loading import telling
+from ogacli.models.text.remote_code import refuse_code
 from ogacli.models.text.tags import TagEncoder
-from ogacli.models.text.tokens import IGNORED, Encoder, LanguageEncoder, TokenReader
+from ogacli.models.text.token_losses import TokenLosses
+from ogacli.models.text.tokens import Encoder, LanguageEncoder, TokenReader
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _VOCABULARY = 0.5
@@ -52,9 +53,10 @@ Pretrained = Annotated[str, BeforeValidator(_folder_or_name)]
 class Transformers(NetworkSource):
     """A pretrained or fine-tuned network of the library transformers."""
 
-    name: Pretrained
+    name: Pretrained | Annotated[tuple[Pretrained, ...], Field(min_length=1)]
     """A folder that ``save_pretrained`` wrote, or a name on the hub; from the library's own cache where there
-    is no network."""
+    is no network. Several of one training, as a list or a pattern such as ``out/checkpoint-*``: a sample's
+    score is the mean over these networks."""
     task: Literal["classification", "token_classification", "causal_lm"] = "classification"
     """``classification`` of texts or pairs of texts; ``token_classification`` of words: the loss of a sample
     is the mean over its words; ``causal_lm``: that over the tokens of its completion."""
@@ -66,8 +68,8 @@ class Transformers(NetworkSource):
     """For ``causal_lm``: the tokens of the prompt are in the loss, too."""
     end: bool = True
     """For ``causal_lm``: the token that ends a text is added to each sample and is in its loss."""
-    adapter: Location | None = None
-    """A folder with an adapter that PEFT wrote."""
+    adapter: Location | Annotated[tuple[Location, ...], Field(min_length=1)] | None = None
+    """A folder with an adapter that PEFT wrote; or several, as for ``name``."""
     lora: LoraOptions | None = None
     """New adapters: ``oga train`` then trains only them and the head, and checkpoints hold nothing else."""
     trust: bool = False
@@ -79,6 +81,10 @@ class Transformers(NetworkSource):
     def _fits(self) -> "Transformers":
         if self.lora is not None and self.adapter is not None:
             raise ValueError("`lora` makes new adapters and `adapter` loads some: give one of them")
+        if len(keys := self._several()) > 1 or (keys and self.checkpoint is not None):
+            every = [*keys, *["checkpoint"] * (self.checkpoint is not None)]
+            given = " and ".join(f"`{key}`" for key in every)
+            raise ValueError(f"{given} are given, and one of them names several checkpoints")
         return self
 
     @property
@@ -97,6 +103,8 @@ class Transformers(NetworkSource):
         Raises:
             ConfigError: There is no such tokenizer, or it does not give the characters of a token.
         """
+        if self._several():
+            return self._each()[0].source.prepare(samples)
         config, tokenizer = self._config(), self._tokenizer()
         limit = min(self._limits(config, tokenizer))
         encoder = Encoder(tokenizer, limit)
@@ -136,8 +144,24 @@ class Transformers(NetworkSource):
                 hint="train one with `oga train`",
             )
         network = super().load(samples)
-        self._check_classes(samples.classes)
+        self.names_classes(samples)
         return network
+
+    def snapshots(self, samples: Samples) -> list[Snapshot]:
+        """One for each folder or checkpoint."""
+        return self._each(len(samples)) if self._several() else super().snapshots(samples)
+
+    def names_classes(self, samples: Samples) -> bool:
+        """By the names in the checkpoint of ``oga train``, or else by ``id2label`` of the folder.
+
+        Raises:
+            CheckpointError: The folder has these names in another order.
+        """
+        if self.checkpoint is not None and trained_classes(self.file()):
+            return super().names_classes(samples)
+        names = self._config().id2label or {}
+        own = proper([str(names[i]) for i in sorted(names)])
+        return same_order(own, samples.classes, f"model.name {self.name}")
 
     def build(self, fit: Fit) -> nn.Module:
         """The network with its adapters; the global random state determines new weights.
@@ -148,6 +172,13 @@ class Transformers(NetworkSource):
         """
         import transformers
 
+        for key in self._several():
+            raise ConfigError(
+                "a training starts from one network",
+                place=f"model.{key}",
+                found=f"{len(self._each())} folders",
+                hint=f"name one of them, such as {self._each()[0].name}",
+            )
         config = self._config()
         kinds = {
             "classification": transformers.AutoModelForSequenceClassification,
@@ -157,9 +188,9 @@ class Transformers(NetworkSource):
         complete = self._complete(config)
         if not complete:
             config.num_labels = fit.outputs
-        with _telling(self.name, "network"):
+        with telling(self._name, "network"):
             module, found = kinds[self.task].from_pretrained(
-                self.name, config=config, output_loading_info=True, trust_remote_code=self.trust
+                self._name, config=config, output_loading_info=True, trust_remote_code=self.trust
             )
         fresh = set(found["missing_keys"])
         if fresh and complete:
@@ -171,7 +202,7 @@ class Transformers(NetworkSource):
             )
         self._check_tokenizer(module.float())
         if self.adapter is not None:
-            module = load_adapter(module, self.adapter, fresh, trust=self.trust)
+            module = load_adapter(module, str(self.adapter), fresh, trust=self.trust)
         elif self.lora is not None:
             head = set() if self.task == "causal_lm" else _head_names(module) | fresh
             add_adapters(module, self.lora)
@@ -181,27 +212,48 @@ class Transformers(NetworkSource):
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The weights in the folders, and the checkpoint."""
-        folders = [Path(folder) for folder in (self.name, self.adapter) if folder and Path(folder).is_dir()]
-        found = [str(path) for folder in folders for kind in _WEIGHTS for path in sorted(folder.glob(kind))]
+        if self._several():
+            every = [file for one in self._each() for file in one.source.checkpoint_files()]
+            return tuple(dict.fromkeys(every))
+        own = [Path(str(one)) for one in (self.name, self.adapter) if one and Path(str(one)).is_dir()]
+        found = [str(path) for folder in own for kind in _WEIGHTS for path in sorted(folder.glob(kind))]
         return (*found, *super().checkpoint_files())
 
+    def _several(self) -> list[str]:
+        """The keys that name more than one folder."""
+        return [key for key in ("name", "adapter") if several(getattr(self, key))]
+
+    def _each(self, n: int = 0) -> list[Snapshot]:
+        """The model with each of several folders, in the order of their steps; each scores n samples."""
+        (key,) = self._several()
+        return [
+            Snapshot(self.model_copy(update={key: folder}), torch.arange(n), name=folder, key=key)
+            for folder in folders(getattr(self, key), key)
+        ]
+
     # --- the content of the folder --------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        """The only network."""
+        assert isinstance(self.name, str), "of several, take one of the snapshots"
+        return self.name
 
     def _config(self) -> Any:
         import transformers
 
-        refuse_code(self.name, "model.name", trust=self.trust)
-        with _telling(self.name, "network"):
-            return transformers.AutoConfig.from_pretrained(self.name, trust_remote_code=self.trust)
+        refuse_code(self._name, "model.name", trust=self.trust)
+        with telling(self._name, "network"):
+            return transformers.AutoConfig.from_pretrained(self._name, trust_remote_code=self.trust)
 
     def _tokenizer(self) -> Any:
         import transformers
 
-        name = self.tokenizer or self.name
+        name = self.tokenizer or tokenizer_folder(self._name)
         # By default some tokenizers treat a single word as the continuation of another.
         apart = {"add_prefix_space": True} if self.task == "token_classification" else {}
         refuse_code(name, "model.name" if self.tokenizer is None else "model.tokenizer", trust=self.trust)
-        with _telling(name, "tokenizer"):
+        with telling(name, "tokenizer"):
             return transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=self.trust, **apart)
 
     def _limits(self, config: Any, tokenizer: Any) -> Iterator[int]:
@@ -227,7 +279,7 @@ class Transformers(NetworkSource):
                 place=f"model.tokenizer {self.tokenizer or self.name}",
                 found=f"token {highest:,} as the last",
                 expected=f"about {known - 1:,}, as in the network's embedding",
-                hint="name the tokenizer that the network was trained with",
+                hint="name the tokenizer that the network was trained with as `tokenizer`",
             )
         config = module.config
         if config.pad_token_id is None:  # some classifiers find the last token of a text by it
@@ -239,86 +291,9 @@ class Transformers(NetworkSource):
             _HEADED[self.task] in name for name in config.architectures or ()
         )
 
-    def _check_classes(self, classes: Sequence[str]) -> None:
-        """Check that the names of classes in the folder, if any, are in the order of the data's."""
-        config = self._config()
-        known = self._complete(config) and bool(classes)
-        own = [str(config.id2label[i]) for i in sorted(config.id2label)] if known else []
-        ours, theirs = [name.casefold() for name in classes], [name.casefold() for name in own]
-        if set(ours) <= set(theirs) and ours != theirs[: len(ours)]:
-            raise CheckpointError(
-                "the network's classes are in another order than those of the data",
-                place=f"model.name {self.name}",
-                found=", ".join(own),
-                expected=", ".join(classes),
-                hint=f"add `classes: {json.dumps(own)}` to the data section",
-            )
-
-
-class TokenLosses(nn.Module):
-    """A network that returns the share of each token in the loss of the sample.
-
-    The loss of a sample is the mean cross-entropy of its targets.
-
-    Args:
-        model: Returns logits for each token.
-        ahead: Whether these predict the next token, as in a language model.
-    """
-
-    def __init__(self, model: nn.Module, *, ahead: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.ahead = ahead
-
-    def forward(
-        self, targets: Int64[Tensor, "b t"], **inputs: Int64[Tensor, "b t"]
-    ) -> Float[Tensor, "b outputs"]:
-        """The shares of all tokens, or of all but the first; 0 for a token that is no target."""
-        if self.ahead:
-            logits, targets = self.model(**inputs, use_cache=False).logits[:, :-1], targets[:, 1:]
-        else:
-            logits = self.model(**inputs).logits
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-        return losses.view_as(targets) / (targets != IGNORED).sum(1, keepdim=True)
-
 
 def _head_names(module: Any) -> set[str]:
     """The parameters of a classifier that are not its pretrained encoder's."""
     encoder = getattr(module, module.base_model_prefix)
     inside = {id(parameter) for parameter in encoder.parameters()}
     return {name for name, parameter in module.named_parameters() if id(parameter) not in inside}
-
-
-@contextmanager
-def _telling(name: str, noun: str) -> Iterator[None]:
-    """Errors of the library as ours; its progress bars and log are switched off.
-
-    Raises:
-        ConfigError: The folder or name could not be loaded.
-        CheckpointError: It names code, and the user has not set ``trust``.
-    """
-    import transformers
-
-    logging: Any = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        if "trust_remote_code" in str(error):  # a name on the hub; folders are checked before
-            raise code_refused("model.name", f"model.name {name}", "`auto_map` in its config") from error
-        folder = Path(name).is_dir()
-        raise ConfigError(
-            f"no {noun} of transformers in this folder" if folder else f"no such {noun} within reach",
-            place=f"model.name {name}",
-            found=str(error).partition("\n")[0][:300],
-            expected=f"a folder that save_pretrained wrote, with the {noun} in it"
-            if folder
-            else "a folder; or a name on the hub, and a network or the library's cache to have it from",
-            hint=None if folder else "without a network: download it elsewhere and name its folder",
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

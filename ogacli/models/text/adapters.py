@@ -14,6 +14,7 @@ from torch import nn
 from ogacli.base.options import Options
 from ogacli.base.user_code import optional
 from ogacli.errors import CheckpointError, ConfigError
+from ogacli.models.text.folders import misplaced
 from ogacli.models.text.remote_code import refuse_code
 
 
@@ -83,6 +84,7 @@ def load_adapter(
             place=f"model.adapter {folder}",
             found=str(error).partition("\n")[0],
             expected="adapter_config.json and adapter_model.safetensors, as PEFT writes them",
+            hint=misplaced(folder, "adapter"),
         ) from None
     try:
         with _without_advice(), warnings.catch_warnings():

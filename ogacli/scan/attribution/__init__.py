@@ -197,9 +197,9 @@ class _Comparison:
         if len(snapshots) > 1:
             raise ConfigError(
                 "attribution is that of one set of weights",
-                place="model.checkpoint",
+                place=f"model.{snapshots[0].key}",
                 found=f"{len(snapshots)} checkpoints",
-                hint="name one of them, such as the last",
+                hint=f"name one of them, such as the last, {snapshots[-1].name}",
             )
         model = snapshots[0].source.open(self.training, self.device)
         if not model.reads_inputs:

@@ -386,7 +386,7 @@ def test_classes_in_another_order(tmp_path):
     config["id2label"] = {"0": "YES", "1": "NO"}
     (tmp_path / "network" / "config.json").write_text(json.dumps(config))
     file = written(tmp_path, "bert")
-    assert 'add `classes: ["YES", "NO"]` to the data section' in message(CheckpointError, file)
+    assert 'add `classes: ["yes", "no"]` to the data section' in message(CheckpointError, file)
     opened(load_config(file, ['data.classes=["yes", "no"]']))
 
 
