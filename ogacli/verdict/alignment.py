@@ -30,7 +30,7 @@ _ONE_TO_ONE, _ONE_TO_ONE_OF_FEW = 0.6, 0.8
 """Share of the samples whose label has one output of its own, be it another or its own number."""
 _CLEARLY, _EACH = 5.0, 2.0
 """Standard errors by which the assigned output must be ahead: of all classes together, and of each."""
-_SURE, _SURE_OF_FEW = 0.5, 0.8
+_SURE, _SURE_OF_FEW, _SURE_OF_GUESS = 0.5, 0.8, 0.3
 """A trained model is about as sure of its predictions as it is right: its probabilities must reach this part
 of the agreement, both above chance."""
 _LOSS, _LOSS_OF_FEW = 1.5, 0.8
@@ -99,8 +99,9 @@ def misalignment(
     if gap.sum() < _CLEARLY * np.sqrt((spread**2).sum()):
         return None
     outputs = dict(zip(given.tolist(), output.tolist(), strict=True))
-    doubted = not (guessed or findings.held_out)  # a model with held-out samples was trained on others
-    limits = (_SURE_OF_FEW, _LOSS_OF_FEW) if few and doubted else (_SURE, _LOSS if doubted else math.inf)
+    limits = (_SURE_OF_FEW, _LOSS_OF_FEW) if few else (_SURE, _LOSS)
+    if guessed or findings.held_out:  # a model with held-out samples was trained, on others
+        limits = (_SURE_OF_GUESS, math.inf)
     if not _trained(findings, labels, known, outputs, agreement, counts.width, limits):
         return None
     return Misalignment(outputs, counts.pairs(), share, float(together.sum() / samples.sum()))
