@@ -78,7 +78,14 @@ def trim(
         overwrite=overwrite,
         progress=terminal,
     )
-    document = {"path": str(trimmed.path), "format": trimmed.format, "fates": dict(trimmed.fates)}
+    if trimmed.not_compared is not None:
+        terminal.note(f"not compared with the dataset that was scanned: {trimmed.not_compared}")
+    document = {
+        "path": str(trimmed.path),
+        "format": trimmed.format,
+        "fates": dict(trimmed.fates),
+        "not_compared": trimmed.not_compared,
+    }
     terminal.result({"schema_version": 1} | document, *trim_view(trimmed))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
 from ogacli.config import Config
-from ogacli.errors import ConfigError
+from ogacli.errors import ConfigError, DataError
 from ogacli.models.training.folds import checkpoints, train_folds, untrained_folds
 from ogacli.models.training.history import is_training, read_history
 from ogacli.models.training.start import trainable
@@ -79,6 +79,8 @@ def arguments(config: Config, output: Path, *, overwrite: bool, progress: Progre
 def folded(config: Config, count: int, *, overwrite: bool = False, progress: Progress = SILENT) -> Config:
     """The config with one checkpoint per fold; they are trained unless the same training exists already."""
     config, folder, trained = _cross_validated(config, count)
+    if trained and not _same_samples(config, folder, overwrite=overwrite):
+        trained = False
     if not trained:
         train_folds(**arguments(config, folder, overwrite=overwrite, progress=progress))
     return _with(config, "model", checkpoint=checkpoints(folder, count))
@@ -95,7 +97,7 @@ def rehearsed(config: Config, count: int, *, overwrite: bool = False) -> Iterato
         OgaError: What a training of the folds would raise at its start.
     """
     config, folder, trained = _cross_validated(config, count)
-    if trained:
+    if trained and _same_samples(config, folder, overwrite=overwrite):
         yield _with(config, "model", checkpoint=checkpoints(folder, count))
         return
     given = arguments(config, folder, overwrite=overwrite, progress=SILENT)
@@ -110,6 +112,24 @@ def _cross_validated(config: Config, count: int) -> tuple[Config, Path, bool]:
     folder = folds_folder(config)
     history = read_history(folder)
     return config, folder, bool(history) and _training(history["config"]) == _training(config.resolved)
+
+
+def _same_samples(config: Config, folder: Path, *, overwrite: bool) -> bool:
+    """Whether folds were trained on the samples as they are now.
+
+    Raises:
+        DataError: They were not, and may not be replaced.
+    """
+    samples = trainable(config.model).prepare(config.data.open())
+    if samples.fingerprint == read_history(folder).get("fingerprint"):
+        return True
+    if overwrite:
+        return False
+    raise DataError(
+        "the dataset has changed since these folds were trained",
+        place=str(folder),
+        hint="--overwrite trains them anew, or name another `train.output`",
+    )
 
 
 def _training(resolved: Mapping[str, Any]) -> str:

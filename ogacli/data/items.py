@@ -197,6 +197,34 @@ def own_labels(
     return label_array(found)
 
 
+def first_labels(dataset: Any, positions: Sequence[int], probed: int) -> dict[int, Any]:
+    """The labels of a dataset by index into ``positions``; empty where it has none.
+
+    Args:
+        dataset: Any map-style dataset.
+        positions: Of the samples whose labels are wanted.
+        probed: How many items are read at most, where the dataset has no list of labels.
+    """
+    for attribute in ("targets", "labels"):
+        found = getattr(dataset, attribute, None)
+        if found is not None and is_dataset(found) and len(found) == len(dataset):
+            every = label_array(found)
+            return (
+                {i: _scalar(every[position]) for i, position in enumerate(positions)}
+                if every.ndim == 1
+                else {}
+            )
+    some = range(0, len(positions), max(1, len(positions) // probed))
+    try:
+        return {i: _scalar(_label(dataset, positions[i], None)) for i in some}
+    except DataError:  # items without labels
+        return {}
+
+
+def _scalar(label: Any) -> Any:
+    return label.item() if isinstance(label, Tensor | np.generic) else label
+
+
 def own_classes(dataset: Any, attribute: str = "classes") -> tuple[str, ...] | None:
     """The class names that a dataset keeps as a list in an attribute; None where it has no such list."""
     names = getattr(dataset, attribute, None)

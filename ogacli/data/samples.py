@@ -50,6 +50,8 @@ class Samples:
     """Where the order of the classes comes from."""
     source_rows: int = 0
     """How many rows the source has; by default as many as the positions need."""
+    origin: str = ""
+    """The fingerprint of the dataset, where labels are no longer those of the dataset."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -129,6 +131,8 @@ class Samples:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, class names and the signature of the inputs."""
+        if self.origin:
+            return self.origin
         digest = hashlib.sha256(self.signature.encode())
         for name in self.classes:
             digest.update(name.encode() + b"\0")
@@ -168,6 +172,7 @@ class Samples:
             positions=self.positions[rows],
             labels=self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],
+            origin="",
         )
 
 

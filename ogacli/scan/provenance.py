@@ -42,7 +42,9 @@ def provenance(
         "dataset": {
             "source": data["source"],
             "samples": len(setup.samples),
+            "source_rows": setup.samples.source_rows,
             "fingerprint": setup.samples.fingerprint,
+            "inputs": setup.samples.signature,
         },
         "validation": None
         if validation is None

@@ -147,7 +147,16 @@ def _naturally(path: str) -> list[str | int]:
 def _by_folds(weights: Folds, samples: Samples) -> list[Scored]:
     scored, times = [], torch.zeros(len(samples), dtype=torch.int64)
     for fold in weights.folds:
-        rows = torch.isin(samples.positions, _positions(fold.samples)).nonzero()[:, 0]
+        positions = _positions(fold.samples)
+        if len(positions) and (int(positions.min()) < 0 or int(positions.max()) >= samples.source_rows):
+            raise ConfigError(
+                "the fold is one of another dataset",
+                place=fold.samples,
+                found=f"position {int(positions.max()):,}",
+                expected=f"0 to {samples.source_rows - 1:,}, the rows of the source",
+                hint="train the folds on this dataset: `oga train CONFIG --folds 5`",
+            )
+        rows = torch.isin(samples.positions, positions).nonzero()[:, 0]
         times[rows] += 1
         if len(rows):  # a `limit` may leave none of a fold
             scored.append((fold.checkpoint, rows))

@@ -5,6 +5,7 @@ gradients are those of the head; without, those with respect to the logits.
 """
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import numpy as np
 import torch
@@ -13,11 +14,19 @@ from pydantic import model_validator
 from torch import Tensor
 
 from ogacli.base.options import Location
+from ogacli.base.tables import FORMATS
 from ogacli.data import Batch, Samples
 from ogacli.data.npy import open_array
 from ogacli.errors import DataError
 from ogacli.models.network import Outputs
 from ogacli.models.sources import ModelSource, Snapshot, sources
+from ogacli.models.sources._exported import names_classes, read_exported
+
+
+def is_table(path: str) -> bool:
+    """Whether a file is a table rather than an array, by its suffix."""
+    return PurePath(path).suffix.lower() in FORMATS
+
 
 _BLOCK = 4096
 """Rows that are checked at a time, at most."""
@@ -32,11 +41,12 @@ class PrecomputedSource(ModelSource):
     """Probabilities or logits of every sample of the source, and the inputs of the head."""
 
     probabilities: Location | None = None
-    """npy file [n, k]; rows sum to 1."""
+    """npy file [n, k], a row for each sample of the source; rows sum to 1. Or a table (csv, jsonl, parquet):
+    columns with the names of classes are matched with these, and rows by a column ``id``."""
     logits: Location | None = None
-    """npy file [n, k], instead of probabilities."""
+    """The same, instead of probabilities."""
     features: Location | None = None
-    """npy file [n, h]: the inputs of the last linear layer."""
+    """npy file or table [n, h]: the inputs of the last linear layer."""
     bias: bool = True
     """Whether that layer has a bias; used with ``features``."""
     held_out: bool = False
@@ -58,7 +68,7 @@ class PrecomputedSource(ModelSource):
         """
         path = self.probabilities or self.logits
         assert path is not None
-        table = Rows(path, samples)
+        table = Rows(path, samples, outputs=True)
         needed = samples.label_type.outputs(samples.labels, samples.classes)
         if table.width < needed:
             raise DataError(
@@ -79,6 +89,7 @@ class PrecomputedSource(ModelSource):
                     found=f"{len(features)} rows",
                     expected=f"{len(table)}, as in {path}",
                 )
+        table.check_length(samples)
         return Precomputed(
             samples.positions,
             table,
@@ -86,6 +97,12 @@ class PrecomputedSource(ModelSource):
             are_probabilities=self.probabilities is not None,
             bias=self.bias,
         )
+
+    def names_classes(self, samples: Samples) -> bool:
+        """Whether the columns of a table have the names of the classes."""
+        path = self.probabilities or self.logits
+        assert path is not None
+        return is_table(path) and names_classes(path, samples.classes)
 
     def snapshots(self, samples: Samples) -> list[Snapshot]:
         """One, of all samples."""
@@ -134,9 +151,9 @@ class Rows:
         DataError: It is no matrix of numbers, or has fewer rows than the source has samples.
     """
 
-    def __init__(self, path: str, samples: Samples) -> None:
+    def __init__(self, path: str, samples: Samples, *, outputs: bool = False) -> None:
         self.path = path
-        self.values = open_array(path)
+        self.values = read_exported(path, samples, outputs=outputs) if is_table(path) else open_array(path)
         if len(self.values.shape) != 2:
             raise DataError(
                 "not a matrix", place=path, found=list(self.values.shape), expected="one row a sample, [n, k]"
@@ -151,6 +168,28 @@ class Rows:
                 found=f"{len(self)} rows",
                 expected=f"at least {needed}: one for each sample of the source, in its order",
             )
+
+    def check_length(self, samples: Samples) -> None:
+        """Check that there is a row for each row of the source, or for each sample where these are the first.
+
+        Raises:
+            DataError: There are more.
+        """
+        first = bool((samples.positions == torch.arange(len(samples))).all())
+        if len(self) == samples.source_rows or (first and len(self) == len(samples)):
+            return
+        limited = (
+            f" (or {len(samples):,}, with its `limit`)"
+            if first and len(samples) < samples.source_rows
+            else ""
+        )
+        raise DataError(
+            "another number of rows than the source has samples",
+            place=self.path,
+            found=f"{len(self):,} rows",
+            expected=f"{samples.source_rows:,}: one for each sample of the source, in its order{limited}",
+            hint="export the outputs for this dataset; a table with a column `id` is matched by it",
+        )
 
     def __len__(self) -> int:
         return self.values.shape[0]

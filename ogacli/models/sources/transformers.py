@@ -124,8 +124,9 @@ class Transformers(NetworkSource):
         reader = TokenReader(samples.reader, encoder, 1 + int(samples.positions.max()))
         if self.task != "causal_lm":
             return replace(samples, reader=reader)
-        nothing = torch.zeros(len(samples), 0)
-        return replace(samples, reader=reader, labels=nothing, label_type=Numbers(), classes=(), truth=None)
+        nothing, origin = torch.zeros(len(samples), 0), samples.fingerprint
+        samples = replace(samples, labels=nothing, label_type=Numbers(), classes=(), truth=None)
+        return replace(samples, reader=reader, origin=origin)
 
     def load(self, samples: Samples) -> Network:
         """The network with its checkpoint, in evaluation mode.

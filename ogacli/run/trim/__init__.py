@@ -23,6 +23,7 @@ from ogacli.run.directory import Run
 from ogacli.run.trim.fates import FATES
 from ogacli.run.trim.folder import check_apart, folder_with, reopened
 from ogacli.run.trim.manifest import manifest_table, staying
+from ogacli.run.trim.unchanged import compare_source
 from ogacli.verdict.budget import Budget
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -89,6 +90,8 @@ class Trimmed:
     format: str
     fates: Mapping[str, int]
     """The numbers of kept, dropped, relabelled and quarantined samples."""
+    not_compared: str | None = None
+    """Why the source could not be compared with the one that was scanned; None where it is the same."""
 
 
 def trim(
@@ -111,8 +114,8 @@ def trim(
         decisions: A table with the columns ``id``, ``decision`` (keep, drop or relabel) and, for relabel,
             ``label``; it overrules the flags.
         format: The name of one of ``formats``; from the suffix of ``to`` where left out.
-        source: For formats that open the data: the source to open in place of the data section of the run,
-            which may not run code.
+        source: The source to open in place of the data section of the run, which may not run code. Where the
+            source is no longer the one that was scanned, nothing is written.
         overwrite: Replace an earlier file or folder that oga wrote.
         progress: Shows the progress.
 
@@ -123,14 +126,16 @@ def trim(
     name = format or _by_suffix(destination)
     writer = formats.get(name)()
     manifest = manifest_table(opened, budget=budget, decisions=decisions)
+    not_compared = None
     if isinstance(writer, FolderFormat):
         _write_folder(writer, opened, manifest, destination, source, overwrite=overwrite, progress=progress)
     elif isinstance(writer, FileFormat):
+        not_compared = compare_source(opened, source)
         with new_file(destination, overwrite=overwrite) as file:
             writer.write(manifest, file)
     fates = dict.fromkeys(FATES, 0)
     fates |= {row["values"]: row["counts"] for row in pc.value_counts(manifest.column("fate")).to_pylist()}
-    return Trimmed(destination, name, fates)
+    return Trimmed(destination, name, fates, not_compared)
 
 
 def _write_folder(

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from ogacli.base.atomic import new_folder
 from ogacli.base.tables import write_table
-from ogacli.errors import DataError, RunError
+from ogacli.errors import RunError
 from ogacli.run.directory import Run
+from ogacli.run.trim.unchanged import check_fingerprint
 
 if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Samples
@@ -62,10 +63,7 @@ def reopened(run: Run, source: Source) -> Samples:
         DataError: It has changed, or the source is of another dataset.
     """
     samples = source.open()
-    if samples.fingerprint != run.provenance["dataset"]["fingerprint"]:
-        raise DataError(
-            "the dataset has changed since the scan", place=str(run.path), hint="scan it again, then trim"
-        )
+    check_fingerprint(samples, run)
     return samples
 
 

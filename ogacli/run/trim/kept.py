@@ -13,6 +13,7 @@ import numpy as np
 from ogacli.errors import DataError
 from ogacli.run.directory import Run
 from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.run.trim.unchanged import check_dataset
 from ogacli.verdict.budget import Budget
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -25,19 +26,23 @@ def load_kept(
     """The kept part of a dataset, for training.
 
     Args:
-        dataset: The dataset that was scanned, whole and in the same order.
-        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote.
+        dataset: The dataset that was scanned, whole and in the same order. Its length, labels and arrays are
+            compared with the run.
+        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote. That holds only
+            positions, so that nothing can be compared.
         budget: For a run: flag another share of the samples than the scan did.
 
     Raises:
-        DataError: The dataset is smaller than the one that was scanned.
+        DataError: The dataset is not the one that was scanned.
     """
     from torch.utils.data import Subset
 
     if isinstance(kept, str | Path) and Path(kept).suffix == ".npy":
         positions = _load_positions(Path(kept))
     else:
-        positions = kept_positions(manifest_table(Run.open(kept), budget=budget))
+        run = Run.open(kept)
+        check_dataset(dataset, run)
+        positions = kept_positions(manifest_table(run, budget=budget))
     n = len(dataset)  # type: ignore[arg-type]
     if len(positions) and positions.max() >= n:
         raise DataError(
