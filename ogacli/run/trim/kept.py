@@ -28,8 +28,8 @@ def load_kept(
     Args:
         dataset: The dataset that was scanned, whole and in the same order. Its length, labels and arrays are
             compared with the run.
-        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote. That holds only
-            positions, so that nothing can be compared.
+        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote. The file holds
+            positions alone, so that nothing can be compared.
         budget: For a run: flag another share of the samples than the scan did.
 
     Raises:

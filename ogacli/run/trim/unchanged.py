@@ -6,6 +6,7 @@ why that could not be found out.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,14 @@ def compare_source(run: Run, source: Source | None) -> str | None:
     Raises:
         DataError: It has changed.
     """
-    from ogacli.data.sources import source_of
+    section = run.config.get("data")
+    if source is None and (gone := _gone(section)) is not None:
+        return f"{gone}: no such file or folder"
+
+    from ogacli.data.sources import source_of  # imports torch
 
     try:
-        opened = source or source_of(run.config.get("data"), run.config_file)
+        opened = source or source_of(section, run.config_file)
         samples = opened.open()
     except (ConfigError, RunError, DataError) as error:
         if source is not None:
@@ -64,6 +69,14 @@ def compare_source(run: Run, source: Source | None) -> str | None:
         return _reason(error)
     check_fingerprint(samples, run)
     return None
+
+
+def _gone(section: Any) -> str | None:
+    """The first local path in a data section that does not exist."""
+    paths = (
+        [value for value in section.values() if isinstance(value, str)] if isinstance(section, dict) else []
+    )
+    return next((path for path in paths if os.path.isabs(path) and not os.path.exists(path)), None)
 
 
 def _reason(error: OgaError) -> str:
