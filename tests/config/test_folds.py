@@ -10,7 +10,7 @@ import torch
 from command_line import oga
 from ogacli.config.commands import plan, scan, train
 from ogacli.config.folds import folded, rehearsed
-from ogacli.errors import ConfigError, RunError
+from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.models.sources import Snapshot
 from ogacli.models.training.accuracy import accuracy
 from small_scans import N, Place, make_place
@@ -137,3 +137,17 @@ def test_one_fold_is_none(place, command):
     assert found.code == 2
     assert "--folds" in found.err
     assert "2" in found.err
+
+
+def test_folds_of_a_dataset_that_has_changed(place):
+    """The config is the same, so that the folds would be taken for those of the new labels."""
+    config = place.config("train.epochs=1")
+    scan(config, folds=2)
+    y = place.arrays["y"]
+    place.write(y=(y + 1) % 3)
+    for go in (scan, plan):
+        with pytest.raises(DataError, match="the dataset has changed since these folds were trained"):
+            go(config, folds=2, output=place.folder / "second")
+    run = scan(config, folds=2, overwrite=True)
+    assert len(run.summary.checkpoints) == 2
+    assert all(one.counts for one in run.summary.checkpoints)

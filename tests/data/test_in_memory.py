@@ -208,3 +208,34 @@ def test_a_dataset_of_the_library_datasets() -> None:
 def test_mistakes_are_told(dataset: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"(?s)^Samples.of: .*({message})"):
         Samples.of(dataset, **arguments)
+
+
+class _Named(list):
+    """A dataset that names its classes."""
+
+    classes = ("cat", "dog", "eel")
+    targets = (0, 2, 1, 0)
+
+
+def test_listed_classes_are_matched_with_those_of_the_dataset_by_name() -> None:
+    """Integers are indices into the names that the dataset has, not into a list in another order."""
+    dataset = _Named([(np.zeros(2, np.float32), label) for label in _Named.targets])
+    assert Samples.of(dataset).labels.tolist() == [0, 2, 1, 0]
+    other = Samples.of(dataset, classes=["eel", "cat", "dog", "fox"])
+    assert other.labels.tolist() == [1, 0, 2, 1]
+    assert other.classes == ("eel", "cat", "dog", "fox")
+    renamed = Samples.of(dataset, classes=["chat", "chien", "anguille"])
+    assert renamed.labels.tolist() == [0, 2, 1, 0]
+    assert (Samples.of(dataset).class_order, other.class_order, renamed.class_order) == (
+        "given",
+        "given",
+        "indices",
+    )
+
+
+def test_listed_numbers_are_the_labels_themselves() -> None:
+    plain = np.zeros((4, 2), np.float32)
+    found = Samples.of(plain, labels=np.array([0, 2, 1, 0]), classes=[2, 0, 1])
+    assert found.labels.tolist() == [1, 0, 2, 1]
+    assert Samples.of(plain, labels=np.array([0, 2, 1, 0])).class_order == "indices"
+    assert Samples.of(plain, labels=["a", "c", "b", "a"]).class_order == "sorted"

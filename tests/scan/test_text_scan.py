@@ -13,7 +13,7 @@ from ogacli.data import Batch, Samples
 from ogacli.run.directory import Run
 from ogacli.run.reports import report
 from ogacli.run.trim import trim
-from small_transformers import reviews, write_network, write_rows
+from small_transformers import reviews, sums, write_network, write_rows
 
 pytest.importorskip("transformers")
 
@@ -126,3 +126,16 @@ def test_several_classes_in_a_table_are_trained_and_scanned(tmp_path: Path) -> N
     run = scan(config)
     assert (run.summary.flagged, run.summary.quarantined) == (4, 0)
     assert run.scores["label"].to_pylist()[:4] == [["b"], ["a"], [], ["a", "b"]]
+
+
+def test_the_source_of_a_language_model_is_recognised(tmp_path: Path) -> None:
+    """Its tokens are the labels then, which are not those of the dataset."""
+    write_rows(tmp_path / "t.jsonl", sums())
+    write_network(tmp_path / "net", "gpt2")
+    text = (
+        "data: {source: text, path: t.jsonl, prompt: prompt, completion: answer, label: kind}\n"
+        "model: {source: transformers, name: net, task: causal_lm}\n"
+        "gradients: {layers: all}\ndetector: {name: l2}\nbudget: 0.2"
+    )
+    run = scan(parse_config(text, base=tmp_path), output=tmp_path / "run")
+    assert trim(run, tmp_path / "clean.csv").not_compared is None

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from ogacli.verdict.diagnosis import diagnose
+from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings, Probed
 
 
@@ -193,3 +193,36 @@ def test_along_a_training():
     assert verdicts[0] == "fresh"
     assert verdicts[5] == verdicts[10] == "useful"
     assert verdicts[80] == "memorised"
+
+
+class _CannotTell:
+    """An estimate without a share."""
+
+    share, low, high, reason = None, 0.1, 0.5, "a weak model contradicts right labels as well"
+
+
+def test_useful_is_not_said_where_the_share_cannot_be_told():
+    features, truth, labels, _ = blobs(0.2)
+    seen = said(9.0 * F.one_hot(truth, 4), labels, features)
+    assert diagnose(*seen).verdict == "useful"
+    found = diagnose(*seen, estimate=_CannotTell())
+    assert found.verdict == "uncertain"
+    assert found.reason.endswith("cannot be told: a weak model contradicts right labels as well")
+    assert "a stronger model, or folds" in found.advice
+    assert found.fit == diagnose(*seen).fit
+    memorised = said(9.0 * F.one_hot(labels, 4), labels, features)
+    assert diagnose(*memorised, estimate=_CannotTell()).verdict == "memorised"
+
+
+def test_the_verdict_of_several_is_that_of_one_that_counts():
+    features, truth, labels, _ = blobs(0.2)
+    useful = diagnose(*said(9.0 * F.one_hot(truth, 4), labels, features))
+    fresh = said(torch.rand(len(labels), 4, generator=torch.Generator().manual_seed(0)), labels, features)
+    assert diagnose(*fresh).verdict == "fresh"
+    checkpoints = [
+        CheckpointDiagnosis(name="1", counts=False, diagnosis=diagnose(*fresh)),
+        CheckpointDiagnosis(name="2", counts=True, diagnosis=useful),
+    ]
+    found = diagnose(*fresh, checkpoints=checkpoints)
+    assert found.verdict == "useful"
+    assert found.reason == useful.reason

@@ -241,3 +241,24 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path):
         with pytest.raises(CheckpointError, match=r"trained on other classes") as caught:
             named.load(fewer)
         assert "classes: [cat, dog, eel]" in str(caught.value)
+
+
+def test_torchvision_names_the_outputs_of_its_weights(tmp_path, make_samples):
+    """A dataset whose classes are some of ImageNet's must list all of them, in their order."""
+    from torchvision.models import get_model, get_model_weights
+
+    save_weights(get_model("resnet18", num_classes=1000), tmp_path / "w.safetensors")
+    named = source(f"{{source: torchvision, name: resnet18, checkpoint: {tmp_path}/w.safetensors}}")
+    two = make_samples(PICTURES[:2])
+    few = replace(two, classes=("Tench", "church"))
+    with pytest.raises(
+        CheckpointError, match="classes are in another order than those of the data"
+    ) as caught:
+        named.load(few)
+    assert "list all 1,000 names in that order as `classes`" in str(caught.value)
+    assert "get_model_weights('resnet18')" in str(caught.value)
+    names = tuple(get_model_weights("resnet18").DEFAULT.meta["categories"])
+    everything = replace(few, classes=names)
+    assert named.load(everything).classes == 1000
+    assert named.names_classes(everything)
+    assert not named.names_classes(replace(few, classes=("a", "b")))
