@@ -197,7 +197,7 @@ class NetworkSource(CheckpointSource):
 
     def names_classes(self, samples: Samples) -> bool:
         """By the names that ``oga train`` wrote to the checkpoint."""
-        if self.checkpoint is None or not samples.classes:
+        if self.checkpoint is None or not samples.classes or samples.class_order == "indices":
             return False
         return trained_classes(self.file()) == samples.classes
 
