@@ -113,7 +113,9 @@ def _order(columns: Mapping[str, pa.Array], classes: Sequence[str] | None) -> Cl
     integers = all(pa.types.is_integer(column.type) for column in columns.values())
     if not classes:
         return "indices" if integers else "sorted"
-    return "indices" if integers and not all(name.isdecimal() for name in classes) else "given"
+    numbers = list(classes) == [str(i) for i in range(len(classes))]
+    renamed = not all(name.isdecimal() for name in classes)
+    return "indices" if integers and (numbers or renamed) else "given"
 
 
 def multi_label_targets(
