@@ -68,7 +68,7 @@ def check(document: Document) -> dict[str, Any]:
         found[name] = checker.options(cls, {} if values.get(name) is None else values[name], (name,))
     found["loss"] = _loss(checker, values.get("loss"), found)
     detector = values.get("detector")
-    detector = _default_detector(found) if detector is None else detector
+    detector = _default_detectors(found) if detector is None else detector
     found["detectors"] = checker.all_named(detectors.detectors, detector, ("detector",), by="name")
     found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
     found["protect"] = checker.placed(parse_protect, values.get("protect", {}), ("protect",))
@@ -111,11 +111,12 @@ def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
     return checker.named(data_sources, section["test"], ("verify", "test"), by="source")
 
 
-def _default_detector(found: Mapping[str, Any]) -> str:
+def _default_detectors(found: Mapping[str, Any]) -> str | list[str]:
     if found["query"] is not None:
         return detectors.ATTRIBUTING
     classes = found["loss"] is None or isinstance(found["loss"], Classification)
-    return detectors.DEFAULT if classes else detectors.WITHOUT_CLASSES
+    features = found["model"] is None or found["model"].gives_features
+    return detectors.defaults(classes=classes, features=features)
 
 
 def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:

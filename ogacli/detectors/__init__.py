@@ -21,9 +21,11 @@ from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 
 DEFAULT = "latent_label"
-"""The detector of a config that names none: on the whole the best in `benchmarks/detection.py`."""
+"""Decides where no detector is named and each sample has one class: on the whole the best in
+`benchmarks/detection.py`."""
 WITHOUT_CLASSES = "l2"
-"""The default where samples do not have one class each."""
+"""Decides where samples do not have one class each."""
+_OF_GRADIENTS = "isolation_forest"
 ATTRIBUTING = "isolation_forest"
 """The default of ``oga attribute`` where queries are compared with groups of samples."""
 
@@ -115,6 +117,18 @@ class Detector(ABC):
 
     def see_validation(self, mean: Float[Tensor, " p"]) -> None:  # noqa: B027
         """Take the mean validation gradient; called only where there is one and it is wanted."""
+
+
+def defaults(*, classes: bool, features: bool) -> list[str]:
+    """The detectors of a scan for which none is named; the first decides.
+
+    Args:
+        classes: Whether each sample has one class.
+        features: Whether gradients are more than the residuals of the logits. Without features a forest would
+            isolate the k numbers that the other detectors read, and take longer than all the rest.
+    """
+    deciding = [DEFAULT] if classes else []
+    return [*deciding, WITHOUT_CLASSES, *([_OF_GRADIENTS] if features else [])]
 
 
 class LabelDetector(Detector):

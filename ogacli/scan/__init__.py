@@ -20,7 +20,7 @@ from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
 from ogacli.data.samples import check_samples
-from ogacli.detectors import DEFAULT, WITHOUT_CLASSES, detectors
+from ogacli.detectors import defaults, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
 from ogacli.models.checkpoints.snapshots import Weights
@@ -81,7 +81,8 @@ def scan(
             nearest ``neighbours``.
         neighbours: Options of ``residual="neighbours"``.
         detector: One or several, by name or with options; the first decides what is flagged. By default
-            ``latent_label`` where each sample has one class, else ``l2``.
+            ``latent_label`` where each sample has one class, with ``l2`` and ``isolation_forest`` beside it;
+            elsewhere these two. Without features no ``isolation_forest``.
         budget: How much is flagged: a fraction, a count, or ``auto``.
         protect: What each class keeps: the keys of the ``protect:`` section, or ``off``.
         validation: Samples with right labels, for detectors that compare with these.
@@ -118,7 +119,8 @@ def scan(
         "gradients",
     )
     if detector is None:
-        detector = WITHOUT_CLASSES if samples.class_index is None else DEFAULT
+        features = not isinstance(model, ModelSource) or model.gives_features
+        detector = defaults(classes=samples.class_index is not None, features=features)
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
     protection = parse_protect(protect)

@@ -48,7 +48,7 @@ def message(text: str, *overrides: str) -> str:
 def test_defaults():
     config = parse_config(PLAIN)
     assert config.budget == Budget(0.05)
-    assert [type(one).__name__ for one in config.detectors] == ["LatentLabel"]
+    assert [type(one).__name__ for one in config.detectors] == ["LatentLabel", "L2", "IsolationForest"]
     assert config.loss == Classification()
     assert config.output is None
     assert config.test is None

@@ -1,8 +1,11 @@
 import pytest
 
+from ogacli.cli.views.scanning import scan_view
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
+from ogacli.data import Samples
 from ogacli.errors import ConfigError
+from ogacli.scan import scan as scan_samples
 from ogacli.verdict.budget import Budget
 from small_scans import make_place
 
@@ -57,12 +60,47 @@ def test_the_head_without_its_bias(tmp_path):
     assert (one < both - 1e-9).any()
 
 
-def test_the_default_detector_needs_classes():
+def test_norm_and_forest_stand_beside_the_deciding_detector():
     def default(text):
-        [found] = parse_config(PLAIN + text).detectors
-        return type(found).__name__
+        return [type(found).__name__ for found in parse_config(PLAIN + text).detectors]
 
-    assert default("") == "LatentLabel"
-    assert default("loss: mse") == "L2"
-    assert default("loss: bce_with_logits") == "L2"
-    assert default("query: digits") == "IsolationForest"
+    assert default("") == ["LatentLabel", "L2", "IsolationForest"]
+    assert default("loss: mse") == ["L2", "IsolationForest"]
+    assert default("loss: bce_with_logits") == ["L2", "IsolationForest"]
+    assert default("query: digits") == ["IsolationForest"]
+
+
+def test_a_written_detector_means_what_it_says():
+    assert [type(one).__name__ for one in parse_config(PLAIN + "detector: latent_label").detectors] == [
+        "LatentLabel"
+    ]
+
+
+def test_without_features_there_is_no_forest():
+    """The gradients are residuals, which the other detectors read already."""
+
+    def default(model, loss="cross_entropy"):
+        text = f"data: {{source: arrays, y: y.npy}}\nmodel: {{source: precomputed, {model}}}\nloss: {loss}"
+        return [type(found).__name__ for found in parse_config(text).detectors]
+
+    assert default("probabilities: p.npy") == ["LatentLabel", "L2"]
+    assert default("probabilities: p.npy, features: h.npy") == ["LatentLabel", "L2", "IsolationForest"]
+    assert default("logits: z.npy", "bce_with_logits") == ["L2"]
+
+
+def test_a_scan_of_the_default_config_has_a_column_for_each_detector(tmp_path):
+    """The flags are those of the deciding detector alone; the terminal says which that is."""
+    place = make_place(tmp_path, detector=None)
+    place.write_config(detector=None)
+    run = scan(place.config())
+    alone = scan(place.config("detector=latent_label"), output=tmp_path / "alone")
+    assert {"score_l2", "score_isolation_forest", "agreement"} <= set(run.scores.column_names)
+    assert run.summary.consensus.detectors == 3
+    for column in ("score", "rank", "flagged", "suggested_label"):
+        assert run.scores[column].equals(alone.scores[column]), column
+    told = " ".join(str(part) for part in scan_view(run)).replace("\n", " ")
+    assert "latent_label decides, by predicted probabilities" in told
+    arrays = place.arrays
+    samples = Samples.of(arrays["x"], labels=arrays["y"])
+    found = scan_samples(samples, place.network()[0])
+    assert found.summary.detectors == run.summary.detectors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ogacli.base.wording import part, percent
+from ogacli.base.wording import listed, part, percent
 from ogacli.cli.terminal import aligned, figure, shown, table
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
@@ -116,7 +116,7 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     quarantined = f", {summary.quarantined:,} quarantined" if summary.quarantined else ""
     parts: list[Any] = [
         f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]{quarantined}",
-        f"  {', '.join(summary.detectors)} on {summary.parameters:,} gradient coordinates",
+        *_wrapped(_looked_at(summary)),
     ]
     if verbose:
         parts += _layers(run.provenance["parameters"])
@@ -147,6 +147,18 @@ def _checkpoints(summary: Summary) -> list[Any]:
     if not summary.checkpoints:
         return []
     return ["", table(list(CHECKPOINT_COLUMNS), [list(row) for row in checkpoint_rows(summary)])]
+
+
+def _looked_at(summary: Summary) -> str:
+    """Which detector decides, what it looks at, and which stand beside it."""
+    from ogacli.detectors import DEFAULT
+
+    first, *others = summary.detectors
+    gradients = f"the gradient of {summary.parameters:,} coordinates"
+    if first == DEFAULT:
+        text = f"{first} decides, by predicted probabilities and nearest neighbours"
+        return f"{text}; {listed(others, 6)} beside it, by {gradients}" if others else text
+    return f"{first} decides{f'; {listed(others, 6)} beside it' if others else ''}, by {gradients}"
 
 
 def diagnosis_view(diagnosis: Diagnosis) -> list[Any]:

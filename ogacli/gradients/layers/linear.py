@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.part import Factors, Part, Sums
-from ogacli.gradients.layers.plain import Plain, reduced, summed
+from ogacli.gradients.layers.plain import Plain, columns, reduced, summed
 from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
 
 __all__ = ["Outer", "Plain", "Positions"]
@@ -56,10 +56,10 @@ class Outer(Factors):
             weights = self.d.shape[1] * h
             inside = coords < weights
             row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, 0)
-        found = _columns(self.a, column)
+        found = columns(self.a, column)
         if self.bias:
             found.index_fill_(0, (~inside).nonzero()[:, 0], 1.0)
-        return found.mul_(_columns(self.d, row)).t()
+        return found.mul_(columns(self.d, row)).t()
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the weight's rows."""
@@ -145,13 +145,6 @@ class Positions(Factors):
     def dense(self) -> Float[Tensor, "b p"]:
         """All of them, flattened."""
         return self.rows(0, self.d.shape[2], self.a.shape[2]).flatten(1)
-
-
-def _columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[Tensor, "f b"]:
-    """Some columns as rows; of many columns the whole matrix is transposed first, which is faster."""
-    if 4 * len(index) < values.shape[1]:
-        return values.index_select(1, index).t().contiguous()
-    return values.t().contiguous().index_select(0, index)
 
 
 def factors(a: Float[Tensor, "b ... h"], d: Float[Tensor, "b ... k"]) -> Outer | Positions:

@@ -26,12 +26,19 @@ class Plain(Factors):
         return {order: summed(self.values.abs() if order == 1 else self.values.square()) for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
-        """Some columns."""
-        return self.values.index_select(1, coords)
+        """Some columns; computed as [f, b], so that the samples of a coordinate lie side by side."""
+        return columns(self.values, coords).t()
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The matrix."""
         return self.values
+
+
+def columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[Tensor, "f b"]:
+    """Some columns as rows; of many columns the whole matrix is transposed first, which is faster."""
+    if 4 * len(index) < values.shape[1]:
+        return values.index_select(1, index).t().contiguous()
+    return values.t().contiguous().index_select(0, index)
 
 
 def summed(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:

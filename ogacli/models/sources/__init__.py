@@ -42,6 +42,11 @@ class ModelSource(Options):
         """True where the network returns no logits, but its loss, in parts that are added up."""
         return False
 
+    @property
+    def gives_features(self) -> bool:
+        """False where logits alone are known, so that gradients are residuals."""
+        return True
+
     def prepare(self, samples: Samples) -> Samples:
         """The samples with the inputs of the model, such as tokens for texts."""
         return samples

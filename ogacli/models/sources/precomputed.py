@@ -59,6 +59,11 @@ class PrecomputedSource(ModelSource):
             raise ValueError("give either `probabilities` or `logits`")
         return self
 
+    @property
+    def gives_features(self) -> bool:
+        """Whether ``features`` is given."""
+        return self.features is not None
+
     def load(self, samples: Samples) -> "Precomputed":
         """The files, mapped into memory and checked.
 

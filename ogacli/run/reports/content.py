@@ -183,7 +183,7 @@ def asides(summary: Summary) -> list[str]:
             f"{wording.number(found.all)} samples, "
             f"at least one of them flags {wording.number(found.any)}"
         )
-    for name, overlap in summary.overlap.items():
+    if (overlap := summary.overlap.get(name := summary.detectors[0])) is not None:
         lines.append(
             f"Split-half stability of {name}: two halves of its trees share {wording.percent(overlap)} of "
             "the samples that they flag" + ("; `trees: auto` grows more trees" if overlap < _STABLE else "")
