@@ -46,7 +46,27 @@ class OgaError(Exception):
             lines.append(f"  expected: {expected}")
         if hint is not None:
             lines.append(f"  next: {hint}")
-        super().__init__("\n".join(lines))
+        self.messages: tuple[str, ...] = ("\n".join(lines),)
+        super().__init__(*self.messages)
+
+    @classmethod
+    def all_of(cls, problems: Sequence["OgaError"]) -> "OgaError":
+        """One error with the messages of all, in the given order and each once."""
+        messages = tuple(dict.fromkeys(message for one in problems for message in one.messages))
+        if len(messages) == 1:
+            return problems[0]
+        found = cls("\n".join(messages))
+        found.messages = messages
+        return found
+
+
+@contextmanager
+def collecting(problems: list[OgaError]) -> Iterator[None]:
+    """Within the block, an ``OgaError`` ends the block and is added to the list."""
+    try:
+        yield
+    except OgaError as error:
+        problems.append(error)
 
 
 class ConfigError(OgaError):

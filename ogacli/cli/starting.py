@@ -53,10 +53,11 @@ def doctor(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Show versions, devices and, with a config, the cost of a scan."""
+    """Show versions, devices and, with a config, what a scan misses or costs."""
     from ogacli.cli.views.starting import doctor_view
-    from ogacli.config import load_config
     from ogacli.config.commands import doctor
 
-    checkup = doctor(None if config is None else load_config(config, overrides or ()))
+    checkup = doctor(config, overrides or ())
     Terminal(json=json).result(checkup.document(), *doctor_view(checkup))
+    if checkup.missing:
+        raise typer.Exit(2)

@@ -3,14 +3,15 @@
 In: a checked ``Config``. Out: the result of the function of the same name in ``scan`` or ``models.training``.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
-from ogacli.config import Config
-from ogacli.config.doctor import Checkup, examine
+from ogacli.config import Config, load_config
+from ogacli.config.doctor import Checkup, examine, missing
 from ogacli.config.folds import (
     arguments,
     checkpoint_folder,
@@ -19,7 +20,7 @@ from ogacli.config.folds import (
     local_folder,
     rehearsed,
 )
-from ogacli.errors import ConfigError
+from ogacli.errors import ConfigError, OgaError, collecting
 from ogacli.models.training.folds import CrossValidation, train_folds
 from ogacli.models.training.start import trainable
 from ogacli.models.training.train import Training
@@ -85,12 +86,21 @@ def plan(
     """What this scan would do, measured on one batch; nothing is written and no fold is trained.
 
     Raises:
-        OgaError: What the scan, or the training of its folds, would raise at its start.
+        OgaError: What the scan, or the training of its folds, would raise: every problem that is found, also
+            where the output exists already.
     """
-    folder = _free_output(config, output, overwrite=overwrite)
-    planned = nullcontext(config) if folds is None else rehearsed(config, folds, overwrite=overwrite)
-    with planned as ready:
-        return plan_setup(setup_of(ready), folder)
+    problems: list[OgaError] = []
+    with collecting(problems):
+        _free_output(config, output, overwrite=overwrite)
+    absent = missing(config, trained=folds is None)
+    problems += absent
+    if not absent:
+        planned = nullcontext(config) if folds is None else rehearsed(config, folds, overwrite=overwrite)
+        with collecting(problems), planned as ready:
+            found = plan_setup(setup_of(ready), Path(output or config.output or "").absolute())
+    if problems:
+        raise OgaError.all_of(problems)
+    return found
 
 
 def train(
@@ -184,13 +194,21 @@ def attribute(
     )
 
 
-def doctor(config: Config | None = None) -> Checkup:
-    """Versions and devices of this machine and, with a config, what its scan would cost.
+def doctor(config: Config | str | Path | None = None, overrides: Sequence[str] = ()) -> Checkup:
+    """Versions and devices of this machine and, with a config, what its scan misses or would cost.
 
-    Raises:
-        OgaError: What the scan would raise at its start.
+    Args:
+        config: A config, or its file; mistakes in the file are among what is missing.
+        overrides: Each ``dotted.key=value``, for a file.
     """
-    return replace(examine(), plan=None if config is None else plan(config, overwrite=True))
+    checkup = examine()
+    if config is None:
+        return checkup
+    try:
+        loaded = config if isinstance(config, Config) else load_config(config, overrides)
+        return replace(checkup, plan=plan(loaded, overwrite=True))
+    except OgaError as error:
+        return replace(checkup, missing=error.messages)
 
 
 def _output(config: Config, output: str | Path | None) -> Path:

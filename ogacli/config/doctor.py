@@ -9,11 +9,16 @@ import os
 import platform
 from dataclasses import dataclass, fields
 from importlib import metadata
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ogacli._version import __version__
+from ogacli.errors import OgaError, collecting
 
 if TYPE_CHECKING:
+    from ogacli.config import Config
+    from ogacli.data import Samples
+    from ogacli.models.sources import ModelSource
     from ogacli.scan.plan import Plan
 
 _EXTRAS = {
@@ -25,6 +30,8 @@ _EXTRAS = {
     "faiss-cpu": "faiss",
 }
 """Optional distributions, and the extra that installs each."""
+_MODULES = {"faiss-cpu": "faiss"}
+"""What is imported of a distribution where it has another name; another distribution may bring it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,11 @@ class Checkup:
     cores: int
     devices: tuple[str, ...]
     problems: tuple[str, ...]
+    """Of the machine."""
+    missing: tuple[str, ...] = ()
+    """What a scan of the config would miss or refuse, one message each."""
     plan: Plan | None = None
-    """What a scan would do, if a config was given."""
+    """What a scan would do, if a config was given and nothing is missing."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -67,10 +77,7 @@ def examine() -> Checkup:
         "torchvision": vision,
     }
     for name, extra in _EXTRAS.items():
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = f"not installed (pip install 'ogacli[{extra}]')"
+        versions[name] = _version(name) or f"not installed (pip install 'ogacli[{extra}]')"
     gpus = [
         f"cuda:{i} {torch.cuda.get_device_name(i)}, "
         f"{torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
@@ -78,3 +85,55 @@ def examine() -> Checkup:
     ]
     devices = (*gpus, f"cpu, {torch.get_num_threads()} threads")
     return Checkup(versions, os.cpu_count() or 1, devices, tuple(problems))
+
+
+def _version(distribution: str) -> str | None:
+    """The version of a distribution, or of another one with the same module; None without the module."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        module = _MODULES.get(distribution, distribution)
+        if find_spec(module) is None:
+            return None
+        others = metadata.packages_distributions().get(module, ())
+        return next((f"{metadata.version(name)} ({name})" for name in others), "installed")
+
+
+def missing(config: Config, *, trained: bool = True) -> list[OgaError]:
+    """What a scan of a config needs and cannot have, whatever else is missing.
+
+    Args:
+        config: Its data, model and detectors are opened.
+        trained: Whether the checkpoints must exist already.
+    """
+    problems: list[OgaError] = []
+    samples: Samples | None = None
+    with collecting(problems):
+        samples = config.data.open()
+    for section in (config.validation, config.query, config.test):
+        with collecting(problems):
+            if section is not None:
+                section.open()
+    for options in config.detectors:
+        with collecting(problems):
+            options.detector()
+    if trained:
+        _check_checkpoints(config.model, samples, problems)
+    with collecting(problems):
+        if samples is not None:
+            config.model.prepare(samples)
+    return problems
+
+
+def _check_checkpoints(source: ModelSource, samples: Samples | None, problems: list[OgaError]) -> None:
+    from ogacli.models.checkpoints.reading import opened
+
+    names: tuple[str, ...] = ()
+    with collecting(problems):
+        names = source.checkpoint_files()
+    for name in names:
+        with collecting(problems), opened(name):
+            pass
+    with collecting(problems):
+        if samples is not None:
+            source.snapshots(samples)

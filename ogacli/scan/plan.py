@@ -4,6 +4,7 @@ In: a ``Setup``. Out: a ``Plan``. Nothing is written.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 
 from ogacli.base.device import device_name, device_of
 from ogacli.base.progress import SILENT
+from ogacli.data import Samples
+from ogacli.errors import OgaError, collecting
+from ogacli.models.sources import Snapshot
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.scorers import column_names
 from ogacli.scan.setup import Setup
@@ -42,14 +46,29 @@ class Plan:
         return {"schema_version": 1} | asdict(self) | {"output": str(self.output)}
 
 
-def plan(setup: Setup, output: Path) -> Plan:
-    """Check data and model by computing the gradients of one batch twice.
+def check_checkpoints(snapshots: Sequence[Snapshot], samples: Samples, device: torch.device) -> None:
+    """Open each of several checkpoints.
 
     Raises:
-        OgaError: A scan would raise it at its start.
+        OgaError: Some cannot be read or do not fit the network; each is listed.
+    """
+    problems: list[OgaError] = []
+    for snapshot in snapshots if len(snapshots) > 1 else ():
+        with collecting(problems):
+            snapshot.source.open(samples, device)
+    if problems:
+        raise OgaError.all_of(problems)
+
+
+def plan(setup: Setup, output: Path) -> Plan:
+    """Check data and model by computing the gradients of one batch twice; every checkpoint is opened.
+
+    Raises:
+        OgaError: A scan would raise it; the problems of all checkpoints are listed.
     """
     samples, device = setup.samples, device_of(setup.gradients.device)
     snapshots = setup.source.snapshots(samples)
+    check_checkpoints(snapshots, samples, device)
     model = snapshots[0].source.open(samples, device)
     check_validation(setup, model)
     one = CheckpointPass(setup, model, device, snapshots[0].rows)

@@ -58,7 +58,8 @@ def starter_view(starter: Starter, file: Path) -> list[Any]:
 
 
 def doctor_view(checkup: Checkup) -> list[Any]:
-    """Versions, devices and problems; then the plan of a scan, if there is one."""
+    """Versions, devices and problems; then what a scan misses, or its plan."""
     lines: list[Any] = aligned([*checkup.versions.items(), *(("device", one) for one in checkup.devices)])
     lines += [f"[bold red]problem:[/] {escape(problem)}" for problem in checkup.problems]
+    lines += [f"[bold red]missing:[/] {escape(message)}" for message in checkup.missing]
     return lines if checkup.plan is None else [*lines, "", *plan_view(checkup.plan)]
