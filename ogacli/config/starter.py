@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import yaml
 
 from ogacli.base.atomic import new_file
 from ogacli.base.options import Options
+from ogacli.config.starter_text import placeholders, scalar, with_truth, with_value, without
 from ogacli.errors import ConfigError, OgaError
 
 _USUAL = {
@@ -35,6 +36,8 @@ _PAIRS = (
     ("question", "sentence"),
 )
 """Usual names of the two columns of pairs of texts."""
+_TRUTH = ("truth", "true", "true_label", "gold", "gold_label", "clean", "clean_label")
+"""Usual names of a column of true labels."""
 _SHARD_SAMPLES = 20
 """Samples of a shard that are read to find its columns."""
 _LINE = re.compile(r"^# init: (.*)\n", re.M)
@@ -88,6 +91,8 @@ class Starter:
     """The keys without a column; the user must fill them in."""
     known: tuple[str, ...]
     """The columns of the data; empty where it could not be read."""
+    placeholders: tuple[str, ...] = ()
+    """Dotted keys whose value is a file or name of the example, which is the user's to replace."""
 
     @property
     def trains(self) -> bool:
@@ -103,6 +108,7 @@ class Starter:
             "label": self.columns.get("label"),
             "columns": self.columns,
             "open": list(self.open),
+            "placeholders": list(self.placeholders),
         }
 
 
@@ -126,6 +132,8 @@ def init(
         RunError: The file exists.
     """
     written = starter(data, kind, Path(output).parent)
+    commands = re.sub(rf"(oga \w+) (configs/)?{written.kind}\.yaml", rf"\1 {output}", written.text)
+    written = replace(written, text=commands)
     with new_file(Path(output), overwrite=overwrite) as file:
         file.write(written.text.encode())
     return written
@@ -147,7 +155,7 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
         raise ConfigError("no such kind of data", found=repr(kind), expected=f"one of {', '.join(known)}")
     if data is None:
         example = known[kind or "digits"]
-        return Starter(example.kind, example.text, {}, (), ())
+        return _told(Starter(example.kind, example.text, {}, (), ()), folder or Path())
     path = Path(data)
     candidates = [known[kind]] if kind else _by_name(path, known)
     place = _place(path, candidates[0])
@@ -155,19 +163,22 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
     example = min(candidates, key=lambda one: (one.mismatch(columns), one.kind))
     if folder is not None and not path.is_absolute():
         place = os.path.relpath(place, folder)
-    text = _with_split(_filled(example.text, example.place, _scalar(place), count=1), path)
+    text = _with_split(with_value(example.text, example.place, scalar(place), count=1), path)
     filled: dict[str, str | list[str]] = {}
     open_keys = []
     for key, match in example.named(columns).items():
         if match:
             filled[key] = match if len(match) > 1 else match[0]
-            values = ", ".join(map(_scalar, match))
-            text = _filled(text, key, values if len(match) == 1 else f"[{values}]")
+            values = ", ".join(map(scalar, match))
+            text = with_value(text, key, values if len(match) == 1 else f"[{values}]")
         elif key in example.optional:
-            text = _without(text, key)
+            text = without(text, key)
         else:
             open_keys.append(key)
-    return Starter(example.kind, text, filled, tuple(open_keys), tuple(columns))
+    if truth := _match(columns, [(name,) for name in _TRUTH]):
+        text = with_truth(text, truth[0])
+    found = Starter(example.kind, text, filled, tuple(open_keys), tuple(columns))
+    return _told(found, folder or Path(), f"data.{example.place}")
 
 
 def kinds() -> list[str]:
@@ -274,19 +285,20 @@ def _with_split(text: str, folder: Path) -> str:
     if (folder / "state.json").is_file():
         return re.sub(r"^  split:.*\n", "", text, flags=re.M)
     names = _json(folder / "dataset_dict.json").get("splits")
-    return _filled(text, "split", _scalar(str(names[0]))) if names and "train" not in names else text
+    return with_value(text, "split", scalar(str(names[0]))) if names and "train" not in names else text
 
 
-def _without(text: str, key: str) -> str:
-    """The config with the lines of a key, and ``attribute.group`` that refers to it, as comments."""
-    return re.sub(rf"^(  {key}: |attribute: {{group: {key})", r"# \1", text, flags=re.M)
+def _told(found: Starter, folder: Path, *given: str) -> Starter:
+    """The starter with a first line that names what is still to be filled in, where there is anything.
 
-
-def _filled(text: str, key: str, value: str, count: int = 0) -> str:
-    """The config with another value of a key of its sections; at most ``count`` times, 0 for all."""
-    return re.sub(rf"^(  {key}: +)\S+", lambda match: match[1] + value, text, count=count, flags=re.M)
-
-
-def _scalar(text: str) -> str:
-    """The text as a YAML scalar."""
-    return text if re.fullmatch(r"[\w./-]+", text) else "'" + text.replace("'", "''") + "'"
+    Args:
+        found: With the user's data filled in.
+        folder: Of the config.
+        given: Dotted keys that the user has given.
+    """
+    keys = placeholders(found.text, folder, given)
+    everything = [*(f"data.{key}" for key in found.open), *keys]
+    if not everything:
+        return found
+    line = f"# Fill in before the first command: {', '.join(everything)}.\n"
+    return replace(found, text=line + found.text, placeholders=tuple(keys))

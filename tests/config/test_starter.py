@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command_line import oga
 from ogacli.config import Config, load_config
-from ogacli.config.starter import Starter, kinds, starter
+from ogacli.config.starter import Starter, init, kinds, starter
 from ogacli.errors import ConfigError
+from ogacli.run.directory import Run
 
 
 def written(found: Starter, folder: Path) -> Config:
@@ -198,3 +200,43 @@ def test_what_cannot_be_told_is_asked_for() -> None:
         starter("data.bin")
     with pytest.raises(ConfigError, match="no such kind of data"):
         starter(kind="sounds")
+
+
+def test_what_is_still_to_be_filled_in_is_the_first_line(tmp_path: Path) -> None:
+    """Files and code of the example, and keys without a column; not what the user has given or has there."""
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 3)), y=np.arange(2))
+    found = starter(tmp_path / "a.npz", folder=tmp_path)
+    first = found.text.splitlines()[0]
+    assert first == "# Fill in before the first command: model.factory, model.checkpoint."
+    assert found.placeholders == ("model.factory", "model.checkpoint")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "model.safetensors").write_bytes(b"")
+    assert starter(tmp_path / "a.npz", folder=tmp_path).placeholders == ("model.factory",)
+    table = tmp_path / "data" / "t.csv"
+    table.write_text("height,verdict\n1,x\n2,y\n", encoding="utf-8")
+    found = starter(table, folder=tmp_path)
+    assert found.text.startswith("# Fill in before the first command: data.label.\n")
+
+
+def test_what_needs_nothing_runs_as_it_stands(tmp_path: Path) -> None:
+    """A table: the checkpoint is that of `oga train`, and the commands in the comments name this config."""
+    rows = "".join(f"{i % 7},{i % 3},{'xy'[i % 2]},{'xy'[i % 2]}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text("a,b,label,gold\n" + rows, encoding="utf-8")
+    assert oga("init", "t.csv", cwd=tmp_path).code == 0
+    text = (tmp_path / "oga.yaml").read_text(encoding="utf-8")
+    assert "Fill in" not in text
+    assert "truth: gold" in text
+    for command in ("train", "scan"):
+        done = oga(command, "oga.yaml", cwd=tmp_path)
+        assert done.code == 0, done.err
+    run = Run.open(tmp_path / "runs" / "table")
+    assert run.summary.detectors == ("latent_label", "l2", "isolation_forest")
+    assert run.summary.evaluation is not None
+
+
+def test_commands_in_the_comments_name_the_written_config(tmp_path: Path) -> None:
+    for kind in ("image_folder", "lora", "moons"):
+        init(kind=kind, output=tmp_path / f"{kind}-mine.yaml")
+        text = (tmp_path / f"{kind}-mine.yaml").read_text(encoding="utf-8")
+        assert f"oga scan {tmp_path / f'{kind}-mine.yaml'}" in text
+        assert f"configs/{kind}.yaml" not in text

@@ -53,6 +53,10 @@ def starter_view(starter: Starter, file: Path) -> list[Any]:
         columns = ", ".join(starter.known)
         why = f"the data has {columns}" if columns else "the data could not be read"
         parts.append(f"[bold yellow]fill in[/] {keys}: {escape(cut(why, _COLUMNS))}")
+    if starter.placeholders:
+        parts.append(
+            f"[bold yellow]fill in[/] {escape(', '.join(starter.placeholders))}: files or code of yours"
+        )
     command = shlex.join(["oga", "train" if starter.trains else "scan", str(file)])
     return [*parts, f"[bold]next[/] check the config, then run `{escape(command)}`"]
 
