@@ -62,8 +62,17 @@ def visible(text: str) -> str:
 
 def suggestion(name: str, known: Sequence[str]) -> str:
     """The end of a message about an unknown name: ``; did you mean 'trees'?``, or nothing."""
-    near = get_close_matches(name, known, n=1)
+    lower = {one.lower(): one for one in reversed(known)}
+    near = [lower[one] for one in get_close_matches(name.lower(), lower, n=1)]
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def scalar(text: str) -> str:
+    """A text as it is written in YAML, in quotes where it would be read as something else: ``01``, ``no``."""
+    word = re.fullmatch(r"[A-Za-z_][\w./-]*|0|[1-9]\d*", text)
+    if word and text.lower() not in ("true", "false", "yes", "no", "on", "off", "null", "y", "n"):
+        return text
+    return "'" + text.replace("'", "''") + "'"
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:

@@ -28,6 +28,7 @@ def train(
     changes = [] if folds is None else [f"train.folds={folds}"]
     loaded = load_config(config, [*(overrides or ()), *changes])
     training = train(loaded, overwrite=overwrite, progress=terminal)
+    terminal.notes(training.columns)
     terminal.result(training.document(), *training_view(training, config, loaded.model))
 
 
@@ -63,6 +64,7 @@ def scan(
     loaded = load_config(config, overrides or ())
     if dry_run:
         planned = plan(loaded, output=output, overwrite=overwrite, folds=folds)
+        terminal.notes(planned.columns)
         terminal.result(planned.document(), *plan_view(planned))
         if folds is not None:
             terminal.note("folds that do not exist yet would be trained first; that time is not included")
@@ -72,6 +74,7 @@ def scan(
     except KeyboardInterrupt:
         terminal.note("interrupted; the same command with --resume continues from here")
         raise
+    terminal.notes(run.summary.columns)
     for warning in run.summary.diagnosis.warnings:
         terminal.warn(warning)
     document = run.summary.model_dump(mode="json") | {"run": str(run.path)}

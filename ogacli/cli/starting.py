@@ -42,7 +42,9 @@ def init(
     from ogacli.config.starter import init
 
     starter = init(data, kind, output=output, overwrite=overwrite)
-    Terminal(json=json).result(starter.document(output), *starter_view(starter, output))
+    terminal = Terminal(json=json)
+    terminal.notes(starter.inputs)
+    terminal.result(starter.document(output), *starter_view(starter, output))
 
 
 @command(order=30)
@@ -58,6 +60,8 @@ def doctor(
     from ogacli.config.commands import doctor
 
     checkup = doctor(config, overrides or ())
-    Terminal(json=json).result(checkup.document(), *doctor_view(checkup))
+    terminal = Terminal(json=json)
+    terminal.notes(None if checkup.plan is None else checkup.plan.columns)
+    terminal.result(checkup.document(), *doctor_view(checkup))
     if checkup.missing:
         raise typer.Exit(2)

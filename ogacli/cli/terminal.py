@@ -3,13 +3,15 @@
 Progress bars are shown only on a terminal; rich honours ``NO_COLOR`` and ``TERM=dumb``.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import progress
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -19,6 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ogacli.base.wording import visible
+
+if TYPE_CHECKING:  # which would import pyarrow
+    from ogacli.base.tables.columns import Columns
 
 
 class _Console(Console):
@@ -71,6 +76,11 @@ class Terminal:
         """Print additional information; nothing when quiet."""
         if not self.quiet:
             self.err.print(escape(text), style="dim")
+
+    def notes(self, columns: Columns | None) -> None:
+        """Print how a table was read, where it is unusual."""
+        for note in () if columns is None else columns.notes:
+            self.note(f"note: {note}")
 
     def warn(self, text: str) -> None:
         """Print a warning."""

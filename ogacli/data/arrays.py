@@ -3,6 +3,7 @@
 In: an array [n, ...]. Out: a reader of its rows, previews of pictures, and a hash of the array.
 """
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 
@@ -68,6 +69,14 @@ class ArrayReader(Reader):
         self.image = image
         self.columns = tuple(columns)
         self.transform = transform or Transform()
+        self.missing = False
+        """Whether samples with missing values (NaN) are returned; otherwise they are quarantined."""
+
+    def with_missing(self) -> "ArrayReader":
+        """A reader of the same rows that returns samples with missing values."""
+        found = copy.copy(self)
+        found.missing = True
+        return found
 
     def read(self, positions: Sequence[int]) -> tuple[torch.Tensor | None, Mapping[int, str]]:
         """The rows as a float32 (or int64) tensor; rows that are not finite are quarantined."""
@@ -80,7 +89,7 @@ class ArrayReader(Reader):
         found = found.to(torch.float32)
         if torch.isfinite(found.sum()):  # much faster than a check of each value
             return found, {}
-        finite = torch.isfinite(found).reshape(len(found), -1)
+        finite = (found.isfinite() | found.isnan() if self.missing else found.isfinite()).flatten(1)
         good = finite.all(1)
         if good.all():
             return found, {}

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from ogacli.base.tables.columns import Columns
+from ogacli.base.tables.features import Choice, features_of
 from ogacli.data.arrays import ArrayReader, array_reader, digest
 from ogacli.data.ids import numbered
 from ogacli.data.items import (
@@ -49,12 +51,14 @@ class _Dataset:
     """The labels that the dataset itself holds."""
     classes: Callable[[Any], tuple[str, ...] | None] = lambda labels: None
     """The class names that the dataset itself holds, by the argument ``labels``."""
+    table: Columns | None = None
+    """The use of the columns of a table."""
 
 
 def parts_of(
     dataset: Any, labels: Any, classes: Any, ids: Any, truth: Any
-) -> tuple[pa.StringArray, Targets, Reader, str]:
-    """Ids, targets, reader and signature; ``Samples.of`` documents the arguments.
+) -> tuple[pa.StringArray, Targets, Reader, str, Columns | None]:
+    """Ids, targets, reader, signature and the use of columns; ``Samples.of`` documents the arguments.
 
     Raises:
         DataError: The objects are no samples; the message names the argument.
@@ -71,7 +75,7 @@ def parts_of(
     own, known = data.classes(labels), None if classes is None else _class_names(classes)
     target: Target = "regression" if given.dtype.kind == "f" and not (known or own) else "classes"
     targets = label_targets(given, names, target=target, classes=known, own=own, truth=true)
-    return names, targets, data.reader, data.signature
+    return names, targets, data.reader, data.signature, data.table
 
 
 def _column(data: _Dataset, argument: str, value: Any) -> Column:
@@ -181,22 +185,43 @@ class _Rows:
 def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
     """A DataFrame of pandas: its columns of numbers are the features."""
     known = [str(name) for name in frame.columns]
-    features = frame.select_dtypes(["number", "bool"])
-    features = features.iloc[:, [i for i, name in enumerate(features.columns) if str(name) not in apart]]
-    if not len(features.columns):
+    twice = next((name for name in known if known.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"several columns have the name {twice!r}", found=", ".join(known))
+    inputs = {name: frame.iloc[:, i] for i, name in enumerate(known) if name not in apart}
+    table = pa.table({name: _arrow(name, values) for name, values in inputs.items()})
+    found = features_of(table, "DataFrame", Choice(keys=False), numbered(len(frame)))
+    if not found.names:
         raise DataError(
             "no column of numbers beside the label",
             found=", ".join(known),
             hint='for texts give the column itself, as in Samples.of(frame["text"], labels=frame["label"])',
         )
-    matrix = features.to_numpy(dtype=np.float32, na_value=np.nan)
-    names = [str(name) for name in features.columns]
+    matrix, names = found.values, found.names
 
     def column(name: str) -> Column:
         return frame.iloc[:, known.index(name)].to_numpy() if name in known else _no_column(known)(name)
 
     signature = _hash(digest(matrix), *names)
-    return _Dataset(len(frame), ArrayReader(matrix, columns=names), signature, column, _no_labels)
+    reader = ArrayReader(matrix, columns=names)
+    return _Dataset(len(frame), reader, signature, column, _no_labels, table=found.columns)
+
+
+def _arrow(name: str, values: Any) -> pa.Array:
+    """A column of a DataFrame, in which all values are of one type."""
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        known = [(row, value) for row, value in enumerate(values.tolist()) if value == value]
+        kind = type(known[0][1]) if known else object
+        row, odd = next(((row, one) for row, one in known if type(one) is not kind), (0, None))
+        raise DataError(
+            f"the values of column {name!r} differ in type",
+            place=f"row {row}",
+            found=f"{type(odd).__name__} {odd!r}; {str(error).splitlines()[0]}",
+            expected=f"{kind.__name__}, as in the first row",
+            hint="convert the column to one type, or drop it from the frame",
+        ) from None
 
 
 def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Dataset:

@@ -17,7 +17,8 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from ogacli.data.arrays import channel_axis, first_values, picture
-from ogacli.data.labels import Target, Targets, class_targets, matrix_targets
+from ogacli.data.label_lists import matrix_targets
+from ogacli.data.labels import Target, Targets, class_targets
 from ogacli.data.reading import Inputs, Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
@@ -254,7 +255,7 @@ def label_targets(
     target: Target,
     classes: Sequence[str] | None,
     own: Sequence[str] | None = None,
-    truth: Shaped[np.ndarray, " n"] | None = None,
+    truth: Shaped[np.ndarray, "n ..."] | None = None,
 ) -> Targets:
     """The targets in labels of a dataset; integers are class indices, even where class names are numbers.
 
@@ -273,9 +274,13 @@ def label_targets(
     if labels.ndim not in (1, 2) or (labels.dtype == object and labels.ndim > 1):
         raise DataError("not labels", found=f"{labels.dtype} {list(labels.shape)}", expected="[n] or [n, k]")
     if target != "classes" or labels.ndim == 2:
-        if truth is not None:
-            raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
-        return matrix_targets(labels, ids, target=target, classes=classes or own)
+        if truth is not None and truth.reshape(len(truth), -1).shape != labels.reshape(len(labels), -1).shape:
+            raise DataError(
+                "the truth has another shape than the labels",
+                found=f"truth {list(truth.shape)}",
+                expected=f"{list(labels.shape)}",
+            )
+        return matrix_targets(labels, ids, target=target, classes=classes or own, truth=truth)
     columns = [pa.array(column, from_pandas=True) for column in (labels, truth) if column is not None]
     names = tuple(classes or own or ())
     if names and all(pa.types.is_integer(column.type) for column in columns):

@@ -13,10 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
+from ogacli.base.tables.values import NoNumbers, Refused, numbers_in
+from ogacli.base.tables.written import Mark, are_numbers, cells
+from ogacli.data.class_names import check_blanks, hint_on_spelling, listed_names, whole
 from ogacli.data.ids import refuse, sample_place
 from ogacli.errors import DataError
 
@@ -31,8 +34,15 @@ def _names(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return tuple(str(i) for i in range(value))
     if isinstance(value, list | tuple):
-        return tuple(str(name) for name in value)
+        return tuple(_name(name) for name in value)
     return value
+
+
+def _name(value: Any) -> str:
+    """A class name that YAML read as another type: ``1.0`` is class 1, ``true`` is class ``true``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,27 +67,12 @@ class Targets:
 
     labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
     classes: tuple[str, ...]
-    truth: Int64[Tensor, " n"] | None = None
+    truth: Int64[Tensor, " n"] | Float[Tensor, "n k"] | None = None
+    differs: Bool[Tensor, " n"] | None = None
+    """Which labels are not the true ones, where ``truth`` does not show it: of tags the order counts."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about the labels; sentences without full stop."""
     class_order: ClassOrder = "given"
-
-
-def matrix_targets(
-    labels: Shaped[np.ndarray, "n ..."],
-    ids: pa.StringArray,
-    *,
-    target: Target,
-    classes: Sequence[str] | None = None,
-) -> Targets:
-    """The targets in the columns of an array: those of a regression, or 0 or 1 for each class.
-
-    Raises:
-        DataError: A value is neither.
-    """
-    table = labels.reshape(len(labels), -1)
-    columns = {str(k): arrow(table[:, k]) for k in range(table.shape[1])}
-    if target == "regression":
-        return regression_targets(columns, ids)
-    return multi_label_targets(columns, ids, classes=classes)
 
 
 def arrow(array: Shaped[np.ndarray, " n"]) -> pa.Array:
@@ -100,15 +95,21 @@ def class_targets(
     Raises:
         DataError: A label is missing or names no class.
     """
-    columns = {"label": _classes_in("label", labels, ids)}
+    columns = {"label": classes_in("label", labels, ids)}
     if truth is not None:
-        columns["truth"] = _classes_in("truth", truth, ids)
-    names = tuple(classes) if classes else _found_names(columns, ids)
-    found = {noun: _look_up(noun, column, ids, names) for noun, column in columns.items()}
-    return Targets(found["label"], names, found.get("truth"), _order(columns, classes))
+        columns["truth"] = classes_in("truth", truth, ids)
+    names = tuple(classes) if classes else found_names(columns, ids)
+    found = {noun: look_up(noun, column, ids, names) for noun, column in columns.items()}
+    return Targets(
+        found["label"],
+        names,
+        found.get("truth"),
+        notes=() if classes else check_blanks(names),
+        class_order=order_of(columns, classes),
+    )
 
 
-def _order(columns: Mapping[str, pa.Array], classes: Sequence[str] | None) -> ClassOrder:
+def order_of(columns: Mapping[str, pa.Array], classes: Sequence[str] | None) -> ClassOrder:
     """By the columns of labels and the names that were given."""
     integers = all(pa.types.is_integer(column.type) for column in columns.values())
     if not classes:
@@ -118,94 +119,82 @@ def _order(columns: Mapping[str, pa.Array], classes: Sequence[str] | None) -> Cl
     return "indices" if integers and (numbers or renamed) else "given"
 
 
-def multi_label_targets(
-    labels: Mapping[str, pa.Array] | pa.Array,
+def regression_targets(
+    columns: Mapping[str, pa.Array],
     ids: pa.StringArray,
     *,
-    classes: Sequence[str] | None = None,
-    separator: str | None = None,
+    truth: Mapping[str, pa.Array] | None = None,
+    mark: Mark | None = None,
 ) -> Targets:
-    """Any number of classes a sample.
+    """One number a column, or several in a column of lists.
 
     Args:
-        labels: One column of 0 and 1 a class; or one column of lists of classes; or, with a ``separator``,
-            one column of text such as ``cat|dog``, empty where a sample has no class.
+        columns: The targets.
         ids: The samples' ids.
-        classes: Class names, in order; by default the columns' names, or the sorted names that occur.
-        separator: The text between two classes.
-
-    Raises:
-        DataError: A label is missing, neither 0 nor 1, or names no class.
-    """
-    if isinstance(labels, Mapping):
-        names = tuple(classes or labels)
-        if len(names) != len(labels):
-            raise DataError(
-                f"{len(labels)} label columns", place="data.classes", found=f"{len(names)} class names"
-            )
-        matrix = np.stack([_numbers(f"label {name!r}", c, ids) for name, c in labels.items()], 1)
-        bad = (matrix != 0) & (matrix != 1)
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise DataError(
-                f"label {names[column]!r} is not 0 or 1",
-                place=sample_place(ids, row),
-                found=f"{matrix[row, column]:g}",
-            )
-        return Targets(torch.from_numpy(matrix.astype(np.float32)), names)
-    lists = _lists(labels, separator)
-    refuse(pc.is_null(lists), "label is missing", ids, hint="an empty list means no class")
-    return listed_classes(lists, ids, classes=classes).occurring(len(ids))
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Lists of classes, concatenated."""
-
-    owners: Int64[Tensor, " m"]
-    """For each member the row of its list; ascending."""
-    members: Int64[Tensor, " m"]
-    """Class indices."""
-    names: tuple[str, ...]
-    class_order: ClassOrder
-
-    def occurring(self, n: int) -> Targets:
-        """0 or 1 for each class: whether it occurs in each of the n lists."""
-        found = torch.zeros(n, len(self.names))
-        found[self.owners, self.members] = 1.0
-        return Targets(found, self.names, class_order=self.class_order)
-
-
-def listed_classes(
-    lists: pa.ListArray, ids: pa.StringArray, *, classes: Sequence[str] | None = None
-) -> Listed:
-    """The classes in a column of lists without nulls.
-
-    Raises:
-        DataError: A member is missing or names no class.
-    """
-    owners = pc.list_parent_indices(lists)
-    members = class_targets(pc.list_flatten(lists), ids.take(owners), classes=classes)
-    return Listed(
-        torch.tensor(owners.to_numpy(), dtype=torch.int64),
-        members.labels,
-        members.classes,
-        members.class_order,
-    )
-
-
-def regression_targets(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> Targets:
-    """One number a column.
+        truth: The true targets.
+        mark: The decimal mark of numbers that are text.
 
     Raises:
         DataError: A value is missing or not a finite number.
     """
-    values = np.stack([_numbers(f"label {name!r}", column, ids) for name, column in columns.items()], 1)
-    return Targets(torch.from_numpy(values.astype(np.float32)), ())
+    values = numbers_of("label", columns, ids, mark)
+    if truth is None:
+        return Targets(values, ())
+    true = numbers_of("truth", truth, ids, mark)
+    if true.shape != values.shape:
+        raise DataError(
+            "the truth has another number of targets than the label",
+            found=f"{true.shape[1]} targets",
+            expected=f"{values.shape[1]} targets",
+        )
+    return Targets(values, (), true)
 
 
-def _classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
-    """The column as int64 or string, without nulls."""
+def numbers_of(
+    noun: str, columns: Mapping[str, pa.Array], ids: pa.StringArray, mark: Mark | None = None
+) -> Float[Tensor, "n k"]:
+    """Columns of numbers, side by side.
+
+    Raises:
+        DataError: A value is missing or not a finite number.
+    """
+    parts = []
+    for name, column in columns.items():
+        try:
+            values = numbers_in(name, column, ids, dates=(), mark=mark).values
+        except (NoNumbers, Refused) as error:
+            raise _no_number(f"{noun} {name!r}", column, ids, error, mark) from None
+        bad = pa.array(~np.isfinite(values).all(1))
+        refuse(bad, f"{noun} {name!r} is missing or not finite", ids, column)
+        parts.append(values)
+    return torch.from_numpy(np.concatenate(parts, 1))
+
+
+def _no_number(
+    noun: str, column: pa.Array, ids: pa.StringArray, error: Exception, mark: Mark | None
+) -> DataError:
+    """The error that names the first label that is no number."""
+    row = 0
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        row = max(0, pc.invert(are_numbers(cells(column), mark or ".")).index(True).as_py())
+    return DataError(
+        f"{noun} is not a number",
+        place=sample_place(ids, row),
+        found=repr(column[row].as_py()),
+        expected=f"numbers; the column {error.problem}" if isinstance(error, Refused) else None,
+        hint=error.mend or error.key if isinstance(error, Refused) else None,
+    )
+
+
+# --- classes --------------------------------------------------------------------------------------------
+
+
+def classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
+    """The column as int64 or string, without nulls.
+
+    Raises:
+        DataError: A label is missing, or is no class.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_nested(column.type):
@@ -215,9 +204,9 @@ def _classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
         )
     missing = pc.is_null(column, nan_is_null=True)
     if pa.types.is_floating(column.type):
-        whole = pc.fill_null(pc.equal(pc.floor(column), column), True)
+        integral = pc.fill_null(pc.equal(pc.floor(column), column), True)
         refuse(
-            pc.and_(pc.invert(whole), pc.invert(missing)),
+            pc.and_(pc.invert(integral), pc.invert(missing)),
             f"{noun} is not a class",
             ids,
             column,
@@ -231,8 +220,12 @@ def _classes_in(noun: str, column: pa.Array, ids: pa.StringArray) -> pa.Array:
     return column if pa.types.is_string(column.type) else column.cast(pa.int64())
 
 
-def _found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[str, ...]:
-    """The classes that occur: 0 to the highest where all are integers, sorted names otherwise."""
+def found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[str, ...]:
+    """The classes that occur: 0 to the highest where all are integers, sorted names otherwise.
+
+    Raises:
+        DataError: Integers do not begin at 0, or are too large.
+    """
     integers = [column for column in columns.values() if pa.types.is_integer(column.type)]
     if len(integers) < len(columns):
         names = {
@@ -240,9 +233,8 @@ def _found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[
         }
         numeric = all(name.isdecimal() for name in names)
         return tuple(sorted(names, key=lambda name: (int(name), name) if numeric else (0, name)))
-    bounds = [pc.min_max(column).as_py() for column in integers]
-    low = min((b["min"] for b in bounds if b["min"] is not None), default=0)
-    high = max((b["max"] for b in bounds if b["max"] is not None), default=-1)
+    occurring = sorted({value for column in integers for value in column.unique().to_pylist()})
+    low, high = (occurring[0], occurring[-1]) if occurring else (0, -1)
     if high >= max(_MOST_CLASSES, len(ids)):
         raise DataError(
             "the labels are not class indices",
@@ -250,19 +242,25 @@ def _found_names(columns: Mapping[str, pa.Array], ids: pa.StringArray) -> tuple[
             expected="0 to k - 1",
             hint="set `target: regression` if they are numbers to be predicted, or list the `classes`",
         )
-    if low == 1 < high:
+    if 0 < low < high:
+        which = f"{low} to {high}" if len(occurring) == high - low + 1 else "those that occur"
+        named = listed_names([str(value) for value in occurring])
         raise DataError(
-            f"labels run from 1 to {high}",
-            expected=f"0 to {high - 1}",
-            hint=f"list 1 to {high} as `classes` if these are the model's outputs; or, if class 0 exists but "
-            f"does not occur, set `classes: {high + 1}`",
+            f"labels run from {low} to {high}",
+            expected=f"0 to {len(occurring) - 1}",
+            hint=f"list {which} as `classes` if these are the model's outputs: {named}; or, if classes below "
+            f"{low} exist but do not occur, set `classes: {high + 1}`",
         )
     return tuple(str(i) for i in range(high + 1))
 
 
-def _look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, ...]) -> Int64[Tensor, " n"]:
-    """Class indices of int64 or string labels."""
-    if pa.types.is_integer(column.type) and not all(name.isdecimal() for name in names):
+def look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, ...]) -> Int64[Tensor, " n"]:
+    """Class indices of int64 or string labels.
+
+    Raises:
+        DataError: A label names no class.
+    """
+    if pa.types.is_integer(column.type) and not all(map(whole, names)):
         bad = pc.or_(pc.less(column, 0), pc.greater_equal(column, len(names)))
         first = pc.min_max(column).as_py()
         counted = len(column) > 0 and first["min"] == 1 and first["max"] == len(names)
@@ -276,41 +274,24 @@ def _look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str,
         )
         index = column
     else:
-        index = pc.index_in(column.cast(pa.string()), value_set=pa.array(names, pa.string()))
+        texts = _booleans(column.cast(pa.string()), names)
+        index = pc.index_in(texts, value_set=pa.array(names, pa.string()))
         shown = ", ".join(names[:12]) + (f", .. ({len(names)} classes)" if len(names) > 12 else "")
+        unknown = pc.is_null(index)
         refuse(
-            pc.is_null(index),
+            unknown,
             f"{noun} is not a class",
             ids,
             column,
             expected=f"one of {shown}",
+            hint=hint_on_spelling(texts, unknown, names),
         )
     return torch.from_numpy(index.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
-def _lists(column: pa.Array, separator: str | None) -> pa.ListArray:
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return column
-    if separator is None:
-        raise DataError("the label column does not hold lists", found=column.type, hint="give a `separator`")
-    text = pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
-    items = [[part.strip() for part in row.split(separator) if part.strip()] for row in text.to_pylist()]
-    return pa.array(items, pa.list_(pa.string()))
-
-
-def _numbers(noun: str, column: pa.Array, ids: pa.StringArray) -> Float[np.ndarray, " n"]:
-    if not (is_number(column.type) or pa.types.is_boolean(column.type)):
-        raise DataError(f"{noun} is not a number", place=sample_place(ids, 0), found=repr(column[0].as_py()))
-    values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    refuse(
-        pa.array(~np.isfinite(values)),
-        f"{noun} is missing or not finite",
-        ids,
-        column,
-    )
-    return np.asarray(values)
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a type of Arrow is one of numbers."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+def _booleans(texts: pa.Array, names: Sequence[str]) -> pa.Array:
+    """Labels such as ``True`` and ``FALSE``, where the classes are ``true`` and ``false``, as in YAML."""
+    lower = pc.utf8_lower(texts)
+    if set(names) != {"true", "false"} or not pc.all(pc.is_in(lower, value_set=pa.array(names))).as_py():
+        return texts
+    return lower

@@ -69,6 +69,10 @@ class Reader(ABC):
         """
         return None
 
+    def with_missing(self) -> "Reader | None":
+        """A reader that returns samples with missing values, as NaN; None where samples have none."""
+        return None
+
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """The approximate length of each sample, in any unit.
 

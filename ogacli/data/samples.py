@@ -11,12 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from ogacli.base.tables.columns import Columns
 from ogacli.data.ids import check_ids, joined
 from ogacli.data.in_memory import parts_of
-from ogacli.data.label_types import LabelType, OneClass, inferred
+from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.labels import ClassOrder, Targets
 from ogacli.data.reading import Batch, Reader
 from ogacli.errors import DataError
@@ -52,6 +53,10 @@ class Samples:
     """How many rows the source has; by default as many as the positions need."""
     origin: str = ""
     """The fingerprint of the dataset, where labels are no longer those of the dataset."""
+    differs: Bool[Tensor, " n"] | None = None
+    """Which labels are not the true ones, where ``labels`` and ``truth`` do not show it."""
+    columns: Columns | None = None
+    """The use of the columns of a table; None where the samples are not rows of one."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -59,7 +64,7 @@ class Samples:
             object.__setattr__(self, "label_type", inferred(self.labels, self.classes))
         if n == 0:
             raise DataError("the dataset is empty", expected="at least one sample")
-        for name in ("positions", "labels", "truth"):
+        for name in ("positions", "labels", "truth", "differs"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{n} ids but {len(column)} {name}")
@@ -97,7 +102,14 @@ class Samples:
             return cls.from_targets(*parts_of(dataset, labels, classes, ids, truth))
 
     @classmethod
-    def from_targets(cls, ids: pa.StringArray, targets: Targets, reader: Reader, signature: str) -> "Samples":
+    def from_targets(
+        cls,
+        ids: pa.StringArray,
+        targets: Targets,
+        reader: Reader,
+        signature: str,
+        columns: Columns | None = None,
+    ) -> "Samples":
         """All rows of a source.
 
         Args:
@@ -105,10 +117,14 @@ class Samples:
             targets: The labels and what they mean.
             reader: Of the inputs, by row.
             signature: A text that differs when the inputs do.
+            columns: The use of the columns of a table.
 
         Raises:
             DataError: As for the class.
         """
+        if targets.notes:
+            columns = columns or Columns()
+            columns = replace(columns, notes=(*columns.notes, *targets.notes))
         return cls(
             ids=ids,
             positions=torch.arange(len(ids)),
@@ -118,6 +134,8 @@ class Samples:
             signature=signature,
             truth=targets.truth,
             class_order=targets.class_order,
+            differs=targets.differs,
+            columns=columns,
         )
 
     def __len__(self) -> int:
@@ -129,6 +147,16 @@ class Samples:
         return self.labels if isinstance(self.label_type, OneClass) else None
 
     @property
+    def wrong(self) -> Bool[Tensor, " n"] | None:
+        """Whether each label is not the true one; None where the truth is not known."""
+        if self.truth is None or self.differs is not None:
+            return self.differs
+        same = self.labels == self.truth
+        if isinstance(self.label_type, Numbers):
+            same = self.labels.isclose(self.truth)
+        return ~same.reshape(len(self), -1).all(1)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels, class names and the signature of the inputs."""
         if self.origin:
@@ -138,7 +166,7 @@ class Samples:
             digest.update(name.encode() + b"\0")
         for part in joined(self.ids):
             digest.update(part)
-        for column in (self.labels, self.truth):
+        for column in (self.labels, self.truth, self.differs):
             if column is not None:
                 digest.update(column.contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -173,6 +201,7 @@ class Samples:
             labels=self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],
             origin="",
+            differs=None if self.differs is None else self.differs[rows],
         )
 
 

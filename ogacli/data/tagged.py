@@ -4,16 +4,20 @@ In: the columns. Out: a reader of ``Tagged`` samples, and the tags that occur in
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from ogacli.base import wording
-from ogacli.data.labels import Targets, listed_classes
+from ogacli.data.ids import refuse
+from ogacli.data.label_lists import Listed, listed_classes
+from ogacli.data.labels import Targets
+from ogacli.data.list_columns import as_lists, holds_lists
 from ogacli.data.reading import Preview, Reader
 from ogacli.errors import DataError
 
@@ -94,17 +98,72 @@ def words_with_tags(sample: Tagged, classes: Sequence[str]) -> list[str]:
 
 
 def tagged(
-    words: pa.Array, tags: pa.Array, ids: pa.StringArray, *, classes: Sequence[str] | None
+    words: pa.Array,
+    tags: pa.Array,
+    ids: pa.StringArray,
+    *,
+    classes: Sequence[str] | None,
+    truth: pa.Array | None = None,
 ) -> tuple[TaggedReader, Targets]:
     """The reader, and the tags that occur in each sample.
+
+    Args:
+        words: A list a sample.
+        tags: A list a sample, one tag a word.
+        ids: The samples' ids.
+        classes: The tags in the order of the network.
+        truth: The true tags.
 
     Raises:
         DataError: A column holds no lists, or a tag is missing or names no class.
     """
-    for noun, column in (("words", words), ("tags", tags)):
-        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-            raise DataError(f"the column of the {noun} holds no lists", found=column.type)
+    columns = {"words": words, "tags": tags} | ({} if truth is None else {"truth": truth})
+    for noun, column in columns.items():
+        if not holds_lists(column):
+            raise DataError(
+                f"the column of the {noun} holds no lists",
+                found=column.type,
+                hint="write lists to jsonl or parquet; csv has none",
+            )
+        columns[noun] = as_lists(column, ids)
+    words = columns.pop("words")
     if not (pa.types.is_string(words.type.value_type) or pa.types.is_large_string(words.type.value_type)):
         raise DataError("the column of the words holds no texts", found=words.type)
-    listed = listed_classes(pc.fill_null(tags, pa.scalar([], tags.type)), ids, classes=classes)
-    return TaggedReader(words, listed.owners, listed.members, listed.names), listed.occurring(len(ids))
+    given, true = columns["tags"], columns.get("truth")
+    filled = {"label": given} | ({} if true is None else {"truth": true})
+    filled = {noun: pc.fill_null(column, pa.scalar([], column.type)) for noun, column in filled.items()}
+    listed = listed_classes(filled, ids, classes=classes)
+    found = listed["label"]
+    reader = TaggedReader(words, found.owners, found.members, found.names)
+    targets = Targets(found.occurring(len(ids)), found.names, class_order=found.class_order)
+    if true is None:
+        return reader, targets
+    differs = _differ(filled["label"], filled["truth"], listed, ids, pc.is_null(given))
+    return reader, replace(targets, truth=listed["truth"].occurring(len(ids)), differs=differs)
+
+
+def _differ(
+    tags: pa.ListArray,
+    truth: pa.ListArray,
+    listed: Mapping[str, Listed],
+    ids: pa.StringArray,
+    unknown: pa.BooleanArray,
+) -> Bool[Tensor, " n"]:
+    """Whether a tag of each sample is not the true one; samples without tags are quarantined later.
+
+    Raises:
+        DataError: There are more or fewer true tags than tags.
+    """
+    counts, true = pc.list_value_length(tags), pc.list_value_length(truth)
+    refuse(
+        pc.and_(pc.not_equal(counts, true), pc.invert(unknown)),
+        "another number of true tags than of tags",
+        ids,
+        true,
+        expected="one true tag for each tag",
+    )
+    differs = torch.zeros(len(tags), dtype=torch.bool)
+    own, known = listed["label"], ~torch.from_numpy(unknown.to_numpy(zero_copy_only=False).copy())
+    members = listed["truth"].members[known[listed["truth"].owners]]
+    differs[own.owners[own.members != members]] = True
+    return differs

@@ -141,6 +141,8 @@ def _wrong(run: Run) -> Bool[np.ndarray, " n"] | None:
     table = run.scores
     if "truth" not in table.column_names or table["truth"].null_count:
         return None
+    if "wrong" in table.column_names:
+        return np.array(table["wrong"].to_pylist(), dtype=bool)
     labels, truth = table["label"].to_pylist(), table["truth"].to_pylist()
     return np.array([label != true for label, true in zip(labels, truth, strict=True)])
 

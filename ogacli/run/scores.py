@@ -54,7 +54,9 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
     for name, score in list(findings.scores.items())[1:]:
         columns[f"score_{name}"] = pa.array(score.numpy(), mask=none)
     if samples.truth is not None:
-        columns["truth"] = _names(samples, samples.truth)
+        columns["truth"] = samples.label_type.column(samples.truth, samples.classes)
+        if samples.class_index is None and (wrong := samples.wrong) is not None:
+            columns["wrong"] = pa.array(wrong.numpy())  # which the two columns do not always show
     columns["probability"] = pa.array(
         findings.probability.numpy(), mask=none | findings.probability.isnan().numpy()
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ogacli.base.tables.columns import Columns
 from ogacli.verdict.budget import flag
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
@@ -119,6 +120,8 @@ class Summary(Document):
     """None where all samples were scored in float32."""
     evaluation: dict[str, Evaluation] | None
     """By detector, where the truth is known."""
+    columns: Columns | None = None
+    """The use of the columns of a table; None where the samples are not rows of one."""
 
 
 def summarise(
@@ -147,8 +150,7 @@ def summarise(
     quarantined = len(findings.quarantined)
     flagged = int(verdict.flagged.sum())
     evaluation = None
-    if samples.truth is not None and samples.class_index is not None:
-        wrong = samples.truth != samples.labels
+    if (wrong := samples.wrong) is not None:
         evaluation = {name: _evaluate(verdict, score, wrong) for name, score in findings.scores.items()}
     return Summary(
         samples=len(samples),
@@ -175,6 +177,7 @@ def summarise(
         checkpoints=tuple(checkpoints),
         rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
+        columns=samples.columns,
     )
 
 

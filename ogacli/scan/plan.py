@@ -13,6 +13,7 @@ import torch
 
 from ogacli.base.device import device_name, device_of
 from ogacli.base.progress import SILENT
+from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import OgaError, collecting
 from ogacli.models.sources import Snapshot
@@ -40,6 +41,8 @@ class Plan:
     """Sets of weights, each of which scores its samples."""
     seconds: float
     """Estimate for the whole scan, from the time of one batch."""
+    columns: Columns | None = None
+    """The use of the columns of a table; None where the samples are not rows of one."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -92,4 +95,5 @@ def plan(setup: Setup, output: Path) -> Plan:
         detectors=column_names(setup.detectors),
         checkpoints=len(snapshots),
         seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
+        columns=samples.columns,
     )

@@ -227,8 +227,8 @@ def _choices(
         raise RunError("nothing is left to train on after trimming", place=str(run.path))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     choices = {ALL: rows, TRIMMED: trimmed, RANDOM: rows[order[: len(trimmed)]].sort().values}
-    if samples.truth is not None:
-        choices[ORACLE] = (train & (samples.labels == samples.truth)).nonzero()[:, 0]
+    if (wrong := samples.wrong) is not None:
+        choices[ORACLE] = (train & ~wrong).nonzero()[:, 0]
     return choices
 
 

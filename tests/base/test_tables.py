@@ -79,7 +79,7 @@ def test_through_fsspec(tmp_path: Path) -> None:
         ("t.csv", b"", r"t.csv: does not parse\n  found: Empty CSV file"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', r"t.jsonl:2: not JSON\n  found: "),
         ("t.jsonl", b"[1]\n", r"t.jsonl:1: not a JSON object\n  found: list"),
-        ("t.jsonl", b'{"a": 1}\n{"a": "x"}\n', r"t.jsonl: does not parse\n  found: "),
+        ("t.jsonl", b'{"a": 1}\n{"a": "x"}\n', r"t.jsonl:2: the values of 'a' differ in type\n  found: text"),
         ("t.jsonl", b'{"a": "\xff"}\n', r"t.jsonl:1: not JSON"),
         ("t.parquet", b"no parquet", r"t.parquet: does not parse\n  found: "),
         ("t.xlsx", b"", r"t.xlsx: not a table\n  found: suffix '.xlsx'\n  expected: one of .csv, .tsv"),

@@ -196,7 +196,7 @@ def test_a_dataset_of_the_library_datasets() -> None:
         (X, {"labels": ["a", None, "a", "b"]}, "sample '1': label is missing"),
         (X, {"labels": [0.5, float("nan"), 1, 2]}, "label '0' is missing or not finite"),
         (X, {"labels": [[1, 0], [1], [0], [1]]}, "differ in shape"),
-        (X, {"labels": [0.5, 1, 2, 3], "truth": Y}, "`truth` needs one class a sample"),
+        (X, {"labels": np.eye(4), "truth": Y}, "the truth has another shape than the labels"),
         (np.float32(3), {"labels": Y}, "the inputs are one number|not a dataset"),
         (X.astype("complex64").astype("V8"), {"labels": Y}, "not numbers"),
         (iter([1]), {"labels": Y}, "not a dataset\n  found: list_iterator"),

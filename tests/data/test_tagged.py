@@ -102,7 +102,7 @@ def test_columns_that_are_none(tmp_path: Path, rows: Any, keys: dict[str, Any], 
     [
         ({"tags": None}, "`words` and `tags` go together"),
         ({"label": "key"}, "tagged words have no `label`"),
-        ({"truth": "key"}, "`truth` needs one class a sample"),
+        ({"truth": ("tags", "key")}, "`truth` needs as many columns as the label: 1"),
         ({"text": "key"}, "give one of `text`, `completion`, `words`"),
     ],
 )

@@ -19,6 +19,7 @@ from ogacli.errors import CheckpointError
 from ogacli.run.reports.content import CHECKPOINT_COLUMNS, asides, checkpoint_rows
 
 if TYPE_CHECKING:
+    from ogacli.base.tables.columns import Columns
     from ogacli.models.sources import ModelSource
     from ogacli.models.training.folds import CrossValidation
     from ogacli.models.training.train import Training
@@ -60,6 +61,7 @@ def training_view(training: Training | CrossValidation, config: Path, source: Mo
     return [
         _filled(["epoch", "loss", "accuracy"], rows),
         "",
+        *columns_view(training.columns),
         f"[bold]trained on {training.samples:,} samples[/]{skipped}",
         *aligned([("checkpoints", training.folder), ("next", shlex.join(command))]),
     ]
@@ -75,6 +77,7 @@ def _folds_view(training: CrossValidation, config: Path) -> list[Any]:
     return [
         _filled(["fold", "trained on", "loss", "accuracy", "held-out accuracy"], rows),
         "",
+        *columns_view(training.columns),
         *([f"{len(training.skipped):,} samples could not be read"] if training.skipped else []),
         *aligned([("checkpoints", training.folder), ("next", shlex.join(command))]),
     ]
@@ -97,8 +100,14 @@ def plan_view(plan: Plan) -> list[Any]:
         f"{plan.batch_size:,} per batch",
         f"  {', '.join(plan.detectors)} on {sum(plan.parameters.values()):,} gradient coordinates:",
         *_layers(plan.parameters),
+        *columns_view(plan.columns),
         f"  estimated {plan.seconds:,.0f} s; output {escape(shown(plan.output))}",
     ]
+
+
+def columns_view(columns: Columns | None) -> list[str]:
+    """The columns of a table that are features, and those that are left out."""
+    return [] if columns is None else [line for text in columns.lines() for line in _wrapped(text)]
 
 
 def _layers(parameters: Mapping[str, int]) -> list[str]:
@@ -118,6 +127,7 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]{quarantined}",
         *_wrapped(_looked_at(summary)),
     ]
+    parts += columns_view(summary.columns)
     if verbose:
         parts += _layers(run.provenance["parameters"])
     reasons = ", ".join(f"{count:,} {name}" for name, count in summary.reasons.items() if count)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from ogacli.base.wording import cut
 from ogacli.cli.terminal import aligned
-from ogacli.cli.views.scanning import evaluation_table, plan_view, verification_view
+from ogacli.cli.views.scanning import columns_view, evaluation_table, plan_view, verification_view
 
 if TYPE_CHECKING:
     from ogacli.config.demo import Demo
@@ -48,6 +48,9 @@ def starter_view(starter: Starter, file: Path) -> list[Any]:
     parts = [f"{escape(str(file))}: a starter config for {starter.kind}"]
     for key, names in starter.columns.items():
         parts.append(f"  {key}: {escape(names if isinstance(names, str) else ', '.join(names))}")
+    parts += columns_view(starter.inputs)
+    if starter.refused:
+        parts.append(f"[bold yellow]decide[/] before `oga train`: {escape(starter.refused)}")
     if starter.open:
         keys = " and ".join(f"data.{key}" for key in starter.open)
         columns = ", ".join(starter.known)

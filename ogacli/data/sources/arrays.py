@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Shaped
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
 from ogacli.data.arrays import NoInputs, array_reader, digest
 from ogacli.data.ids import numbered
 from ogacli.data.images import Transform
-from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets, matrix_targets
+from ogacli.data.label_lists import matrix_targets
+from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets
 from ogacli.data.npy import Rows, open_array
 from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
@@ -33,7 +34,7 @@ class Arrays(Source):
     y: str
     """The labels: class indices or names [n]; 0 or 1 per class [n, k]; or the targets of a regression."""
     truth: str | None = None
-    """The true classes [n], only for evaluation."""
+    """The true labels, of the shape of ``y``, only for evaluation."""
     ids: str | None = None
     """Unique values [n]; by default samples are numbered from 0."""
     classes: Classes | None = None
@@ -50,12 +51,6 @@ class Arrays(Source):
         if isinstance(value, str) and info.data.get("path") is None:
             return locate(value, (info.context or {}).get("base", Path.cwd()))
         return value
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Arrays":
-        if self.truth is not None and self.target == "regression":
-            raise ValueError("`truth` needs one class a sample")
-        return self
 
     def load(self) -> Samples:
         """All rows."""
@@ -83,9 +78,14 @@ class Arrays(Source):
                 return class_targets(arrow(labels), ids, classes=self.classes, truth=truth)
             if labels.ndim > 2:
                 raise DataError("too many dimensions", found=list(labels.shape), expected="[n] or [n, k]")
-            if self.truth is not None:
-                raise DataError("`truth` needs one class a sample", found=f"labels {list(labels.shape)}")
-            return matrix_targets(labels, ids, target=self.target, classes=self.classes)
+            true = None if self.truth is None else self._array("truth", self.truth, len(labels))[...]
+            if true is not None and true.size != labels.size:
+                raise DataError(
+                    "the truth has another shape than the labels",
+                    found=list(true.shape),
+                    expected=str(list(labels.shape)),
+                )
+            return matrix_targets(labels, ids, target=self.target, classes=self.classes, truth=true)
 
     def _array(self, key: str, name: str, n: int | None = None) -> Rows:
         found = open_array(name) if self.path is None else open_array(self.path, name)

@@ -67,7 +67,7 @@ class HuggingFace(Texts):
         place = self._place
         if not len(dataset):
             raise DataError("the dataset has no rows", place=place)
-        named = (*self.label_columns, self.truth, self.id, self.words, self.tags)
+        named = (*self.label_columns, *self.truth_columns, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
         table = _columns(dataset, [_known(dataset, name, place) for name in sorted(wanted)])
         table, names = _named(table, dataset.features)

@@ -1,45 +1,39 @@
 """A csv, jsonl or parquet file with a row a sample: its label, and the name of an image or features."""
 
 import string
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32
 from pydantic import model_validator
 
 from ogacli.base.options import Location
-from ogacli.base.tables import read_table
+from ogacli.base.tables import ReadTable
+from ogacli.base.tables.columns import Columns
+from ogacli.base.tables.features import Choice, Features, features_of
+from ogacli.base.wording import listed
 from ogacli.data.arrays import ArrayReader, digest
+from ogacli.data.categories import Categories, Encoding, encoded
 from ogacli.data.files import open_files
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.labels import is_number
-from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
-from ogacli.data.sources._columns import Label, Labelled, column_of
+from ogacli.data.sources._columns import Label, Labelled, TableFile, column_of
 from ogacli.errors import DataError
-
-Encoding = Literal["one_hot", "codes"]
-"""``one_hot``: a 0 or 1 for each category; ``codes``: the category's number, from 0."""
-Categories = tuple[str, ...] | Mapping[str, tuple[str, ...]]
-"""The columns, or the categories of each column in order."""
-
-_MOST = 1000
-"""Most categories of one column; a column with more is an id or a text."""
 
 
 @sources.register
-class Table(Labelled):
+class Table(TableFile, Labelled):
     """One row a sample."""
 
-    path: Location
-    """The csv, tsv, jsonl or parquet file; a path or fsspec URL."""
     label: Label
     """The label's column: class names, or class indices from 0. A list of columns: 0 or 1 for each class, or
     the targets of a regression. A column of lists: several classes a sample."""
+    id: str | None = None
+    """A column of unique values; by default the names of the image files, or row numbers from 0."""
     image: str | None = None
     """The column of the image file's name, or a pattern over columns such as ``"{index:05d}.jpg"``."""
     root: Location | None = None
@@ -47,19 +41,35 @@ class Table(Labelled):
     transform: Transform = Transform()
     """Of images: ``{resize, crop, mean, std, grayscale}``, or ``imagenet`` or ``cifar10``; as in training."""
     features: tuple[str, ...] | None = None
-    """Numeric columns; by default, where there is no ``image``, all but label, truth, id and categories."""
+    """Columns of numbers, or of lists of numbers; by default, where there is no ``image``, all but label,
+    truth, id and categories. Columns that count rows or have no name are not among the default."""
+    leave_out: tuple[str, ...] = ()
+    """Columns that are not features, where ``features`` is not given."""
+    dates: tuple[str, ...] | Mapping[str, str] = ()
+    """Columns of dates that become features, as days since 1970; ``{column: "%d.%m.%Y"}`` gives a format."""
     categorical: Categories = ()
     """Columns of categories, which come after the numeric ones: a list of columns, whose categories are the
     sorted values that occur, or ``{column: [category, ..]}`` as in training. A sample with another value, or
     with none, is quarantined."""
-    encoding: Encoding = "one_hot"
-    """Of the categories: ``one_hot``, a 0 or 1 for each, or ``codes``, their numbers from 0."""
+    category_encoding: Encoding = "one_hot"
+    """Of the categories: ``one_hot``, a 0 or 1 for each, or ``codes``, their numbers from 0. (Earlier
+    versions called it ``encoding``, which still takes these two values.)"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_key(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("encoding") in ("one_hot", "codes"):
+            rest = {name: value for name, value in values.items() if name != "encoding"}
+            return {"category_encoding": values["encoding"]} | rest
+        return values
 
     @model_validator(mode="after")
     def _fits(self) -> "Table":
-        for name in ("features", "categorical"):
+        for name in ("features", "categorical", "leave_out", "dates"):
             if self.image is not None and getattr(self, name):
                 raise ValueError(f"`image` and `{name}` exclude each other")
+        if self.features is not None and self.leave_out:
+            raise ValueError("`features` and `leave_out` exclude each other")
         if self.features == () and not self.categorical:
             raise ValueError("`features` is empty, and there are no `categorical` columns")
         if self.image is None and self.root is not None:
@@ -68,51 +78,75 @@ class Table(Labelled):
 
     def load(self) -> Samples:
         """All rows."""
-        table = read_table(self.path, text=self._text_columns)
-        if not len(table):
-            raise DataError("the table has no rows", place=self.path)
-        reader, signature = self._reader(table)
-        return self.samples(table, self.path, reader, signature)
+        labels = {*self.label_columns, *self.truth_columns}
+        found = self.read(text=self._text_columns, labels=labels)
+        if self.image is not None:
+            return self._images(found, self.image)
+        ids = self.ids(found.table, self.path)
+        features = self._features(found, ids)
+        reader = ArrayReader(features.values, columns=features.names)
+        return self.samples(
+            found.table,
+            self.path,
+            reader,
+            digest(features.values),
+            ids=ids,
+            columns=features.columns,
+        )
 
     @property
     def _text_columns(self) -> frozenset[str]:
         """Columns that are read as text, to keep leading zeros: ids, and names of files."""
         formatted = _fields(self.image or "")
         names = {self.image or ""} if not formatted else {n for n, spec in formatted if not spec}
-        numbers = {name for name, spec in formatted if spec} | {*self.label_columns, self.truth or ""}
-        return frozenset({self.id or "", *names, *self.categorical} - numbers)
+        numbers = {name for name, spec in formatted if spec} | {*self.label_columns, *self.truth_columns}
+        return frozenset({self.id or "", *names, *self.categorical} - numbers - {""})
 
-    def _reader(self, table: pa.Table) -> tuple[Reader, str]:
-        """The reader of the inputs, and their signature."""
-        if self.image is None:
-            inputs, names = self._features(table)
-            return ArrayReader(inputs, columns=names), digest(inputs)
-        files = open_files(self.root or self.path.rpartition("/")[0] or ".")
-        found = self._file_names(table, self.image, self.ids(table, self.path))
-        return ImageReader(files, found, self.transform), files.signature(found)
+    # --- features ---------------------------------------------------------------------------------------
 
-    def _features(self, table: pa.Table) -> tuple[Float32[np.ndarray, "n f"], list[str]]:
-        """The numeric columns and the categories, and the name of each column of the matrix."""
-        names = list(self._numeric(table) if self.features is None else self.features)
-        parts = [_feature(table, name, self.path)[:, None] for name in names]
+    def _features(self, found: ReadTable, ids: pa.StringArray) -> Features:
+        """The numeric columns and the categories."""
+        taken = {*self.label_columns, *self.truth_columns, self.id or "", *self.categorical}
+        choice = Choice(
+            taken, self.features, self.leave_out, self.dates, self.decimal or found.dialect.decimal
+        )
+        numeric = features_of(found.table, self.path, choice, ids)
+        parts, names = [numeric.values], list(numeric.names)
         for name in self.categorical:
-            column = column_of(table, name, self.path)
-            found, called = _encode(name, column, self.categorical, self.encoding)
-            parts.append(found)
+            column = column_of(found.table, name, self.path)
+            values, called = encoded(name, column, self.categorical, self.category_encoding)
+            parts.append(values)
             names += called
-        return np.concatenate(parts, 1), names
+        if not names:
+            raise self._no_features(found.table, numeric.columns)
+        used = (*numeric.columns.features, *self.categorical)
+        notes = (*found.notes, *numeric.columns.notes)
+        columns = replace(numeric.columns, features=used, inputs=len(names), notes=notes)
+        return Features(np.concatenate(parts, 1), tuple(names), columns)
 
-    def _numeric(self, table: pa.Table) -> tuple[str, ...]:
-        taken = {*self.label_columns, self.truth, self.id, *self.categorical}
-        found = [field.name for field in table.schema if _is_numeric(field.type) and field.name not in taken]
-        if not found and not self.categorical:
-            raise DataError(
-                "no numeric column for the features",
-                place=self.path,
-                found=", ".join(table.column_names),
-                hint="name the column of image files as `image`, or columns as `features` or `categorical`",
-            )
-        return tuple(found)
+    def _no_features(self, table: pa.Table, columns: Columns) -> DataError:
+        why = [f"{one.name} ({one.why})" for one in columns.left_out]
+        return DataError(
+            "no numeric column for the features",
+            place=self.path,
+            found=listed(why) or ", ".join(table.column_names),
+            hint="name the column of image files as `image`, or columns as `features` or `categorical`",
+        )
+
+    # --- images -----------------------------------------------------------------------------------------
+
+    def _images(self, found: ReadTable, image: str) -> Samples:
+        """The samples of a table of image files; their ids are the names of the files."""
+        table, rows = found.table, self.ids(found.table, self.path)
+        names = self._file_names(table, image, rows)
+        notes = found.notes
+        if self.id is None:
+            rows, again = _unique(names)
+            notes += again
+        files = open_files(self.root or self.path.rpartition("/")[0] or ".")
+        reader = ImageReader(files, names, self.transform)
+        columns = Columns(notes=notes) if notes else None
+        return self.samples(table, self.path, reader, files.signature(names), ids=rows, columns=columns)
 
     def _file_names(self, table: pa.Table, image: str, ids: pa.StringArray) -> pa.StringArray:
         fields = _fields(image)
@@ -123,6 +157,22 @@ class Table(Labelled):
             rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
             names = pa.array([_formatted(image, row, ids, i) for i, row in enumerate(rows)], pa.string())
         return pc.fill_null(names, "")
+
+
+def _unique(names: pa.StringArray) -> tuple[pa.StringArray, tuple[str, ...]]:
+    """Names of files as ids, and a note: a missing or repeated one gets the number of its row, from 0."""
+    seen: set[str] = set()
+    ids, repeated = [], 0
+    for row, name in enumerate(names.to_pylist()):
+        if name in seen or not name:
+            repeated += bool(name)
+            name = f"{name} (row {row})" if name else f"row {row}"
+        seen.add(name)
+        ids.append(name)
+    one = repeated == 1
+    note = f"{repeated:,} {'row names' if one else 'rows name'} a file again; "
+    note += f"{'its id has' if one else 'their ids have'} the number of the row"
+    return pa.array(ids, pa.string()), (note,) if repeated else ()
 
 
 def _fields(pattern: str) -> list[tuple[str, str]]:
@@ -143,51 +193,3 @@ def _formatted(pattern: str, row: dict[str, Any], ids: pa.StringArray, i: int) -
             found=row,
             expected=str(error),
         ) from None
-
-
-def _feature(table: pa.Table, name: str, place: str) -> Float32[np.ndarray, " n"]:
-    column = column_of(table, name, place)
-    if not _is_numeric(column.type):
-        raise DataError(
-            f"column {name!r} is not numeric",
-            place=place,
-            found=column.type,
-            hint="name it under `categorical`, or leave it out of `features`",
-        )
-    return np.asarray(pc.cast(column, pa.float32(), safe=False).to_numpy(zero_copy_only=False))
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return is_number(kind) or bool(pa.types.is_boolean(kind))
-
-
-def _encode(
-    name: str, column: pa.Array, categories: Categories, encoding: Encoding
-) -> tuple[Float32[np.ndarray, "n f"], list[str]]:
-    """One column of categories as numeric columns, and their names; NaN where a value is no category.
-
-    Raises:
-        DataError: The column has too many different values to be one of categories.
-    """
-    texts = column.cast(pa.string())
-    known = categories[name] if isinstance(categories, Mapping) else _categories(name, texts)
-    codes = pc.index_in(texts, value_set=pa.array(known, pa.string()), skip_nulls=True)
-    numbers = codes.cast(pa.float32()).fill_null(float("nan")).to_numpy(zero_copy_only=False)
-    if encoding == "codes":
-        return np.asarray(numbers)[:, None], [name]
-    ones = (numbers[:, None] == np.arange(len(known))).astype(np.float32)
-    ones[np.isnan(numbers)] = np.nan
-    return ones, [f"{name}={category}" for category in known]
-
-
-def _categories(name: str, texts: pa.StringArray) -> Sequence[str]:
-    """The values that occur, sorted; numbers by their size."""
-    values = [value for value in texts.unique().to_pylist() if value]
-    if len(values) > _MOST:
-        raise DataError(
-            f"column {name!r} has {len(values):,} different values",
-            expected=f"at most {_MOST:,} categories",
-            hint="remove columns of ids or texts from `categorical`",
-        )
-    numeric = all(value.isdecimal() for value in values)
-    return sorted(values, key=lambda value: (int(value), value) if numeric else (0, value))

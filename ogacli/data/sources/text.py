@@ -16,13 +16,13 @@ from pydantic import model_validator
 from torch import Tensor
 
 from ogacli.base import wording
-from ogacli.base.options import Location
-from ogacli.base.tables import read_table
+from ogacli.base.tables.columns import Columns
 from ogacli.data.ids import joined
+from ogacli.data.list_columns import as_lists
 from ogacli.data.reading import Preview, Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
-from ogacli.data.sources._columns import Label, Labelled, column_of
+from ogacli.data.sources._columns import Label, Labelled, TableFile, column_of
 from ogacli.data.tagged import tagged
 from ogacli.errors import DataError
 
@@ -63,6 +63,8 @@ class Texts(Labelled):
             raise ValueError("`words` and `tags` go together")
         if self.words is not None and self.label is not None:
             raise ValueError("tagged words have no `label` beside their tags")
+        if self.truth is not None and self.label is None and self.words is None:
+            raise ValueError("`truth` needs a `label`, or `tags`")
         if self.label is None and self.completion is None and self.words is None:
             raise ValueError("`label` is missing: the column of the labels")
         return self
@@ -75,7 +77,11 @@ class Texts(Labelled):
         return tuple(name for name in (self.prompt, self.completion) if name is not None)
 
     def tagged(
-        self, table: pa.Table, place: str, names: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        table: pa.Table,
+        place: str,
+        names: Mapping[str, tuple[str, ...]] | None = None,
+        columns: Columns | None = None,
     ) -> Samples:
         """A sample for each row of words and tags.
 
@@ -83,6 +89,7 @@ class Texts(Labelled):
             table: Has the columns.
             place: The table, for messages.
             names: Known class names, by column; ``classes`` in the config take precedence.
+            columns: The use of the table's columns.
 
         Raises:
             DataError: A column is missing, or does not hold lists of words or tags.
@@ -91,10 +98,13 @@ class Texts(Labelled):
         assert self.tags is not None
         words, tags = (column_of(table, name, place) for name in (self.words, self.tags))
         ids = self.ids(table, place)
+        true = [column_of(table, name, place) for name in self.truth_columns]
         with DataError.within(place):
-            reader, targets = tagged(words, tags, ids, classes=self.classes or (names or {}).get(self.tags))
-        lists = (pc.fill_null(pc.binary_join(one.cast(_LISTS), "\0"), "") for one in (words, tags))
-        return Samples.from_targets(ids, targets, reader, _digest(lists))
+            classes = self.classes or (names or {}).get(self.tags)
+            reader, targets = tagged(words, tags, ids, classes=classes, truth=true[0] if true else None)
+            columns_of_lists = [as_lists(one, ids).cast(_LISTS) for one in (words, tags)]
+        lists = (pc.fill_null(pc.binary_join(one, "\0"), "") for one in columns_of_lists)
+        return Samples.from_targets(ids, targets, reader, _digest(lists), columns)
 
     def reader(self, columns: Mapping[str, "Column"]) -> tuple[Reader, str]:
         """The reader of these columns, and their signature."""
@@ -108,22 +118,18 @@ class Texts(Labelled):
 
 
 @sources.register
-class Text(Texts):
+class Text(Texts, TableFile):
     """One row a sample."""
-
-    path: Location
-    """The csv, tsv, jsonl or parquet file; a path or fsspec URL."""
 
     def load(self) -> Samples:
         """All rows."""
-        labels = {*self.label_columns, self.truth}
-        table = read_table(self.path, text={*self.text_columns, self.id or ""} - labels)
-        if not len(table):
-            raise DataError("the table has no rows", place=self.path)
+        labels = {*self.label_columns, *self.truth_columns}
+        found = self.read(text={*self.text_columns, self.id or ""} - labels - {""}, labels=labels)
+        table, columns = found.table, Columns(notes=found.notes) if found.notes else None
         if self.words is not None:
-            return self.tagged(table, self.path)
-        columns = {name: text_column(table, name, self.path) for name in self.text_columns}
-        return self.samples(table, self.path, *self.reader(columns))
+            return self.tagged(table, self.path, columns=columns)
+        texts = {name: text_column(table, name, self.path) for name in self.text_columns}
+        return self.samples(table, self.path, *self.reader(texts), columns=columns)
 
 
 class Column(Protocol):

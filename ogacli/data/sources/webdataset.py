@@ -44,7 +44,8 @@ class WebDataset(Texts):
     def load(self) -> Samples:
         """All samples, named by shard and key."""
         paths = shard_paths(self.path)
-        named = (*self.label_columns, *self.text_columns, self.truth, self.id, self.words, self.tags)
+        read = (*self.label_columns, *self.text_columns, *self.truth_columns)
+        named = (*read, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
         members = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
         if not members:
@@ -52,7 +53,7 @@ class WebDataset(Texts):
         names = _short(paths)
         columns: dict[str, Any] = {_ID: pa.array([f"{names[one.shard]}/{one.key}" for one in members])}
         fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(members)]
-        labels = {*self.label_columns, self.truth}
+        labels = {*self.label_columns, *self.truth_columns}
         for name in sorted(wanted & {name for one in fields for name in one}):
             columns[name] = _column(name, [one.get(name) for one in fields], whole=name in labels)
         table, source = pa.table(columns), self.model_copy(update={"id": self.id or _ID})
@@ -88,14 +89,14 @@ def _fields(sample: Sample, name: str) -> dict[str, Any]:
 
 
 def _column(name: str, values: Sequence[Any], *, whole: bool) -> pa.Array:
-    """The values of one name; where they are labels, texts of whole numbers become integers."""
+    """The values of one name; as labels, texts of whole numbers become integers, unless one begins with 0."""
     try:
         column = pa.array(values)
     except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{name!r} differs in type from sample to sample", found=str(error)) from None
     if whole and pa.types.is_string(column.type):
         column = pc.utf8_trim_whitespace(column)
-        if pc.all(pc.match_substring_regex(column, r"^[0-9]{1,18}$")).as_py():
+        if pc.all(pc.match_substring_regex(column, r"^(0|[1-9][0-9]{0,17})$")).as_py():
             column = column.cast(pa.int64())
     return column
 

@@ -5,7 +5,7 @@ here with one class under ``@sources.register``, named as its module.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -105,6 +105,10 @@ class Fit:
     """The inputs of one sample, with a leading dimension of 1."""
     outputs: int
     """Logits: the number of classes, or of targets of a regression."""
+    table: bool = False
+    """Whether the inputs are the features of a table."""
+    standardized: bool | None = None
+    """Whether the network standardises its inputs, as its checkpoint says; None where there is none."""
 
     @classmethod
     def of(cls, samples: Samples) -> "Fit":
@@ -116,7 +120,8 @@ class Fit:
         for row in range(min(100, len(samples))):
             batch = samples.read([row])
             if len(batch.rows):
-                return cls(batch.inputs, samples.label_type.outputs(samples.labels, samples.classes))
+                outputs = samples.label_type.outputs(samples.labels, samples.classes)
+                return cls(batch.inputs, outputs, samples.columns is not None and samples.columns.inputs > 0)
         reason = next(iter(samples.read([0]).quarantined.values()))
         raise DataError("none of the first 100 samples can be read", found=reason)
 
@@ -219,6 +224,8 @@ class NetworkSource(CheckpointSource):
             return module
         path = self.file()
         weights = read_weights(path)
+        if (saved := self.as_saved(fit, weights, path)) is not fit:
+            fit, module = saved, self._built(saved)
         outputs = head_outputs(module, weights, fit.outputs)
         if outputs is not None and outputs < fit.outputs:
             raise CheckpointError(
@@ -232,6 +239,21 @@ class NetworkSource(CheckpointSource):
             module = self._built(replace(fit, outputs=outputs))
         put_weights(module, weights, path, partial=self.partial)
         return module
+
+    def as_saved(self, fit: Fit, weights: Mapping[str, Tensor], path: str) -> Fit:
+        """What a network must fit to take these weights, where that is more than the samples.
+
+        Returns:
+            ``fit`` itself where the network of the samples takes them.
+
+        Raises:
+            CheckpointError: The weights are those of another network.
+        """
+        return fit
+
+    def fit_inputs(self, module: torch.nn.Module, samples: Samples) -> None:
+        """Take from the training samples what is not trained, such as the mean of each feature."""
+        return
 
     def save(self, module: torch.nn.Module, path: Path, classes: Sequence[str]) -> None:
         """Write a checkpoint of ``module``, which this source built, for :meth:`network` to load."""

@@ -14,7 +14,6 @@ from jaxtyping import Float
 from ogacli.base.tables import column_names, read_table
 from ogacli.base.wording import listed
 from ogacli.data import Samples
-from ogacli.data.labels import is_number
 from ogacli.errors import DataError
 
 ID = "id"
@@ -75,7 +74,7 @@ def in_class_order(names: Sequence[str], classes: Sequence[str], path: str) -> l
 def _numbers(table: pa.Table, names: Sequence[str], path: str) -> Matrix:
     for name in names:
         kind = table.schema.field(name).type
-        if not is_number(kind) and not pa.types.is_null(kind):
+        if not _is_number(kind) and not pa.types.is_null(kind):
             raise DataError(f"column {name!r} does not hold numbers", place=path, found=kind)
     columns = [pc.cast(table.column(name), pa.float32(), safe=False).to_numpy() for name in names]
     return np.stack(columns, 1) if columns else np.empty((len(table), 0), np.float32)
@@ -100,3 +99,7 @@ def _rows(ids: pa.StringArray, samples: Samples, path: str) -> np.ndarray:
         )
     found: np.ndarray = rows.to_numpy()
     return found
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

@@ -5,13 +5,14 @@ import math
 from torch import nn
 
 from ogacli.models.perceptron import perceptron
-from ogacli.models.sources import Fit, NetworkSource, sources
+from ogacli.models.sources import Fit, sources
+from ogacli.models.sources._standardized import StandardizedSource
 
 
 @sources.register
-class Logistic(NetworkSource):
+class Logistic(StandardizedSource):
     """One linear layer from the values of a sample, flattened, to the outputs."""
 
     def build(self, fit: Fit) -> nn.Module:
         """As many weights as a sample has values, times the outputs."""
-        return perceptron((math.prod(fit.shape), fit.outputs))
+        return perceptron((math.prod(fit.shape), fit.outputs), standardized=self.standardizes(fit))

@@ -7,13 +7,14 @@ from pydantic import Field
 from torch import nn
 
 from ogacli.models.perceptron import perceptron
-from ogacli.models.sources import Fit, NetworkSource, sources
+from ogacli.models.sources import Fit, sources
+from ogacli.models.sources._standardized import StandardizedSource
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
 @sources.register
-class Mlp(NetworkSource):
+class Mlp(StandardizedSource):
     """Linear layers with an activation between them."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64,)
@@ -25,7 +26,8 @@ class Mlp(NetworkSource):
 
     def build(self, fit: Fit) -> nn.Module:
         """A network from the values of a sample, flattened, to the outputs."""
-        return perceptron((math.prod(fit.shape), *self.hidden, fit.outputs), self._between)
+        widths = (math.prod(fit.shape), *self.hidden, fit.outputs)
+        return perceptron(widths, self._between, standardized=self.standardizes(fit))
 
     def _between(self) -> list[nn.Module]:
         activation: nn.Module = _ACTIVATIONS[self.activation]()

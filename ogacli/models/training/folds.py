@@ -18,6 +18,7 @@ from torch import Tensor
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints.snapshots import Fold, Folds
@@ -56,6 +57,8 @@ class CrossValidation:
     folds: tuple[FoldTraining, ...]
     skipped: Mapping[str, str]
     """``{id: reason}`` of the samples that could not be read."""
+    columns: Columns | None = None
+    """The use of the columns of a table; None where the samples are not rows of one."""
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -64,6 +67,7 @@ class CrossValidation:
             "folder": str(self.folder),
             "folds": [asdict(fold) for fold in self.folds],
             "skipped": dict(self.skipped),
+            "columns": None if self.columns is None else asdict(self.columns),
         }
 
 
@@ -116,7 +120,7 @@ def train_folds(
             np.save(work / fold.positions, held.positions.numpy())
             skipped |= by_id(rest, history.skipped)
             folds.append(fold)
-        training = CrossValidation(output, tuple(folds), skipped)
+        training = CrossValidation(output, tuple(folds), skipped, samples.columns)
         write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
 

@@ -40,4 +40,7 @@ def new_network(
         CheckpointError: The checkpoint does not fit the network or the samples.
     """
     with seeded(seed, device):
-        return source.model_copy(update={"checkpoint": start}).network(Fit.of(samples))
+        module = source.model_copy(update={"checkpoint": start}).network(Fit.of(samples))
+    if start is None:
+        source.fit_inputs(module, samples)
+    return module

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.models.sources import NetworkSource
 from ogacli.models.tasks import Task
@@ -30,6 +31,8 @@ class Training:
     """The number of samples that were trained on."""
     skipped: Mapping[str, str]
     """``{id: reason}`` of the samples that could not be read."""
+    columns: Columns | None = None
+    """The use of the columns of a table; None where the samples are not rows of one."""
 
     @property
     def checkpoints(self) -> tuple[Path, ...]:
@@ -45,6 +48,7 @@ class Training:
             "samples": self.samples,
             "skipped": dict(self.skipped),
             "epochs": [asdict(epoch) for epoch in self.epochs],
+            "columns": None if self.columns is None else asdict(self.columns),
         }
 
 
@@ -90,7 +94,8 @@ def train(
             progress=progress,
             after_epoch=lambda epoch: source.save(module, work / _file(epoch.number), samples.classes),
         )
-        training = Training(output, history.epochs, history.samples, by_id(samples, history.skipped))
+        skipped = by_id(samples, history.skipped)
+        training = Training(output, history.epochs, history.samples, skipped, samples.columns)
         write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
 

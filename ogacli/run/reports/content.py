@@ -252,10 +252,13 @@ def flat(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def what(run: Run) -> dict[str, str]:
     """Data, model, gradients, detectors, budget, seeds and versions, in a line each."""
     summary, config, provenance = run.summary, run.config, run.provenance
+    columns = summary.columns
     used = [f"{name} {version}" for name, version in provenance.get("versions", {}).items()]
     used += [value for value in provenance.values() if isinstance(value, str)]
     lines = {
         "Data": _section(config.get("data", {})),
+        "Columns": "; ".join(columns.lines()) if columns else "",
+        "Notes on the table": "; ".join(columns.notes) if columns else "",
         "Model": _section(config.get("model", {})),
         "Gradients of": f"{wording.listed(summary.layers, 6)} ({summary.parameters:,} parameters)",
         "Detectors" if len(summary.detectors) > 1 else "Detector": wording.listed(summary.detectors, 12),

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from pydantic import ValidationError
 
 from ogacli.config import parse_config
 from ogacli.data.arrays import ArrayReader, NoInputs, digest
@@ -151,9 +150,10 @@ def test_two_dimensional_labels(tmp_path: Path) -> None:
     assert (several.labels.tolist(), several.classes) == ([[1, 0], [1, 1]], ("red", "big"))
     assert Arrays(y=files["z"], target="regression").open().labels.tolist() == [[0.5], [1.5]]
     assert Arrays(y=files["y"], target="regression").open().labels.tolist() == [[1, 0], [1, 1]]
-    with pytest.raises(ValidationError, match="`truth` needs one class a sample"):
-        Arrays(y=files["z"], truth=files["z"], target="regression")
-    with pytest.raises(DataError, match="`truth` needs one class a sample"):
+    true = Arrays(y=files["z"], truth=files["z"], target="regression").open()
+    assert true.wrong is not None
+    assert true.wrong.tolist() == [False, False]
+    with pytest.raises(DataError, match="the truth has another shape than the labels"):
         Arrays(y=files["y"], truth=files["z"]).open()
 
 

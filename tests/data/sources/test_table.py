@@ -243,7 +243,8 @@ def test_no_numeric_column(tmp_path: Path) -> None:
         ({"image": "a", "categorical": ("b",)}, "`image` and `categorical` exclude each other"),
         ({"features": ()}, "`features` is empty"),
         ({"root": "images"}, "`root` needs `image`"),
-        ({"truth": "t", "target": "regression"}, "`truth` needs one class a sample"),
+        ({"truth": ("t", "u"), "target": "regression"}, "`truth` needs as many columns as the label: 1"),
+        ({"features": ("a",), "leave_out": ("b",)}, "`features` and `leave_out` exclude each other"),
     ],
 )
 def test_options_that_exclude_each_other(options: dict[str, Any], message: str) -> None:
@@ -276,3 +277,91 @@ def test_cifar10n(real_data: Path) -> None:
         with Image.open(archive.open("02999.jpg")) as image:
             expected = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
     assert torch.equal(samples.read([2999]).inputs[0], expected)
+
+
+# --- files of spreadsheets, and other tables that people have ---------------------------------------------
+
+
+def csv_of(path: Path, header: str, *rows: str) -> str:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_spreadsheet_export_is_read_and_what_was_found_is_said(tmp_path: Path) -> None:
+    rows = [f"{1000 + i},5;{i % 7},25;ja" for i in range(20)]
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(["Größe;b;y", *rows, "7,5;1,5;nein"]).encode("latin-1"))
+    samples = Table(path=str(path), label="y").open()
+    assert samples.columns is not None
+    assert samples.columns.features == ("Größe", "b")
+    assert samples.columns.notes == (
+        "read with a semicolon between columns, encoding cp1252 (such as 'Größe'), decimal commas",
+    )
+    assert samples.read([0]).inputs.tolist() == [[1000.5, 0.25]]
+
+
+def test_keys_of_the_file_are_checked(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "a_b_y", "1_2_u", "3_4_v")
+    assert Table(path=path, label="y", delimiter="_").open().classes == ("u", "v")
+    with pytest.raises(ValidationError, match="no such encoding: 'utf-9'"):
+        Table(path=path, label="y", encoding="utf-9")
+    former = Table(path=path, label="y", encoding="codes")
+    assert (former.encoding, former.category_encoding) == (None, "codes"), "the key of earlier versions"
+
+
+def test_labels_keep_their_leading_zeros(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "f,y,true", "1.5,01,01", "2.5,02,10", "4.5,10,10")
+    samples = Table(path=path, label="y", truth="true").open()
+    assert samples.classes == ("01", "02", "10")
+    assert samples.truth is not None
+    assert samples.truth.tolist() == [0, 2, 2]
+    assert Table(path=path, label="y", classes=["01", "02", "10"]).open().labels.tolist() == [0, 1, 2]
+
+
+def test_the_row_number_of_pandas_is_no_feature(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"f": [0.5, 1.5, 4.5], "y": [0, 0, 1]})
+    frame.to_csv(tmp_path / "t.csv")
+    frame.set_index(pandas.Index([9, 3, 5])).to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        samples = Table(path=str(tmp_path / name), label="y").open()
+        assert samples.columns is not None
+        assert samples.columns.features == ("f",)
+        assert samples.columns.left_out[0].why.startswith("has no name")
+
+
+def test_columns_that_cannot_be_features_say_why(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "name,y", "u,0", "v,1")
+    with pytest.raises(DataError, match=r"no numeric column .*\n  found: name \(text, such as 'u'\)"):
+        Table(path=path, label="y").open()
+
+
+def test_ids_are_the_names_of_images(tmp_path: Path, encode: Any, pixels: Any) -> None:
+    (tmp_path / "a.png").write_bytes(encode(pixels(0)))
+    rows = [{"file": name, "n": i, "y": 0} for i, name in enumerate(["a.png", "b.png", None, "a.png"])]
+    path = write(rows, tmp_path / "labels.csv")
+    samples = Table(path=path, label="y", image="file").open()
+    assert samples.ids.to_pylist() == ["a.png", "b.png", "row 2", "a.png (row 3)"]
+    assert samples.columns is not None
+    assert samples.columns.notes == ("1 row names a file again; its id has the number of the row",)
+    assert samples.columns.features == ()
+    assert Table(path=path, label="y", image="{n:02d}.png").open().ids.to_pylist()[0] == "00.png"
+    assert Table(path=path, label="y", image="file", id="n").open().ids.to_pylist()[2] == "2"
+
+
+def test_true_labels_of_several_kinds(tmp_path: Path) -> None:
+    rows = [
+        {"x": 1.5, "a": 1, "b": 0, "ta": 1, "tb": 1, "n": 2.5, "tn": 2.5, "l": ["u"], "tl": ["u"]},
+        {"x": 0.5, "a": 0, "b": 0, "ta": 0, "tb": 0, "n": -1.0, "tn": 7.0, "l": [], "tl": ["v"]},
+    ]
+    path = write(rows, tmp_path / "t.parquet")
+    kept: dict[str, Any] = {"path": path, "features": ("x",)}
+    several = Table(label=("a", "b"), truth=("ta", "tb"), **kept).open()
+    number = Table(label="n", truth="tn", target="regression", **kept).open()
+    lists = Table(label="l", truth="tl", **kept).open()
+    for samples, wrong in ((several, [True, False]), (number, [False, True]), (lists, [False, True])):
+        assert samples.wrong is not None
+        assert samples.wrong.tolist() == wrong
+        assert samples.select(torch.tensor([1])).wrong.tolist() == wrong[1:]  # type: ignore[union-attr]
+    with pytest.raises(ValidationError, match="`truth` needs as many columns as the label: 2"):
+        Table(label=("a", "b"), truth="ta", **kept)

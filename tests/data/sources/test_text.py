@@ -169,7 +169,7 @@ def test_mistakes_are_told(options: dict[str, Any], message: str, tmp_path: Path
         ({"text": "a", "completion": "b"}, "give one of `text`, `completion`"),
         ({"text": "a", "prompt": "b", "label": "y"}, "`prompt` needs `completion`"),
         ({"text": "a"}, "`label` is missing"),
-        ({"completion": "a", "truth": "t"}, "`truth` needs one class a sample"),
+        ({"completion": "a", "truth": "t"}, "`truth` needs a `label`, or `tags`"),
         ({"text": ("a", "b", "c"), "label": "y"}, "at most 2 items"),
     ],
 )

@@ -96,16 +96,22 @@ def test_wrong_tags_are_found(tmp_path: Path, lora: Any) -> None:
     write_network(tmp_path / "network", "bert")
     rows = sentences(60)
     wrong = [3, 17, 40]
+    for row in rows:
+        row["true"] = row["tags"]
     for row in wrong:
         rows[row]["tags"] = ["O" if tag == "NUM" else "NUM" for tag in rows[row]["tags"]]
     layers = ["lora", "*classifier*"] if lora else "all"
-    file = written(tmp_path, rows, model={"lora": lora}, gradients={"layers": layers})
+    data = {"truth": "true"}
+    file = written(tmp_path, rows, data=data, model={"lora": lora}, gradients={"layers": layers})
     training = train(load_config(file))
     assert training.epochs[-1].loss < 0.7 * training.epochs[0].loss
     overrides = [f"model.checkpoint={training.checkpoints[-1]}", "budget=3"]
     run = scan(load_config(file, overrides))
     flagged = run.scores.filter(run.scores["flagged"])["id"].to_pylist()
     assert sorted(map(int, flagged)) == wrong
+    assert run.summary.evaluation is not None
+    assert (run.summary.evaluation["l2"].wrong, run.summary.evaluation["l2"].f1_at_budget) == (3, 1)
+    assert [row for row, one in enumerate(run.scores["wrong"].to_pylist()) if one] == wrong
     assert run.scores["label"][0].as_py() == sorted(set(rows[0]["tags"]))
     looks = {row["position"]: row for row in run.previews.to_pylist()}
     assert {look["kind"] for look in looks.values()} == {"tokens"}

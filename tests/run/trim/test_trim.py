@@ -378,7 +378,7 @@ def test_an_archive_is_unpacked(tmp_path):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_names_without_a_suffix_get_that_of_the_file(tmp_path, packed):
-    """A table numbers its samples; the files must still be found as pictures afterwards."""
+    """A table may number its samples; the files must still be found as pictures afterwards."""
     before = pictures(tmp_path / "plain", ("x.png", "y.png", "z.png"))
     root = "plain"
     if packed:
@@ -386,8 +386,9 @@ def test_names_without_a_suffix_get_that_of_the_file(tmp_path, packed):
         with zipfile.ZipFile(tmp_path / root, "w") as archive:
             for name, data in before.items():
                 archive.writestr(name, data)
-    (tmp_path / "labels.csv").write_text("file,label\nx.png,cat\ny.png,dog\nz.png,cat\n")
+    (tmp_path / "labels.csv").write_text("n,file,label\n0,x.png,cat\n1,y.png,dog\n2,z.png,cat\n")
     data = {"source": "table", "path": "labels.csv", "root": root, "image": "file", "label": "label"}
+    data |= {"id": "n"}
     found = trim(picture_run(tmp_path, data=data), tmp_path / "clean", format="image_folder")
     assert sorted(files_of(found.path)) == ["cat/0.png", "cat/2.png", "dog/1.png"]
 
