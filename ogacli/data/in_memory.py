@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.features import Choice, features_of
+from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.arrays import ArrayReader, array_reader, digest
 from ogacli.data.ids import numbered
 from ogacli.data.items import (
@@ -211,17 +212,8 @@ def _arrow(name: str, values: Any) -> pa.Array:
     """A column of a DataFrame, in which all values are of one type."""
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        known = [(row, value) for row, value in enumerate(values.tolist()) if value == value]
-        kind = type(known[0][1]) if known else object
-        row, odd = next(((row, one) for row, one in known if type(one) is not kind), (0, None))
-        raise DataError(
-            f"the values of column {name!r} differ in type",
-            place=f"row {row}",
-            found=f"{type(odd).__name__} {odd!r}; {str(error).splitlines()[0]}",
-            expected=f"{kind.__name__}, as in the first row",
-            hint="convert the column to one type, or drop it from the frame",
-        ) from None
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return typed_column(name, values.tolist(), lambda row: f"row {row} of the DataFrame")
 
 
 def _of_items(dataset: Any, apart: Sequence[str], labelled: bool) -> _Dataset:

@@ -17,6 +17,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from ogacli.data.arrays import channel_axis, first_values, picture
+from ogacli.data.class_names import whole
 from ogacli.data.label_lists import matrix_targets
 from ogacli.data.labels import Target, Targets, class_targets
 from ogacli.data.reading import Inputs, Preview, Reader, Unreadable
@@ -259,6 +260,8 @@ def label_targets(
 ) -> Targets:
     """The targets in labels of a dataset; integers are class indices, even where class names are numbers.
 
+    Where they cannot be indices but are names, such as 1, 2, 5, 9, they are the names.
+
     Args:
         labels: Of the dataset.
         ids: The samples' ids.
@@ -282,13 +285,13 @@ def label_targets(
             )
         return matrix_targets(labels, ids, target=target, classes=classes or own, truth=truth)
     columns = [pa.array(column, from_pandas=True) for column in (labels, truth) if column is not None]
-    names = tuple(classes or own or ())
+    names, true = tuple(classes or own or ()), next(iter(columns[1:]), None)
     if names and all(pa.types.is_integer(column.type) for column in columns):
         numbers = [str(i) for i in range(len(names))]
         if own and classes and set(own) <= set(classes):
             columns = [_named(column, own) for column in columns]
-        elif own or sorted(names) != sorted(numbers):
-            found = class_targets(columns[0], ids, classes=numbers, truth=next(iter(columns[1:]), None))
+        elif own or (sorted(names) != sorted(numbers) and not _are_names(columns, names)):
+            found = class_targets(columns[0], ids, classes=numbers, truth=true)
             return replace(found, classes=names, class_order="indices" if classes else "given")
     return class_targets(columns[0], ids, classes=names, truth=next(iter(columns[1:]), None))
 
@@ -297,6 +300,14 @@ def _named(indices: pa.Array, names: Sequence[str]) -> pa.Array:
     """The names of class indices; null where there is none."""
     known = pc.and_(pc.greater_equal(indices, 0), pc.less(indices, len(names)))
     return pa.array(names, pa.string()).take(pc.if_else(known, indices, None))
+
+
+def _are_names(columns: Sequence[pa.Array], names: Sequence[str]) -> bool:
+    """Whether whole numbers are names rather than indices, as 1, 2, 5, 9 with the classes [1, 2, 5, 9]."""
+    occurring = {value for column in columns for value in column.unique().to_pylist()}
+    return not occurring <= set(range(len(names))) and occurring <= {
+        int(name) for name in names if whole(name)
+    }
 
 
 def _label(dataset: Any, i: int, key: str | None) -> Any:

@@ -86,14 +86,15 @@ class Samples:
 
         Args:
             dataset: A numpy array or tensor [n, ...], where ``uint8`` means pixels; a mapping of names to
-                such arrays; a list of texts; a pandas DataFrame, whose columns of numbers are the inputs; a
-                ``datasets.Dataset``; or any map-style dataset whose items are (inputs, label), mappings with
-                a ``label``, or inputs alone. Inputs are tensors, mappings of tensors, or texts.
+                such arrays; a list of texts; a pandas DataFrame, whose columns of numbers are the inputs
+                (``columns`` of the result lists them); a ``datasets.Dataset``; or any map-style dataset whose
+                items are (inputs, label), mappings with a ``label``, or inputs alone. Inputs are tensors,
+                mappings of tensors, or texts.
             labels: One a sample, or the name of their column; by default those that the dataset holds.
             classes: The class names in the order of the model's outputs, or their number; by default
                 those that the dataset holds, or those that occur.
             ids: Unique and stable, one a sample, or the name of their column; by default row numbers.
-            truth: The true classes, or the name of their column; used only for evaluation.
+            truth: The true labels, or the name of their column; used only for evaluation.
 
         Raises:
             DataError: The dataset is of no known kind, or labels are missing or do not fit.

@@ -70,6 +70,44 @@ def test_names_ids_and_truth() -> None:
     assert Samples.of(X, Y, classes=3).classes == ("0", "1", "2")
 
 
+def test_labels_that_are_numbers_are_names_where_they_are_no_indices() -> None:
+    samples = Samples.of(X, [1, 2, 5, 9], classes=[1, 2, 5, 9])
+    assert (samples.classes, samples.labels.tolist()) == (("1", "2", "5", "9"), [0, 1, 2, 3])
+    with pytest.raises(DataError, match=r"`classes: \[1, 2, 5, 9\]`"):
+        Samples.of(X, [1, 2, 5, 9])
+    assert Samples.of(X, Y, classes=["1", "2"]).labels.tolist() == Y, "indices otherwise"
+
+
+def test_no_column_of_a_dataframe_goes_in_silence() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"u": [0.5, 1.5, 2.5, 4.0], "who": list("pqrs"), "when": pandas.date_range("2020", periods=4), "y": Y}
+    )
+    with pytest.raises(DataError, match=r"column 'when' holds dates[\s\S]*or drop it from the frame"):
+        Samples.of(frame, labels="y")
+    samples = Samples.of(frame.drop(columns="when"), labels="y")
+    assert samples.columns is not None
+    assert samples.columns.features == ("u",)
+    assert [(one.name, one.why) for one in samples.columns.left_out] == [("who", "text, such as 'p'")]
+    frame["when"] = ["$4", "5", "6", "7"]
+    with pytest.raises(DataError, match=r"column 'when' is nearly all numbers"):
+        Samples.of(frame, labels="y")
+    frame["when"] = [1, 2, 3, "x"]
+    with pytest.raises(DataError, match=r"row 3 of the DataFrame: the values of 'when' differ in type"):
+        Samples.of(frame, labels="y")
+    lists = pandas.DataFrame({"e": X.tolist(), "y": Y})
+    assert torch.equal(inputs(Samples.of(lists, labels="y")), torch.from_numpy(X))
+
+
+@pytest.mark.parametrize("truth", [np.eye(4), np.eye(4, dtype=np.int64)])
+def test_true_labels_of_several_classes_and_numbers(truth: Any) -> None:
+    given = truth.copy()
+    given[2, 0] = 1
+    samples = Samples.of(X, given, truth=truth)
+    assert samples.wrong is not None
+    assert samples.wrong.tolist() == [False, False, True, False]
+
+
 def test_numbers_and_several_labels() -> None:
     numbers = Samples.of(X, [0.5, 1.0, 2.0, 3.0])
     assert (numbers.labels.tolist(), numbers.classes) == ([[0.5], [1], [2], [3]], ())

@@ -177,7 +177,13 @@ def _parsed(path: str | Path) -> Iterator[tuple[Any, str]]:
         try:
             yield file, FORMATS[suffix]
         except (pa.ArrowException, ValueError, AttributeError, OverflowError) as error:
-            raise DataError("does not parse", place=str(path), found=str(error).splitlines()[0]) from None
+            hint = "check the delimiter, and quotes around values that contain it; or give it as `delimiter`"
+            raise DataError(
+                "does not parse",
+                place=str(path),
+                found=str(error).splitlines()[0],
+                hint=hint if FORMATS[suffix] == "csv" else None,
+            ) from None
 
 
 def _usual(path: str | Path) -> str:

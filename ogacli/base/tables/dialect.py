@@ -201,7 +201,7 @@ def _quoted(delimiter: str) -> str:
 
 
 def records(text: bytes, delimiter: str, size: int = _SAMPLE, count: int = _RECORDS) -> list[list[str]]:
-    """The first whole records of a csv file, without empty lines; none where it does not parse."""
+    """The first whole records of a csv file, without empty lines."""
     rows: list[list[str]] = []
     try:
         lines = io.StringIO(text[:size].decode(errors="ignore"), newline="")
@@ -210,7 +210,7 @@ def records(text: bytes, delimiter: str, size: int = _SAMPLE, count: int = _RECO
                 rows.append(row)
             if len(rows) > count:
                 break
-    except csv.Error:
-        return []
+    except csv.Error:  # such as a field of more than 128 kB; the records before it show the delimiter
+        return rows
     cut_off = len(text) > size or len(rows) > count
     return rows[:-1] if cut_off and len(rows) > 1 else rows

@@ -1,7 +1,8 @@
 """JSON lines -> an Arrow table; a value of another type than the rest of its column is told with its line."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from ogacli.errors import DataError
 
 _KINDS = (
     (bool, "true or false"),
-    (int | float, "a number"),
+    (Number, "a number"),
     (str, "text"),
     (list, "a list"),
     (dict, "an object"),
@@ -42,32 +43,41 @@ def read_json_lines(content: bytes, place: str) -> pa.Table:
         names.update(dict.fromkeys(row))
         rows.append(row)
         lines.append(number)
-    return pa.table({name: _column(name, [row.get(name) for row in rows], lines, place) for name in names})
+
+    def line_of(row: int) -> str:
+        return f"{place}:{lines[row]}"
+
+    return pa.table({name: typed_column(name, [row.get(name) for row in rows], line_of) for name in names})
 
 
-def _column(name: str, values: Sequence[Any], lines: Sequence[int], place: str) -> pa.Array:
+def typed_column(name: str, values: Sequence[Any], place_of: Callable[[int], str]) -> pa.Array:
+    """Values of one type as an Arrow array.
+
+    Args:
+        name: Of the column.
+        values: None where there is none.
+        place_of: From the number of a value to its place.
+
+    Raises:
+        DataError: They are of several types, or no column can hold them.
+    """
     try:
-        return pa.array(values)
+        return pa.array(values, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise _mixed(name, values, lines, place, str(error).partition("\n")[0]) from None
-
-
-def _mixed(name: str, values: Sequence[Any], lines: Sequence[int], place: str, reason: str) -> DataError:
-    """The error that names the first value of another type than the first one."""
-    expected, hint = None, f"write all values of {name!r} as one type, or null where there is none"
-    known = [(value, line) for value, line in zip(values, lines, strict=True) if value is not None]
-    first = _kind(known[0][0])
-    for value, line in known:
-        if _kind(value) != first:
-            expected = f"{first}, as in line {known[0][1]}: {_shown(known[0][0])}"
-            return DataError(
+        reason = str(error).partition("\n")[0]
+    hint = f"write all values of {name!r} as one type, or null where there is none"
+    known = [row for row, value in enumerate(values) if value is not None and value == value]
+    first = known[0]
+    for row in known:
+        if _kind(values[row]) != _kind(values[first]):
+            raise DataError(
                 f"the values of {name!r} differ in type",
-                place=f"{place}:{line}",
-                found=f"{_kind(value)}: {_shown(value)}",
-                expected=expected,
+                place=place_of(row),
+                found=f"{_kind(values[row])}: {_shown(values[row])}",
+                expected=f"{_kind(values[first])}, as in {place_of(first)}: {_shown(values[first])}",
                 hint=hint,
             )
-    return DataError(f"the values of {name!r} are no column", place=place, found=reason, hint=hint)
+    raise DataError(f"the values of {name!r} are no column", place=place_of(first), found=reason, hint=hint)
 
 
 def _kind(value: Any) -> str:
@@ -75,4 +85,4 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return cut(json.dumps(value, ensure_ascii=False), _SHOWN)
+    return cut(repr(value), _SHOWN)

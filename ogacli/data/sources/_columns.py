@@ -102,6 +102,13 @@ class Labelled(Source):
         """The columns that hold the true labels; none where they are not known."""
         return _several(self.truth)
 
+    @property
+    def name_columns(self) -> frozenset[str]:
+        """The columns that hold class names, which are spelled as in the file."""
+        if self.target == "regression" or not isinstance(self.label, str):
+            return frozenset()
+        return frozenset({*self.label_columns, *self.truth_columns})
+
     def samples(
         self,
         table: pa.Table,

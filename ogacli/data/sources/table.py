@@ -78,8 +78,7 @@ class Table(TableFile, Labelled):
 
     def load(self) -> Samples:
         """All rows."""
-        labels = {*self.label_columns, *self.truth_columns}
-        found = self.read(text=self._text_columns, labels=labels)
+        found = self.read(text=self._text_columns, labels=self.name_columns)
         if self.image is not None:
             return self._images(found, self.image)
         ids = self.ids(found.table, self.path)

@@ -124,7 +124,7 @@ class Text(Texts, TableFile):
     def load(self) -> Samples:
         """All rows."""
         labels = {*self.label_columns, *self.truth_columns}
-        found = self.read(text={*self.text_columns, self.id or ""} - labels - {""}, labels=labels)
+        found = self.read(text={*self.text_columns, self.id or ""} - labels - {""}, labels=self.name_columns)
         table, columns = found.table, Columns(notes=found.notes) if found.notes else None
         if self.words is not None:
             return self.tagged(table, self.path, columns=columns)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.base.options import Location
+from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Samples
@@ -55,7 +56,9 @@ class WebDataset(Texts):
         fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(members)]
         labels = {*self.label_columns, *self.truth_columns}
         for name in sorted(wanted & {name for one in fields for name in one}):
-            columns[name] = _column(name, [one.get(name) for one in fields], whole=name in labels)
+            columns[name] = _column(
+                name, [one.get(name) for one in fields], columns[_ID], whole=name in labels
+            )
         table, source = pa.table(columns), self.model_copy(update={"id": self.id or _ID})
         if self.words is not None:
             return source.tagged(table, self.path)
@@ -88,12 +91,9 @@ def _fields(sample: Sample, name: str) -> dict[str, Any]:
     return found
 
 
-def _column(name: str, values: Sequence[Any], *, whole: bool) -> pa.Array:
+def _column(name: str, values: Sequence[Any], ids: pa.StringArray, *, whole: bool) -> pa.Array:
     """The values of one name; as labels, texts of whole numbers become integers, unless one begins with 0."""
-    try:
-        column = pa.array(values)
-    except (pa.ArrowException, ValueError) as error:
-        raise DataError(f"{name!r} differs in type from sample to sample", found=str(error)) from None
+    column = typed_column(name, values, lambda row: f"sample {ids[row].as_py()!r}")
     if whole and pa.types.is_string(column.type):
         column = pc.utf8_trim_whitespace(column)
         if pc.all(pc.match_substring_regex(column, r"^(0|[1-9][0-9]{0,17})$")).as_py():

@@ -148,8 +148,8 @@ def test_labels_are_as_they_are_written(tmp_path: Path) -> None:
     [
         (
             ['{"a": 1}', "", '{"a": "n/a"}'],
-            r"t.jsonl:3: the values of 'a' differ in type\n  found: text: \"n/a\"\n  expected: a number, "
-            r"as in line 1: 1\n  next: write all values of 'a' as one type",
+            r"t.jsonl:3: the values of 'a' differ in type\n  found: text: 'n/a'\n  expected: a number, "
+            r"as in .*t.jsonl:1: 1\n  next: write all values of 'a' as one type",
         ),
         (['{"a": 1, "b": [1]}', '{"b": true}'], r"t.jsonl:2: the values of 'b' .*\n  found: true or false"),
         ([f'{{"a": {2**70}}}'], r"the values of 'a' are no column"),

@@ -365,3 +365,11 @@ def test_true_labels_of_several_kinds(tmp_path: Path) -> None:
         assert samples.select(torch.tensor([1])).wrong.tolist() == wrong[1:]  # type: ignore[union-attr]
     with pytest.raises(ValidationError, match="`truth` needs as many columns as the label: 2"):
         Table(label=("a", "b"), truth="ta", **kept)
+
+
+def test_numbers_and_several_classes_are_not_read_as_names(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "f,red,big,n", "1.5,True,FALSE,007", "2.5,False,true,008")
+    several = Table(path=path, label=("red", "big"), features=("f",)).open()
+    assert several.labels.tolist() == [[1, 0], [0, 1]]
+    numbers = Table(path=path, label="n", target="regression", features=("f",)).open()
+    assert numbers.labels.tolist() == [[7], [8]]

@@ -186,7 +186,11 @@ def test_the_last_member_may_end_the_file_s_data(tmp_path: Path, shards: list[by
         ({"a.txt": b"x", "a.cls": b"0", "b.txt": b"y"}, {}, r"sample 't.tar/b': label is missing"),
         ({"a.json": b"{"}, {}, r"t.tar/a.json: not JSON"),
         ({"a.json": b"[1]"}, {}, r"t.tar/a.json: not a JSON object\n  found: list"),
-        ({"a.json": b'{"cls": 1}', "b.json": b'{"cls": "x"}'}, {}, "'cls' differs in type"),
+        (
+            {"a.json": b'{"cls": 1}', "b.json": b'{"cls": "x"}'},
+            {},
+            "sample 't.tar/b': the values of 'cls' differ in type",
+        ),
         (
             {"a.txt": b"x", "a.cls": b"0"},
             {"text": None, "image": "jpg"},
