@@ -13,7 +13,7 @@ from ogacli.base.tables.written import are_lists, cells
 from ogacli.data.ids import refuse
 
 _ITEM = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[-+.\w]+"""
-_LIST = re.compile(rf"\[\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?)?\s*\]", re.DOTALL)
+_LIST = re.compile(rf"[\[({{]\s*(?:(?:{_ITEM})\s*(?:,\s*(?:{_ITEM})\s*)*,?)?\s*[\])}}]|set\(\)", re.DOTALL)
 """A list as Python and JSON write it; without commas, as numpy writes it, strings would run together."""
 
 
@@ -63,4 +63,6 @@ def _parsed(text: str) -> list[Any] | str:
         found = ast.literal_eval(text)  # literals only: nothing in the text is run
     except (ValueError, SyntaxError):
         return text
-    return found if isinstance(found, list) else text
+    if isinstance(found, set):
+        return sorted(found, key=str)
+    return list(found) if isinstance(found, list | tuple) else text

@@ -184,3 +184,14 @@ def test_classes_that_yaml_reads_as_another_type() -> None:
     assert TypeAdapter(Classes).validate_python([1.0, 2.5, True]) == ("1", "2.5", "true")
     found = class_targets(pa.array(["True", "False", "FALSE"]), IDS, classes=("false", "true"))
     assert found.labels.tolist() == [1, 0, 0], "as YAML reads the names of booleans"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["('ant', 'bee')", "()", "('bee',)"], ["{'ant', 'bee'}", "set()", "{'bee'}"]],
+    ids=["tuples", "sets"],
+)
+def test_tuples_and_sets_written_as_text_are_lists_too(column: list[str]) -> None:
+    assert multi_label_targets(pa.array(column), IDS).labels.tolist() == [[1, 1], [0, 0], [0, 1]]
+    with pytest.raises(DataError, match="sample 'q': a list that was written as text cannot be read"):
+        multi_label_targets(pa.array(["('ant', 'bee')", "('ant, bee')", "()"]), IDS)

@@ -1,5 +1,6 @@
 """JSON lines -> an Arrow table; a value of another type than the rest of its column is told with its line."""
 
+import bisect
 import json
 from collections.abc import Callable, Sequence
 from numbers import Number
@@ -65,19 +66,27 @@ def typed_column(name: str, values: Sequence[Any], place_of: Callable[[int], str
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         reason = str(error).partition("\n")[0]
+    row = bisect.bisect_left(range(len(values)), True, key=lambda end: not _is_column(values[: end + 1]))
     hint = f"write all values of {name!r} as one type, or null where there is none"
-    known = [row for row, value in enumerate(values) if value is not None and value == value]
-    first = known[0]
-    for row in known:
-        if _kind(values[row]) != _kind(values[first]):
-            raise DataError(
-                f"the values of {name!r} differ in type",
-                place=place_of(row),
-                found=f"{_kind(values[row])}: {_shown(values[row])}",
-                expected=f"{_kind(values[first])}, as in {place_of(first)}: {_shown(values[first])}",
-                hint=hint,
-            )
-    raise DataError(f"the values of {name!r} are no column", place=place_of(first), found=reason, hint=hint)
+    first = next(i for i, value in enumerate(values) if value is not None and value == value)
+    if first == row:
+        raise DataError(f"the values of {name!r} are no column", place=place_of(row), found=reason, hint=hint)
+    raise DataError(
+        f"the values of {name!r} differ in type",
+        place=place_of(row),
+        found=f"{_kind(values[row])}: {_shown(values[row])}",
+        expected=f"{_kind(values[first])}, as in {place_of(first)}: {_shown(values[first])}",
+        hint=hint,
+    )
+
+
+def _is_column(values: Sequence[Any]) -> bool:
+    """Whether an Arrow array can hold the values."""
+    try:
+        pa.array(values, from_pandas=True)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        return False
+    return True
 
 
 def _kind(value: Any) -> str:

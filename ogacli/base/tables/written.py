@@ -32,6 +32,9 @@ _DATE = rf"^({_DAY})([T ,]+\d{{1,2}}:\d{{2}}\S*( ?[AaPp][Mm])?)?$"
 _TIME = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
 
 
+_LISTS = r"""(?s)^(\[.*\]|\((['"].*,.*)?\)|\{['"].*\}|set\(\))$"""
+
+
 def cells(column: pa.Array) -> pa.Array:
     """The cells with a value, as text; others are null."""
     texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
@@ -107,8 +110,8 @@ def ambiguous(texts: pa.Array) -> str | None:
 
 
 def are_lists(texts: pa.Array) -> bool:
-    """Whether all cells are lists written as text: ``[..]``."""
-    return bool(0 < len(texts) - texts.null_count == _count(pc.match_substring_regex(texts, r"(?s)^\[.*\]$")))
+    """Whether all cells are lists written as text: ``[..]``, or tuples or sets of texts of Python."""
+    return bool(0 < len(texts) - texts.null_count == _count(pc.match_substring_regex(texts, _LISTS)))
 
 
 def lists_of_numbers(texts: pa.Array) -> pa.Array | None:

@@ -176,3 +176,9 @@ def test_names_are_known_from_the_beginning_of_a_long_file(tmp_path: Path) -> No
     rows = '1;"one\ntwo";é\n' * 200_000
     (tmp_path / "t.csv").write_bytes(f"a;b;c\n{rows}".encode("latin-1"))
     assert column_names(tmp_path / "t.csv") == ["a", "b", "c"]
+
+
+def test_mixed_types_within_lists_name_the_line(tmp_path: Path) -> None:
+    lines = ['{"e": [1, 2]}', '{"e": [3, 4]}', '{"e": [5, "x"]}', '{"e": [1]}']
+    with pytest.raises(DataError, match=r"t.jsonl:3: the values of 'e' differ[\s\S]*\[5, 'x'\]"):
+        read(tmp_path / "t.jsonl", "\n".join(lines))
