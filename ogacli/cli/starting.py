@@ -43,7 +43,7 @@ def init(
 
     starter = init(data, kind, output=output, overwrite=overwrite)
     terminal = Terminal(json=json)
-    terminal.notes(starter.inputs)
+    terminal.notes(starter.inputs.columns)
     terminal.result(starter.document(output), *starter_view(starter, output))
 
 

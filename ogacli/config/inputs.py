@@ -6,8 +6,8 @@ them. No torch is imported.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -17,8 +17,25 @@ if TYPE_CHECKING:  # which would import pyarrow
     from ogacli.base.tables.columns import Columns
 
 
-def inputs_of(config: str, place: str) -> tuple[Columns | None, str | None]:
-    """The use of the columns, and the message of an error; both None where samples are not rows of numbers.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the first rows of a table show; both are None where samples are not rows of numbers."""
+
+    columns: Columns | None = None
+    """The columns that are features, and those that are not."""
+    refused: str | None = None
+    """The message of an error: what must be decided before columns can be features."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"inputs": None if self.columns is None else asdict(self.columns), "refused": self.refused}
+
+
+NOTHING = Inputs()
+
+
+def inputs_of(config: str, place: str) -> Inputs:
+    """The use of the columns by the ``data`` section of a config.
 
     Args:
         config: Its ``data`` section names the columns.
@@ -26,7 +43,7 @@ def inputs_of(config: str, place: str) -> tuple[Columns | None, str | None]:
     """
     section = yaml.safe_load(config).get("data", {})
     if section.get("source") != "table" or "image" in section:
-        return None, None
+        return NOTHING
     from ogacli.base.tables import read_beginning
     from ogacli.base.tables.features import Choice, features_of
 
@@ -36,5 +53,5 @@ def inputs_of(config: str, place: str) -> tuple[Columns | None, str | None]:
         choice = Choice(taken, decimal=found.dialect.decimal)
         columns = features_of(found.table, place, choice, range(len(found.table))).columns
     except (OgaError, OSError, ValueError) as error:
-        return None, str(error)
-    return replace(columns, notes=(*found.notes, *columns.notes)), None
+        return Inputs(refused=str(error))
+    return Inputs(replace(columns, notes=(*found.notes, *columns.notes)))

@@ -5,29 +5,24 @@ the columns of the data filled in where the names of the columns show what they 
 that begin with ``# init:`` describe its data, so that a new kind is a new file in ``configs/``.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from ogacli.base.atomic import new_file
 from ogacli.base.options import Options
-from ogacli.config.inputs import inputs_of
+from ogacli.config.inputs import NOTHING, Inputs, inputs_of
 from ogacli.config.starter_text import placeholders, scalar, with_truth, with_value, without
 from ogacli.errors import ConfigError, OgaError
-
-if TYPE_CHECKING:  # which would import pyarrow
-    from ogacli.base.tables.columns import Columns
 
 _USUAL = {
     "label": ("label", "labels", "target", "targets", "class", "y", "category"),
@@ -99,10 +94,8 @@ class Starter:
     """The columns of the data; empty where it could not be read."""
     placeholders: tuple[str, ...] = ()
     """Dotted keys whose value is a file or name of the example, which is the user's to replace."""
-    inputs: Columns | None = None
-    """The columns that are features, by the first rows; None where the samples are not rows of numbers."""
-    refused: str | None = None
-    """What must be decided about the columns, before they can be features."""
+    inputs: Inputs = NOTHING
+    """The columns that are features."""
 
     @property
     def trains(self) -> bool:
@@ -119,9 +112,7 @@ class Starter:
             "columns": self.columns,
             "open": list(self.open),
             "placeholders": list(self.placeholders),
-            "inputs": None if self.inputs is None else asdict(self.inputs),
-            "refused": self.refused,
-        }
+        } | self.inputs.document()
 
 
 def init(
@@ -189,10 +180,8 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
             open_keys.append(key)
     if truth := _match(columns, [(name,) for name in _TRUTH]):
         text = with_truth(text, truth[0])
-    inputs, refused = (None, None) if open_keys else inputs_of(text, str(path))
-    found = Starter(
-        example.kind, text, filled, tuple(open_keys), tuple(columns), inputs=inputs, refused=refused
-    )
+    inputs = NOTHING if open_keys else inputs_of(text, str(path))
+    found = Starter(example.kind, text, filled, tuple(open_keys), tuple(columns), inputs=inputs)
     return _told(found, folder or Path(), f"data.{example.place}")
 
 

@@ -48,9 +48,9 @@ def starter_view(starter: Starter, file: Path) -> list[Any]:
     parts = [f"{escape(str(file))}: a starter config for {starter.kind}"]
     for key, names in starter.columns.items():
         parts.append(f"  {key}: {escape(names if isinstance(names, str) else ', '.join(names))}")
-    parts += columns_view(starter.inputs)
-    if starter.refused:
-        parts.append(f"[bold yellow]decide[/] before `oga train`: {escape(starter.refused)}")
+    parts += columns_view(starter.inputs.columns)
+    if starter.inputs.refused:
+        parts.append(f"[bold yellow]decide[/] before `oga train`: {escape(starter.inputs.refused)}")
     if starter.open:
         keys = " and ".join(f"data.{key}" for key in starter.open)
         columns = ", ".join(starter.known)
