@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from ogacli.base.tables.columns import Columns
+from ogacli.base.wording import listed
 from ogacli.data.ids import check_ids, joined
 from ogacli.data.in_memory import parts_of
 from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
@@ -219,4 +220,28 @@ def check_samples(value: object, argument: str) -> None:
             found=type(value).__name__,
             expected="ogacli.Samples",
             hint="make them with ogacli.Samples.of(dataset, labels=..)",
+        )
+
+
+def check_features(samples: Samples, others: Samples, place: str) -> None:
+    """Check that two tables have the same features in the same order.
+
+    Args:
+        samples: The training samples.
+        others: Samples that the same network is applied to.
+        place: The section of the others, for messages.
+
+    Raises:
+        DataError: They have others, or in another order; a network would take one for another.
+    """
+    expected, found = (tuple(getattr(one.reader, "columns", ())) for one in (samples, others))
+    if expected and found and expected != found:
+        more = [name for name in found if name not in expected]
+        less = [name for name in expected if name not in found]
+        raise DataError(
+            "the features differ from those of the training samples",
+            place=place,
+            found=listed(more or found),
+            expected=listed(less or expected),
+            hint=f"name them in one order by `features` (and `categorical`), for both `data` and `{place}`",
         )

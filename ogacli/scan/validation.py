@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.base.progress import Progress
+from ogacli.data.samples import check_features
 from ogacli.errors import ConfigError, DataError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import GradientFeed
@@ -40,6 +41,7 @@ def check_validation(setup: Setup, model: Model) -> None:
             found=", ".join(validation.classes[:10]) or "none",
             expected=", ".join(setup.samples.classes[:10]) or "none",
         )
+    check_features(setup.samples, validation, "validation")
 
 
 def mean_validation_gradient(

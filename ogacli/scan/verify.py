@@ -23,7 +23,7 @@ from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import resolve
 from ogacli.data import Samples
-from ogacli.data.samples import check_samples
+from ogacli.data.samples import check_features, check_samples
 from ogacli.errors import DataError, RunError
 from ogacli.models.sources import NetworkSource
 from ogacli.models.sources.in_memory import network_source_of
@@ -185,6 +185,7 @@ def verify_samples(
             expected=", ".join(samples.classes[:10]) or "none",
             hint="name them in one order by `classes`, for both",
         )
+    check_features(samples, test, "verify.test")
     arms = []
     choices = _choices(samples, run, train, budget)
     with progress.bar("retraining", len(choices) * options.seeds) as advance:

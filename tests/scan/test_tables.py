@@ -12,7 +12,8 @@ import yaml
 
 from command_line import oga
 from ogacli.config import parse_config
-from ogacli.config.commands import scan
+from ogacli.config.commands import scan, verify
+from ogacli.errors import DataError
 from ogacli.run.compare import compare
 from ogacli.run.directory import Run
 from ogacli.run.reports import report
@@ -131,3 +132,31 @@ def test_true_labels_of_every_kind_are_evaluated(
     assert "Compared with the truth" in report(run, "html")
     if classes is not None:
         assert [one.name for one in run.summary.classes] == classes
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "b,a,label",
+            r"verify.test: the features differ .*\n  found: b, a\n  expected: a, b\n  next: .*`features`",
+        ),
+        ("a,c,label", r"verify.test: the features differ .*\n  found: c\n  expected: b"),
+    ],
+)
+def test_a_test_split_has_the_features_of_the_training(header: str, message: str, tmp_path: Path) -> None:
+    rows = "".join(f"{i % 7}.5,{i % 5}.25,{i % 2}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text(f"a,b,label\n{rows}")
+    (tmp_path / "test.csv").write_text(f"{header}\n{rows}")
+    sections = {
+        "data": {"source": "table", "path": "t.csv", "label": "label"},
+        "model": {"source": "logistic"},
+        "detector": "l2",
+        "train": {"epochs": 1},
+        "verify": {"seeds": 2, "test": {"source": "table", "path": "test.csv", "label": "label"}},
+        "output": "run",
+    }
+    config = parse_config(yaml.safe_dump(sections), base=tmp_path)
+    scan(config, folds=2)
+    with pytest.raises(DataError, match=message):
+        verify(config)

@@ -18,7 +18,7 @@ from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
-from ogacli.data.samples import check_samples
+from ogacli.data.samples import check_features, check_samples
 from ogacli.detectors import ATTRIBUTING, DetectorOptions, LayeredOptions, detectors
 from ogacli.detectors._influence import InfluenceOptions
 from ogacli.errors import ConfigError, DataError
@@ -193,6 +193,7 @@ class _Comparison:
                 expected=", ".join(self.training.classes[:10]) or "none",
                 hint="name them in one order by `classes: [..]` in both sections",
             )
+        check_features(self.training, self.queries, "query")
         snapshots = source.snapshots(self.training)
         if len(snapshots) > 1:
             raise ConfigError(
