@@ -15,6 +15,7 @@ import yaml
 
 from ogacli.base.options import Key, Options, Where, dotted, unknown_key
 from ogacli.base.registry import Registry, resolve, resolve_all
+from ogacli.base.special_files import refuse_special
 from ogacli.errors import ConfigError
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
         ConfigError: It cannot be read or parsed.
     """
     file = Path(path)
+    refuse_special(file, ConfigError)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -84,6 +84,7 @@ def trim(
         "path": str(trimmed.path),
         "format": trimmed.format,
         "fates": dict(trimmed.fates),
+        "others": trimmed.others,
         "not_compared": trimmed.not_compared,
     }
     terminal.result({"schema_version": 1} | document, *trim_view(trimmed))

@@ -20,6 +20,7 @@ import yaml
 
 from ogacli.base.atomic import new_file
 from ogacli.base.options import Options
+from ogacli.base.special_files import special
 from ogacli.config.inputs import NOTHING, Inputs, inputs_of
 from ogacli.config.starter_text import placeholders, scalar, with_truth, with_value, without
 from ogacli.errors import ConfigError, OgaError
@@ -231,6 +232,8 @@ def _by_name(data: Path, known: Mapping[str, Example]) -> list[Example]:
 def _columns_of(place: str) -> list[str]:
     """The columns of a table, arrays of a file, or endings in a shard; empty if it cannot be read."""
     data = Path(place)
+    if special(data):
+        return []
     try:
         if data.suffix.lower() == ".tar":
             return _endings(place)
@@ -261,6 +264,8 @@ def _saved_features(folder: Path) -> list[str]:
 
 def _json(file: Path) -> dict[str, Any]:
     """The mapping in a JSON file; empty if there is none."""
+    if special(file):
+        return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

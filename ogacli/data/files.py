@@ -19,9 +19,12 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from ogacli.base.special_files import refuse_special, special
+from ogacli.base.wording import listed
 from ogacli.data.ids import joined
+from ogacli.data.listing import Listing, list_folder
 from ogacli.data.reading import Unreadable
-from ogacli.data.zip_directory import read_directory
+from ogacli.data.zip_directory import NO_FILE, read_directory
 from ogacli.errors import DataError
 
 Content = bytes | Unreadable
@@ -48,8 +51,12 @@ class Tree(Files):
     """Files below one root."""
 
     @abstractmethod
+    def listing(self) -> Listing:
+        """All names below the root."""
+
     def names(self) -> list[str]:
-        """All names below the root, with ``/`` between folders; a folder's own name ends in ``/``."""
+        """Those that may be samples, and their folders; a folder's own name ends in ``/``."""
+        return self.listing().names
 
 
 def open_files(root: str) -> Tree:
@@ -89,19 +96,16 @@ class Folder(Tree):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def names(self) -> list[str]:
-        """All files and folders below the root; links are followed."""
-        found = []
-        for place, folders, files in os.walk(self.root, followlinks=True):
-            below = Path(place).relative_to(self.root).as_posix()
-            prefix = "" if below == "." else f"{below}/"
-            found += [prefix + name for name in files]
-            found += [f"{prefix}{name}/" for name in folders]
-        return found
+    def listing(self) -> Listing:
+        """All files and folders below the root; links are followed within it."""
+        return list_folder(self.root)
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
         """Read one file after the other."""
         for name in names:
+            if (what := special(self.root / name)) is not None:
+                yield Unreadable(f"{what}, no file")
+                continue
             try:
                 yield (self.root / name).read_bytes()
             except (OSError, ValueError) as error:
@@ -132,6 +136,7 @@ class Archive(Tree):
     def __init__(self, location: str, folder: str = "") -> None:
         self.location = location
         self.folder = f"{folder}/" if folder else ""
+        refuse_special(location, DataError)
         try:
             with fsspec.open(location, "rb") as file:
                 directory = read_directory(file)
@@ -142,12 +147,32 @@ class Archive(Tree):
         if not len(directory.names):
             raise DataError("the archive is empty", place=location)
         self._names, self._entries = directory.names, directory.entries
+        self._check_names()
 
-    def names(self) -> list[str]:
-        """All members below the folder, without those that macOS adds."""
-        found = (name.decode() for name in self._names.tolist())
-        inside = (name[len(self.folder) :] for name in found if name.startswith(self.folder))
-        return [name for name in inside if name and not name.startswith("__MACOSX/")]
+    def _check_names(self) -> None:
+        """Check that no name occurs twice, as only one of such members could be read.
+
+        Raises:
+            DataError: One does.
+        """
+        repeated = np.unique(self._names[1:][self._names[1:] == self._names[:-1]]).tolist()
+        names = [name.decode() for name in repeated if not name.endswith(b"/")]
+        if names:
+            raise DataError(
+                "a name occurs more than once in the archive",
+                place=f"{self.location}: {names[0]}",
+                found=f"{len(names)} such names: {listed(names, 5)}" if len(names) > 1 else None,
+                expected="a name of its own for each member",
+                hint="unpack it and pack it anew; the member that was added last replaces the others then",
+            )
+
+    def listing(self) -> Listing:
+        """All members below the folder."""
+        places = [i for i, name in enumerate(self._names.tolist()) if name.startswith(self.folder.encode())]
+        names = [self._names[i].decode()[len(self.folder) :] for i in places]
+        no_file = self._entries[places, 3] == NO_FILE
+        odd = [name for name, strange in zip(names, no_file, strict=True) if strange]
+        return Listing.of((name for name in names if name), odd)
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
         """One read a file; from a URL all files in one request."""
@@ -190,6 +215,8 @@ class Archive(Tree):
                 yield file.read(end - start)
 
     def _unpack(self, chunk: bytes, offset: int, size: int, crc: int, method: int) -> bytes:
+        if method == NO_FILE:
+            raise Unreadable("a link or device, no file")
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unreadable("encrypted, or packed by a method other than store or deflate")
         name_length, extra_length = struct.unpack_from("<HH", chunk, 26)
@@ -211,7 +238,7 @@ class Bucket(Tree):
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def names(self) -> list[str]:
+    def listing(self) -> Listing:
         """All files below the root.
 
         Raises:
@@ -224,7 +251,7 @@ class Bucket(Tree):
             raise DataError("cannot be listed", place=self.root, found=str(error)) from None
         if not found:
             raise DataError("no files below this URL", place=self.root, hint="check the URL")
-        return [name.removeprefix(path).lstrip("/") for name in found]
+        return Listing.of(name.removeprefix(path).lstrip("/") for name in found)
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
         """All files in one request, where the file system supports it."""

@@ -163,9 +163,31 @@ class PictureReader(Reader):
 class ImageReader(PictureReader):
     """Reads image files."""
 
-    def __init__(self, files: Files, names: pa.StringArray, transform: Transform) -> None:
+    notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        files: Files,
+        names: pa.StringArray,
+        transform: Transform,
+        *,
+        notes: Sequence[str] = (),
+        others: Sequence[str] = (),
+    ) -> None:
+        """Find the size of the pictures.
+
+        Args:
+            files: Where they are.
+            names: The file of each sample.
+            transform: Of the pictures.
+            notes: What was found beside the samples.
+            others: Files beside the samples that are none.
+        """
         self.files = files
         self.names = names
+        self.notes = tuple(notes)
+        self.others = tuple(others)
         super().__init__(len(names), transform)
 
     def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
@@ -185,10 +207,14 @@ class ImageReader(PictureReader):
 
     def file(self, position: int) -> Path | bytes | None:
         """The path, or the bytes where the file has no path."""
-        path = self.files.path(self.names[position].as_py())
+        return self.other_file(self.names[position].as_py())
+
+    def other_file(self, name: str) -> Path | bytes:
+        """The path of any file there, or its bytes where it has none."""
+        path = self.files.path(name)
         if path is not None:
             return path
-        content = next(self._fetch([position]))
+        content = next(self.files.fetch([name]))
         if isinstance(content, Unreadable):
             raise content
         return content

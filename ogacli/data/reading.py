@@ -73,6 +73,24 @@ class Reader(ABC):
         """A reader that returns samples with missing values, as NaN; None where samples have none."""
         return None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user on what was found beside the samples, and on what was done to them."""
+        return ()
+
+    @property
+    def others(self) -> Sequence[str]:
+        """Files beside the samples that are none, as ``class/name``; they are handed on unchanged."""
+        return ()
+
+    def other_file(self, name: str) -> Path | bytes:
+        """One of the ``others``: its path, or its bytes where it has none.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        raise Unreadable("no such file")
+
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """The approximate length of each sample, in any unit.
 

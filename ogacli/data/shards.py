@@ -19,6 +19,7 @@ from jaxtyping import Int64
 
 from ogacli.base.tables import opened
 from ogacli.data.files import Content, Files, contents
+from ogacli.data.listing import is_hidden
 from ogacli.data.reading import Unreadable
 from ogacli.errors import DataError
 
@@ -68,7 +69,8 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
         wanted: From the kind of a member to whether its bytes are read during the walk.
 
     Raises:
-        DataError: A file cannot be opened, is no tar file, is packed, or ends early.
+        DataError: A file cannot be opened, is no tar file, is packed, or ends early; or a name occurs twice
+            in it.
     """
     for number, path in enumerate(paths):
         with opened(path) as file:
@@ -83,15 +85,19 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
 def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> Iterator[Sample]:
     current: Sample | None = None
     whole = 0
+    before: set[str] = set()
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in _members(tar):
+            for member in _members(tar, path):
                 key, kind = _split(member.name)
                 if current is None or key != current.key:
                     if current is not None:
                         yield current
                         whole += 1
+                        before.add(current.key)
                     current = Sample(number, key)
+                if kind in current.spans or key in before:
+                    raise _repeated(path, member.name, apart=key in before)
                 current.spans[kind] = (member.offset_data, member.size)
                 if wanted(kind):
                     current.texts[kind] = _bytes(file, member)
@@ -109,12 +115,48 @@ def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> I
         yield current
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The files, one after the other; the list of all members that ``tarfile`` keeps is emptied."""
+def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
+    """The files, one after the other; the list of all members that ``tarfile`` keeps is emptied.
+
+    Raises:
+        DataError: A member is a link, FIFO or device.
+    """
     while (member := tar.next()) is not None:
-        if member.isfile() and not member.name.rpartition("/")[2].startswith("."):
-            yield member
+        if not any(map(is_hidden, member.name.split("/"))):
+            if member.isfile():
+                yield member
+            elif not member.isdir():
+                raise _no_file(path, member)
         tar.members.clear()  # type: ignore[attr-defined]
+
+
+def _no_file(path: str, member: tarfile.TarInfo) -> DataError:
+    linked = member.islnk() or member.issym()
+    return DataError(
+        "a member of the shard is no file",
+        place=f"{path}: {member.name}",
+        found=f"a link to {member.linkname}" if linked else "a FIFO or device",
+        expected="files alone",
+        hint="pack it anew with the content of the files: tar --hard-dereference --dereference",
+    )
+
+
+def _repeated(path: str, name: str, *, apart: bool) -> DataError:
+    """The error for a name that occurs twice.
+
+    Args:
+        path: The shard.
+        name: The member.
+        apart: Whether members of other samples are in between.
+    """
+    return DataError(
+        "a sample's files do not follow one another, or two samples have one name"
+        if apart
+        else "a file name occurs twice in the shard",
+        place=f"{path}: {name}",
+        expected="for each sample a name of its own up to the first dot, and its files in sequence",
+        hint="number the samples when the shard is written, such as 000017.jpg and 000017.cls",
+    )
 
 
 def _bytes(file: Any, member: tarfile.TarInfo) -> bytes:

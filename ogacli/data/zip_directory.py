@@ -5,6 +5,7 @@ of PKWARE's APPNOTE 6.3, section 4.3, including the 64-bit ones.
 """
 
 import os
+import stat
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _FILE = struct.Struct("<4s6H3L5H2L")
 fields and comment, disk, two kinds of attributes, offset. Name, extra fields and comment follow."""
 _LONGEST_COMMENT = 1 << 16
 _UTF8, _ENCRYPTED = 0x800, 0x1
+ENCRYPTED, NO_FILE = -1, -2
+"""In place of the method: a file that is encrypted; a link, FIFO, device or socket."""
+_UNIX = 3
+"""The system of an archive whose attributes hold the mode of each file; the high byte of the version."""
 _ELSEWHERE = 0xFFFFFFFF
 """In place of a number that is stored in the extra fields because it needs 64 bits."""
 
@@ -35,7 +40,7 @@ class Directory:
     names: Shaped[np.ndarray, " n"]
     """In UTF-8, as bytes of fixed width."""
     entries: Int64[np.ndarray, "n 4"]
-    """Offset of the local header, packed size, CRC, and method: -1 where the file is encrypted."""
+    """Offset of the local header, packed size, CRC, and method, or ``ENCRYPTED`` or ``NO_FILE``."""
 
 
 def read_directory(file: Any) -> Directory:
@@ -54,7 +59,7 @@ def read_directory(file: Any) -> Directory:
             found = _FILE.unpack_from(block, place)
         except struct.error:
             raise zipfile.BadZipFile("its directory is cut short") from None
-        signature, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, offset = found
+        signature, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, mode, offset = found
         if signature != b"PK\1\2":
             raise zipfile.BadZipFile("its directory is damaged")
         place += _FILE.size
@@ -62,11 +67,18 @@ def read_directory(file: Any) -> Directory:
         if _ELSEWHERE in (packed, offset):
             extra = block[place + lengths[0] : place + lengths[0] + lengths[1]]
             packed, offset = _long_numbers(extra, size, packed, offset)
-        entries[i] = offset + shift, packed, crc, -1 if flags & _ENCRYPTED else method
+        if _is_no_file(found[1] >> 8, mode >> 16):
+            method = NO_FILE
+        entries[i] = offset + shift, packed, crc, ENCRYPTED if flags & _ENCRYPTED else method
         place += sum(lengths)
     names = _names(block, spans)
     order = np.argsort(names, kind="stable")
     return Directory(names[order], entries[order])
+
+
+def _is_no_file(system: int, mode: int) -> bool:
+    """Whether a member of an archive that was made on Unix is a link, FIFO, device or socket."""
+    return system == _UNIX and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
 
 
 def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, " n"]:

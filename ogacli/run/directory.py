@@ -27,6 +27,7 @@ import yaml
 from pydantic import ValidationError
 
 from ogacli.base.atomic import holds_only
+from ogacli.base.special_files import refuse_special
 from ogacli.errors import RunError
 from ogacli.run.scores import SCORE_COLUMNS, scores_table
 from ogacli.run.summary import SCHEMA_VERSION, Summary
@@ -117,6 +118,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.yaml`` as plain values."""
+        refuse_special(self.config_file, RunError)
         try:
             return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -148,6 +150,7 @@ class Run:
             return file.read()
 
     def _json(self, name: str) -> dict[str, Any]:
+        refuse_special(self.path / name, RunError)
         try:
             document = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -162,6 +165,7 @@ class Run:
 
     @contextmanager
     def _parquet(self, name: str, columns: Sequence[str] = SCORE_COLUMNS) -> Iterator[pa.parquet.ParquetFile]:
+        refuse_special(self.path / name, RunError)
         try:
             with pa.parquet.ParquetFile(self.path / name) as file:
                 found = file.schema_arrow.names

@@ -122,6 +122,8 @@ class Summary(Document):
     """By detector, where the truth is known."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""
+    notes: tuple[str, ...] = ()
+    """On the data: files that are no samples, texts that were cut; on gradients: how they were computed."""
 
 
 def summarise(
@@ -133,6 +135,7 @@ def summarise(
     overlap: Mapping[str, float] = MappingProxyType({}),
     checkpoints: Sequence[CheckpointDiagnosis] = (),
     named_by_model: bool = False,
+    notes: Sequence[str] = (),
 ) -> Summary:
     """Count flags, reasons and classes, and compare with the truth where it is known.
 
@@ -145,6 +148,7 @@ def summarise(
         overlap: Split-half stability of each randomised detector.
         checkpoints: The diagnosis of each of several checkpoints.
         named_by_model: Whether the model names its outputs, in the order of the classes.
+        notes: On data and gradients.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
@@ -178,6 +182,7 @@ def summarise(
         rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
         columns=samples.columns,
+        notes=tuple(notes),
     )
 
 

@@ -78,6 +78,7 @@ def execute(
             overlap=overlaps,
             checkpoints=scoring.checkpoints,
             named_by_model=scoring.snapshots[0].source.names_classes(setup.samples),
+            notes=last.feed.notes,
         ),
         provenance=provenance(setup, device, weights, last.feed),
         settings=setup.settings,

@@ -1,5 +1,6 @@
 import pickle
 import random
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,30 @@ def test_additions_of_macos_are_no_files(tmp_path: Path) -> None:
         archive.writestr("cat/a.png", b"x")
         archive.writestr("__MACOSX/cat/._a.png", b"x")
     assert open_files(str(tmp_path / "mac.zip")).names() == ["cat/a.png"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_occurs_twice_in_an_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        for content in (b"first", b"second"):
+            archive.writestr("cat/a.png", content)
+        archive.writestr("cat/", b"")
+        archive.writestr("cat/", b"")
+    with pytest.raises(DataError, match=r"twice.zip: cat/a.png: a name occurs more than once in the archive"):
+        open_files(str(tmp_path / "twice.zip"))
+
+
+def test_links_and_fifos_in_an_archive_are_no_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as archive:
+        archive.writestr("cat/a.png", b"x")
+        for name, mode in (("cat/link.png", stat.S_IFLNK), ("cat/fifo.png", stat.S_IFIFO)):
+            entry = zipfile.ZipInfo(name)
+            entry.create_system, entry.external_attr = 3, (mode | 0o644) << 16
+            archive.writestr(entry, b"/etc/passwd")
+    files = open_files(str(tmp_path / "odd.zip"))
+    assert files.listing().names == ["cat/a.png"]
+    assert files.listing().special == ["cat/fifo.png", "cat/link.png"]
+    assert str(next(files.fetch(["cat/link.png"]))) == "a link or device, no file"
 
 
 @given(

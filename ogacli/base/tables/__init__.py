@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ogacli.base.special_files import refuse_special
 from ogacli.base.tables import written
 from ogacli.base.tables.csv_file import read_csv, texts_of
 from ogacli.base.tables.dialect import Dialect, as_utf8
@@ -258,8 +259,9 @@ def opened(path: str | Path) -> Iterator[Any]:
     """Open a local file or fsspec URL for reading bytes.
 
     Raises:
-        DataError: It does not exist or cannot be opened.
+        DataError: It does not exist, is no file, or cannot be opened.
     """
+    refuse_special(path, DataError)
     try:
         file = fsspec.open(str(path), "rb").open()
     except FileNotFoundError:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def trim_view(trimmed: Trimmed) -> list[Any]:
     """How many samples were kept, dropped, relabelled, and where the dataset was written."""
     fates = ", ".join(f"{count:,} {fate}" for fate, count in trimmed.fates.items() if count)
-    return [f"[bold]{fates}[/]", *aligned([(trimmed.format, trimmed.path)])]
+    several = "" if trimmed.others == 1 else "s"
+    others = [f"  {trimmed.others:,} file{several} beside the samples handed on unread"] * bool(
+        trimmed.others
+    )
+    return [f"[bold]{fates}[/]", *others, *aligned([(trimmed.format, trimmed.path)])]
 
 
 def evaluation_cells(evaluation: Evaluation | None) -> list[str]:

@@ -142,7 +142,7 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
             f"  {summary.rescored.samples:,} samples flagged or near the cut were rescored in float32: "
             f"{summary.rescored.changed:,} changed"
         )
-    parts += [f"  note: {escape(note)}" for note in run.provenance.get("notes", ())]
+    parts += [f"  note: {escape(note)}" for note in summary.notes]
     if summary.classes:
         parts += ["", _class_table(run)]
     if summary.evaluation:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import model_validator
 
 from ogacli.base.options import Location
+from ogacli.base.special_files import refuse_special, refuse_special_in, special
 from ogacli.base.user_code import optional
 from ogacli.data.files import Content, Files
 from ogacli.data.ids import numbered
@@ -151,11 +152,14 @@ class HuggingFace(Texts):
         if self.path is None:
             return load(self.name, self.config, revision=self.revision)
         folder = Path(self.path)
+        refuse_special_in(folder, DataError)
         if self._saved_alone or (folder / "dataset_dict.json").is_file():
             return library.load_from_disk(self.path)
         if folder.is_dir():
             return load(self.path, self.config)
         files = sorted(glob.glob(self.path)) if "://" not in self.path else [self.path]
+        for file in files:
+            refuse_special(file, DataError)
         builder = _BUILDERS.get(Path(self.path).suffix.lower())
         if not files or builder is None:
             raise FileNotFoundError(
@@ -210,6 +214,8 @@ class StoredFiles(Files):
             try:
                 if found is None or (found["bytes"] is None and not found["path"]):
                     yield Unreadable("no picture in this row")
+                elif found["bytes"] is None and (what := special(found["path"])) is not None:
+                    yield Unreadable(f"{what}, no file")
                 else:
                     yield Path(found["path"]).read_bytes() if found["bytes"] is None else found["bytes"]
             except OSError as error:

@@ -10,6 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from ogacli.base.options import Location
+from ogacli.base.special_files import refuse_special_in
 from ogacli.base.wording import suggestion
 from ogacli.data.ids import numbered
 from ogacli.data.images import PictureReader, Pixels, Transform, decoding, thumbnail
@@ -77,6 +78,7 @@ class Torchvision(Source):
             given["download"] = self.download
         elif self.download:
             raise DataError(f"torchvision cannot download {self.name}", place="data.download")
+        refuse_special_in(self.root, DataError)
         try:
             return cls(self.root, **given)
         except (RuntimeError, OSError, ValueError, TypeError, ImportError) as error:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor
 
+from ogacli.base.special_files import refuse_special
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.inert import read_around_objects
 
@@ -68,8 +69,9 @@ def opened(path: str) -> Iterator[Any]:
     """The file, open for reading bytes.
 
     Raises:
-        CheckpointError: It is missing or cannot be opened.
+        CheckpointError: It is missing, is no file, or cannot be opened.
     """
+    refuse_special(path, CheckpointError)
     try:
         file = fsspec.open(path, "rb").open()
     except (FileNotFoundError, IsADirectoryError):

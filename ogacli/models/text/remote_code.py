@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ogacli.base.special_files import refuse_special_in
 from ogacli.errors import CheckpointError
 
 _CONFIGS = "*config*.json"
@@ -31,8 +32,10 @@ def refuse_code(folder: str, key: str, *, trust: bool) -> None:
         trust: Whether the user trusts its author.
 
     Raises:
-        CheckpointError: A file in it names code, or a file of the network that its adapter belongs to.
+        CheckpointError: A file in it names code, or a file of the network that its adapter belongs to; or
+            something in it is no file.
     """
+    refuse_special_in(folder, CheckpointError)
     places = [] if trust else [Path(folder)]
     for place in places:
         for file in sorted(place.glob(_CONFIGS)) if place.is_dir() else ():
@@ -41,6 +44,7 @@ def refuse_code(folder: str, key: str, *, trust: bool) -> None:
                 raise code_refused(key, str(file), entry)
             base = values.get("base_model_name_or_path") if isinstance(values, dict) else None
             if isinstance(base, str) and base and Path(base) not in places:
+                refuse_special_in(base, CheckpointError)
                 places.append(Path(base))  # transformers then loads that network
 
 

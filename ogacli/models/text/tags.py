@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ogacli.data.tagged import Tagged, words_with_tags
-from ogacli.models.text.tokens import IGNORED, LossEncoder, Tokens
+from ogacli.models.text.tokens import IGNORED, NO_TOKEN, LossEncoder, Tokens
 
 
 class TagEncoder(LossEncoder):
@@ -37,11 +37,15 @@ class TagEncoder(LossEncoder):
         for i, text in enumerate(texts):
             begun = _begun(found.word_ids(i))
             targets = [IGNORED if word is None else text.tags[word] for word in begun]
+            beyond = {word for rest in found.encodings[i].overflowing for word in rest.word_ids}
+            cut = beyond - set(begun)
             if all(target == IGNORED for target in targets):
-                samples.append(f"no word among the first {self.limit} tokens, all that the model takes")
+                too_long = f"no word among the first {self.limit} tokens, all that the model takes"
+                samples.append(too_long if cut else NO_TOKEN)
                 continue
             rows = {name: found[name][i] for name in names} | {"targets": targets}
-            samples.append(Tokens(rows, whole=sum(word is not None for word in begun) == len(text.words)))
+            mute = len(text.words) > len((beyond | set(begun)) - {None})
+            samples.append(Tokens(rows, whole=not cut, mute=mute))
         return samples
 
     def contributions(self, text: Tagged, losses: Sequence[float]) -> list[tuple[str, float]]:

@@ -22,6 +22,8 @@ from ogacli.errors import DataError
 
 IGNORED = -100
 """The target of a token that is left out of the loss."""
+NO_TOKEN = "the tokenizer makes nothing of the text"
+"""The reason why such a text is quarantined."""
 Text = str | tuple[str, str]
 
 
@@ -33,6 +35,8 @@ class Tokens:
     """``input_ids`` and further rows of the same length."""
     whole: bool
     """False where the text was longer than the model takes."""
+    mute: bool = False
+    """True where the tokenizer makes no token of some word."""
 
 
 class Encoder:
@@ -69,7 +73,7 @@ class Encoder:
             cut = self._rows([texts[i] for i in long], truncation=True, max_length=self.limit)
             for i, rows in zip(long, cut, strict=True):
                 found[i] = Tokens(rows, whole=False)
-        return list(found)
+        return [tokens if tokens.inputs["input_ids"] else NO_TOKEN for tokens in found]
 
     def _rows(self, texts: Sequence[Text], **options: Any) -> list[dict[str, Sequence[int]]]:
         pairs = not isinstance(texts[0], str)
@@ -167,14 +171,19 @@ class TokenReader(Reader):
         self.encoder = encoder
         self.in_memory = reader.in_memory
         # In shared memory, as worker processes write to it.
-        self._cut = torch.zeros(positions, dtype=torch.bool).share_memory_()
+        self._cut, self._mute = (torch.zeros(positions, dtype=torch.bool).share_memory_() for _ in range(2))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on the number of texts that were too long so far."""
-        count = int(self._cut.sum())
-        noun = "text was" if count == 1 else "texts were"
-        return (f"{count:,} {noun} cut to {self.encoder.limit:,} tokens",) if count else ()
+        """Those of the reader of the texts, and the numbers of texts of which some words were not seen."""
+        told = list(self.reader.notes)
+        if count := int(self._cut.sum()):
+            noun = "text was" if count == 1 else "texts were"
+            told.append(f"{count:,} {noun} cut to {self.encoder.limit:,} tokens")
+        if count := int(self._mute.sum()):
+            noun = "text has" if count == 1 else "texts have"
+            told.append(f"{count:,} {noun} words that the tokenizer makes nothing of")
+        return tuple(told)
 
     def read(
         self, positions: Sequence[int]
@@ -192,7 +201,7 @@ class TokenReader(Reader):
                 failures[i] = found
                 continue
             samples.append(found)
-            self._cut[positions[i]] = not found.whole
+            self._cut[positions[i]], self._mute[positions[i]] = not found.whole, found.mute
         return (padded(samples, self.encoder.padding) if samples else None), failures
 
     def contributions(self, position: int, losses: Sequence[float]) -> list[tuple[str, float]]:

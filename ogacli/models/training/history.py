@@ -13,6 +13,7 @@ import torch
 
 from ogacli._version import __version__
 from ogacli.base.atomic import holds_only
+from ogacli.base.special_files import special
 from ogacli.data import Samples
 
 SCHEMA_VERSION = 1
@@ -43,6 +44,8 @@ def write_history(
 
 def read_history(folder: Path) -> dict[str, Any]:
     """The record of a training; empty where there is none."""
+    if special(folder / _HISTORY):
+        return {}
     try:
         record = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
     except (OSError, ValueError):

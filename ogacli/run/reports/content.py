@@ -220,6 +220,11 @@ def checkpoint_rows(summary: Summary) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def notes(summary: Summary) -> list[str]:
+    """Notes on data and gradients, cut to length, each beginning with a capital letter."""
+    return [wording.cut(note[:1].upper() + note[1:], TEXT_LENGTH) for note in summary.notes]
+
+
 EVALUATED = {
     "auroc": "AUROC",
     "average_precision": "AP",

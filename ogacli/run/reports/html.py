@@ -32,7 +32,7 @@ def _content(run: Run) -> dict[str, Any]:
         "summary": summary,
         "what": content.what(run),
         "meanings": MEANINGS,
-        "asides": content.asides(summary),
+        "asides": [*content.asides(summary), *content.notes(summary)],
         "checkpoint_columns": content.CHECKPOINT_COLUMNS,
         "checkpoints": content.checkpoint_rows(summary),
         "flagged": flagged,

@@ -51,7 +51,8 @@ def _checkpoints(summary: Summary) -> list[str]:
 def _reasons(summary: Summary) -> str:
     found = [f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count]
     lines = [f"Reasons: {', '.join(found)}."] if found else []
-    return " ".join([*lines, *(f"{markdown.plain(line)}." for line in content.asides(summary))])
+    told = [*content.asides(summary), *content.notes(summary)]
+    return " ".join([*lines, *(f"{markdown.plain(line)}." for line in told)])
 
 
 def _evaluation(summary: Summary) -> list[str]:

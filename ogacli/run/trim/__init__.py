@@ -64,7 +64,7 @@ class FolderFormat(Format, ABC):
     @abstractmethod
     def write(
         self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
-    ) -> None:
+    ) -> int:
         """Write the samples that stay.
 
         Args:
@@ -73,6 +73,9 @@ class FolderFormat(Format, ABC):
             stays: The rows of the manifest that are kept or relabelled.
             folder: Empty; the manifest is added by the caller.
             progress: Shows the progress.
+
+        Returns:
+            How many files that are no samples were written too.
 
         Raises:
             OgaError: The samples cannot be written in this format.
@@ -92,6 +95,8 @@ class Trimmed:
     """The numbers of kept, dropped, relabelled and quarantined samples."""
     not_compared: str | None = None
     """Why the source could not be compared with the one that was scanned; None where it is the same."""
+    others: int = 0
+    """Files beside the samples, such as ``.gif``, that were handed on unread."""
 
 
 def trim(
@@ -126,16 +131,18 @@ def trim(
     name = format or _by_suffix(destination)
     writer = formats.get(name)()
     manifest = manifest_table(opened, budget=budget, decisions=decisions)
-    not_compared = None
+    not_compared, others = None, 0
     if isinstance(writer, FolderFormat):
-        _write_folder(writer, opened, manifest, destination, source, overwrite=overwrite, progress=progress)
+        others = _write_folder(
+            writer, opened, manifest, destination, source, overwrite=overwrite, progress=progress
+        )
     elif isinstance(writer, FileFormat):
         not_compared = compare_source(opened, source)
         with new_file(destination, overwrite=overwrite) as file:
             writer.write(manifest, file)
     fates = dict.fromkeys(FATES, 0)
     fates |= {row["values"]: row["counts"] for row in pc.value_counts(manifest.column("fate")).to_pylist()}
-    return Trimmed(destination, name, fates, not_compared)
+    return Trimmed(destination, name, fates, not_compared, others)
 
 
 def _write_folder(
@@ -147,7 +154,7 @@ def _write_folder(
     *,
     overwrite: bool,
     progress: Progress,
-) -> None:
+) -> int:
     from ogacli.data.sources import source_of
 
     if source is None:
@@ -156,7 +163,7 @@ def _write_folder(
     check_apart(source, destination)
     samples = reopened(run, source)
     with folder_with(manifest, destination, overwrite=overwrite) as folder:
-        writer.write(source, samples, staying(manifest), folder, progress)
+        return writer.write(source, samples, staying(manifest), folder, progress)
 
 
 def _by_suffix(destination: Path) -> str:

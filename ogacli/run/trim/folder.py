@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ogacli.base.atomic import new_folder
+from ogacli.base.special_files import special
 from ogacli.base.tables import write_table
 from ogacli.errors import RunError
 from ogacli.run.directory import Run
@@ -95,7 +96,7 @@ def _mark(folder: Path) -> dict[str, Any]:
 
 def _marked(folder: Path) -> bool:
     mark = folder / MARK
-    if folder.is_symlink() or mark.is_symlink():
+    if folder.is_symlink() or mark.is_symlink() or special(mark):
         return False
     try:
         return bool(json.loads(mark.read_text(encoding="utf-8")) == _mark(folder))
@@ -105,6 +106,8 @@ def _marked(folder: Path) -> bool:
 
 def _header(table: Path) -> list[str]:
     """The first line of a csv file; empty where there is none."""
+    if special(table):
+        return []
     try:
         with table.open(encoding="utf-8", newline="") as file:
             return next(csv.reader(file), [])

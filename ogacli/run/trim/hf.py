@@ -34,7 +34,7 @@ class Hf(FolderFormat):
 
     def write(
         self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
-    ) -> None:
+    ) -> int:
         """Write the rows, in the order of the dataset."""
         rows, labels = source.rows(), stays.column("new_label").to_pylist()
         assert rows is not None
@@ -43,3 +43,4 @@ class Hf(FolderFormat):
                 "labels of several columns cannot be replaced", place="--decisions", found="relabel"
             )
         rows.save(stays.column("position").to_pylist(), labels, folder)
+        return 0

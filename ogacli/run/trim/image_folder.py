@@ -1,14 +1,15 @@
-"""The image files of the samples that stay: ``<label>/<file>``."""
+"""The image files of the samples that stay, ``<label>/<file>``, and those beside them that are no samples."""
 
 from __future__ import annotations
 
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -31,37 +32,45 @@ class ImageFolder(FolderFormat):
 
     def write(
         self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
-    ) -> None:
+    ) -> int:
         """Write each file into the folder of its label."""
-        with progress.bar("writing images", stays.num_rows) as advance:
+        others = samples.reader.others
+        with progress.bar("writing images", stays.num_rows + len(others)) as advance:
             for file, name in _placed(samples, stays):
                 target = folder / name
                 target.parent.mkdir(exist_ok=True)
                 _place(file, target)
                 advance(1)
+        return len(others)
 
 
 def _placed(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, PurePosixPath]]:
-    """The file of each sample, and where it goes."""
+    """The file of each sample, then each file that is none, and where it goes."""
     folders: dict[str, tuple[str, _Names]] = {}
     taken = _Names([MANIFEST, MARK])
-    for row in stays.to_pylist():
-        source = _file(samples, row)
-        label = str(row["label"] if row["new_label"] is None else row["new_label"])
+
+    def place(label: str, name: str, suffix: str) -> PurePosixPath:
         if label not in folders:
             folders[label] = taken.new([label]), _Names()
         folder, files = folders[label]
-        name, suffix = row["id"].replace("\\", "/"), _suffix(source, row["id"])
         stems = (PurePosixPath(name).name.removesuffix(suffix), name.removesuffix(suffix))
-        yield source, PurePosixPath(folder, files.new(stems, suffix))
+        return PurePosixPath(folder, files.new(stems, suffix))
+
+    for row in stays.to_pylist():
+        source = _file(partial(samples.reader.file, row["position"]), f"sample {row['id']!r}")
+        label = str(row["label"] if row["new_label"] is None else row["new_label"])
+        yield source, place(label, row["id"].replace("\\", "/"), _suffix(source, row["id"]))
+    for name in samples.reader.others:
+        source = _file(partial(samples.reader.other_file, name), f"file {name!r}")
+        yield source, place(name.partition("/")[0], name, PurePosixPath(name).suffix)
 
 
-def _file(samples: Samples, row: dict[str, Any]) -> Path | bytes:
+def _file(read: Callable[[], Path | bytes | None], place: str) -> Path | bytes:
+    """What ``read`` returns, with an error where it is nothing."""
     from ogacli.data import Unreadable
 
-    place = f"sample {row['id']!r}"
     try:
-        source = samples.reader.file(row["position"])
+        source = read()
     except Unreadable as error:
         raise DataError("cannot be read any more", place=place, found=str(error)) from None
     if source is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ogacli.base.special_files import refuse_special
 from ogacli.errors import DataError
 from ogacli.run.directory import Run
 from ogacli.run.trim.manifest import kept_positions, manifest_table
@@ -54,6 +55,7 @@ def load_kept(
 
 
 def _load_positions(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    refuse_special(path, DataError)
     try:
         with path.open("rb") as file:
             found: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -63,6 +64,117 @@ def test_an_empty_class_keeps_its_index(picture_folder: Path) -> None:
     samples = ImageFolder(root=str(picture_folder)).open()
     assert samples.classes == ("bird", "cat", "dog")
     assert samples.labels.tolist() == [1, 1, 2, 2]
+
+
+def test_hidden_folders_and_rubbish_are_no_classes(
+    picture_folder: Path, tmp_path: Path, zipped: Callable[..., Path]
+) -> None:
+    expected = ImageFolder(root=str(picture_folder)).open()
+    rubbish = (
+        ".ipynb_checkpoints/a.png",
+        "__MACOSX/._x.png",
+        "cat/.hidden/a.png",
+        "cat/._a.png",
+        "@eaDir/a.png",
+    )
+    for name in (*rubbish, "Thumbs.db", "dog/Desktop.ini", ".DS_Store"):
+        (picture_folder / name).parent.mkdir(exist_ok=True)
+        (picture_folder / name).write_bytes((picture_folder / "cat/a.png").read_bytes())
+    bucket = f"memory://{tmp_path.name}-rubbish"
+    fsspec.filesystem("memory").put(f"{picture_folder}/", f"{bucket}/", recursive=True)
+    for root in (str(picture_folder), str(zipped(picture_folder, tmp_path / "r.zip")), bucket):
+        found = ImageFolder(root=root).open()
+        assert (found.classes, found.ids) == (expected.classes, expected.ids)
+        assert found.labels.equal(expected.labels)
+        assert found.reader.notes[0].startswith("8 hidden names were left out: .DS_Store, .ipynb_checkpoints")
+
+
+def test_what_lies_beside_the_samples_is_told(picture_folder: Path, encode: Any) -> None:
+    (picture_folder / "bird").mkdir()
+    (picture_folder / "gnu").mkdir()
+    (picture_folder / "gnu" / "old.gif").write_bytes(b"GIF89a")
+    (picture_folder / "loose.png").write_bytes(encode(np.zeros((6, 5, 3), np.uint8)))
+    reader = ImageFolder(root=str(picture_folder)).open().reader
+    assert reader.notes == (
+        "1 image lies in no folder of a class and was left out: loose.png",
+        "2 class folders hold no images: bird, gnu",
+        "2 files have another suffix (.txt 1, .gif 1) and were not read: dog/notes.txt, gnu/old.gif",
+    )
+    assert reader.others == ("dog/notes.txt", "gnu/old.gif")
+    assert Path(reader.other_file("gnu/old.gif")).read_bytes() == b"GIF89a"  # type: ignore[arg-type]
+
+
+def test_links_out_of_the_folder_and_in_circles_are_not_followed(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    expected = ImageFolder(root=str(picture_folder)).open().ids.to_pylist()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(b"secret")
+    for name, target in {
+        "out": outside,
+        "cat/up": picture_folder,
+        "cat/self": picture_folder / "cat",
+        "cat/itself": picture_folder / "cat/itself",
+        "dog/secret.png": outside / "secret.png",
+    }.items():
+        (picture_folder / name).symlink_to(target)
+    (picture_folder / "dog/inside.png").symlink_to(picture_folder / "cat/a.png")
+    (picture_folder / "dog/deep/other").symlink_to(picture_folder / "cat")
+    found = ImageFolder(root=str(picture_folder)).open()
+    inside = ["dog/inside.png", "dog/deep/other/a.png", "dog/deep/other/b.png"]
+    assert sorted(found.ids.to_pylist()) == sorted(expected + inside)
+    assert any(
+        note.startswith("8 links were not followed, out of the folder or in a circle: cat/itself, cat/self")
+        for note in found.reader.notes
+    ), "the five, and three of them once more by another way"
+
+
+def test_a_folder_of_links_alone_says_so(picture_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "cat").symlink_to(picture_folder / "cat")
+    with pytest.raises(
+        DataError, match=r"no image files in folders\n  found: nothing; 1 link was not followed"
+    ):
+        ImageFolder(root=str(tmp_path / "links")).open()
+
+
+def write_truth(folder: Path, text: str) -> str:
+    (folder / "truth.csv").write_text(text)
+    return str(folder / "truth.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,truth\ncat/a.png,cat\ncat/b.png,dog\ndog/a.png,dog\ndog/deep/c.PNG,dog\nother.png,cat\n",
+        "truth,extra,id\ncat,1,./cat/a.png\ndog,2,cat\\b.png\ndog,3,dog/a.png\ndog,4,c.PNG\n",
+        "picture,right\nc.PNG,dog\ndog/a.png,dog\nb.png,dog\ncat/a.png,cat\n",
+    ],
+)
+def test_truth_by_file_name(picture_folder: Path, tmp_path: Path, text: str) -> None:
+    samples = ImageFolder(root=str(picture_folder), truth=write_truth(tmp_path, text)).open()
+    assert samples.truth is not None
+    assert samples.truth.tolist() == [0, 1, 1, 1]
+    assert samples.labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,truth\ncat/a.png,cat\n", r"sample 'cat/b.png': 3 of 4 files have no truth"),
+        ("file,truth\na.png,cat\n", "row 1: several files have this name"),
+        ("file,truth\ncat/a.png,cat\ncat/a.png,cat\n", "row 2: a file is named twice"),
+        ("a,b,c\n1,2,3\n", "no columns of file names and values"),
+        ("f,t\ncat/a.png,owl\nb.png,dog\ndog/a.png,dog\nc.PNG,dog\n", "truth is not a class"),
+        ("f,t\ncat/a.png,\nb.png,dog\ndog/a.png,dog\nc.PNG,dog\n", "truth is missing"),
+    ],
+)
+def test_a_table_of_the_truth_that_does_not_fit(
+    picture_folder: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        ImageFolder(root=str(picture_folder), truth=write_truth(tmp_path, text)).open()
 
 
 def test_no_pictures(tmp_path: Path) -> None:

@@ -110,6 +110,53 @@ def test_texts(path: str) -> None:
     assert learned.read([1]).inputs == [("", "text 1")]
 
 
+@pytest.mark.parametrize("kinds", [("png", "cls"), ("cls",)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_repeated_names_name_shard_and_member(
+    tmp_path: Path, encode: Any, pixels: Any, kinds: tuple[str, ...], apart: bool
+) -> None:
+    with tarfile.open(tmp_path / "same.tar", "w") as archive:
+        for key in ("s0", "s1") if not apart else ("s0", "s1", "s0"):
+            for kind in kinds * (1 if apart else 2):
+                content = encode(pixels(0)) if kind == "png" else b"0"
+                info = tarfile.TarInfo(f"{key}.{kind}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(DataError, match=rf"same\.tar: s0\.{kinds[0]}: a ") as caught:
+        WebDataset(path=str(tmp_path / "same.tar"), image="png", label="cls").open()
+    assert ("do not follow one another" in str(caught.value)) == apart
+
+
+def test_one_name_in_two_shards_is_two_samples(tmp_path: Path, encode: Any, pixels: Any) -> None:
+    """Many writers number the samples of each shard from 0; the ids name the shard."""
+    for shard in range(2):
+        members = {"0.png": encode(pixels(shard)), "0.cls": str(shard).encode()}
+        (tmp_path / f"{shard}.tar").write_bytes(tar(members))
+    samples = WebDataset(path=str(tmp_path / "*.tar"), image="png", label="cls").open()
+    assert samples.ids.to_pylist() == ["0.tar/0", "1.tar/0"]
+    assert samples.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_members_that_are_no_files_are_told(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        for name in ("a.txt", "a.cls", "b.cls"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"0"))
+        info = tarfile.TarInfo("b.txt")
+        info.type, info.linkname = kind, "a.txt"
+        archive.addfile(info)
+    with pytest.raises(DataError, match=r"t\.tar: b\.txt: a member of the shard is no file"):
+        WebDataset(path=str(tmp_path / "t.tar"), text="txt", label="cls").open()
+
+
+def test_hidden_members_are_left_out(tmp_path: Path) -> None:
+    members = {"a.txt": b"x", "a.cls": b"0", ".git/b.cls": b"1", "__MACOSX/._a.txt": b"", "Thumbs.db": b""}
+    (tmp_path / "t.tar").write_bytes(tar(members))
+    assert len(WebDataset(path=str(tmp_path / "t.tar"), text="txt", label="cls").open()) == 1
+
+
 def test_a_library_s_own_shards(tmp_path: Path, pixels: Callable[[int], np.ndarray]) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "t.tar")) as writer:
@@ -196,7 +243,11 @@ def test_the_last_member_may_end_the_file_s_data(tmp_path: Path, shards: list[by
             {"text": None, "image": "jpg"},
             r"no sample has a picture\n.*cls, txt",
         ),
-        ({"a.txt": b"x", "a.cls": b"0", "b.cls": b"0", "a.png": b""}, {}, "'t.tar/a'"),
+        (
+            {"a.txt": b"x", "a.cls": b"0", "b.cls": b"0", "a.png": b""},
+            {},
+            r"t\.tar: a\.png: a sample's files do not follow",
+        ),
     ],
 )
 def test_mistakes_are_told(members: Members, options: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -68,9 +68,30 @@ def test_a_long_sample_is_cut_and_counted(tmp_path: Path) -> None:
         [IGNORED, number, IGNORED, IGNORED, IGNORED],
     ]
     assert "cut to 5 tokens" in samples.reader.notes[0]
-    nothing = load_config(written(tmp_path, [{"words": [""], "tags": ["O"]}, rows[0]]))
-    failed = nothing.model.prepare(nothing.data.open()).read([0]).quarantined
-    assert failed[0].startswith("no word among the first")
+    assert samples.reader.notes[1] == "1 text has words that the tokenizer makes nothing of"
+    samples.read([0, 1])
+    assert "1 text was cut" in samples.reader.notes[0], "each is counted once"
+
+
+def test_words_without_tokens_are_told_as_such(tmp_path: Path) -> None:
+    """They are neither cut, nor is a sample without any other words too long."""
+    rows = [{"words": ["a", "", "3"], "tags": ["O", "O", "NUM"]}] * 2
+    rows += [{"words": ["a", ""], "tags": ["O", "O"]}, {"words": ["", ""], "tags": ["O", "O"]}]
+    rows += [{"words": ["", "a", "b", "c"], "tags": ["O"] * 4}, {"words": ["abc", "def"], "tags": ["O"] * 2}]
+    write_network(tmp_path / "network", "tagger", head=2)
+    config = load_config(written(tmp_path, rows, model={"max_length": 5}))
+    samples = config.model.prepare(config.data.open())
+    batch = samples.read(range(len(rows)))
+    assert batch.quarantined == {3: "the tokenizer makes nothing of the text"}
+    assert samples.reader.notes == (
+        "1 text was cut to 5 tokens",
+        "4 texts have words that the tokenizer makes nothing of",
+    )
+    longer = load_config(
+        written(tmp_path, [{"words": ["", "ab"], "tags": ["O", "O"]}] * 2, model={"max_length": 2})
+    )
+    failed = longer.model.prepare(longer.data.open()).read([0]).quarantined
+    assert failed[0].startswith("no word among the first 2 tokens")
 
 
 def test_gradients_are_those_of_the_mean_over_the_words(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ogacli.config import load_config
 from ogacli.config.commands import scan, train
 from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.run.directory import Run
+from ogacli.run.reports import report
 from ogacli.run.trim import formats, trim
 from ogacli.run.trim.kept import load_kept
 from ogacli.run.trim.manifest import kept_positions, manifest_table
@@ -288,7 +289,7 @@ def test_an_existing_file_is_replaced_only_when_asked(run, tmp_path, name):
 
 # --- pictures ----------------------------------------------------------------------------------------------
 
-NAMES = ("cat/a.png", "cat/b.PNG", "cat/deep/a.png", "cat/deep-a.png", "cat/.a.png", "dog/a.png", "dog/A.png")
+NAMES = ("cat/a.png", "cat/b.PNG", "cat/deep/a.png", "cat/deep-a.png", "cat/-a.png", "dog/a.png", "dog/A.png")
 
 
 def pictures(folder: Path, names: tuple[str, ...] = NAMES) -> dict[str, bytes]:
@@ -352,6 +353,34 @@ def test_the_written_folder_is_a_dataset(tmp_path):
     assert before["cat/a.png"] not in files_of(found.path).values(), "it was dropped"
 
 
+def test_files_that_are_no_samples_are_handed_on(tmp_path):
+    pictures(tmp_path / "pictures")
+    others = {"cat/x.gif": b"GIF89a", "cat/deep/x.gif": b"other", "dog/a.txt": b"a caption"}
+    for name, content in others.items():
+        (tmp_path / "pictures" / name).write_bytes(content)
+    (tmp_path / "pictures" / ".trash").mkdir()
+    pictures(tmp_path / "pictures", (".trash/old.png", "loose.png"))
+    (tmp_path / "pictures" / "dog" / "Thumbs.db").write_bytes(b"rubbish")
+    done = oga("scan", "config.yaml", cwd=picture_run(tmp_path).path.parent)
+    assert "already exists" in done.err
+    run = Run.open(tmp_path / "run")
+    told = "\n".join(run.summary.notes)
+    assert "3 files have another suffix (.gif 2, .txt 1) and were not read: cat/deep/x.gif, cat/x.gif" in told
+    assert "2 hidden names were left out: .trash, dog/Thumbs.db" in told
+    assert "1 image lies in no folder of a class and was left out: loose.png" in told
+    assert all(note in report(run, "json") for note in run.summary.notes)
+    assert "3 files have another suffix" in report(run, "html")
+    assert "3 files have another suffix" in report(run, "md")
+    trimmed = oga("trim", "run", "--to", "clean", "--format", "image_folder", cwd=tmp_path)
+    assert "3 files beside the samples handed on unread" in trimmed.out
+    written = files_of(tmp_path / "clean")
+    assert written["cat/x.gif"] in others.values()
+    assert sorted(data for name, data in written.items() if not name.lower().endswith(".png")) == sorted(
+        others.values()
+    )
+    assert len(written) == len(NAMES) + len(others)
+
+
 def test_copies_across_file_systems_leave_the_original_alone(tmp_path, monkeypatch):
     before = pictures(tmp_path / "pictures")
     run = picture_run(tmp_path)
@@ -397,7 +426,7 @@ HOSTILE = [
     "../../outside.png",
     "/etc/passwd.png",
     "..",
-    "...",
+    ".hidden.png",
     "a\\..\\b.png",
     "nul\x00byte.png",
     "line\nbreak.png",
@@ -436,6 +465,7 @@ def test_hostile_names_stay_inside(tmp_path):
         (tmp_path / "plain" / row["file"]).read_bytes() for row in rows
     )
     assert [path.name for path in inside.iterdir()] == ["clean"]
+    assert not any(path.name.startswith(".") for path in found.path.rglob("*.png")), "none is hidden"
     folders = {path.parent.name.lower() for path in found.path.rglob("*.png")}
     assert len(folders) == len({row["label"] for row in rows}), "two labels never share a folder"
     assert all(path.parent.parent == found.path for path in found.path.rglob("*.png"))
