@@ -26,6 +26,7 @@ from ogacli.gradients.kept import Kept
 from ogacli.gradients.layers.axis import SampleAxis, candidates
 from ogacli.gradients.layers.combined import Zero, added_up, of_parameter
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.loss_check import check_loss
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.recording import CallPattern, RecordedCall, Recorder
 from ogacli.gradients.self_check import mismatches
@@ -240,7 +241,7 @@ class LayerGradients:
 
     def _check(self, few: Batch, found: GradientBatch, uncovered: dict[str, str]) -> None:
         """Compare with one backward pass a sample; parameters that differ are added to ``uncovered``."""
-        self._check_loss(found)
+        check_loss(self.task, found.logits, found.labels, self.network.classes)
         self._check_finite(found, "float32")
         assert self._pattern is not None
         try:
@@ -279,17 +280,6 @@ class LayerGradients:
                     + (own if precision == "float32" else precision),
                     hint="check the checkpoint, or compute in float32",
                 )
-
-    def _check_loss(self, found: GradientBatch) -> None:
-        logits, labels = found.logits, found.labels
-        alone = [self.task.residual(logits[i : i + 1], labels[i : i + 1]) for i in range(len(found))]
-        together = self.task.residual(logits, labels)
-        if not torch.allclose(torch.cat(alone), together, rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise GradientError(
-                "the loss of a sample depends on the other samples of its batch",
-                place=self.task.place,
-                expected="one loss a sample, from that sample's logits and label alone",
-            )
 
     def _probe(self, batch: Batch) -> None:
         """One backward pass for each sample's residual alone: its gradients are zero at all other samples."""

@@ -41,6 +41,8 @@ _GPU, _GPU_WIDEST = 16, 64
 """On a GPU, inputs and factors, and the largest activation, may be larger by these multiples."""
 _FEWEST, _MOST = 4, 2048
 """Limits of the automatic batch size."""
+_LEAST = -1e30
+"""In place of lower logits where a sum shows whether any is not finite."""
 _PROBE = 4
 """Number of samples whose gradients are computed to measure the memory of one."""
 
@@ -222,10 +224,16 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 
 def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
-    """Which samples have finite logits, residuals and features."""
-    total = batch.logits.flatten(1).sum(1) + batch.residual.flatten(1).sum(1)
+    """Which samples have finite residuals and features, and logits that are finite or minus infinity.
+
+    Minus infinity means a probability of 0; it makes the loss infinite only for the class of the label.
+    """
+    logits = batch.logits.flatten(1)
+    total = logits.clamp_min(_LEAST).sum(1) + batch.residual.flatten(1).sum(1)
     if batch.features is not None:
         total = total + batch.features.flatten(1).sum(1)
+    if batch.losses is not None:
+        total = torch.where(logits.isneginf().any(1), total + batch.losses, total)
     return torch.isfinite(total)
 
 

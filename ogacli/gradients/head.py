@@ -12,6 +12,7 @@ from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.loss_check import check_loss
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.models.network import Model, Outputs
 from ogacli.models.tasks import Task
@@ -40,7 +41,11 @@ class HeadGradients:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> GradientBatch:
-        """The gradients of the samples of one batch, which is on the model's device."""
+        """The gradients of the samples of one batch, which is on the model's device.
+
+        Raises:
+            GradientError: The loss of a sample depends on the others; raised on the first batch.
+        """
         if not self.parameters and self._precision != "float32":
             self.model.outputs(batch)  # the checks of the first batch need float32
         with computing_in(self._precision, batch.labels.device):
@@ -49,6 +54,8 @@ class HeadGradients:
         features = None if outputs.features is None else outputs.features.float()
         if self._neighbours is not None:
             logits = self._neighbours(batch.rows, features)
+        if not self.parameters:
+            check_loss(self.task, logits, batch.labels, getattr(self.model, "classes", 0))
         residual = self.task.residual(logits, batch.labels)
         part: Part = Plain(residual) if features is None else Outer(features, residual, outputs.bias)
         if not self.parameters:

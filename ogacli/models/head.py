@@ -116,8 +116,22 @@ def _makes(call: Call, logits: Float[Tensor, "b k"]) -> bool:
     if call.output_size != logits.numel() or call.read.numel() != b * call.module.in_features:
         return False
     made = nn.functional.linear(as_rows(call.read, b), call.module.weight, call.module.bias)
-    tolerance = 1e-4 * float(logits[logits.isfinite()].abs().amax()) if logits.isfinite().any() else 0.0
-    return torch.allclose(made.to(logits.dtype), logits, rtol=1e-4, atol=tolerance, equal_nan=True)
+    return agrees(made.to(logits.dtype), logits)
+
+
+def agrees(made: Float[Tensor, "b k"], logits: Float[Tensor, "b k"]) -> bool:
+    """Whether the output of a layer is the logits.
+
+    A network may replace some of it by minus infinity, which means a probability of 0: the loss does not
+    depend on these outputs. At least one logit must not be replaced.
+    """
+    masked = logits.isneginf()
+    finite = logits.isfinite()
+    if masked.any() and not finite.any():
+        return False
+    tolerance = 1e-4 * float(logits[finite].abs().amax()) if finite.any() else 0.0
+    made = made.masked_fill(masked, -torch.inf)
+    return torch.allclose(made, logits, rtol=1e-4, atol=tolerance, equal_nan=True)
 
 
 def _check_used_once(module: nn.Module, head: nn.Linear, calls: list[Call]) -> None:

@@ -4,6 +4,7 @@ In: logits, given labels, kNN class probabilities. Out: ``Candidates``, which th
 Their size does not grow with the number of classes. With few classes all are candidates, and nothing is lost.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ _MOST = 64
 """With more classes: candidates of a sample. On simulated sets of 500 classes the ranking is that of all."""
 AT_ONCE = 1 << 20
 """Probabilities of all classes that are in memory at a time, where there are many classes."""
+_ZERO = math.log(torch.finfo(torch.float32).tiny)
+"""The logarithm that stands for a probability of 0."""
 _LEAST = -500.0
 """Lower bound of the mean log-probability of the other classes, which may all have a probability of 0."""
 
@@ -110,8 +113,12 @@ class Candidates:
 
 
 def log_probabilities(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
-    """Log-softmax in float64; with more than ``ALL`` classes in float32, which is several times faster."""
-    return torch.log_softmax(logits.double() if logits.shape[1] <= ALL else logits.float(), 1)
+    """Log-softmax in float64; with more than ``ALL`` classes in float32, which is several times faster.
+
+    Finite also for logits of minus infinity.
+    """
+    found = torch.log_softmax(logits.double() if logits.shape[1] <= ALL else logits.float(), 1)
+    return found.masked_fill(logits.isneginf(), _ZERO)
 
 
 def _at(logs: Float[Tensor, "n k"], classes: Int64[Tensor, "n m"]) -> Float[Tensor, "n e"]:

@@ -32,6 +32,7 @@ from ogacli.models.checkpoints import (
 from ogacli.models.checkpoints.snapshots import Weights, files, scored_by
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
+from ogacli.models.precision import taking_float32
 
 
 class ModelSource(Options):
@@ -200,7 +201,7 @@ class NetworkSource(CheckpointSource):
                 hint="train one with `oga train`",
             )
         fit = Fit.of(samples)
-        module = self.network(fit)
+        module = taking_float32(self.network(fit), fit.example)
         if self.checkpoint is not None:
             check_classes(self.file(), samples.classes)
         return Network(module, head=self.head, outputs=0 if self.returns_loss else fit.outputs)

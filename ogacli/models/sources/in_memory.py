@@ -23,6 +23,7 @@ from ogacli.errors import ConfigError
 from ogacli.models.checkpoints import plain, sha256
 from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.network import Network
+from ogacli.models.precision import taking_float32
 from ogacli.models.sources import Fit, ModelSource, NetworkSource, checked
 from ogacli.models.tasks import Task
 
@@ -41,7 +42,10 @@ class InMemory(ModelSource):
             GradientError: A layer normalises by statistics of the batch.
         """
         outputs = samples.label_type.outputs(samples.labels, samples.classes)
-        return Network(shared_copy(self.module), head=None, outputs=outputs)
+        copied = shared_copy(self.module)
+        if any(tensor.dtype != torch.float32 for tensor in copied.parameters()):
+            copied = taking_float32(copied, Fit.of(samples).example)
+        return Network(copied, head=None, outputs=outputs)
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of the weights, under the name of the network's class."""

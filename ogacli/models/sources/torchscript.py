@@ -18,9 +18,11 @@ from ogacli.data import Batch, Samples
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import Weights
 from ogacli.models.checks import PROBED, check_outputs
+from ogacli.models.head import agrees
 from ogacli.models.network import Outputs
 from ogacli.models.outputs import call, first_logits
-from ogacli.models.sources import CheckpointSource, sources
+from ogacli.models.precision import taking_float32
+from ogacli.models.sources import CheckpointSource, Fit, sources
 
 
 @sources.register
@@ -49,6 +51,8 @@ class TorchScript(CheckpointSource):
                     found=str(error).partition("\n")[0],
                     hint="weights alone belong to the source that builds their network, such as torchvision",
                 ) from None
+        if any(tensor.dtype != torch.float32 for tensor in module.parameters()):
+            module = taking_float32(module, Fit.of(samples).example)
         return Scripted(module, outputs=samples.label_type.outputs(samples.labels, samples.classes))
 
 
@@ -112,8 +116,7 @@ class Scripted:
         except RuntimeError:  # this weight has no part in the logits
             return False
         made = nn.functional.linear(features, weight, bias)
-        largest = float(logits.abs().amax()) if len(logits) else 0.0
-        return torch.allclose(made, logits, rtol=1e-4, atol=1e-4 * largest)
+        return agrees(made, logits)
 
     def _passed(self, inputs: Any, weight: nn.Parameter) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b h"]]:
         """Logits, and the inputs of the layer with this weight."""

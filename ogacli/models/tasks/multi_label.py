@@ -19,7 +19,11 @@ class MultiLabel(Task):
             GradientError: There is not one label a logit.
         """
         targets = self.targets(logits, labels)
-        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").flatten(1).sum(1)
+        # A logit of minus infinity has no loss where the class is absent; 0 * infinity would be NaN.
+        absent, present = F.softplus(logits), F.softplus(-logits)
+        mixed = targets * present + (1 - targets) * absent
+        losses = torch.where(targets == 0, absent, torch.where(targets == 1, present, mixed))
+        return losses.flatten(1).sum(1)
 
     @torch.no_grad()
     def residual(self, logits: Logits, labels: Labels) -> Logits:
