@@ -78,6 +78,21 @@ class Options(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+def path_given(value: object, place: str) -> Path:
+    """A path from an argument of a Python function.
+
+    Args:
+        value: What was given.
+        place: The name of the argument, for messages.
+
+    Raises:
+        ConfigError: It is no path.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise ConfigError("not a path", place=place, found=repr(value), expected="a text or a pathlib.Path")
+
+
 class ShellText(str):
     """Text given by ``--set``: relative paths in it are relative to the current folder."""
 

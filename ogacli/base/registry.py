@@ -60,6 +60,12 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: There is none; the message names the nearest name.
         """
+        if not isinstance(name, str):  # from Python
+            raise ConfigError(
+                f"not the name of a {self.noun}",
+                found=repr(name),
+                expected=f"one of {', '.join(self.names())}",
+            )
         if name not in self._found:
             known = self.names()
             if name not in known:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from ogacli.base.atomic import new_file
-from ogacli.base.options import Options
+from ogacli.base.options import Options, path_given
 from ogacli.base.special_files import special
 from ogacli.config.inputs import NOTHING, Inputs, inputs_of
 from ogacli.config.starter_text import placeholders, scalar, with_truth, with_value, without
@@ -135,10 +135,11 @@ def init(
         ConfigError: As in :func:`starter`.
         RunError: The file exists.
     """
-    written = starter(data, kind, Path(output).parent)
+    destination = path_given(output, "output")
+    written = starter(data, kind, destination.parent)
     commands = re.sub(rf"(oga \w+) (configs/)?{written.kind}\.yaml", rf"\1 {output}", written.text)
     written = replace(written, text=commands)
-    with new_file(Path(output), overwrite=overwrite) as file:
+    with new_file(destination, overwrite=overwrite) as file:
         file.write(written.text.encode())
     return written
 
@@ -160,7 +161,7 @@ def starter(data: str | Path | None = None, kind: str | None = None, folder: Pat
     if data is None:
         example = known[kind or "digits"]
         return _told(Starter(example.kind, example.text, {}, (), ()), folder or Path())
-    path = Path(data)
+    path = path_given(data, "data")
     candidates = [known[kind]] if kind else _by_name(path, known)
     place = _place(path, candidates[0])
     columns = _columns_of(place) if any(example.columns for example in candidates) else []

@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.features import Choice, features_of
 from ogacli.base.tables.json_lines import typed_column
-from ogacli.data.arrays import ArrayReader, array_reader, digest
+from ogacli.data.arrays import ArrayReader, array_reader, digest, refuse_complex
 from ogacli.data.ids import numbered
 from ogacli.data.items import (
     LABELS,
@@ -210,6 +210,8 @@ def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
 
 def _arrow(name: str, values: Any) -> pa.Array:
     """A column of a DataFrame, in which all values are of one type."""
+    if isinstance(values.dtype, np.dtype):
+        refuse_complex(values.dtype, f"column {name!r}")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):

@@ -241,6 +241,8 @@ def label_array(labels: Any) -> Shaped[np.ndarray, "n ..."]:
     """
     try:
         if isinstance(labels, Tensor):
+            if labels.dtype == torch.bfloat16:  # which numpy lacks
+                labels = labels.float()
             return np.asarray(labels.detach().cpu().numpy())
         if isinstance(labels, list | tuple):
             labels = [one.numpy() if isinstance(one, Tensor) else one for one in labels]
@@ -274,7 +276,7 @@ def label_targets(
     Raises:
         DataError: The labels do not fit ``target`` and ``classes``.
     """
-    if labels.ndim not in (1, 2) or (labels.dtype == object and labels.ndim > 1):
+    if labels.dtype.kind == "c" or labels.ndim not in (1, 2) or (labels.dtype == object and labels.ndim > 1):
         raise DataError("not labels", found=f"{labels.dtype} {list(labels.shape)}", expected="[n] or [n, k]")
     if target != "classes" or labels.ndim == 2:
         if truth is not None and truth.reshape(len(truth), -1).shape != labels.reshape(len(labels), -1).shape:

@@ -209,6 +209,8 @@ class LayerGradients:
         """Find the dimension of the samples in each activation, and the parameters that the rules cover."""
         few = _few(batch)
         uncovered = dict(self._pattern.uncovered) if self._pattern else {}
+        if isinstance(batch.inputs, list):  # a tensor made of texts looks the same as a constant
+            uncovered |= dict.fromkeys(self.selection, "is in a network that takes texts")
         reductions, self._reductions = self._reductions, {}  # the checks need all factors
         while True:
             self._pattern = CallPattern(uncovered=uncovered)

@@ -84,7 +84,9 @@ def trainable(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 def indexed(inputs: Any, index: Any) -> Any:
-    """Inputs of a network, a tensor or a dictionary of tensors, indexed along the samples."""
+    """Inputs of a network (tensor, dictionary of tensors, or list of texts), indexed along the samples."""
+    if isinstance(inputs, list):
+        return [inputs[i] for i in index.tolist()] if isinstance(index, Tensor) else inputs[index]
     if isinstance(inputs, dict):
         return {name: tensor[index] for name, tensor in inputs.items()}
     return inputs[index]

@@ -67,7 +67,8 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path) -> Comparison:
     Raises:
         RunError: They are of different datasets, or cannot be read.
     """
-    opened = [Run.open(run) for run in ([runs] if isinstance(runs, str | Path | Run) else runs)]
+    several = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
+    opened = [Run.open(run) for run in several]
     if not opened:
         raise RunError("no run", place="runs", expected="at least one")
     first = opened[0]

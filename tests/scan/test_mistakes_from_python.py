@@ -142,3 +142,75 @@ def test_columns_of_a_frame_may_have_numbers_as_names():
 def test_a_budget_may_be_a_number_of_numpy(samples):
     assert ogacli.scan(samples, fresh(), budget=np.int64(4)).summary.flagged == 4
     assert ogacli.scan(samples, fresh(), budget=np.float32(0.1)).summary.flagged == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run, to: ogacli.gate(run, policy=7), "policy: not a policy"),
+        (lambda run, to: ogacli.gate(run, policy=[1]), "policy: not a policy"),
+        (lambda run, to: ogacli.gate(run, baseline=3), "not a run"),
+        (lambda run, to: ogacli.report(run, None), "not the name of a report format"),
+        (lambda run, to: ogacli.report(run, ["html"]), "not the name of a report format"),
+        (lambda run, to: ogacli.trim(run, to, format=7), "not the name of a trim format"),
+        (lambda run, to: ogacli.trim(run, None), "to: not a path"),
+        (lambda run, to: ogacli.compare(7), "not a run"),
+        (lambda run, to: ogacli.init(7), "data: not a path"),
+        (lambda run, to: ogacli.init(output=7), "output: not a path"),
+    ],
+)
+def test_arguments_of_the_commands_on_runs(tmp_path, samples, call, message):
+    run = ogacli.scan(samples, fresh(), detector="l2").save(tmp_path / "run")
+    with pytest.raises(OgaError, match=message):
+        call(run, tmp_path / "clean.csv")
+
+
+COMPLEX = (X + 1j * X).astype(np.complex64)
+
+
+@pytest.mark.parametrize("dataset", [COMPLEX, torch.tensor(COMPLEX)])
+def test_complex_inputs_are_refused(dataset):
+    with pytest.raises(OgaError, match="complex numbers"):
+        ogacli.Samples.of(dataset, Y)
+
+
+def test_complex_columns_and_labels_are_refused():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(OgaError, match="column 'a': complex numbers"):
+        ogacli.Samples.of(pandas.DataFrame({"a": COMPLEX[:, 0], "y": Y}), "y")
+    with pytest.raises(OgaError, match=r"not labels\n  found: complex64"):
+        ogacli.Samples.of(X, COMPLEX[:, 0])
+
+
+def test_inputs_in_bfloat16_are_taken():
+    x = torch.tensor(X).bfloat16()
+    assert torch.equal(ogacli.Samples.of(x, Y).read([0, 1]).inputs, x[:2].float())
+
+
+class OfTexts(nn.Module):
+    """Makes tensors of texts itself, one after the other or all at once."""
+
+    def __init__(self, *, together: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.together = together
+        self.table = nn.Embedding(30, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, texts):
+        rows = [[ord(letter) % 30 for letter in text[:3]] for text in texts]
+        if self.together:
+            return self.head(torch.tanh(self.table(torch.tensor(rows))).mean(1))
+        return self.head(torch.stack([torch.tanh(self.table(torch.tensor(row))).mean(0) for row in rows]))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_all_layers_of_a_network_of_texts(together):
+    texts = ["abcd", "xyz", "cab", "zzz", "ayb", "bcd", "qrs"]
+    labels = torch.tensor([0, 1, 0, 1, 0, 0, 1])
+    module = OfTexts(together=together)
+    (batch,) = ogacli.gradients(ogacli.Samples.of(texts, labels), module, layers="all")
+    for i, text in enumerate(texts):
+        loss = nn.functional.cross_entropy(module([text]), labels[i : i + 1])
+        exact = torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(module.parameters()))])
+        torch.testing.assert_close(batch.select(slice(i, i + 1)).dense()[0], exact)

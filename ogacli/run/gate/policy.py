@@ -61,6 +61,10 @@ def load_policy(
 def _checked(policy: Mapping[str, Any] | str | Path | None) -> Options:
     if isinstance(policy, str | Path):
         document = read(policy, "policy")
+    elif policy is not None and not isinstance(policy, Mapping):
+        raise ConfigError(
+            "not a policy", place="policy", found=repr(policy), expected="a YAML file, or keys and values"
+        )
     else:
         document = Document("policy", Path.cwd(), dict(policy or {}), {})
     checker = Checker(document)

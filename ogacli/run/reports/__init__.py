@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ogacli.base.atomic import new_file
+from ogacli.base.options import path_given
 from ogacli.base.registry import Registry
 from ogacli.run.directory import Run
 
@@ -60,7 +61,7 @@ def write_report(
     """
     opened = Run.open(run)
     text = report(opened, format)
-    path = opened.path / f"report.{format}" if destination is None else Path(destination)
+    path = opened.path / f"report.{format}" if destination is None else path_given(destination, "destination")
     with new_file(path, overwrite=overwrite) as file:
         file.write(text.encode())
     return path

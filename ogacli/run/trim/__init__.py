@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.base.atomic import new_file
+from ogacli.base.options import path_given
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import Registry
 from ogacli.errors import ConfigError
@@ -127,8 +128,8 @@ def trim(
     Raises:
         OgaError: An argument, the run or the data is not usable; nothing is written then.
     """
-    opened, destination = Run.open(run), Path(to)
-    name = format or _by_suffix(destination)
+    opened, destination = Run.open(run), path_given(to, "to")
+    name = _by_suffix(destination) if format is None else format
     writer = formats.get(name)()
     manifest = manifest_table(opened, budget=budget, decisions=decisions)
     not_compared, others = None, 0

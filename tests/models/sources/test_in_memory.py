@@ -267,10 +267,17 @@ def test_what_is_refused(samples, make, message):
 
 
 def test_samples_of_another_precision_than_the_network(samples):
+    found = ogacli.scan(samples, mlp().half(), detector="l2").table()
+    rounded = mlp()
+    rounded.load_state_dict({name: value.half().float() for name, value in mlp().state_dict().items()})
+    assert found["score"].equals(ogacli.scan(samples, rounded, detector="l2").table()["score"])
+
+
+def test_samples_that_do_not_fit_the_network(samples):
     with pytest.raises(
         GradientError, match=r"cannot be called with these samples\n  found: inputs .* float32"
     ):
-        ogacli.scan(samples, mlp().half())
+        ogacli.scan(samples, nn.Linear(H + 1, K))
 
 
 def test_a_function_that_returns_no_network(samples, tmp_path):
