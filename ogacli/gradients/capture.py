@@ -29,6 +29,7 @@ from ogacli.gradients.layers.part import Part
 from ogacli.gradients.loss_check import check_loss
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.recording import CallPattern, RecordedCall, Recorder
+from ogacli.gradients.routing import called_in_one
 from ogacli.gradients.self_check import mismatches
 from ogacli.models.checks import check_outputs, in_evaluation
 from ogacli.models.head import as_rows, find_head, recorded
@@ -66,8 +67,8 @@ class LayerGradients:
         self.task = task
         self.selection = dict(selection)
         self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
-        self.notes: list[str] = []
-        """For the user: the parameters whose gradient is zero or computed sample by sample."""
+        self._used: set[str] = set()
+        """Parameters that the loss of some sample depends on, of those that rules cover."""
         self._neighbours = neighbours
         self._precision = precision
         self._pattern: CallPattern | None = None
@@ -77,6 +78,21 @@ class LayerGradients:
         self._channels_last = False
         self._reductions: dict[int, Callable[[Part], Part]] = {}
         """What each parameter's gradient is reduced to during backward, by the ``id`` of the parameter."""
+
+    @property
+    def notes(self) -> list[str]:
+        """For the user: the parameters whose gradient is zero or computed sample by sample."""
+        if self._pattern is None:
+            return []
+        uncovered = self._pattern.uncovered
+        return [
+            *(f"{name} {why}; its gradient is computed sample by sample" for name, why in uncovered.items()),
+            *(
+                f"{name}: no sample's loss depends on it; its gradient is zero"
+                for name in self.selection
+                if name not in uncovered and name not in self._used
+            ),
+        ]
 
     def reduce_to(self, orders: Sequence[int], coords: Int64[Tensor, " f"]) -> None:
         """Reduce each layer during backward to these norms and coordinates; the batches have no others.
@@ -107,13 +123,30 @@ class LayerGradients:
             if found is None:  # other calls than in earlier passes
                 self._learn(batch)
                 found = self._compute(batch, self._precision)
-            if found is None:
-                raise GradientError(
-                    f"the network calls other functions for {PROBED} samples than for {len(batch.labels)}",
-                    place=type(self.network.module).__name__,
-                    expected="the same calls for any number of samples",
-                )
+            while found is None:
+                self._set_aside(batch)
+                self._learn(batch)
+                found = self._compute(batch, self._precision)
             return found
+
+    def _set_aside(self, batch: Batch) -> None:
+        """Leave parameters that are called for some batches only, such as those of experts, to the fallback.
+
+        Raises:
+            GradientError: The calls differ in something else.
+        """
+        assert self._pattern is not None
+        calls = [recorded.key for recorded in self._forward(batch).recorder.calls]
+        some = called_in_one(calls, self._pattern.calls)
+        if not some:
+            raise GradientError(
+                f"the network calls other functions for {PROBED} samples than for {len(batch.labels)}",
+                place=type(self.network.module).__name__,
+                expected="the same calls for any number of samples",
+            )
+        for name, parameter in self.selection.items():
+            if id(parameter) in some:
+                self._pattern.uncovered[name] = "is read for some batches only"
 
     # --- one batch ------------------------------------------------------------------------------------
 
@@ -167,6 +200,8 @@ class LayerGradients:
                 if key in recorder.parts and id(parameter) in recorder.origins(tensor):
                     trainable = recorder.trainable[id(parameter)]
                     uses += [of_parameter(part, tensor, trainable) for part in recorder.parts[key]]
+            if uses:
+                self._used.add(name)
             width = parameter.numel() // max(1, len(parameter)) if parameter.ndim else 1
             parts.append(added_up(uses, width) if uses else Zero(passed.residual, parameter.numel()))
         return GradientBatch(
@@ -218,28 +253,21 @@ class LayerGradients:
             self._probe(few)
             found = self._compute(few) if len(uncovered) == before else None
             if found is not None and len(uncovered) == before:
-                unused = self._unused(found)
+                self._check_used(found)
                 self._check(few, found, uncovered)
                 if len(uncovered) == before:
                     break
         if self._precision != "float32" and (found := self._compute(few, self._precision)):
             self._check_finite(found, self._precision)
         self._reductions = reductions
-        self.notes = [
-            f"{name} {why}; its gradient is computed sample by sample" for name, why in uncovered.items()
-        ]
-        self.notes += [f"{name}: no sample's loss depends on it; its gradient is zero" for name in unused]
 
-    def _unused(self, found: GradientBatch) -> list[str]:
-        pairs = zip(self.selection, found.parts, strict=True)
-        unused = [name for name, part in pairs if isinstance(part, Zero)]
-        if len(unused) == len(self.selection):
+    def _check_used(self, found: GradientBatch) -> None:
+        if all(isinstance(part, Zero) for part in found.parts):
             raise GradientError(
                 "no sample's loss depends on any of the selected parameters",
-                place=unused[0],
+                place=next(iter(self.selection)),
                 hint="select layers that the network uses, in `gradients.layers`",
             )
-        return unused
 
     def _check(self, few: Batch, found: GradientBatch, uncovered: dict[str, str]) -> None:
         """Compare with one backward pass a sample; parameters that differ are added to ``uncovered``."""

@@ -62,6 +62,8 @@ class Fallback:
                 with torch.enable_grad():
                     output = call(self.module, indexed(inputs, slice(i, i + 1)))
                     total = (output[0] * residual[i].to(output.dtype)).sum()
+                if not total.requires_grad:  # this sample uses none of them
+                    continue
                 gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
                 for name, gradient in zip(parameters, gradients, strict=True):
                     if gradient is not None:

@@ -24,6 +24,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ogacli.gradients.layers import NotCovered, Reading, rule_of
 from ogacli.gradients.layers.axis import SampleAxis
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.routing import Routing
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -96,6 +97,7 @@ class Recorder(TorchFunctionMode):
         """Copies of parameters that require gradients, from which tensors are derived; by ``id``."""
         self.derived: dict[int, Tensor] = {}
         """Tensors computed from selected parameters and constants alone, with their graph; by ``id``."""
+        self._routing = Routing()
         self._reductions = reductions
         self._names = {id(parameter): name for name, parameter in selection.items()}
         self._selected = {id(p) for name, p in selection.items() if name not in pattern.uncovered}
@@ -111,19 +113,26 @@ class Recorder(TorchFunctionMode):
         if not torch.is_grad_enabled():
             return func(*args, **kwargs)
         own, constant = False, True
-        for tensor in tensors_in((args, kwargs)):
+        given = list(tensors_in((args, kwargs)))
+        for tensor in given:
             if self._is_own(tensor):
                 own = True
             elif constant and tensor not in self._constants:
                 constant = False
         if own and constant:
             return self._derive(func, args, kwargs)
-        if own:
-            return self._record(func, args, kwargs)
-        if func is F.batch_norm:
-            return frozen_batch_norm(*args, **kwargs)
-        output = func(*args, **kwargs)
-        if constant:
+        if own and self._routing.holds(given):
+            self._give_up(args, kwargs, "reads samples that the network picks by their values")
+            output = func(*replaced(args, self._without_graph), **replaced(kwargs, self._without_graph))
+        elif own:
+            output = self._record(func, args, kwargs)
+        elif func is F.batch_norm:
+            output = frozen_batch_norm(*args, **kwargs)
+        else:
+            output = func(*args, **kwargs)
+        if not constant:
+            self._routing.see(func, args, given, output)
+        elif output is not None:
             for tensor in tensors_in(output):
                 self._constants[tensor] = True
         return output

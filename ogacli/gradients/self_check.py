@@ -73,7 +73,9 @@ def _alone(
         ]
         try:
             output = call(module, inputs)
-            (output * residual.to(output.dtype)).sum().backward()
+            total = (output * residual.to(output.dtype)).sum()
+            if total.requires_grad:  # the sample may use none of them
+                total.backward()
         finally:
             for hook in hooks:
                 hook.remove()
