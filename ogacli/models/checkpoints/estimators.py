@@ -26,11 +26,13 @@ from torch import Tensor, nn
 from ogacli.base.atomic import new_file
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.metadata import packed, read_metadata
-from ogacli.models.checkpoints.scalers import scale_of_all
+from ogacli.models.checkpoints.scalers import Scale, flat, scale_of_all
 from ogacli.models.perceptron import perceptron
 
 _FORMAT = "ogacli scikit-learn 1"
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid, "identity": nn.Identity}
+_BEFORE = ("center", "scale", "fill", "mix", "offset")
+"""What the steps before the model do."""
 _PROBES = 16
 """Random inputs on which an estimator and its network are compared."""
 
@@ -50,38 +52,64 @@ class Coefficients:
     """The class of each output; None for a regression."""
     features: tuple[str, ...] | None
     """The names of the inputs, where the estimator knows them."""
+    fill: Float[Tensor, " h"] | None = None
+    """In place of missing inputs, before all else; NaN for inputs that are never filled."""
+    mix: Float[Tensor, "from h"] | None = None
+    """After the scaler: the features of the first layer as sums of the inputs; None: the inputs."""
+    offset: Float[Tensor, " from"] | None = None
+    """Added after the mix."""
 
     @property
     def width(self) -> int:
         """The number of inputs."""
-        return self.weights[0].shape[1]
+        return self.weights[0].shape[1] if self.center is None else len(self.center)
 
     def network(self) -> nn.Module:
         """The network of these weights."""
-        widths = [self.width, *(len(weight) for weight in self.weights)]
+        widths = [self.weights[0].shape[1], *(len(weight) for weight in self.weights)]
         inner = perceptron(widths, lambda: [_ACTIVATIONS[self.activation]()])
         linear = [layer for layer in inner.modules() if isinstance(layer, nn.Linear)]
         for layer, weight, bias in zip(linear, self.weights, self.biases, strict=True):
             layer.weight.data, layer.bias.data = weight.clone(), bias.clone()
         if self.center is None or self.scale is None:
             return inner
-        return nn.Sequential(OrderedDict(scaler=Scaling(self.center, self.scale), network=inner))
+        scaler = Scaling(self.center, self.scale, self.fill, self.mix, self.offset)
+        return nn.Sequential(OrderedDict(scaler=scaler, network=inner))
 
 
 class Scaling(nn.Module):
-    """Subtracts a number from each feature and multiplies it by another."""
+    """Fills missing features, subtracts a number from each and multiplies it by another; then mixes them."""
 
     center: Tensor
     scale: Tensor
+    fill: Tensor | None
+    mix: Tensor | None
+    offset: Tensor | None
 
-    def __init__(self, center: Float[Tensor, " h"], scale: Float[Tensor, " h"]) -> None:
+    def __init__(
+        self,
+        center: Float[Tensor, " h"],
+        scale: Float[Tensor, " h"],
+        fill: Float[Tensor, " h"] | None = None,
+        mix: Float[Tensor, "to h"] | None = None,
+        offset: Float[Tensor, " to"] | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("center", center)
         self.register_buffer("scale", scale)
+        self.register_buffer("fill", fill)
+        self.register_buffer("mix", mix)
+        self.register_buffer("offset", offset)
 
-    def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b h"]:
+    def forward(self, inputs: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b to"]:
         """One row a sample."""
-        return (inputs.flatten(1) - self.center) * self.scale
+        found = inputs.flatten(1)
+        if self.fill is not None:
+            found = torch.where(found.isnan(), self.fill, found)
+        found = (found - self.center) * self.scale
+        if self.mix is None or self.offset is None:
+            return found
+        return found @ self.mix.T + self.offset
 
 
 # --- estimator -> numbers -----------------------------------------------------------------------------
@@ -94,8 +122,7 @@ def coefficients(estimator: Any) -> Coefficients:
         CheckpointError: It is another kind of estimator, or not fitted.
     """
     estimator = getattr(estimator, "best_estimator_", estimator)  # of a hyperparameter search
-    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
-    *before, model = [step for step in steps if step not in (None, "passthrough")]
+    *before, model = flat([estimator])
     scale = scale_of_all(before)
     classes = getattr(model, "classes_", None)
     weights, biases = _layers(model)
@@ -105,22 +132,33 @@ def coefficients(estimator: Any) -> Coefficients:
     if classes is not None and (np.ndim(classes[0]) or len(classes) != len(weights[-1])):
         raise _unknown(model, "one class a sample, or a regression")
     names = getattr(model, "feature_names_in_", None) if scale is None else scale.names
-    found = Coefficients(
-        center=None if scale is None else _tensor(scale.center),
-        scale=None if scale is None else _tensor(scale.scale),
+    alone = Coefficients(
+        center=None,
+        scale=None,
         weights=tuple(_tensor(weight) for weight in weights),
         biases=tuple(_tensor(bias) for bias in biases),
         activation=getattr(model, "activation", "identity"),
         classes=None if classes is None else tuple(_name(one) for one in classes),
         features=None if names is None else tuple(str(name) for name in names),
     )
-    if any(hasattr(step, "transformers_") for step in before):  # which takes tables, not arrays
-        agrees = _agree(replace(found, center=None, scale=None), model)
-    else:
-        agrees = _agree(found, estimator)
-    if not agrees:
+    found = alone if scale is None else _behind(scale, alone)
+    # A step that takes tables cannot be called with random numbers.
+    takes_tables = any(hasattr(one, "transformers_") or hasattr(one, "categories_") for one in before)
+    if not (_agree(alone, model) if takes_tables else _agree(found, estimator)):
         raise _unknown(model, "outputs that follow from its layers alone")
     return found
+
+
+def _behind(scale: Scale, alone: Coefficients) -> Coefficients:
+    """The coefficients of a model, with the steps before it."""
+    return replace(
+        alone,
+        center=_tensor(scale.center),
+        scale=_tensor(scale.scale),
+        fill=None if scale.fill is None else _tensor(scale.fill),
+        mix=None if scale.mix is None else _tensor(scale.mix),
+        offset=None if scale.offset is None else _tensor(scale.offset),
+    )
 
 
 def _layers(model: Any) -> tuple[list[Any], list[Any]]:
@@ -139,6 +177,8 @@ def _agree(found: Coefficients, estimator: Any) -> bool:
     rows = np.random.default_rng(0).normal(size=(_PROBES, found.width))
     if found.center is not None and found.scale is not None:
         rows = rows / found.scale.numpy() + found.center.numpy()
+    if found.fill is not None:
+        rows[::3, ~found.fill.isnan().numpy()] = np.nan
     rows = rows.astype(np.float32)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # warnings that an array has no column names
@@ -182,15 +222,15 @@ def save_estimator(estimator: Any, path: str | Path) -> None:
     """Write the coefficients of a fitted estimator, for ``model: {source: sklearn}``.
 
     Args:
-        estimator: A linear model or MLP of scikit-learn; or a pipeline of one behind scalers, or behind a
-            ``ColumnTransformer`` of scalers and one-hot encoders.
+        estimator: A linear model or MLP of scikit-learn; or a pipeline of one behind scalers, imputers and
+            one-hot encoders, also in a ``ColumnTransformer``.
         path: The safetensors file; replaced where there is one.
 
     Raises:
         CheckpointError: It is another kind of estimator, or not fitted.
     """
     found = coefficients(estimator)
-    tensors = {"center": found.center, "scale": found.scale}
+    tensors = {name: getattr(found, name) for name in _BEFORE}
     tensors |= {f"weight{i}": weight for i, weight in enumerate(found.weights)}
     tensors |= {f"bias{i}": bias for i, bias in enumerate(found.biases)}
     about = {
@@ -225,8 +265,7 @@ def read_coefficients(content: bytes, path: str) -> Coefficients:
         )
     layers = range(sum(name.startswith("weight") for name in tensors))
     return Coefficients(
-        center=tensors.get("center"),
-        scale=tensors.get("scale"),
+        **{name: tensors.get(name) for name in _BEFORE},
         weights=tuple(tensors[f"weight{i}"] for i in layers),
         biases=tuple(tensors[f"bias{i}"] for i in layers),
         activation=about["activation"],

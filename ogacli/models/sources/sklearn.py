@@ -1,12 +1,18 @@
-"""scikit-learn's linear and MLP models, alone or behind a scaler, as a network with a linear head."""
+"""scikit-learn's linear and MLP models, alone or behind other steps, as a network with a linear head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from ogacli.base.tables import opened
 from ogacli.base.wording import listed
-from ogacli.data import Samples
+from ogacli.data import Preview, Reader, Samples
+from ogacli.data.arrays import ArrayReader
 from ogacli.errors import CheckpointError, DataError
 from ogacli.models import Network
 from ogacli.models.checkpoints import unnamed
@@ -31,6 +37,16 @@ class Sklearn(CheckpointSource):
     pickle or joblib file, with ``trust``. Several, or folds, as for networks."""
     trust: bool = False
     """Load a pickle, which may run any code that is in it."""
+
+    def prepare(self, samples: Samples) -> Samples:
+        """The samples, with missing values where the pipeline fills them."""
+        path = self.checkpoint_files()[0]
+        fill = self._coefficients(path).fill
+        if fill is None or not isinstance(samples.reader, ArrayReader):
+            return samples
+        fill = _fed(self._coefficients(path), samples, path).fill
+        assert fill is not None
+        return replace(samples, reader=WithGaps(samples.reader, ~fill.isnan()))
 
     def load(self, samples: Samples) -> Network:
         """The estimator as a network, its features and classes in the order of the samples.
@@ -65,6 +81,42 @@ class Sklearn(CheckpointSource):
         )
 
 
+class WithGaps(Reader):
+    """Rows of an array, of which some columns may be missing.
+
+    Args:
+        reader: Of the array.
+        allowed: Whether each column may be NaN.
+    """
+
+    in_memory = True
+
+    def __init__(self, reader: ArrayReader, allowed: Bool[Tensor, " h"]) -> None:
+        self.reader = reader
+        self.allowed = allowed
+        self.columns = reader.columns
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the reader."""
+        return self.reader.notes
+
+    def read(self, positions: Sequence[int]) -> tuple[Float[Tensor, "b h"] | None, Mapping[int, str]]:
+        """The rows; those with other values that are not finite are quarantined."""
+        _, failures = self.reader.read(positions)
+        if not failures:
+            return self.reader.read(positions)
+        rows = np.asarray(self.reader.inputs[np.asarray(positions, dtype=np.int64)], dtype=np.float32)
+        found = torch.from_numpy(rows).flatten(1)
+        good = (found.isfinite() | (found.isnan() & self.allowed)).all(1)
+        lost = {i: failures[i] for i in (~good).nonzero()[:, 0].tolist()}
+        return (found[good] if good.any() else None), lost
+
+    def preview(self, position: int) -> Preview:
+        """That of the reader."""
+        return self.reader.preview(position)
+
+
 def _unpickled(path: str) -> Any:
     """The estimator in a pickle of joblib or of Python."""
     import joblib
@@ -89,13 +141,15 @@ def _fed(found: Coefficients, samples: Samples, path: str) -> Coefficients:
         return found
     if sorted(columns) == sorted(names) and len(set(names)) == len(names):
         order = [names.index(name) for name in columns]
-        return replace(
-            found,
-            center=None if found.center is None else found.center[order],
-            scale=None if found.scale is None else found.scale[order],
-            weights=(found.weights[0][:, order], *found.weights[1:]),
-            features=tuple(columns),
-        )
+        changed: dict[str, Any] = {
+            name: None if (values := getattr(found, name)) is None else values[order]
+            for name in ("center", "scale", "fill")
+        }
+        if found.mix is not None:
+            changed["mix"] = found.mix[:, order]
+        else:
+            changed["weights"] = (found.weights[0][:, order], *found.weights[1:])
+        return replace(found, features=tuple(columns), **changed)
     lost = [name for name in names if name not in columns]
     raise CheckpointError(
         f"fitted on {found.width} features, not on these {len(columns)}",

@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -376,15 +378,148 @@ def test_numbers_and_categories_behind_a_column_transformer(path: Path, tmp_path
     assert "name city, floor under `data.categorical`" in str(no.value)
 
 
-def test_encoders_that_leave_categories_out(path: Path) -> None:
+def people(folder: Path, n: int = 80) -> Any:
+    """A table with gaps among its numbers, and categories of which some are rare."""
     import pandas
 
-    frame = pandas.DataFrame({"a": ["x", "y"] * 20 + ["z"], "b": np.arange(41.0)})
-    for encoder in (OneHotEncoder(drop="first"), OneHotEncoder(min_frequency=3)):
-        steps = make_column_transformer((encoder, ["a"]), ("passthrough", ["b"]))
-        estimator = make_pipeline(steps, LogisticRegression()).fit(frame, np.arange(41) % 2)
-        with pytest.raises(CheckpointError, match=r"OneHotEncoder: this step of the pipeline is not known"):
-            save_estimator(estimator, path)
+    rng = np.random.default_rng(1)
+    frame = pandas.DataFrame(
+        {
+            "age": rng.normal(40, 10, n),
+            "city": rng.choice(["oslo", "bern", "rome", "graz"], n, p=[0.5, 0.3, 0.15, 0.05]),
+            "height": rng.normal(170, 8, n),
+            "floor": rng.choice([10, 9, 2], n),
+            "married": rng.choice(["no", "yes"], n),
+        }
+    )
+    frame["y"] = np.where(frame["age"] + 20 * (frame["city"] == "rome") > 45, "old", "young")
+    frame.loc[::7, "age"] = np.nan
+    frame.loc[::5, "height"] = np.nan
+    frame.to_csv(folder / "people.csv", index=False)
+    return frame
+
+
+NUMBERS, CATEGORIES = ["age", "height"], ["city", "floor", "married"]
+ENCODERS = {
+    "all": OneHotEncoder(),
+    "first": OneHotEncoder(drop="first"),
+    "binary": OneHotEncoder(drop="if_binary", sparse_output=False),
+    "named": OneHotEncoder(drop=["bern", 9, "no"]),
+    "rare": OneHotEncoder(min_frequency=10),
+    "few": OneHotEncoder(max_categories=2, drop="first"),
+    "unknown": OneHotEncoder(handle_unknown="ignore"),
+}
+NUMERIC = {
+    "mean": make_pipeline(SimpleImputer(), StandardScaler()),
+    "median": SimpleImputer(strategy="median"),
+    "zero": SimpleImputer(strategy="constant", fill_value=0),
+    "scaled first": make_pipeline(MinMaxScaler(), SimpleImputer(strategy="most_frequent"), RobustScaler()),
+}
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), MLPClassifier((4,), random_state=0, max_iter=50)])
+@pytest.mark.parametrize(
+    ("numeric", "encoder", "after"),
+    [
+        *((name, "all", None) for name in NUMERIC),
+        *(("mean", name, None) for name in ENCODERS),
+        ("median", "first", StandardScaler()),
+        ("scaled first", "rare", make_pipeline(RobustScaler(), "passthrough", StandardScaler())),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_imputers_and_encoders_behind_a_column_transformer(
+    path: Path, tmp_path: Path, model: Any, numeric: str, encoder: str, after: Any
+) -> None:
+    frame = people(tmp_path)
+    steps = make_column_transformer(
+        (clone(NUMERIC[numeric]), NUMBERS), (clone(ENCODERS[encoder]), CATEGORIES)
+    )
+    estimator = make_pipeline(steps, *([] if after is None else [clone(after)]), clone(model))
+    estimator.fit(frame.drop(columns="y"), frame["y"])
+    save_estimator(estimator, path)
+    for order in ((NUMBERS, CATEGORIES), (NUMBERS[::-1], CATEGORIES[::-1])):
+        source = Sklearn(checkpoint=str(path))
+        samples = source.prepare(table(tmp_path, *order))
+        batch = samples.read(range(len(frame)))
+        assert not batch.quarantined
+        found = torch.softmax(source.load(samples).outputs(batch).logits, 1)
+        np.testing.assert_allclose(found.numpy(), estimator.predict_proba(frame.drop(columns="y")), atol=1e-5)
+
+
+def table(folder: Path, numbers: list[str], categories: list[str]) -> Samples:
+    keys = f"path: people.csv, label: y, features: {numbers}, categorical: {categories}"
+    return parse_config(f"data: {{source: table, {keys}}}\nmodel: logistic", base=folder).data.open()
+
+
+def test_a_missing_category_is_filled_as_well(path: Path, tmp_path: Path) -> None:
+    frame = people(tmp_path)
+    frame["city"] = frame["city"].astype(object)
+    frame.loc[3::9, "city"] = np.nan
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(drop="first"))
+    steps = make_column_transformer((SimpleImputer(), NUMBERS), (filled, ["city"]))
+    estimator = make_pipeline(steps, LogisticRegression()).fit(frame.drop(columns="y"), frame["y"])
+    save_estimator(estimator, path)
+    source = Sklearn(checkpoint=str(path))
+    samples = source.prepare(table(tmp_path, NUMBERS, ["city"]))
+    batch = samples.read(range(len(frame)))
+    found = torch.softmax(source.load(samples).outputs(batch).logits, 1)
+    np.testing.assert_allclose(found.numpy(), estimator.predict_proba(frame.drop(columns="y")), atol=1e-5)
+
+
+def test_an_imputer_of_arrays(path: Path, tmp_path: Path) -> None:
+    x = X.copy()
+    x[::4, 1] = x[1::9, 3] = np.nan
+    estimator = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression()).fit(
+        x, Y
+    )
+    save_estimator(estimator, path)
+    np.savez(tmp_path / "d.npz", x=x.astype(np.float32), y=Y)
+    config = parse_config(
+        f"data: {{source: arrays, path: {tmp_path}/d.npz, x: x, y: y}}\n"
+        f"model: {{source: sklearn, checkpoint: {path}}}\n"
+    )
+    run = scan(config, output=tmp_path / "run")
+    assert run.summary.quarantined == 0
+    given = run.scores["probability"].to_numpy()
+    expected = estimator.predict_proba(x)[np.arange(len(Y)), Y]
+    np.testing.assert_allclose(given, expected, atol=2e-5)
+
+
+def test_only_what_the_imputer_fills_may_be_missing(path: Path, tmp_path: Path) -> None:
+    frame = people(tmp_path)
+    steps = make_column_transformer((SimpleImputer(), ["age"]), ("passthrough", ["floor"]), remainder="drop")
+    estimator = make_pipeline(steps, LogisticRegression()).fit(frame.drop(columns="y"), frame["y"])
+    save_estimator(estimator, path)
+    frame["floor"] = frame["floor"].astype(float)
+    frame.loc[2, "floor"] = np.nan
+    frame.loc[3, "age"] = np.inf
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    text = "data: {source: table, label: y, path: people.csv, features: [age, floor]}\nmodel: logistic"
+    samples = Sklearn(checkpoint=str(path)).prepare(parse_config(text, base=tmp_path).data.open())
+    batch = samples.read(range(8))
+    assert batch.quarantined == {2: "missing or not finite: floor", 3: "missing or not finite: age"}
+    assert batch.inputs[0].isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        SimpleImputer(add_indicator=True),
+        SimpleImputer(missing_values=-1),
+        make_pipeline(OneHotEncoder(), SimpleImputer()),
+        make_pipeline(OneHotEncoder(drop="first"), SimpleImputer()),
+        make_pipeline(SimpleImputer(), PolynomialFeatures()),
+    ],
+)
+def test_steps_that_are_no_such_arithmetic(path: Path, step: Any) -> None:
+    x = np.array([[0.0, 1.0], [1.0, np.nan], [2.0, 1.0], [1.0, 2.0]] * 5)
+    if "onehotencoder" in getattr(step, "named_steps", {}) or step.get_params().get("missing_values") == -1:
+        x = np.nan_to_num(x)
+    estimator = make_pipeline(step, LogisticRegression()).fit(x, np.arange(20) % 2)
+    with pytest.raises(CheckpointError, match="this step of the pipeline is not known"):
+        save_estimator(estimator, path)
 
 
 def test_files_of_something_else(path: Path) -> None:
