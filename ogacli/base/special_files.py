@@ -62,9 +62,12 @@ def refuse_special_in(folder: str | Path, error: type[OgaError]) -> None:
     """
     waiting = [os.fspath(folder)] if os.path.isdir(folder) else []
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif not entry.is_file(follow_symlinks=False):  # known without a look at the file itself
-                    refuse_special(entry.path, error)
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:  # the library raises its own error
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif not entry.is_file(follow_symlinks=False):  # known without a look at the file itself
+                refuse_special(entry.path, error)
