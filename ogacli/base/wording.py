@@ -1,8 +1,9 @@
 """Numbers and texts formatted for display. In: values. Out: short strings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 def number(count: int) -> str:
@@ -29,13 +30,19 @@ def decimal(value: float) -> str:
     return f"{value:.4g}"
 
 
-def budget(value: float | int | str) -> str:
-    """A budget as a phrase: ``5% of the samples``."""
+def budget(value: Any) -> str:
+    """A budget, a plain YAML value, as a phrase: ``5% of the samples``."""
+    if isinstance(value, Mapping):
+        return "benefit: as many as it helps to leave out" if "benefit" in value else _review(value)
     if value == "auto":
         return "auto: as many as labels are estimated to be wrong"
     if isinstance(value, float):
         return f"{100 * value:.4g}% of the samples"
-    return f"{value:,} samples" if isinstance(value, int) else value
+    return f"{value:,} samples" if isinstance(value, int) else str(value)
+
+
+def _review(value: Mapping[str, Any]) -> str:
+    return f"{budget(value['review'])}, to be looked at: none is dropped without a decision"
 
 
 def label(value: object) -> str:

@@ -13,7 +13,7 @@ Overrides = Annotated[
 ]
 BudgetText = Annotated[
     str | None,
-    typer.Option("--budget", metavar="B", help="Budget in place of the run's: 0.1, 10%, a count, or auto."),
+    typer.Option("--budget", metavar="B", help="Budget in place of the run's: 0.1, 10%, 20, auto, benefit."),
 ]
 FoldCount = Annotated[
     int | None,

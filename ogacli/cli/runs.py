@@ -48,6 +48,13 @@ def trim(
         Path | None,
         typer.Option(metavar="FILE", help="Table with columns id, decision (keep|drop|relabel), label."),
     ] = None,
+    relabel: Annotated[
+        bool,
+        typer.Option("--relabel", help="Relabel where the suggested label is probable; drop the others."),
+    ] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Drop nothing; add a column `weight` to the manifest.")
+    ] = False,
     format: Annotated[
         str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; default: by suffix.")
     ] = None,
@@ -73,6 +80,8 @@ def trim(
         to,
         budget=amount,
         decisions=decisions,
+        relabel=relabel,
+        weights=weights,
         format=format,
         source=source,
         overwrite=overwrite,

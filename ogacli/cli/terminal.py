@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ogacli.base.wording import visible
+
+_EVERY = 20.0
+"""Seconds between two lines of a long step, where no bar can be shown."""
 
 if TYPE_CHECKING:  # which would import pyarrow
     from ogacli.base.tables.columns import Columns
@@ -91,8 +95,14 @@ class Terminal:
         self.err.print(f"[bold red]error:[/] {escape(text)}")
 
     @contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar with rate and remaining time; nothing where stderr is not a terminal."""
+    def bar(self, description: str, total: int, *, long: bool = False) -> Iterator[Callable[[int], None]]:
+        """A progress bar with rate and remaining time.
+
+        Where stderr is not a terminal: a line now and then for a ``long`` step, else nothing.
+        """
+        if long and not self.err.is_terminal and not self.quiet:
+            yield _Lines(self.err, description, total, ends=not self.json).advance
+            return
         columns = (
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=None),
@@ -106,6 +116,35 @@ class Terminal:
         with bars:
             task = bars.add_task(description, total=total)
             yield lambda count: bars.advance(task, count)
+
+
+class _Lines:
+    """The progress of a step as lines: at its start, at its end, and every ``_EVERY`` seconds between.
+
+    Without ``ends`` there are only those between, so that short commands print nothing but their document.
+    """
+
+    def __init__(self, console: Console, description: str, total: int, *, ends: bool) -> None:
+        self._console = console
+        self._description = description
+        self._total = total
+        self._done = 0
+        self._ends = ends
+        self._began = self._told = time.monotonic()
+        if ends:
+            console.print(f"{description}: 0 of {total:,}")
+
+    def advance(self, count: int) -> None:
+        """Note that so many more are done."""
+        self._done += count
+        now = time.monotonic()
+        ended = self._ends and self._done >= self._total
+        if not count or not (ended or now - self._told >= _EVERY):
+            return
+        self._told, passed = now, now - self._began
+        left = passed / self._done * (self._total - self._done)
+        ahead = f", {left:,.0f} s left" if left else ""
+        self._console.print(f"{self._description}: {self._done:,} of {self._total:,}, {passed:,.0f} s{ahead}")
 
 
 class _Rate(progress.ProgressColumn):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ogacli.scan.verify import VerifyOptions
     from ogacli.verdict.budget import Budget
     from ogacli.verdict.protection import Protection
+    from ogacli.verdict.relabel import Relabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Config:
     budget: Budget
     protect: Protection
     """What each class keeps; or ``off``."""
+    relabel: Relabel
+    """From which probability on a suggested label replaces the given one."""
     train: TrainOptions
     verify: VerifyOptions
     test: Source | None

@@ -27,7 +27,9 @@ from ogacli.models.training.train import Training
 from ogacli.models.training.train import train as train_epochs
 from ogacli.run.directory import Run, is_run
 from ogacli.scan import verify as verification
+from ogacli.scan.arms import Verification
 from ogacli.scan.attribution import Attribution, attribute_samples, is_attribution
+from ogacli.scan.benefit import chooser
 from ogacli.scan.execute import execute
 from ogacli.scan.plan import Plan
 from ogacli.scan.plan import plan as plan_setup
@@ -68,8 +70,15 @@ def scan(
     clock = Clock()
     setup, weights = setup_of(config), config.model.fingerprints()
     unfinished = Unfinished(folder, setup, weights)
+    tried = unfinished.tried(resume=resume)
     result = execute(
-        setup, weights=weights, clock=clock, unfinished=unfinished, resume=resume, progress=progress
+        setup,
+        weights=weights,
+        clock=clock,
+        unfinished=unfinished,
+        resume=resume,
+        choose=chooser(setup, tried, progress=progress),
+        progress=progress,
     )
     run = result.save(folder, overwrite=overwrite)
     unfinished.remove()
@@ -123,8 +132,8 @@ def verify(
     *,
     budget: Budget | None = None,
     progress: Progress = SILENT,
-) -> verification.Verification:
-    """Retrain on all, on trimmed and on randomly trimmed samples.
+) -> Verification:
+    """Retrain on all samples, on what each action leaves of them, and on randomly trimmed ones.
 
     Args:
         config: Data, model, loss and training; the section ``verify`` has the number of seeds.
@@ -139,6 +148,7 @@ def verify(
     source = trainable(config.model)
     samples = source.prepare(config.data.open())
     verification.check_same(samples, opened)
+    validated = config.validation is not None and opened.config.get("validation") is not None
     return verification.verify_samples(
         samples,
         opened,
@@ -147,6 +157,7 @@ def verify(
         config.train,
         config.verify,
         test=None if config.test is None else source.prepare(config.test.open()),
+        validation=source.prepare(config.validation.open()) if config.validation and validated else None,
         budget=budget,
         workers=config.data.workers,
         progress=progress,
@@ -238,4 +249,5 @@ def setup_of(config: Config) -> Setup:
         validation=None if validation is None else config.model.prepare(validation.open()),
         workers=config.data.workers,
         settings=config.resolved,
+        train=config.train,
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ogacli import detectors
-from ogacli.base.options import Options, locate
+from ogacli.base.options import Options, Where, locate
 from ogacli.base.registry import Registry, described, type_name
 from ogacli.base.yaml_document import Checker, Document
 from ogacli.config.presets import with_preset
@@ -26,12 +26,14 @@ from ogacli.scan.attribution.options import AttributeOptions
 from ogacli.scan.verify import VerifyOptions
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import parse_protect
+from ogacli.verdict.relabel import Relabel
 
 _PLAIN: Mapping[str, type[Options]] = {
     "gradients": GradientOptions,
     "train": TrainOptions,
     "verify": VerifyOptions,
     "attribute": AttributeOptions,
+    "relabel": Relabel,
 }
 """Sections with one option class each."""
 _SOURCES: Mapping[str, Registry[Any]] = {
@@ -70,7 +72,7 @@ def check(document: Document) -> dict[str, Any]:
     detector = values.get("detector")
     detector = _default_detectors(found) if detector is None else detector
     found["detectors"] = checker.all_named(detectors.detectors, detector, ("detector",), by="name")
-    found["budget"] = checker.parsed(Budget.parse, values.get("budget", 0.05), ("budget",))
+    found["budget"] = checker.placed(_budget, values.get("budget", 0.05), ("budget",))
     found["protect"] = checker.placed(parse_protect, values.get("protect", {}), ("protect",))
     found["output"] = output = values.get("output")
     if isinstance(output, str):
@@ -80,6 +82,10 @@ def check(document: Document) -> dict[str, Any]:
     if checker.problems:
         raise ConfigError.of(checker.problems)
     return found | {"resolved": _resolved(found)}
+
+
+def _budget(value: Any, where: Where) -> Budget:
+    return Budget.parse(value, where=where)
 
 
 def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | None:
@@ -125,8 +131,9 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {name: sources.pop(name) for name in _REQUIRED}
     several: tuple[DetectorOptions, ...] = found["detectors"]
     plain["detector"] = [described(options, "name") for options in several]
-    plain["budget"] = found["budget"].value
+    plain["budget"] = found["budget"].plain
     plain["protect"] = "off" if found["protect"] == "off" else found["protect"].plain()
+    plain["relabel"] = found["relabel"].plain()
     plain["gradients"] = found["gradients"].plain()
     plain["loss"] = described(found["loss"], "name")
     plain |= {name: found[name].plain() for name in ("train", "verify")}

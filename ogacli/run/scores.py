@@ -60,6 +60,8 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
     columns["probability"] = pa.array(
         findings.probability.numpy(), mask=none | findings.probability.isnan().numpy()
     )
+    right = findings.given_label_probability.numpy()
+    columns["given_label_probability"] = pa.array(right, mask=none | np.isnan(right))
     if findings.duplicate_of is None:
         columns["duplicate_of"] = pa.nulls(len(samples), pa.string())
     else:

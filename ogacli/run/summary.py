@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.base.tables.columns import Columns
+from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.budget import flag
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
@@ -81,7 +82,10 @@ class Summary(Document):
     scored: int
     flagged: int
     quarantined: int
-    budget: float | int | str
+    budget: float | int | str | dict[str, Any]
+    """A plain YAML value, as in the config."""
+    benefit: Benefit | None = None
+    """With ``budget: benefit``: what was tried out, and what was chosen."""
     estimate: Estimate | None = None
     """The share of the scored samples whose label is wrong; None without classes or where it is unknown."""
     cut: float | None
@@ -136,6 +140,7 @@ def summarise(
     checkpoints: Sequence[CheckpointDiagnosis] = (),
     named_by_model: bool = False,
     notes: Sequence[str] = (),
+    benefit: Benefit | None = None,
 ) -> Summary:
     """Count flags, reasons and classes, and compare with the truth where it is known.
 
@@ -149,6 +154,7 @@ def summarise(
         checkpoints: The diagnosis of each of several checkpoints.
         named_by_model: Whether the model names its outputs, in the order of the classes.
         notes: On data and gradients.
+        benefit: What was tried out for ``budget: benefit``.
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
@@ -161,7 +167,8 @@ def summarise(
         scored=verdict.scored,
         flagged=flagged,
         quarantined=quarantined,
-        budget=verdict.budget.value,
+        budget=verdict.budget.plain,
+        benefit=benefit,
         estimate=verdict.estimate,
         cut=verdict.cut,
         below_half=_below_half(verdict),

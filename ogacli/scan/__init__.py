@@ -23,12 +23,13 @@ from ogacli.data.samples import check_samples
 from ogacli.detectors import defaults, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
-from ogacli.models.checkpoints.snapshots import Weights
+from ogacli.models.checkpoints.snapshots import Checkpoint, Weights
 from ogacli.models.sources import ModelSource
 from ogacli.models.sources.in_memory import network_source_of, settings_of, source_of
 from ogacli.models.tasks import Task, tasks
-from ogacli.models.training.folds import checkpoints, train_folds
+from ogacli.models.training.again import Recipe
 from ogacli.models.training.loop import TrainOptions
+from ogacli.scan.benefit import chooser
 from ogacli.scan.execute import execute
 from ogacli.scan.result import ScanResult
 from ogacli.scan.setup import Setup
@@ -36,6 +37,7 @@ from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import DEFAULT as PROTECTED
 from ogacli.verdict.protection import Protection, parse_protect
+from ogacli.verdict.relabel import Relabel
 
 __all__ = ["ScanResult", "scan"]
 
@@ -56,6 +58,7 @@ def scan(
     detector: Named | Sequence[Named] | None = None,
     budget: float | int | str | Budget = 0.05,
     protect: Protection | float | Mapping[str, Any] = PROTECTED,
+    relabel: Relabel | Mapping[str, Any] | None = None,
     validation: Samples | None = None,
     folds: int | None = None,
     train: Mapping[str, Any] | TrainOptions | None = None,
@@ -83,11 +86,16 @@ def scan(
         detector: One or several, by name or with options; the first decides what is flagged. By default
             ``latent_label`` where each sample has one class, with ``l2`` and ``isolation_forest`` beside it;
             elsewhere these two. Without features no ``isolation_forest``.
-        budget: How much is flagged: a fraction, a count, or ``auto``.
+        budget: How much is flagged: a fraction, a count, ``auto`` (as many as labels are wrong), ``benefit``
+            (as many as it helps to leave out, which is tried out), ``{"benefit": {..}}`` or
+            ``{"review": 100}``.
         protect: What each class keeps: the keys of the ``protect:`` section, or ``off``.
+        relabel: From which probability on a suggested label replaces the given one when the run is trimmed
+            with ``relabel``: the keys of the ``relabel:`` section.
         validation: Samples with right labels, for detectors that compare with these.
         folds: Train so many networks first, and score each sample by the one that was not trained on it.
-        train: Options of that training: the keys of the ``train:`` section.
+        train: Options of that training, and of those of a budget ``benefit``: the keys of the ``train:``
+            section.
         batch_size: Samples a batch; results do not depend on it.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
         precision: Of the forward and backward pass.
@@ -124,16 +132,25 @@ def scan(
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
     protection = parse_protect(protect)
+    training = TrainOptions.given(train, "train")
+    if folds is not None:
+        folds = TrainOptions.given({"folds": folds}, "train").folds
+        training = training.model_copy(update={"folds": folds})
     settings = settings_of(
         samples,
         model,
         task,
         detector=[described(options, "name") for options in chosen],
-        budget=budget.value,
+        budget=budget.plain,
         protect=protection,
+        relabel=Relabel.given(relabel, "relabel"),
         gradients=gradients,
+        **({} if folds is None else {"train": training}),
     )
-    with _opened(model, checkpoint, samples, task, folds, train, workers, progress) as (source, prepared):
+    if checkpoint is not None:
+        settings["model"] |= Checkpoint.given({"checkpoint": checkpoint}, "model").plain()
+    crossed = None if folds is None else training
+    with _opened(model, checkpoint, samples, task, crossed, workers, progress) as (source, prepared):
         setup = Setup(
             samples=prepared,
             source=source,
@@ -145,8 +162,10 @@ def scan(
             validation=None if validation is None else source.prepare(validation),
             workers=workers,
             settings=settings,
+            train=training,
         )
-        return execute(setup, weights=source.fingerprints(), clock=clock, progress=progress)
+        choose = chooser(setup, progress=progress)
+        return execute(setup, weights=source.fingerprints(), clock=clock, choose=choose, progress=progress)
 
 
 @contextmanager
@@ -155,24 +174,19 @@ def _opened(
     checkpoint: Weights | None,
     samples: Samples,
     task: Task,
-    folds: int | None,
-    train: Mapping[str, Any] | TrainOptions | None,
+    crossed: TrainOptions | None,
     workers: int | Literal["auto"],
     progress: Progress,
 ) -> Iterator[tuple[ModelSource, Samples]]:
     """The model, and the samples as it reads them; the checkpoints of folds are deleted after the block."""
-    if folds is None:
+    if crossed is None:
         source = source_of(model, checkpoint)
         yield source, source.prepare(samples)
         return
     network = network_source_of(model)
     prepared = network.prepare(samples)
-    folds = TrainOptions.given({"folds": folds}, "train").folds
-    assert folds is not None
-    options = TrainOptions.given(train, "train").model_copy(update={"folds": folds})
     with TemporaryDirectory() as name:
-        folder = Path(name, "folds")
-        train_folds(
-            prepared, network, task, options, output=folder, settings={}, workers=workers, progress=progress
+        trained = Recipe(crossed).trained(
+            prepared, network, task, Path(name, "folds"), workers=workers, progress=progress
         )
-        yield network.model_copy(update={"checkpoint": checkpoints(folder, folds)}), prepared
+        yield trained, prepared

@@ -28,6 +28,7 @@ from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
+from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge
@@ -40,6 +41,7 @@ def execute(
     clock: Clock,
     unfinished: Unfinished | None = None,
     resume: bool = False,
+    choose: Callable[[], Benefit] | None = None,
     progress: Progress = SILENT,
 ) -> ScanResult:
     """Score all samples and decide what is flagged.
@@ -50,6 +52,7 @@ def execute(
         clock: Started before the samples were opened.
         unfinished: Where the scan is saved every minute and at an interruption; None: nowhere.
         resume: Continue the scan that was saved there, if there is one.
+        choose: Chooses the amount of a budget ``benefit``; called after the samples have been scored.
         progress: Shows the progress.
 
     Raises:
@@ -58,12 +61,17 @@ def execute(
     device = device_of(setup.gradients.device)
     clock.lap("load")
     scoring = _Scoring(setup, device, unfinished)
-    scoring.run(resume=resume, progress=progress)
+    scoring.run(resume=resume, keep=choose is not None, progress=progress)
     clock.lap("score")
     last = scoring.last
     findings = scoring.findings()
     check_alignment(findings, setup.samples, setup.settings)
-    verdict = judge(findings, setup.samples.class_index, setup.budget, setup.protect)
+    budget, benefit = setup.budget, None
+    if choose is not None:
+        benefit = choose()
+        budget = budget.chosen(benefit.amount)
+        clock.lap("choose")
+    verdict = judge(findings, setup.samples.class_index, budget, setup.protect)
     share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
     parameters = last.feed.gradients.parameters
     overlaps = last.scorers.overlaps(share)
@@ -79,6 +87,7 @@ def execute(
             checkpoints=scoring.checkpoints,
             named_by_model=scoring.snapshots[0].source.names_classes(setup.samples),
             notes=last.feed.notes,
+            benefit=benefit,
         ),
         provenance=provenance(setup, device, weights, last.feed),
         settings=setup.settings,
@@ -116,8 +125,14 @@ class _Scoring:
         self.seconds: dict[str, float] = {}
         """The time of each detector; empty on a GPU."""
 
-    def run(self, *, resume: bool, progress: Progress) -> None:
-        """Score with each checkpoint the samples that it is responsible for."""
+    def run(self, *, resume: bool, keep: bool, progress: Progress) -> None:
+        """Score with each checkpoint the samples that it is responsible for.
+
+        Args:
+            resume: Continue the scan that was saved.
+            keep: Save the scores at the end, as a long step follows.
+            progress: Shows the progress.
+        """
         states: Sequence[Mapping[str, Tensor]] = ()
         if resume and self.unfinished is not None and self.unfinished.exists:
             states = self.unfinished.load(self.collector)
@@ -127,6 +142,8 @@ class _Scoring:
             step = f"checkpoint {number + 1} of {count}" if count > 1 else "scanning"
             self.last.run(self.collector, states, save=self._save, progress=progress, step=step)
             states = ()
+            if keep and number + 1 == count:
+                self._save(self.last.scorers.states, True)
             self._finish(progress)
             rows = self.last.rows
             together = count > 1 and len(rows) == len(self.setup.samples)

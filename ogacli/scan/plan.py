@@ -17,6 +17,7 @@ from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import OgaError, collecting
 from ogacli.models.sources import Snapshot
+from ogacli.scan.benefit import trainings
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.scorers import column_names
 from ogacli.scan.setup import Setup
@@ -43,6 +44,8 @@ class Plan:
     """Estimate for the whole scan, from the time of one batch."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""
+    trainings: int = 0
+    """Heads or networks that a budget ``benefit`` trains after that."""
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -96,4 +99,5 @@ def plan(setup: Setup, output: Path) -> Plan:
         checkpoints=len(snapshots),
         seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
         columns=samples.columns,
+        trainings=trainings(setup),
     )

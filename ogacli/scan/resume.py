@@ -22,6 +22,7 @@ from ogacli.detectors.label_noise.signals import Signals
 from ogacli.errors import RunError
 from ogacli.scan.collect import Collector
 from ogacli.scan.setup import Setup
+from ogacli.scan.tried import Tried, check_tried
 from ogacli.verdict.diagnosis import CheckpointDiagnosis
 
 _KIND = "oga unfinished scan"
@@ -43,6 +44,7 @@ def check_unfinished(output: Path) -> None:
         RunError: Something else is there; it is left alone.
     """
     folder = _folder(output)
+    check_tried(_tried(output))
     if not _free(folder):
         raise RunError(
             "something else stands where the unfinished scan is kept",
@@ -63,6 +65,8 @@ class Unfinished:
 
     def __init__(self, output: Path, setup: Setup, checkpoints: Mapping[str, str]) -> None:
         self.folder = _folder(output)
+        self._output = output
+        self._tried: Tried | None = None
         datasets = [None if one is None else one.fingerprint for one in (setup.samples, setup.validation)]
         shared = [_FORMAT, __version__, setup.settings, datasets, checkpoints]
         document = json.dumps(shared, sort_keys=True, default=str)
@@ -140,8 +144,22 @@ class Unfinished:
         collector.totals.quarantined.update(totals)
         return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(document["detectors"])]
 
+    def tried(self, *, resume: bool) -> Tried:
+        """The trainings of a budget ``benefit`` that were made before an interruption.
+
+        Args:
+            resume: Go on with them; otherwise they are deleted.
+
+        Raises:
+            RunError: They are of another config, dataset, checkpoint or version.
+        """
+        self._tried = Tried(_tried(self._output), self._key, resume=resume)
+        return self._tried
+
     def remove(self) -> None:
         """Delete the folder, if it holds an unfinished scan; it is never there in part."""
+        if self._tried is not None:
+            self._tried.remove()
         if not self.exists:
             return
         with TemporaryDirectory(
@@ -153,6 +171,11 @@ class Unfinished:
 def _folder(output: Path) -> Path:
     """Where the unfinished scan of an output is kept."""
     return output.with_name(output.name + ".partial")
+
+
+def _tried(output: Path) -> Path:
+    """Where the trainings of a budget ``benefit`` are kept."""
+    return output.with_name(output.name + ".tried.jsonl")
 
 
 def _free(folder: Path) -> bool:

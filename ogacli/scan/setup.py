@@ -5,7 +5,7 @@ In: samples, a model and options, from a config or from Python objects. Out: the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ogacli.data import Samples
@@ -14,6 +14,7 @@ from ogacli.errors import ConfigError
 from ogacli.gradients import GradientOptions
 from ogacli.models.sources import ModelSource
 from ogacli.models.tasks import Task
+from ogacli.models.training.loop import TrainOptions
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import Protection
 
@@ -23,7 +24,8 @@ class Setup:
     """The samples, the model and the options of a scan.
 
     Raises:
-        ConfigError: The budget counts wrong labels, and samples do not have one class each.
+        ConfigError: The budget counts wrong labels or right predictions, and samples do not have one class
+        each.
     """
 
     samples: Samples
@@ -41,13 +43,17 @@ class Setup:
     """Processes that read and decode samples."""
     settings: Mapping[str, Any]
     """All options as plain values, for the run directory."""
+    train: TrainOptions = field(default_factory=TrainOptions)
+    """How networks are trained to try out a budget ``benefit``."""
 
     def __post_init__(self) -> None:
         one_class = self.samples.class_index is not None and not self.task.returns_loss
-        if self.budget.value == "auto" and not one_class:
+        if self.budget.value in ("auto", "benefit") and not one_class:
+            counted = self.budget.value == "auto"
             raise ConfigError(
-                "wrong labels can be counted only where each sample has one class",
+                f"{'wrong labels' if counted else 'right predictions'} can be counted only where each sample "
+                "has one class",
                 place="budget",
-                found="auto",
+                found=self.budget.value,
                 expected="a share such as 0.05, or a count",
             )

@@ -1,21 +1,22 @@
-"""``oga verify``: whether trimming improves the test accuracy.
+"""``oga verify``: whether trimming, relabelling or weighting improves the test accuracy.
 
 In: the samples of a scan, its run, and test samples. Out: the test accuracies of networks that are trained on
-all samples, on the trimmed ones, and on randomly trimmed ones. Seeds are paired: a seed gives the same
-initial weights in every arm.
+all samples, on what each action leaves of them, and on randomly trimmed ones. Seeds are paired: a seed gives
+the same initial weights in every arm. Without test samples a part of the samples is held out before the
+checkpoints of the scan are trained and the rest is scanned, so that the held-out ones have no influence on
+what is flagged.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -28,13 +29,16 @@ from ogacli.errors import DataError, RunError
 from ogacli.models.sources import NetworkSource
 from ogacli.models.sources.in_memory import network_source_of
 from ogacli.models.tasks import Task, tasks
-from ogacli.models.training.accuracy import trained_accuracy
 from ogacli.models.training.loop import TrainOptions
 from ogacli.run.directory import Run
-from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.scan.arms import Verification
+from ogacli.scan.benefit import chooser
+from ogacli.scan.nested import Nested, repeated
+from ogacli.scan.trials import Trials
 from ogacli.verdict.budget import Budget
 
-ALL, TRIMMED, RANDOM, ORACLE = "all", "trimmed", "random", "oracle"
+_TESTED = 2000
+"""So many samples are held out once, where there are as many."""
 
 
 class VerifyOptions(Options):
@@ -43,56 +47,9 @@ class VerifyOptions(Options):
     seeds: Annotated[int, Field(ge=2)] = 5
     """Number of trainings of each arm."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Without ``test``: the share of the samples that is kept from all trainings as the test split. Their
-    true labels are used where known; otherwise the given ones, wrong ones among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """The trainings on one choice of samples."""
-
-    name: str
-    samples: int
-    accuracies: tuple[float, ...]
-    """On the test split after the last epoch, by seed."""
-
-    @property
-    def mean(self) -> float:
-        """Mean accuracy."""
-        return float(np.mean(self.accuracies))
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """``trimmed`` minus another arm, seed by seed."""
-
-    against: str
-    mean: float
-    low: float
-    high: float
-    """Ends of the 95 % confidence interval of the mean (Student's t on the paired differences)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The accuracies of all arms, and their differences."""
-
-    arms: tuple[Arm, ...]
-    differences: tuple[Difference, ...]
-    test: int
-    """Samples of the test split."""
-
-    @property
-    def verdict(self) -> str:
-        """``helped``, ``harmed`` or ``no difference shown``, by the interval against ``all``."""
-        against = next(d for d in self.differences if d.against == ALL)
-        if against.low > 0:
-            return "helped"
-        return "harmed" if against.high < 0 else "no difference shown"
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"schema_version": 1, "verdict": self.verdict} | asdict(self)
+    """Without ``test``: the share of the samples that is held out as the test split, before the scan is
+    repeated on the others. Further such parts are held out in turn until 2,000 samples, or all, have been.
+    The labels are the true ones where these are known, otherwise the given ones, wrong ones among them."""
 
 
 def verify(
@@ -104,11 +61,12 @@ def verify(
     train: Mapping[str, Any] | TrainOptions | None = None,
     options: Mapping[str, Any] | VerifyOptions | None = None,
     test: Samples | None = None,
+    validation: Samples | None = None,
     budget: float | int | str | Budget | None = None,
     workers: int | Literal["auto"] = "auto",
     progress: Progress = SILENT,
 ) -> Verification:
-    """Retrain on all, on trimmed and on randomly trimmed samples; the function ``ogacli.verify``.
+    """Retrain on all samples and on what each action leaves of them; the function ``ogacli.verify``.
 
     Args:
         samples: The samples that were scanned.
@@ -117,13 +75,16 @@ def verify(
         loss: The loss of a sample.
         train: The keys of the ``train:`` section.
         options: The keys of the ``verify:`` section.
-        test: The test split; a part of the samples is held out where it is left out.
+        test: The test split. Where it is left out, parts of the samples are held out, and the scan is
+        repeated
+            without them; its checkpoints must come from ``ogacli.train`` or ``folds``.
+        validation: The validation samples of the scan, if it had any.
         budget: Trim another share than the scan flagged.
         workers: Processes that read samples.
         progress: Shows the progress.
 
     Raises:
-        OgaError: The model cannot be trained, or the run is of another dataset.
+        OgaError: The model cannot be trained, the run is of another dataset, or the scan cannot be repeated.
     """
     check_samples(samples, "samples")
     if test is not None:
@@ -137,6 +98,7 @@ def verify(
         TrainOptions.given(train, "train"),
         VerifyOptions.given(options, "verify"),
         test=None if test is None else source.prepare(test),
+        validation=None if validation is None else source.prepare(validation),
         budget=budget if isinstance(budget, Budget | None) else Budget.parse(budget, "budget"),
         workers=workers,
         progress=progress,
@@ -152,6 +114,7 @@ def verify_samples(
     options: VerifyOptions,
     *,
     test: Samples | None = None,
+    validation: Samples | None = None,
     budget: Budget | None = None,
     workers: int | Literal["auto"] = "auto",
     progress: Progress = SILENT,
@@ -165,42 +128,37 @@ def verify_samples(
         task: The loss.
         training: Options of each training.
         options: The number of seeds and the test split.
-        test: The test split; a part of the samples is held out where it is left out.
+        test: The test split, prepared; parts of the samples are held out where it is left out.
+        validation: The validation samples of the scan, prepared.
         budget: Trim another share than the scan flagged.
         workers: Processes that read and decode.
         progress: Shows the progress.
 
     Raises:
-        OgaError: The model cannot be trained, or the run is of another dataset.
+        OgaError: The model cannot be trained, the run is of another dataset, or the scan cannot be repeated.
     """
     check_same(samples, run)
-    train = torch.ones(len(samples), dtype=torch.bool)
-    if test is None:
-        train, test = _held_out(samples, options.holdout)
-    elif test.classes != samples.classes:
-        raise DataError(
-            "the test samples have other classes than the training samples",
-            place="test",
-            found=", ".join(test.classes[:10]) or "none",
-            expected=", ".join(samples.classes[:10]) or "none",
-            hint="name them in one order by `classes`, for both",
-        )
-    check_features(samples, test, "verify.test")
-    arms = []
-    choices = _choices(samples, run, train, budget)
-    with progress.bar("retraining", len(choices) * options.seeds) as advance:
-        for name, rows in choices.items():
-            chosen = samples.select(rows)
-            accuracies = []
-            for seed in range(options.seeds):
-                accuracies.append(
-                    trained_accuracy(chosen, test, source, task, training, seed=seed, workers=workers)
-                )
-                advance(1)
-            arms.append(Arm(name, len(rows), tuple(accuracies)))
-    trimmed = next(arm for arm in arms if arm.name == TRIMMED)
-    differences = tuple(difference(trimmed, arm) for arm in arms if arm is not trimmed)
-    return Verification(tuple(arms), differences, len(test))
+    trials = Trials(source, task, training, options.seeds, workers)
+    if test is not None:
+        _check_classes(test, samples)
+        check_features(samples, test, "verify.test")
+        labels: Literal["true", "given", "test"] = "test" if test.truth is None else "true"
+        with progress.bar("retraining", trials.most(samples), long=True) as advance:
+            trials.run(samples, run, _judged(test), budget, advance)
+        return trials.result(labels, parts=0)
+    nested = _repeated(run, samples, source, task, budget, validation, workers)
+    parts = held_out(len(samples), options.holdout)
+    total = len(parts) * (trials.most(samples) + nested.trainings)
+    with progress.bar("retraining", total, long=True) as advance:
+        for held in parts:
+            rest = torch.ones(len(samples), dtype=torch.bool)
+            rest[held] = False
+            others = samples.select(rest.nonzero()[:, 0])
+            with TemporaryDirectory() as folder:
+                again = nested.scanned(others, Path(folder))
+                advance(nested.trainings)
+                trials.run(others, again, _judged(samples.select(held)), None, advance)
+    return trials.result("given" if samples.truth is None else "true", parts=len(parts))
 
 
 def check_same(samples: Samples, run: Run) -> None:
@@ -217,36 +175,60 @@ def check_same(samples: Samples, run: Run) -> None:
         )
 
 
-def _choices(
-    samples: Samples, run: Run, train: Bool[Tensor, " n"], budget: Budget | None
-) -> Mapping[str, Int64[Tensor, " m"]]:
-    """The rows that each arm trains on."""
-    kept = torch.isin(samples.positions, torch.tensor(kept_positions(manifest_table(run, budget=budget))))
-    rows = train.nonzero()[:, 0]
-    trimmed = (train & kept).nonzero()[:, 0]
-    if not len(trimmed):
-        raise RunError("nothing is left to train on after trimming", place=str(run.path))
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    choices = {ALL: rows, TRIMMED: trimmed, RANDOM: rows[order[: len(trimmed)]].sort().values}
-    if (wrong := samples.wrong) is not None:
-        choices[ORACLE] = (train & ~wrong).nonzero()[:, 0]
-    return choices
+def _check_classes(test: Samples, samples: Samples) -> None:
+    if test.classes != samples.classes:
+        raise DataError(
+            "the test samples have other classes than the training samples",
+            place="test",
+            found=", ".join(test.classes[:10]) or "none",
+            expected=", ".join(samples.classes[:10]) or "none",
+            hint="name them in one order by `classes`, for both",
+        )
 
 
-def _held_out(samples: Samples, share: float) -> tuple[Bool[Tensor, " n"], Samples]:
-    """A seeded random part as the test split, with its true labels where they are known."""
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
-    held = order[: max(1, round(share * len(samples)))].sort().values
-    train = torch.ones(len(samples), dtype=torch.bool)
-    train[held] = False
-    test = samples.select(held)
-    return train, test if test.truth is None else replace(test, labels=test.truth)
+def _repeated(
+    run: Run,
+    samples: Samples,
+    source: NetworkSource,
+    task: Task,
+    budget: Budget | None,
+    validation: Samples | None,
+    workers: int | Literal["auto"],
+) -> Nested:
+    """The scan of the run, to be repeated without the held-out samples.
+
+    Raises:
+        RunError: It cannot be repeated.
+    """
+    try:
+        return repeated(
+            run,
+            samples,
+            source,
+            task,
+            budget=budget,
+            validation=validation,
+            workers=workers,
+            choose=chooser,
+        )
+    except RunError as error:
+        raise RunError(
+            "the scan cannot be repeated without held-out samples, which its checkpoints have seen",
+            place=str(run.path),
+            found=f"{error.place}: {error.problem}",
+            expected=error.expected,
+            hint="name samples that were not trained on as `verify.test`, or scan checkpoints of `oga train`",
+        ) from None
 
 
-def difference(trimmed: Arm, other: Arm) -> Difference:
-    """One arm minus another, seed by seed."""
-    from scipy.stats import t
+def held_out(n: int, share: float) -> Sequence[Int64[Tensor, " m"]]:
+    """Seeded random parts of the rows, ascending; each is the test split once."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    size = max(1, round(share * n))
+    parts = order[: n // size * size].view(-1, size)
+    return [part.sort().values for part in parts[: -(-_TESTED // size)]]
 
-    gaps = np.subtract(trimmed.accuracies, other.accuracies)
-    half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / math.sqrt(len(gaps))
-    return Difference(other.name, float(gaps.mean()), float(gaps.mean() - half), float(gaps.mean() + half))
+
+def _judged(test: Samples) -> Samples:
+    """The test samples with their true labels where these are known."""
+    return test if test.truth is None else replace(test, labels=test.truth)

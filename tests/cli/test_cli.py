@@ -247,7 +247,8 @@ def test_every_command_prints_one_document(place):
     trained = document(place, "train", "config.yaml", *small)
     assert [name.endswith(".safetensors") for name in trained["checkpoints"]] == [True]
     assert document(place, "scan", "config.yaml", "--dry-run")["samples"] == N
-    found = document(place, "scan", "config.yaml")
+    weights = ("--set", "model.checkpoint=run-checkpoints/epoch-001.safetensors")
+    found = document(place, "scan", "config.yaml", *weights)
     assert (found["samples"], found["detectors"]) == (N, ["l2", "isolation_forest"])
     assert (Path(found["run"]) / "report.html").is_file()
     gate = document(place, "gate", "run", "--max-flagged", "1", code=1)
@@ -259,7 +260,25 @@ def test_every_command_prints_one_document(place):
     told = document(place, "report", "run", "--format", "md")
     assert told["text"].startswith("#")
     verified = document(place, "verify", "config.yaml", *small)
-    assert {arm["name"] for arm in verified["arms"]} == {"all", "trimmed", "random", "oracle"}
+    assert [arm["name"] for arm in verified["arms"]] == [
+        "all", "trimmed", "relabelled", "weighted", "random", "oracle",
+    ]  # fmt: skip
+    assert (verified["labels"], verified["clean_test_needed"]) == ("true", False)
+
+
+def test_verify_shows_progress_when_piped_and_says_whose_labels(place):
+    """Plain lines on stderr, where the bar would be; none with ``-q``."""
+    small = ("--set", "train.epochs=1", "--set", "verify.seeds=2", "--set", "verify.holdout=0.5")
+    assert oga("train", "config.yaml", *small, cwd=place.folder).code == 0
+    weights = "model.checkpoint=run-checkpoints/epoch-001.safetensors"
+    assert oga("scan", "config.yaml", "--set", weights, cwd=place.folder).code == 0
+    done = oga("verify", "config.yaml", *small, cwd=place.folder)
+    lines = done.err.splitlines()
+    assert lines[0] == "retraining: 0 of 26"
+    assert lines[-1].startswith("retraining: 26 of 26")
+    assert "Judged by the true labels" in " ".join(done.out.split())
+    assert "2 parts of the samples were held out in turn" in " ".join(done.out.split())
+    assert oga("verify", "config.yaml", *small, "-q", cwd=place.folder).err == ""
 
 
 def test_every_command_has_json():
@@ -290,7 +309,7 @@ def test_nothing_is_wider_than_80_columns_or_broken_within_a_cell(place):
     for command in (
         ("train", "config.yaml", *small),
         ("scan", "config.yaml", "--dry-run"),
-        ("scan", "config.yaml", "-v"),
+        ("scan", "config.yaml", "-v", "--set", "model.checkpoint=run-checkpoints/epoch-*.safetensors"),
         ("gate", "run"),
         ("gate", "run", "--baseline", "run"),
         ("trim", "run", "--to", "clean.csv"),

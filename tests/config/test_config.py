@@ -58,6 +58,7 @@ def test_defaults():
         "detector",
         "budget",
         "protect",
+        "relabel",
         "gradients",
         "loss",
         "train",

@@ -12,7 +12,7 @@ from ogacli.verdict.budget import Budget
 from ogacli.verdict.findings import TrueClass
 from scored_samples import NAN, findings, judged, samples
 
-LAST = ["probability", "duplicate_of"]
+LAST = ["probability", "given_label_probability", "duplicate_of"]
 """Columns after the others."""
 
 
@@ -36,6 +36,7 @@ def test_the_table_row_by_row():
             "score_l2": 0.2,
             "truth": "c",
             "probability": pytest.approx(2 / 3),
+            "given_label_probability": pytest.approx(2 / 3),
             "duplicate_of": None,
             "agreement": 1.0,
         },

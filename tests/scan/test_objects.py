@@ -125,8 +125,15 @@ def test_train_and_verify(samples, tmp_path):
     assert [path.name for path in training.checkpoints] == ["epoch-001.safetensors", "epoch-002.safetensors"]
     module = fresh()
     found = ogacli.scan(samples, module, budget=0.1).save(tmp_path / "run")
-    verified = ogacli.verify(samples, found, fresh, train={"epochs": 1}, options={"seeds": 2})
-    assert {arm.name for arm in verified.arms} == {"all", "trimmed", "random", "oracle"}
+    quick = {"train": {"epochs": 1}, "options": {"seeds": 2}}
+    verified = ogacli.verify(samples, found, fresh, test=samples, **quick)
+    names = {"all", "trimmed", "relabelled", "weighted", "random", "oracle"}
+    assert {arm.name for arm in verified.arms} == names
+    with pytest.raises(RunError, match="cannot be repeated without held-out samples"):
+        ogacli.verify(samples, found, fresh, **quick)
+    paths = [str(path) for path in training.checkpoints]
+    found = ogacli.scan(samples, fresh, checkpoint=paths, budget=0.1).save(tmp_path / "trajectory")
+    assert {arm.name for arm in ogacli.verify(samples, found, fresh, **quick).arms} == names
 
 
 def test_several_checkpoints_of_a_training(samples, tmp_path):

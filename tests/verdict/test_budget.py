@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.errors import ConfigError
-from ogacli.verdict.budget import Budget, flag, ranking
+from ogacli.verdict.budget import BenefitOptions, Budget, flag, ranking
 
 SCORES = st.lists(
     st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.just(math.nan), st.just(1.0)),
@@ -113,3 +113,50 @@ def test_ranking(scores):
     known = [i for i in order if not math.isnan(scores[i])]
     assert order[: len(known)] == known, "what has no score comes last"
     assert known == sorted(known, key=lambda i: (-scores[i], i))
+
+
+def test_benefit_in_full_and_in_short():
+    plain = Budget.parse("benefit")
+    assert plain == Budget.parse({"benefit": None}) == Budget.parse({"benefit": {}})
+    assert plain.benefit == BenefitOptions()
+    full = {"amounts": [0.1, 0.02], "folds": 4, "seeds": 1, "probe": "network", "actions": ["weight", "trim"]}
+    found = Budget.parse({"benefit": full})
+    assert found.value == "benefit"
+    assert found.benefit.amounts == (0, 0.02, 0.1)
+    assert found.benefit.actions == ("weight", "trim")
+    assert Budget.parse(found.plain) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"benefit": {"folds": 1}}, "budget.benefit.folds"),
+        ({"benefit": {"amounts": [1.0]}}, "budget.benefit.amounts"),
+        ({"benefit": {"amounts": []}}, "budget.benefit.amounts"),
+        ({"benefit": {"actions": ["drop"]}}, "budget.benefit.actions"),
+        ({"benefit": {"probes": "head"}}, "budget.benefit.probes"),
+        ({"benefit": 3}, "budget.benefit"),
+        ({"review": "many"}, "budget.review"),
+        ({"review": None}, "budget.review"),
+        ({"review": 5, "benefit": {}}, "budget"),
+        ({}, "budget"),
+    ],
+)
+def test_a_mistake_in_a_budget_is_told_by_its_key(given, place):
+    with pytest.raises(ConfigError) as caught:
+        Budget.parse(given)
+    assert str(caught.value).startswith(place)
+
+
+def test_a_benefit_flags_the_chosen_amount_and_before_that_at_most_the_largest():
+    found = Budget.parse("benefit")
+    assert found.count(200, wrong=7) == 90
+    assert found.chosen(0.1).count(200, wrong=7) == 20
+    assert found.chosen(0.0).count(200, wrong=7) == 0
+
+
+@pytest.mark.parametrize(("given", "count"), [(100, 100), (0.05, 10), ("5%", 10)])
+def test_a_budget_for_review_counts_as_any_other(given, count):
+    found = Budget.parse({"review": given})
+    assert (found.review, found.count(200, wrong=7)) == (True, count)
+    assert Budget.parse(found.plain) == found

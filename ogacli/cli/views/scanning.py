@@ -16,6 +16,7 @@ from ogacli.base.wording import listed, part, percent
 from ogacli.cli.terminal import aligned, figure, shown, table
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
+from ogacli.run.reports import gains
 from ogacli.run.reports.content import CHECKPOINT_COLUMNS, asides, checkpoint_rows
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from ogacli.models.training.train import Training
     from ogacli.run.directory import Run
     from ogacli.run.summary import Summary
+    from ogacli.scan.arms import Difference, Verification
     from ogacli.scan.attribution.result import Attribution
     from ogacli.scan.plan import Plan
-    from ogacli.scan.verify import Verification
+    from ogacli.verdict.benefit import Benefit
     from ogacli.verdict.diagnosis import Diagnosis
 
 _CLASSES = 12
@@ -102,6 +104,7 @@ def plan_view(plan: Plan) -> list[Any]:
         *_layers(plan.parameters),
         *columns_view(plan.columns),
         f"  estimated {plan.seconds:,.0f} s; output {escape(shown(plan.output))}",
+        *([f"  {plan.trainings:,} trainings for `budget: benefit` would follow"] if plan.trainings else []),
     ]
 
 
@@ -134,6 +137,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     if reasons:
         parts.append(f"  {reasons}")
     parts += [line for aside in asides(summary) for line in _wrapped(aside)]
+    if summary.benefit is not None:
+        parts += benefit_view(summary.benefit)
     parts += diagnosis_view(summary.diagnosis)
     if verbose or len({one.diagnosis.verdict for one in summary.checkpoints}) > 1:
         parts += _checkpoints(summary)
@@ -148,7 +153,9 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     if summary.evaluation:
         parts += ["", evaluation_table(run)]
     files = [("report", run.path / "report.html"), ("scores", run.path / "scores.parquet")]
-    following = f"oga trim {shlex.quote(shown(run.path))} --to clean.csv"
+    action = "trim" if summary.benefit is None else summary.benefit.action
+    option = {"trim": "", "relabel": " --relabel", "weight": " --weights"}[action]
+    following = f"oga trim {shlex.quote(shown(run.path))}{option} --to clean.csv"
     return [*parts, "", *aligned([*files, ("next", following)])]
 
 
@@ -169,6 +176,16 @@ def _looked_at(summary: Summary) -> str:
         text = f"{first} decides, by predicted probabilities and nearest neighbours"
         return f"{text}; {listed(others, 6)} beside it, by {gradients}" if others else text
     return f"{first} decides{f'; {listed(others, 6)} beside it' if others else ''}, by {gradients}"
+
+
+def benefit_view(benefit: Benefit) -> list[Any]:
+    """What was tried out for a budget ``benefit``, and what was chosen."""
+    lines = [line for sentence in gains.sentences(benefit) for line in _wrapped(sentence)]
+    grid = table([*gains.HEADER, ""], [])
+    for one in benefit.trials:
+        chosen = (one.action, one.amount) == (benefit.action, benefit.amount)
+        grid.add_row(*gains.row(one), "chosen" if chosen else "", style="bold" if chosen else None)
+    return [*lines, "", grid, ""]
 
 
 def diagnosis_view(diagnosis: Diagnosis) -> list[Any]:
@@ -207,18 +224,47 @@ def evaluation_table(run: Run) -> Table:
 
 
 def verification_view(verification: Verification) -> list[Any]:
-    """Test accuracy after training on each set of samples, and whether trimming helped."""
+    """Test accuracy after training on each set of samples, and whether each action helped."""
     seeds = len(verification.arms[0].accuracies)
-    gaps = {gap.against: gap for gap in verification.differences}
+    gaps = {gap.arm: gap for gap in verification.differences if gap.against == "all"}
     rows = []
     for arm in verification.arms:
         gap = gaps.get(arm.name)
-        interval = f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap else ""
+        interval = _interval(gap) if gap else ""
         spread = f"{percent(arm.mean)} ± {100 * statistics.stdev(arm.accuracies):.1f}"
         rows.append([arm.name, f"{arm.samples:,}", spread, interval])
     title = f"Retrained with {seeds} seeds: accuracy on {verification.test:,} test samples"
-    header = ["trained on", "samples", "accuracy", "trimmed minus this [95 %]"]
-    return [table(header, rows, title=title), "", f"[bold]trimming: {verification.verdict}[/]"]
+    header = ["trained on", "samples", "accuracy", "minus all [95 %]"]
+    other = [one for one in verification.differences if one.against != "all"]
+    return [
+        table(header, rows, title=title),
+        *(escape(f"{one.arm} minus {one.against}: {_interval(one)}") for one in other),
+        "",
+        *(f"[bold]{_ACTIONS[arm]}: {verdict}[/]" for arm, verdict in verification.verdicts.items()),
+        *_wrapped(_judged_by(verification)),
+    ]
+
+
+_ACTIONS = {"trimmed": "trimming", "relabelled": "relabelling", "weighted": "weighting"}
+
+
+def _interval(gap: Difference) -> str:
+    return f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+
+
+def _judged_by(verification: Verification) -> str:
+    """Whose labels the accuracies are of, and whether others would be needed."""
+    parts = verification.parts
+    nested = "" if not parts else "A part of the samples was held out and the scan repeated without it. "
+    if parts > 1:
+        nested = f"{parts} parts of the samples were held out in turn, and the scan repeated without each. "
+    if verification.clean_test_needed:
+        return (
+            f"{nested}Judged by the given labels, wrong ones among them: only `verify.test` with right "
+            "labels can tell whether the networks became better."
+        )
+    whose = "true labels" if verification.labels == "true" else "labels of `verify.test`, taken to be right"
+    return f"{nested}Judged by the {whose}."
 
 
 def attribution_view(attribution: Attribution) -> list[Any]:

@@ -50,6 +50,13 @@ Weights = Location | Annotated[tuple[Location, ...], Field(min_length=1)] | Fold
 weights in it."""
 
 
+class Checkpoint(Options):
+    """The key ``checkpoint`` alone."""
+
+    checkpoint: Weights | None = None
+    """As of a model."""
+
+
 Scored = tuple[str, Int64[Tensor, " m"]]
 """A checkpoint and the rows of the samples that it scores, ascending."""
 

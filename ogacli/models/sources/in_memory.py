@@ -21,7 +21,7 @@ from ogacli.data import Samples
 from ogacli.data.sources import MEMORY
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints import plain, sha256
-from ogacli.models.checkpoints.snapshots import Weights
+from ogacli.models.checkpoints.snapshots import Checkpoint, Weights
 from ogacli.models.network import Network
 from ogacli.models.precision import taking_float32
 from ogacli.models.sources import Fit, ModelSource, NetworkSource, checked
@@ -156,12 +156,6 @@ class Factory(NetworkSource):
         return {Path(path).name: sha256(path) for path in self.checkpoint_files()}
 
 
-class _Checkpoint(Options):
-    """The argument ``checkpoint`` of Python functions, checked as the key of a config."""
-
-    checkpoint: Weights
-
-
 def source_of(
     model: nn.Module | Callable[[], nn.Module] | ModelSource, checkpoint: Weights | None = None
 ) -> ModelSource:
@@ -175,7 +169,7 @@ def source_of(
         ConfigError: It is neither, or a network without weights or in TorchScript.
     """
     if checkpoint is not None:
-        weights = _Checkpoint.given({"checkpoint": checkpoint}, "model").checkpoint
+        weights = Checkpoint.given({"checkpoint": checkpoint}, "model").checkpoint
         return network_source_of(model).model_copy(update={"checkpoint": weights})
     if isinstance(model, ModelSource):
         return model

@@ -100,6 +100,7 @@ def train_network(
     task: Task,
     options: TrainOptions,
     *,
+    weights: Float[Tensor, " n"] | None = None,
     device: torch.device | None = None,
     workers: int | Literal["auto"] = "auto",
     progress: Progress = SILENT,
@@ -112,6 +113,8 @@ def train_network(
         samples: The training samples; those that cannot be read are skipped.
         task: Gives the loss of each sample; the mean over a batch is minimised.
         options: How to train. ``device``, ``output``, ``folds`` and ``start`` are not used.
+        weights: How much the loss of each sample counts, relative to the mean weight; all the same where left
+            out.
         device: Where to train; the CPU where left out.
         workers: Processes that read and decode.
         progress: Shows how many samples have been read and trained on.
@@ -139,7 +142,7 @@ def train_network(
     )
     done = []
     with seeded(options.seed, device):
-        loop = _Loop(module, batches, task, options)
+        loop = _Loop(module, batches, task, options, weights)
         with progress.bar("training", options.epochs * batches.size) as advance:
             for number in range(1, options.epochs + 1):
                 done.append(loop.epoch(number, advance))
@@ -190,8 +193,17 @@ def schedule_of(
 class _Loop:
     """The state of one training."""
 
-    def __init__(self, module: nn.Module, batches: Epochs, task: Task, options: TrainOptions) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        batches: Epochs,
+        task: Task,
+        options: TrainOptions,
+        weights: Float[Tensor, " n"] | None,
+    ) -> None:
         self.module = module
+        # Divided by their mean, so that the steps of the optimizer are as large as without weights.
+        self.weights = None if weights is None else (weights / weights.mean()).float().to(batches.device)
         self.batches = batches
         self.task = task
         self.options = options
@@ -240,10 +252,14 @@ class _Loop:
             logits = self._logits(Batch(batch.rows, inputs, batch.labels, {})).float()
         losses = self.task.loss(logits, batch.labels)
         self.optimizer.zero_grad()
-        losses.mean().backward()
+        (losses if self.weights is None else self._weighted(losses, batch)).mean().backward()
         self.optimizer.step()
         self.schedule.step()
         return logits.detach(), losses.detach()
+
+    def _weighted(self, losses: Float[Tensor, " b"], batch: Batch) -> Float[Tensor, " b"]:
+        assert self.weights is not None
+        return losses * self.weights[batch.rows.to(self.weights.device)]
 
     def _logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """The module's output; that of the first batch is checked against the samples."""

@@ -37,7 +37,7 @@ class Training:
     @property
     def checkpoints(self) -> tuple[Path, ...]:
         """One an epoch, in order."""
-        return tuple(self.folder / _file(epoch.number) for epoch in self.epochs)
+        return tuple(self.folder / epoch_file(epoch.number) for epoch in self.epochs)
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -92,7 +92,7 @@ def train(
             device=device,
             workers=workers,
             progress=progress,
-            after_epoch=lambda epoch: source.save(module, work / _file(epoch.number), samples.classes),
+            after_epoch=lambda epoch: source.save(module, work / epoch_file(epoch.number), samples.classes),
         )
         skipped = by_id(samples, history.skipped)
         training = Training(output, history.epochs, history.samples, skipped, samples.columns)
@@ -100,6 +100,6 @@ def train(
     return training
 
 
-def _file(number: int) -> str:
+def epoch_file(number: int) -> str:
     """The name of an epoch's checkpoint; the number counts from 1."""
     return f"epoch-{number:03d}.safetensors"

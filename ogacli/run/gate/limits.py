@@ -32,7 +32,7 @@ def limit(value: object) -> Budget | None:
         found = Budget.parse(value)
     except ConfigError:
         found = Budget("auto")
-    if found.value == "auto":
+    if found.value in ("auto", "benefit") or found.review:
         raise ValueError("not a limit: a fraction such as 0.05 (or 5%), a count such as 200, or null")
     return found
 

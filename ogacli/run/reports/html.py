@@ -9,7 +9,7 @@ from typing import Any
 
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content, pictures
+from ogacli.run.reports import content, gains, pictures
 from ogacli.run.reports.page import page, part
 from ogacli.run.reports.plot import plot
 from ogacli.verdict.reasons import MEANINGS
@@ -42,6 +42,11 @@ def _content(run: Run) -> dict[str, Any]:
         "classes": content.class_shares(summary, _CLASSES),
         "all_classes": sum(one.samples > 0 for one in summary.classes),
         "plot": None if summary.histogram is None else plot(summary.histogram, summary.cut),
+        "benefit": summary.benefit,
+        "benefits": [] if summary.benefit is None else gains.sentences(summary.benefit),
+        "gains": None if summary.benefit is None else gains.drawing(summary.benefit),
+        "gain_header": gains.HEADER,
+        "gain_row": gains.row,
         "evaluated": content.EVALUATED,
         "figures": content.figures,
         "config": list(content.flat(run.config))[:_LINES],

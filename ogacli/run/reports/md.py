@@ -3,7 +3,7 @@
 from ogacli.base import markdown, wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content
+from ogacli.run.reports import content, gains
 from ogacli.run.reports.pictures import Shown
 from ogacli.run.reports.pictures import shown as shown_previews
 from ogacli.run.summary import Summary
@@ -26,6 +26,7 @@ def render(run: Run) -> str:
         *markdown.warnings(summary.diagnosis.warnings),
         "\n".join(f"- {name}: {markdown.code(value)}" for name, value in content.what(run).items()),
         _reasons(summary),
+        *_benefit(summary),
         *_evaluation(summary),
         *_classes(summary),
         *_flagged(run),
@@ -53,6 +54,21 @@ def _reasons(summary: Summary) -> str:
     lines = [f"Reasons: {', '.join(found)}."] if found else []
     told = [*content.asides(summary), *content.notes(summary)]
     return " ".join([*lines, *(f"{markdown.plain(line)}." for line in told)])
+
+
+def _benefit(summary: Summary) -> list[str]:
+    found = summary.benefit
+    if found is None:
+        return []
+    rows = []
+    for one in found.trials:
+        chosen = (one.action, one.amount) == (found.action, found.amount)
+        rows.append([f"**{cell}**" if chosen else cell for cell in gains.row(one)])
+    return [
+        "### How much to leave out",
+        " ".join(f"{markdown.plain(line)}." for line in gains.sentences(found)),
+        markdown.table(list(gains.HEADER), rows, numeric=len(gains.HEADER) - 1),
+    ]
 
 
 def _evaluation(summary: Summary) -> list[str]:

@@ -42,7 +42,7 @@ def plot(histogram: Histogram, cut: float | None) -> Plot:
     return Plot(
         bars=bars,
         cut=None if cut is None else _round(100 * (cut - low) / (high - low)),
-        x=tuple(Tick(_round(100 * (v - low) / (high - low)), wording.decimal(v)) for v in _ticks(low, high)),
+        x=tuple(Tick(_round(100 * (v - low) / (high - low)), wording.decimal(v)) for v in ticks(low, high)),
         y=tuple(Tick(_round(_height(v, top)), wording.number(v)) for v in _levels(top)),
     )
 
@@ -59,7 +59,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Some four to ten round numbers within a range."""
     step = _round_below((high - low) / 4)
     return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -106,6 +106,8 @@ def trim(
     *,
     budget: Budget | str | float | None = None,
     decisions: str | Path | None = None,
+    relabel: bool = False,
+    weights: bool = False,
     format: str | None = None,
     source: Source | None = None,
     overwrite: bool = False,
@@ -116,9 +118,14 @@ def trim(
     Args:
         run: The run, or its folder.
         to: The file or folder to write.
-        budget: Flag another share of the samples than the scan did: a fraction, a count or ``auto``.
+        budget: Flag another share of the samples than the scan did: a fraction, a count, ``auto``, or after a
+            scan with it ``benefit``.
         decisions: A table with the columns ``id``, ``decision`` (keep, drop or relabel) and, for relabel,
             ``label``; it overrules the flags.
+        relabel: Give flagged samples the suggested label where it is more probable than the bound
+            ``relabel: {above: ..}`` of the run; the others are dropped.
+        weights: Drop no flagged sample; the manifest has the column ``weight``, the probability that the
+            given label is right.
         format: The name of one of ``formats``; from the suffix of ``to`` where left out.
         source: The source to open in place of the data section of the run, which may not run code. Where the
             source is no longer the one that was scanned, nothing is written.
@@ -131,7 +138,7 @@ def trim(
     opened, destination = Run.open(run), path_given(to, "to")
     name = _by_suffix(destination) if format is None else format
     writer = formats.get(name)()
-    manifest = manifest_table(opened, budget=budget, decisions=decisions)
+    manifest = manifest_table(opened, budget=budget, decisions=decisions, relabel=relabel, weights=weights)
     not_compared, others = None, 0
     if isinstance(writer, FolderFormat):
         others = _write_folder(

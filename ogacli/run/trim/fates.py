@@ -18,7 +18,7 @@ KEPT, DROPPED, RELABELLED, QUARANTINED = FATES = ("kept", "dropped", "relabelled
 _DECISIONS = {"keep": KEPT, "drop": DROPPED, "relabel": RELABELLED}
 
 
-def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
+def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> list[int]:
     """Replace fates by those of a table of decisions.
 
     Args:
@@ -28,6 +28,9 @@ def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
         fate: The fate of each sample; changed in place.
         new_label: The new label of each relabelled sample, None elsewhere; changed in place.
 
+    Returns:
+        The rows that were decided on.
+
     Raises:
         DataError: It names samples or classes that are not in the run, or is no table of decisions.
     """
@@ -35,6 +38,7 @@ def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
     table = read_table(path, text=("id", "decision", "label"))
     check_columns(table, ("id", "decision"), path, "id, decision and, where a decision is relabel, label")
     row_of = {name: row for row, name in enumerate(scores.column("id").to_pylist())}
+    decided: list[int] = []
     for number, decision in enumerate(table.to_pylist(), 1):
         place = f"{path}: row {number}: sample {decision['id']!r}"
         if decision["id"] not in row_of:
@@ -47,10 +51,12 @@ def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> None:
                 expected=f"one of {', '.join(_DECISIONS)}",
             )
         row = row_of[decision["id"]]
+        decided.append(row)
         fate[row] = _DECISIONS[decision["decision"]]
         new_label[row] = None
         if fate[row] == RELABELLED:
             new_label[row] = _new_label(decision.get("label"), scores.slice(row, 1), classes, place)
+    return decided
 
 
 def _new_label(given: str | None, sample: pa.Table, classes: Sequence[str], place: str) -> str:

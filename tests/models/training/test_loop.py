@@ -365,6 +365,51 @@ def test_the_accuracy_after_a_training_depends_on_the_seed_and_its_samples():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_weights_by_hand():
+    """One step of plain gradient descent on the weighted mean."""
+    samples, module = blobs(), nn.Linear(H, K)
+    options = TrainOptions(
+        epochs=1,
+        batch_size=N,
+        optimizer="sgd",
+        momentum=0,
+        weight_decay=0,
+        learning_rate=0.5,
+        schedule="constant",
+    )
+    given = torch.rand(N, generator=torch.Generator().manual_seed(0))
+    inputs, labels = samples.read(range(N)).inputs, samples.labels
+    losses = torch.nn.functional.cross_entropy(module(inputs), labels, reduction="none")
+    expected = torch.autograd.grad((given * losses).sum() / given.sum(), list(module.parameters()))
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    train_network(module, samples, LOSS, options, weights=given)
+    for parameter, old, gradient in zip(module.parameters(), before, expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), old - 0.5 * gradient)
+
+
+def test_equal_weights_are_none_and_zeros_leave_samples_out():
+    samples, options = blobs(), TrainOptions(epochs=2, batch_size=16)
+    found = {}
+    other = samples.labels.clone()
+    other[:10] = (other[:10] + 1) % K
+    half = torch.ones(N)
+    half[:10] = 0
+    changed = replace(samples, labels=other)
+    for name, given, weighted in (
+        ("none", samples, None),
+        ("equal", samples, torch.full((N,), 0.25)),
+        ("left out", samples, half),
+        ("left out, other labels", changed, half),
+    ):
+        with seeded(0, torch.device("cpu")):
+            module = nn.Linear(H, K)
+        train_network(module, given, LOSS, options, weights=weighted)
+        found[name] = weights(module)
+    torch.testing.assert_close(found["none"], found["equal"])
+    torch.testing.assert_close(found["left out"], found["left out, other labels"])
+    assert not torch.allclose(found["none"], found["left out"])
+
+
 def test_progress_adds_up():
     seen: list[tuple[str, int, int]] = []
 

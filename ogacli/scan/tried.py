@@ -1,0 +1,132 @@
+"""The finished trainings of a budget ``benefit``, kept on disk so that a killed scan can go on.
+
+In: what a network predicts rightly, by fold, choice and seed. Out: the same, after an interruption. The file
+is ``<output>.tried.jsonl``, beside the run directory to be: a line for each training.
+"""
+
+import base64
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ogacli.errors import RunError
+from ogacli.verdict.benefit import Choice
+
+_KIND = "oga tried amounts"
+
+Entry = tuple[int, Choice, int]
+"""Fold, choice and seed of a training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found in a training."""
+
+    samples: int
+    """How many were trained on."""
+    correct: Float[np.ndarray, " m"]
+    """1 where the label of a held-out sample is predicted, 0 elsewhere; NaN where it cannot be read."""
+
+
+class Tried:
+    """Trainings by fold, choice and seed.
+
+    Args:
+        path: The file; None: they are kept in memory only.
+        key: Only trainings of a scan with the same key are read.
+        resume: Go on with the trainings in the file; otherwise it is begun anew.
+
+    Raises:
+        RunError: With ``resume``, the file is of another scan.
+    """
+
+    def __init__(self, path: Path | None = None, key: str = "", *, resume: bool = False) -> None:
+        self._path = path
+        self._key = key
+        self._known: dict[Entry, Outcome] = {}
+        if path is None or not is_tried(path):
+            return
+        if not resume:
+            path.unlink()
+            return
+        text = path.read_text(encoding="utf-8")
+        # A process that was killed while it wrote has left a part of a line.
+        first, *lines = text[: text.rfind("\n") + 1].splitlines()
+        if json.loads(first).get("key") != key:
+            raise RunError(
+                "the unfinished scan is of another config, dataset, checkpoint or version of oga",
+                place=str(path),
+                hint="restore what was changed, or leave out --resume to begin anew",
+            )
+        path.write_text("".join(f"{line}\n" for line in (first, *lines)), encoding="utf-8")
+        for row in map(json.loads, lines):
+            entry = (row["fold"], Choice(row["action"], row["amount"]), row["seed"])
+            self._known[entry] = Outcome(row["samples"], _unpacked(row["correct"]))
+
+    def get(self, entry: Entry) -> Outcome | None:
+        """What was found in a training; None where it was not made."""
+        return self._known.get(entry)
+
+    def add(self, entry: Entry, outcome: Outcome) -> None:
+        """Keep what was found in a training."""
+        self._known[entry] = outcome
+        if self._path is None:
+            return
+        fold, choice, seed = entry
+        row: dict[str, Any] = {"fold": fold, "action": choice.action, "amount": choice.amount, "seed": seed}
+        row |= {"samples": outcome.samples, "correct": _packed(outcome.correct)}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        begun = is_tried(self._path)
+        with self._path.open("a" if begun else "x", encoding="utf-8") as file:
+            if not begun:
+                file.write(json.dumps({"kind": _KIND, "key": self._key}) + "\n")
+            file.write(json.dumps(row) + "\n")
+
+    def remove(self) -> None:
+        """Delete the file."""
+        if self._path is not None and is_tried(self._path):
+            self._path.unlink()
+
+
+def is_tried(path: Path) -> bool:
+    """Whether a place holds such a file."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and first.get("kind") == _KIND
+
+
+def check_tried(path: Path) -> None:
+    """Make sure that a place is free, or holds such a file.
+
+    Raises:
+        RunError: Something else is there.
+    """
+    if os.path.lexists(path) and not is_tried(path):
+        raise RunError(
+            "something else stands where the tried amounts are kept",
+            place=str(path),
+            expected="nothing, or a file that oga wrote",
+            hint="move it away, or choose another output; it is left alone",
+        )
+
+
+def _packed(correct: Float[np.ndarray, " m"]) -> str:
+    """1 for right, 0 for wrong, 2 for samples that cannot be read."""
+    return base64.b64encode(zlib.compress(np.nan_to_num(correct, nan=2).astype(np.uint8).tobytes())).decode()
+
+
+def _unpacked(text: str) -> Float[np.ndarray, " m"]:
+    found = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8).astype(float)
+    found[found == 2] = np.nan
+    return found
