@@ -1,155 +1,258 @@
-"""What trimming is worth on human label noise: CIFAR-10N, retrained with paired seeds.
+"""What each action is worth: retrained with paired seeds on a clean test set.
 
-    python benchmarks/retraining.py [aggre] [rand1] [worse] [--samples 6000] [--epochs 12] [--seeds 5]
+    python benchmarks/retraining.py [SET ..] [--samples N] [--epochs N] [--seeds 5] [--probe head]
 
-The protocol of the paper (ResNet-34, all 50,000 pictures, 100 epochs) at the size of two cores: a ResNet is
-trained on the first so many pictures; its last checkpoint is scanned as in the paper (`preset: paper`:
-forest, 5 %), all of its checkpoints with the default detector and `budget: auto`. Then it is trained anew,
-with the same seeds, on all pictures, on those that each scan keeps, on as many at random, with what the
-second scan flags under the label that it suggests, and on the rightly labelled ones. Accuracy is that after
-the last epoch, on test pictures. What was measured is kept in the work folder line by line, and not
-measured again.
+Sets: mnist-0, mnist-20, agnews-20, sst2-20 (the share of flipped labels), cifar10n-clean, -aggre, -rand1,
+-worse (human labels; a ResNet-8) and the same as cifar10n-mlp-.. (16 x 16 pixels and a perceptron of 64). A
+network is trained on the samples with their noisy labels; all of its checkpoints are scanned with the default
+detector, with `budget: auto` and with `budget: benefit`; the last one as in the paper (forest, 5 %). Then it
+is trained anew, with the same seeds, on all samples, on what each action leaves of them, on as many at
+random, and on the rightly labelled ones. Accuracy is that after the last epoch on test samples with right
+labels. What was measured is kept in the work folder line by line, and not measured again.
 """
 
 import argparse
-import os
+import csv
+import io
 import statistics
-from collections.abc import Iterator
-from dataclasses import replace
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import yaml
+from evidence.sets import HUMAN, real, texts
 from measured import Measured
-from torch import Tensor
 
+import ogacli
 from ogacli import Run
-from ogacli.config import Config, parse_config
-from ogacli.config.commands import scan, train
 from ogacli.data import Samples
+from ogacli.data.selection import flip_labels
+from ogacli.models.sources import NetworkSource
+from ogacli.models.sources.mlp import Mlp
+from ogacli.models.sources.resnet_cifar import ResnetCifar
+from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.accuracy import trained_accuracy
-from ogacli.models.training.start import trainable
-from ogacli.scan.verify import Arm, difference
+from ogacli.models.training.loop import TrainOptions
+from ogacli.scan.arms import Arm, difference
+from ogacli.scan.treatments import Treated, treated
+from ogacli.verdict.budget import Action
 
-DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cifar10n"
-NOISES = ("aggre", "rand1", "worse")
-CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-PAPER, AUTO = "the paper's forest, 5 %", "default, auto"
-ALL, RELABELLED, ORACLE = "all", "default, auto, relabelled", "oracle"
+ALL, ORACLE, CHOSEN = "all", "oracle", "benefit"
+ACTIONS: tuple[Action, ...] = ("trim", "relabel", "weight")
+SETS = (
+    *("mnist-0", "mnist-20", "agnews-20", "sst2-20"),
+    *(f"cifar10n{kind}-{label}" for kind in ("-mlp", "") for label in ("clean", *HUMAN)),
+)
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@dataclass(frozen=True)
+class Task:
+    """Samples with noisy labels, clean test samples, and how a network is trained."""
+
+    samples: Samples
+    test: Samples
+    network: NetworkSource
+    train: TrainOptions
+
+
+def task_of(name: str, samples: int | None, epochs: int | None) -> Task:
+    """The set of that name, with so many samples and epochs in place of its own."""
+    kind, _, label = name.rpartition("-")
+    make: dict[str, Callable[[str, int | None], Task]] = {
+        "mnist": _mnist,
+        "agnews": _agnews,
+        "sst2": _sst2,
+        "cifar10n": _resnet,
+        "cifar10n-mlp": _perceptron,
+    }
+    found = make[kind](label, samples)
+    if epochs is None:
+        return found
+    return Task(found.samples, found.test, found.network, found.train.model_copy(update={"epochs": epochs}))
+
+
+def _flipped(x: np.ndarray, y: np.ndarray, split: int, label: str, train: TrainOptions) -> Task:
+    """The first ``split`` samples with flipped labels, the others to test; a perceptron."""
+    k = int(y.max()) + 1
+    samples, test = (
+        Samples.of(x[part].astype(np.float32), labels=y[part].astype(np.int64), classes=k)
+        for part in (slice(0, split), slice(split, None))
     )
-    parser.add_argument("noises", nargs="*", metavar="LABELS", help=f"of {', '.join(NOISES)}; all by default")
-    parser.add_argument("--samples", type=int, default=6000)
-    parser.add_argument("--test", type=int, default=3000)
-    parser.add_argument("--depth", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--precision", default="bfloat16", help="of the trainings; or float32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--work", type=Path, default=Path("runs/retraining"))
-    options = parser.parse_args()
-    if options.seeds < 2:
-        parser.error("an interval takes two seeds or more")
-    for noise in options.noises or NOISES:
-        Experiment(options, noise).run()
-    print("\n\n".join(Experiment(options, noise).table() for noise in options.noises or NOISES))
+    share = int(label) / 100
+    samples = flip_labels(samples, share, 0) if share else replace(samples, truth=samples.labels)
+    return Task(samples, test, Mlp(hidden=(256,)), train)
+
+
+def _mnist(label: str, samples: int | None) -> Task:
+    with np.load(real("images/mnist_10k.npz")) as arrays:
+        x, y = arrays["x"].reshape(10_000, -1) / np.float32(255), arrays["y"]
+    options = TrainOptions(epochs=15, batch_size=64, learning_rate=0.001)
+    return _flipped(x, y, samples or 5000, label, options)
+
+
+def _agnews(label: str, samples: int | None) -> Task:
+    """Word counts (TF-IDF) in 200 dimensions; fitted without labels."""
+    rows = texts("agnews_7600")
+    order = np.random.default_rng(0).permutation(len(rows))
+    x = _words([f"{rows[i]['title']} {rows[i]['text']}" for i in order])
+    y = np.array([rows[i]["label"] for i in order])
+    return _flipped(x, y, samples or 5000, label, TrainOptions(epochs=15, batch_size=64, learning_rate=0.001))
+
+
+def _sst2(label: str, samples: int | None) -> Task:
+    """Word counts as well; the official dev and test sets to test."""
+    n = samples or 5000
+    rows = [*texts("sst2_train")[:n], *texts("sst2_dev"), *texts("sst2_test")]
+    x, y = _words([row["text"] for row in rows]), np.array([row["label"] for row in rows])
+    return _flipped(x, y, n, label, TrainOptions(epochs=15, batch_size=64, learning_rate=0.001))
+
+
+def _words(several: list[str]) -> np.ndarray:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    counts = TfidfVectorizer(max_features=20_000, sublinear_tf=True).fit_transform(several)
+    found: np.ndarray = TruncatedSVD(200, random_state=0).fit_transform(counts)
+    return found / found.std(0)
+
+
+def _resnet(label: str, samples: int | None) -> Task:
+    return _cifar(label, samples or 6000, 3000, 32, ResnetCifar(depth=8), _RESNET)
+
+
+def _perceptron(label: str, samples: int | None) -> Task:
+    return _cifar(label, samples or 6000, 3000, 16, Mlp(hidden=(64,)), TrainOptions(epochs=6))
+
+
+_RESNET = TrainOptions(epochs=12, batch_size=64, augment=True, precision="bfloat16")
+
+
+def _cifar(
+    label: str, samples: int, test: int, size: int, network: NetworkSource, train: TrainOptions
+) -> Task:
+    labels = _columns("labels.csv", samples)
+    given = Samples.of(
+        _pictures("images_train.zip", samples, size),
+        labels=labels[label],
+        classes=10,
+        truth=labels["clean"],
+    )
+    right = _columns("labels_test.csv", test)["clean"]
+    tested = Samples.of(_pictures("images_test.zip", test, size), labels=right, classes=10)
+    return Task(given, tested, network, train)
+
+
+def _columns(file: str, n: int) -> dict[str, np.ndarray]:
+    with real(f"cifar10n/{file}").open(encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))[:n]
+    return {name: np.array([int(row[name]) for row in rows]) for name in rows[0] if name != "index"}
+
+
+def _pictures(file: str, n: int, size: int) -> np.ndarray:
+    """The first so many, standardised, [n, 3, size, size]."""
+    from PIL import Image
+
+    with zipfile.ZipFile(real(f"cifar10n/{file}")) as archive:
+        opened = (Image.open(io.BytesIO(archive.read(f"{i:05d}.jpg"))) for i in range(n))
+        small = (one if size == one.width else one.resize((size, size), Image.BILINEAR) for one in opened)
+        pixels = np.stack([np.asarray(one) for one in small])
+    return (pixels.transpose(0, 3, 1, 2) / np.float32(255) - np.float32(0.47)) / np.float32(0.25)
 
 
 class Experiment:
-    """One column of labels."""
+    """One set."""
 
-    def __init__(self, options: argparse.Namespace, noise: str) -> None:
+    def __init__(self, options: argparse.Namespace, name: str) -> None:
         self.options = options
-        self.noise = noise
-        self.folder = options.work.absolute() / f"{noise}-{options.samples}x{options.epochs}-{options.depth}"
+        self.name = name
+        size = f"{options.samples or 'all'}x{options.epochs or 'own'}"
+        self.folder = options.work.absolute() / f"{name}-{size}"
         self.measured = Measured(self.folder / "accuracy.jsonl")
 
-    def config(self, **sections: Any) -> Config:
-        """The config, with other sections."""
-        pictures = {
-            "source": "table",
-            "image": "{index:05d}.jpg",
-            "classes": CLASSES,
-            "transform": "cifar10",
-        }
-        values = {
-            "data": pictures
-            | {"path": str(DATA / "labels.csv"), "root": str(DATA / "images_train.zip"), "truth": "clean"}
-            | {"label": self.noise, "limit": self.options.samples},
-            "model": {
-                "source": "resnet_cifar",
-                "depth": self.options.depth,
-                "checkpoint": str(self.folder / "checkpoints" / "epoch-*.safetensors"),
-            },
-            "train": {
-                "epochs": self.options.epochs,
-                "batch_size": 64,
-                "augment": True,
-                "precision": self.options.precision,
-                "device": self.options.device,
-                "output": str(self.folder / "checkpoints"),
-            },
-            "verify": {
-                "test": pictures
-                | {"path": str(DATA / "labels_test.csv"), "root": str(DATA / "images_test.zip")}
-                | {"label": "clean", "limit": self.options.test}
-            },
-            "gradients": {"device": self.options.device},
-        }
-        return parse_config(yaml.safe_dump(values | sections))
-
     def run(self) -> None:
-        """Train, scan twice, and train anew on each choice with each seed; each step is made once."""
-        if not (self.folder / "checkpoints").exists():
-            train(self.config())
-        last = str(self.folder / "checkpoints" / f"epoch-{self.options.epochs:03d}.safetensors")
-        model = {"source": "resnet_cifar", "depth": self.options.depth, "checkpoint": last}
-        paper = self.scanned("paper", self.config(preset="paper", model=model))
-        auto = self.scanned("auto", self.config(budget="auto"))
-        config = self.config()
-        samples, test = config.data.open(), config.test.open()
+        """Train, scan, and train anew on each choice with each seed; each step is made once."""
+        self.task = task_of(self.name, self.options.samples, self.options.epochs)
         known = {(row["arm"], row["seed"]) for row in self.measured.lines()}
-        arms = dict(self.arms(samples, paper, auto))
-        for seed in range(self.options.seeds):
-            for arm, chosen in arms.items():
+        done: list[tuple[Treated, str]] = []
+        for arm, chosen in self.arms():
+            same = next((name for one, name in done if one.same(chosen)), None)
+            done.append((chosen, arm))
+            samples = chosen.samples
+            assert samples.truth is not None
+            right = float((samples.labels == samples.truth).double().mean())
+            for seed in range(self.options.seeds):
                 if (arm, seed) in known:
                     continue
-                assert chosen.truth is not None
-                right = float((chosen.labels == chosen.truth).double().mean())
-                found = trained_accuracy(
-                    chosen, test, trainable(config.model), config.loss, config.train, seed=seed
-                )
-                self.measured.add(arm=arm, seed=seed, samples=len(chosen), right=right, accuracy=found)
+                found = self.found(same, seed) if same else self.accuracy(chosen, seed)
+                self.measured.add(arm=arm, seed=seed, samples=len(samples), right=right, accuracy=found)
 
-    def scanned(self, name: str, config: Config) -> Run:
+    def found(self, arm: str, seed: int) -> float:
+        """What was measured of an arm."""
+        rows = self.measured.lines()
+        return next(float(row["accuracy"]) for row in rows if (row["arm"], row["seed"]) == (arm, seed))
+
+    def accuracy(self, chosen: Treated, seed: int) -> float:
+        """After a training on a choice of the samples."""
+        task = self.task
+        return trained_accuracy(
+            chosen.samples,
+            task.test,
+            task.network,
+            Classification(),
+            task.train,
+            seed=seed,
+            weights=chosen.weights,
+        )
+
+    def scanned(self, name: str, **options: Any) -> Run:
         """A scan, from the disk where it is there."""
-        folder = self.folder / name
-        return Run.open(folder) if folder.exists() else scan(config, output=folder)
+        folder, checkpoints = self.folder / name, self.folder / "checkpoints"
+        if folder.exists():
+            return Run.open(folder)
+        task = self.task
+        if not checkpoints.exists():
+            ogacli.train(task.samples, task.network, output=checkpoints, options=task.train)
+        weights = sorted(str(path) for path in checkpoints.glob("epoch-*"))
+        given = {"checkpoint": weights, "train": task.train} | options
+        if given["checkpoint"] == "last":
+            given["checkpoint"] = weights[-1]
+        return ogacli.scan(task.samples, task.network, **given).save(folder)
 
-    def arms(self, samples: Samples, paper: Run, auto: Run) -> Iterator[tuple[str, Samples]]:
+    def arms(self) -> Iterator[tuple[str, Treated]]:
         """What each training is given."""
+        samples = self.task.samples
         assert samples.truth is not None
-        yield ALL, samples
-        for name, run in ((PAPER, paper), (AUTO, auto)):
-            flagged = torch.from_numpy(run.scores["flagged"].to_numpy(zero_copy_only=False))
-            kept = (~flagged).nonzero()[:, 0]
-            yield name, samples.select(kept)
-            order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
-            yield f"random, as many as {name}", samples.select(order[: len(kept)].sort().values)
-        yield RELABELLED, replace(samples, labels=_suggested(samples, auto, flagged))
-        yield ORACLE, samples.select((samples.labels == samples.truth).nonzero()[:, 0])
+        yield ALL, Treated(samples)
+        yield ORACLE, Treated(samples.select((samples.labels == samples.truth).nonzero()[:, 0]))
+        auto = self.scanned("auto", budget="auto")
+        for action in ACTIONS:
+            yield f"auto, {action}", treated(samples, auto, action)
+        kept = int((~auto.scores["flagged"].to_numpy()).sum())
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+        yield "random, as many as auto", Treated(samples.select(order[:kept].sort().values))
+        paper = {"name": "isolation_forest", "trees": 100, "subsample": 256}
+        options = {"detector": paper, "budget": 0.05, "protect": "off", "bias": False, "checkpoint": "last"}
+        forest = self.scanned("paper", **options)
+        yield "the paper's forest, 5 %", treated(samples, forest, "trim")
+        for probe in self.options.probe.split(","):
+            for actions in (ACTIONS, ACTIONS[:1]):
+                several = {"probe": probe, "actions": list(actions)}
+                run = self.scanned(f"{probe}-{len(actions)}", budget={"benefit": several})
+                found = run.summary.benefit
+                assert found is not None
+                name = f"{CHOSEN}, {probe}, {'any action' if len(actions) > 1 else 'trim'}"
+                gains = [f"{t.action} {t.amount} {t.gain:+.4f} ({t.error:.4f})" for t in found.trials]
+                print(f"{self.name}: {name}: {found.action} {found.amount}; {', '.join(gains)}", flush=True)
+                yield name, treated(samples, run, found.action)
 
     def table(self) -> str:
         """Means, deviations, and the paired differences to training on all."""
         rows = self.measured.lines()
         lines = [
-            f"### {self.noise}",
+            f"### {self.name}",
             "",
             "| trained on | samples | right labels | accuracy | against all, 95 % |",
             "| --- | ---: | ---: | ---: | --- |",
@@ -173,14 +276,23 @@ def _arm(rows: list[dict[str, Any]], name: str) -> Arm:
     return Arm(name, own[0]["samples"], tuple(row["accuracy"] for row in own))
 
 
-def _suggested(samples: Samples, run: Run, flagged: Tensor) -> Tensor:
-    """The labels, those of flagged samples replaced by what is suggested for them."""
-    names = run.scores["suggested_label"].to_pylist()
-    found = samples.labels.clone()
-    for row in flagged.nonzero()[:, 0].tolist():
-        if names[row] is not None:
-            found[row] = samples.classes.index(names[row])
-    return found
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all by default")
+    parser.add_argument("--samples", type=int, help="training samples; each set has its own number")
+    parser.add_argument("--epochs", type=int, help="of each training; each set has its own number")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--probe", default="head", help="head, network, or head,network")
+    parser.add_argument("--work", type=Path, default=Path("runs/retraining"))
+    options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("an interval takes two seeds or more")
+    for name in options.sets or SETS:
+        Experiment(options, name).run()
+    print("\n\n".join(Experiment(options, name).table() for name in options.sets or SETS))
 
 
 if __name__ == "__main__":
