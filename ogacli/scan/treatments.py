@@ -6,9 +6,10 @@ In: samples and a run of them. Out: samples with labels and weights, as ``oga tr
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.data import Samples
@@ -64,9 +65,9 @@ def treated(samples: Samples, run: Run, action: Action, budget: Budget | None = 
     return Treated(kept)
 
 
-def _new_labels(samples: Samples, manifest: object) -> Tensor:
+def _new_labels(samples: Samples, manifest: pa.Table) -> Int64[Tensor, " n"]:
     """The labels, with the new ones of relabelled samples."""
-    new = manifest.column("new_label")  # type: ignore[attr-defined]
+    new = manifest.column("new_label")
     labels, index = samples.labels.clone(), {name: i for i, name in enumerate(samples.classes)}
     for row in new.is_valid().to_numpy().nonzero()[0].tolist():
         labels[row] = index[new[row].as_py()]
