@@ -28,10 +28,10 @@ from ogacli.verdict.benefit import Benefit, Choice, best, trials
 from ogacli.verdict.budget import BenefitOptions, Budget
 
 _SEEN = {
-    True: "the features of the model were trained on the labels of the held-out samples, too, so that the "
-    "gains may be wrong; `probe: network` or a scan with `--folds` avoids that",
-    None: "it is not known whether the features of the model were trained on these labels; if they were, the "
-    "gains may be wrong",
+    True: "the features of the model were trained on the labels of the held-out samples, too, which hides "
+    "what trimming gains; `probe: network` or a scan with `--folds` avoids that",
+    None: "it is not known whether the features of the model were trained on these labels; if they were, "
+    "that hides what trimming gains",
 }
 
 
