@@ -155,8 +155,15 @@ def _nested(setup: Setup, source: NetworkSource, recipe: Recipe) -> Nested:
 
 
 def _folds(samples: Samples, count: int) -> list[Int64[Tensor, " m"]]:
-    """The rows of each fold, drawn with a fixed seed."""
-    fold_of = assign(samples, count, 0)
+    """The rows of each fold, drawn with a fixed seed.
+
+    Raises:
+        ConfigError: There are fewer samples than folds.
+    """
+    try:
+        fold_of = assign(samples, count, 0)
+    except ConfigError as error:
+        raise error.at("budget.benefit.folds") from None
     return [(fold_of == number).nonzero()[:, 0] for number in range(count)]
 
 

@@ -239,3 +239,8 @@ def test_from_python_with_a_network_in_memory(place):
     assert found.save(place.folder / "memory").summary.benefit == found.summary.benefit
     with pytest.raises(ConfigError, match="this model cannot be trained"):
         ogacli.scan(samples, network, budget={"benefit": QUICK | {"probe": "network"}})
+
+
+def test_more_folds_than_samples_are_refused(place):
+    with pytest.raises(ConfigError, match=r"budget\.benefit\.folds: more folds than samples"):
+        scan(place.config(benefit(folds=N + 1)))
