@@ -54,6 +54,7 @@ def test_the_table_row_by_row():
             "score_l2": None,
             "truth": "a",
             "probability": None,
+            "given_label_probability": None,
             "duplicate_of": None,
             "agreement": None,
         },
