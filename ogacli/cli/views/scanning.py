@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _CLASSES = 12
 """Classes in the table of a scan."""
+_FEW = 8
+"""Up to so many checkpoints are listed where their verdicts differ; more with ``--verbose``."""
 _WIDTH = 80
 
 
@@ -140,7 +142,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     if summary.benefit is not None:
         parts += benefit_view(summary.benefit)
     parts += diagnosis_view(summary.diagnosis)
-    if verbose or len({one.diagnosis.verdict for one in summary.checkpoints}) > 1:
+    differ = len({one.diagnosis.verdict for one in summary.checkpoints}) > 1
+    if verbose or (differ and len(summary.checkpoints) <= _FEW):
         parts += _checkpoints(summary)
     if summary.rescored is not None:
         parts.append(

@@ -71,6 +71,10 @@ class ModelSource(Options):
         """Whether the model itself names its outputs, as the classes of the samples and in their order."""
         return False
 
+    def trained_on(self, classes: tuple[str, ...]) -> bool:
+        """Whether ``oga train`` trained it on classes of these names in this order."""
+        return False
+
     def checkpoint_files(self) -> tuple[str, ...]:
         """The files that the model's weights come from."""
         return ()
@@ -208,9 +212,11 @@ class NetworkSource(CheckpointSource):
 
     def names_classes(self, samples: Samples) -> bool:
         """By the names that ``oga train`` wrote to the checkpoint."""
-        if self.checkpoint is None or not samples.classes or samples.class_order == "indices":
-            return False
-        return trained_classes(self.file()) == samples.classes
+        return samples.class_order != "indices" and self.trained_on(samples.classes)
+
+    def trained_on(self, classes: tuple[str, ...]) -> bool:
+        """By the names that it wrote to the checkpoint."""
+        return bool(classes) and self.checkpoint is not None and trained_classes(self.file()) == classes
 
     def network(self, fit: Fit) -> torch.nn.Module:
         """A new network; with the weights of the checkpoint where there is one.

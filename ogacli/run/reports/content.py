@@ -118,7 +118,8 @@ def _estimate(summary: Summary) -> list[str]:
         return []
     interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
     if found.share is None:
-        return [f"How many labels are wrong cannot be told ({interval}): {found.reason}"]
+        reason = "" if summary.diagnosis.verdict == "uncertain" else f": {found.reason}"
+        return [f"How many labels are wrong cannot be told ({interval}){reason}"]
     if found.count(summary.scored) == 0:
         return [f"No wrong labels found, nothing to trim (at most {wording.percent(found.high)} are wrong)"]
     return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
@@ -177,7 +178,7 @@ def asides(summary: Summary) -> list[str]:
         lines.append(
             f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample with another label"
         )
-    if (found := summary.consensus) is not None:
+    if summary.flagged and (found := summary.consensus) is not None:
         lines.append(
             f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag "
             f"{wording.number(found.all)} samples, "
