@@ -36,7 +36,8 @@ _CLEARLY, _PROBABLY = 0.2, 0.1
 label noise model fits a sharpness of at least ``_SHARPNESS``."""
 _SHARPNESS = 1.3
 _TORN = 0.7
-"""From this share of near ties on a model is too weak for its lapses to tell anything."""
+"""From this share of near ties on a model is too weak for its lapses to tell anything. With two classes much
+label noise alone makes near ties of all predictions."""
 _LITTLE = 0.08
 """Below this share of disagreement there is nothing to trim, whatever its cause."""
 _HIDDEN, _LEARNED = 1.1, 1.25
@@ -114,7 +115,7 @@ def _of(signals: Signals, half: float, by: Basis) -> Estimate:
         return Estimate(share=None, low=0.0, high=high, by=by, reason=MEMORISED)
     part = fewest / best.share if best.share else 0.0
     told = part >= _CLEARLY or (part >= _PROBABLY and signals.sharpness >= _SHARPNESS)
-    told &= not best.near_ties >= _TORN  # which may be unknown
+    told &= signals.k == 2 or not best.near_ties >= _TORN  # which may be unknown
     if signals.flat or (signals.class_conditional and told):
         share = _between(half, fewest, max(best.share, fewest))
     elif told:
