@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evidence.training import Predictions
 from ogacli.data import Batch
-from ogacli.detectors import Detector, DetectorOptions, detectors
+from ogacli.detectors import Detector, DetectorOptions, LabelDetector, detectors
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.head import HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions, Neighbours
@@ -80,10 +80,12 @@ def options(name: str) -> DetectorOptions:
     return detectors.get(own.pop("name", name)).model_validate(own)
 
 
-def fitted(name: str, everything: GradientBatch) -> Detector:
+def fitted(name: str, everything: GradientBatch, *, held_out: bool = False) -> Detector:
     """As a scan does it, from gradients that are there already."""
     chosen = options(name)
     detector, n = chosen.detector(), len(everything)
+    if isinstance(detector, LabelDetector):
+        detector.held_out = held_out
     if size := detector.fit_size(n):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(getattr(chosen, "seed", 0)))
         detector.fit([everything.select(rows) for rows in order[:size].split(_BATCH)])

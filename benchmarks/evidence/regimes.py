@@ -27,7 +27,7 @@ from ogacli.verdict.evaluation import evaluate
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge
 
-VERSION = 7
+VERSION = 8
 """Raised when what is scored, or how, changes."""
 REGIMES = ("memorised", "memorised, neighbours", "fresh", "trajectory", "folds")
 Row = dict[str, Any]
@@ -103,12 +103,14 @@ def _scanned(
         scores, fitted = [], {}
         for name in names:
             began = time.perf_counter()
-            fitted[name] = ours.fitted(name, batch)
+            fitted[name] = ours.fitted(name, batch, held_out=regime == "folds")
             scores.append(ours.scores(fitted[name], batch))
             seconds[name] += time.perf_counter() - began
         evidence = {name: fitted[name].evidence(batch) for name in by_label}
         collector.add(batch, Scored(scores, evidence, None), Classification())
-        collector.next_checkpoint(one.rows, one.weight)
+        first = next((fitted[name] for name in by_label), None)
+        signals = first.signals if isinstance(first, LabelDetector) else None
+        collector.next_checkpoint(one.rows, one.weight, signals=signals)
     return collector.evidence.judged(collector.findings(), samples, by_label), seconds
 
 

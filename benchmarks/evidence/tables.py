@@ -3,6 +3,7 @@
 In: the rows of ``evidence.regimes``. Out: Markdown.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +66,7 @@ def cuts(rows: Sequence[Row]) -> str:
                 _figure(found),
                 f"{_figure(best)} {name}" if best is not None else "",
                 f"{100 * true:.1f}",
-                f"{100 * share:.1f}",
+                "" if math.isnan(share) else f"{100 * share:.1f}",
                 interval,
                 ""
                 if peer is None
@@ -142,7 +143,8 @@ def _over_sets(rows: Sequence[Row], key: str) -> float:
 
 
 def _mean(rows: Sequence[Row], key: str) -> float:
-    return statistics.mean([row[key] for row in rows]) if rows else float("nan")
+    known = [row[key] for row in rows if row[key] is not None]
+    return statistics.mean(known) if known else float("nan")
 
 
 def _figure(value: float | None) -> str:

@@ -29,6 +29,8 @@ _TORN = 0.7
 _FLOOR = 8.0
 """Lower bound of the sharpness for a strong model that has learned how people err on these samples: its
 probabilities explain wrong labels without any noise, and likelihood alone leaves the sharpness near 1."""
+_CALIBRATED = 1.3
+"""Up to this inverse temperature a model is calibrated to the labels as it stands."""
 _SHARP = 1.5
 """From this sharpness on the noise depends on the class, and the free fit stays."""
 _MOSTLY = 0.4
@@ -78,14 +80,16 @@ class Signals:
 
     @property
     def lapses(self) -> Disagreement:
-        """Whose lapses count: those of the neighbours where the model has learned some of the labels."""
+        """Whose lapses count: those of the neighbours where the model was trained on the labels."""
         if self.near is not None and not self.held_out and self.neighbours_tell:
-            return max(self.near, self.best, key=lambda one: one.fewest)
-        return self.best
+            return self.near
+        return self.own
 
     @property
     def fewest(self) -> float:
         """A cautious share of wrong labels; 0 where it is small beside what the model errs itself."""
+        if self.lapses is self.own and not self.held_out and self.own.inverse_temperature > _CALIBRATED:
+            return 0.0  # a network that is trained fast is sure of its mistakes, too
         low = _CAUTION * self.lapses.fewest
         return low if low >= _SOME * self.best.share else 0.0
 
@@ -96,9 +100,19 @@ class Signals:
 
     @property
     def flat(self) -> bool:
-        """Whether a strong model has explained the wrong labels, so that its sharpness needs a floor."""
+        """Whether a strong model has explained the wrong labels, so that its sharpness needs a floor.
+
+        A network is sure on the samples that it was trained on, however weak it is, so that its neighbours
+        must be sure as well; without neighbours it must be calibrated as it stands.
+        """
         lapsed = self.class_conditional and self.fewest >= _MOSTLY * self.best.share
-        return self.best.flat and not lapsed
+        if lapsed or not self.best.flat:
+            return False
+        if self.held_out:
+            return True
+        if self.near is None:
+            return self.own.inverse_temperature <= _CALIBRATED
+        return self.near.flat
 
     @property
     def trust(self) -> tuple[float, float]:

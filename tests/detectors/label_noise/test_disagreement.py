@@ -1,6 +1,7 @@
 """Calibration, near ties and lapses against their definitions and simulations."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,3 +84,19 @@ def test_signals_come_back_from_numbers() -> None:
     for one in (seen, seen.with_neighbours(logs)):
         _, signals = fitted(one, held_out=True)
         assert Signals.of_numbers(signals.numbers()) == signals
+
+
+def test_a_network_that_was_trained_fast_is_not_believed_where_it_is_sure() -> None:
+    """It contradicts right labels firmly, and its neighbours do not; held out this would be label noise."""
+    logs, labels, _ = predictions(2000, 2, spread=6.0)
+    mistaken = torch.rand(2000, generator=torch.Generator().manual_seed(0)) < 0.1
+    own = torch.where(mistaken[:, None], logs.flip(1), logs)
+    seen = Candidates.of(own, labels).with_neighbours(logs)
+    _, held = fitted(seen, held_out=True)
+    _, trained = fitted(seen, held_out=False)
+    assert held.fewest > 0.05
+    assert trained.lapses is trained.near
+    assert trained.fewest < 0.02
+    alone = replace(trained, near=None, own=replace(trained.own, inverse_temperature=2.0))
+    assert alone.fewest == 0
+    assert not alone.flat
