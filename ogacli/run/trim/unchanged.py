@@ -6,8 +6,10 @@ why that could not be found out.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,11 +74,18 @@ def compare_source(run: Run, source: Source | None) -> str | None:
 
 
 def _gone(section: Any) -> str | None:
-    """The first local path in a data section that does not exist."""
+    """The first local path in a data section that does not exist; its last part may be a pattern."""
     paths = (
         [value for value in section.values() if isinstance(value, str)] if isinstance(section, dict) else []
     )
-    return next((path for path in paths if os.path.isabs(path) and not os.path.exists(path)), None)
+    return next((path for path in paths if os.path.isabs(path) and not _there(Path(path))), None)
+
+
+def _there(path: Path) -> bool:
+    """Whether there is a path, a file that matches a pattern, or the archive that a folder is in."""
+    if glob.has_magic(path.name):
+        return any(path.parent.glob(path.name))
+    return path.exists() or any(folder.is_file() for folder in path.parents)
 
 
 def _reason(error: OgaError) -> str:

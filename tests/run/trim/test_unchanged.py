@@ -12,6 +12,7 @@ from ogacli.config.commands import scan
 from ogacli.errors import DataError
 from ogacli.run.trim import trim
 from ogacli.run.trim.kept import load_kept
+from ogacli.run.trim.unchanged import _gone
 from small_scans import K, N, Place, make_place
 
 
@@ -91,3 +92,12 @@ def test_labels_that_a_scan_flipped_are_no_other_dataset(place):
     run = scan(place.config("data.flip=0.4", "data.truth=null"))
     x, y = place.arrays["x"], place.arrays["y"]
     assert len(load_kept(Items(x, np.asarray(y).tolist()), run)) == N - run.summary.flagged
+
+
+def test_patterns_and_folders_in_archives_are_no_missing_files(tmp_path):
+    (tmp_path / "train-0.tar").touch()
+    (tmp_path / "photos.zip").touch()
+    for there in ("train-*.tar", "train-0.tar", "photos.zip/a/train"):
+        assert _gone({"path": str(tmp_path / there)}) is None, there
+    for missing in ("test-*.tar", "test-0.tar", "a/train"):
+        assert _gone({"path": str(tmp_path / missing)}) == str(tmp_path / missing), missing
