@@ -155,6 +155,6 @@ def fitted(seen: Candidates, *, held_out: bool) -> tuple[LabelNoise, Signals]:
     before = Signals(seen.k, own, near, 0.0, held_out)
     noise = LabelNoise.fitted_to(seen, trust=before.trust)
     signals = Signals(seen.k, own, near, noise.sharpness, held_out)
-    if signals.flat:
+    if signals.flat and noise.sharpness < _FLOOR:
         noise = LabelNoise.fitted_to(seen, trust=signals.trust, least_sharpness=_FLOOR)
     return noise, signals
