@@ -140,4 +140,4 @@ def _recipe(settings: Mapping[str, Any], samples: Samples) -> Recipe:
 
 
 def _no_preview(row: int) -> Preview:
-    raise Unreadable("nobody looks at it")
+    raise Unreadable("the previews of a repeated scan are not kept")

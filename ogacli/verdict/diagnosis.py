@@ -158,11 +158,11 @@ def diagnose(
             same = ("verdict", "reason", "advice", "neighbours")
             diagnosis = diagnosis.model_copy(update={name: getattr(counted[-1], name) for name in same})
         if diagnosis.verdict == "useful" and estimate is not None and estimate.share is None:
-            reason = getattr(estimate, "reason", "") or "label noise and the model's mistakes look the same"
             diagnosis = diagnosis.model_copy(
                 update={
                     "verdict": "uncertain",
-                    "reason": f"{diagnosis.reason}; the share of wrong labels cannot be told: {reason}",
+                    "reason": f"{diagnosis.reason}; the share of wrong labels cannot be told: "
+                    + estimate.reason,
                     "advice": _ADVICE["uncertain"],
                 }
             )

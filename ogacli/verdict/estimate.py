@@ -135,9 +135,9 @@ def _between(share: float, low: float, high: float) -> float:
 def _high(signals: Signals, by: Basis) -> float:
     best, near = signals.best, signals.near
     factor = _HIDDEN if by == "held out" else _LEARNED
-    high = factor * best.share + two_errors(best.share, best.samples)
+    high = factor * best.share + best.error
     if near is not None and by != "held out" and (signals.neighbours_tell or signals.memorised):
-        high = max(high, _HIDDEN * near.share + two_errors(near.share, near.samples))
+        high = max(high, _HIDDEN * near.share + near.error)
     return min(1.0, high)
 
 
@@ -191,9 +191,3 @@ def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
     least = 1e-30  # a probability that was rounded to 0
     loss = -findings.probability[known].double().clamp_min(least).log()
     return bool(loss.mean() < findings.entropy[known].double().mean())
-
-
-def two_errors(share: float, n: int) -> float:
-    """Two standard errors of a share, which are not 0 where it is (Agresti and Coull, 1998)."""
-    middle = (share * n + 2) / (n + 4)
-    return 2 * math.sqrt(middle * (1 - middle) / (n + 4))

@@ -105,15 +105,28 @@ class Disagreement:
         )
 
     @property
+    def error(self) -> float:
+        """Two standard errors of ``share``."""
+        return share_with_error(self.share, self.samples)[1]
+
+    @property
     def flat(self) -> bool:
         """Whether hardly any disagreement is a near tie, as of a strong model with wrong labels.
 
         Models of clean labels are torn in a third of their few mistakes or more, so that the upper end of the
-        interval of ``near_ties`` (Agresti and Coull, 1998) is compared.
+        interval of ``near_ties`` is compared.
         """
-        count = self.share * self.samples
-        middle = (self.near_ties * count + 2) / (count + 4)
-        return middle + 2 * math.sqrt(middle * (1 - middle) / (count + 4)) < 0.35 and self.share > 0.02
+        middle, error = share_with_error(self.near_ties, self.share * self.samples)
+        return middle + error < 0.35 and self.share > 0.02
+
+
+def share_with_error(share: float, n: float) -> tuple[float, float]:
+    """The middle of the interval of a share of n samples, and two standard errors.
+
+    They are not 0 where the share is (Agresti and Coull, 1998).
+    """
+    middle = (share * n + 2) / (n + 4)
+    return middle, 2 * math.sqrt(middle * (1 - middle) / (n + 4))
 
 
 def _inverse_temperature(entries: Float[Tensor, "n e"], seen: Candidates) -> float:

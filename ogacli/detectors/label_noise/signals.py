@@ -12,14 +12,11 @@ from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 from ogacli.detectors.label_noise.disagreement import Disagreement
-from ogacli.detectors.label_noise.model import LabelNoise
+from ogacli.detectors.label_noise.model import TRUST, LabelNoise
 
 if TYPE_CHECKING:
     from ogacli.detectors.label_noise.candidates import Candidates
 
-_TRUST = (0.2, 0.6)
-"""Bounds of the weight of the neighbours for a model that was trained on the labels. The likelihood
-underrates them there, as the model explains the labels that it has learned better than neighbours can."""
 _STEEP = 3.0
 """By how much the lower bound rises with the share of the contradicted labels that the model has learned."""
 _LEARNED = 0.3
@@ -117,7 +114,7 @@ class Signals:
     @property
     def trust(self) -> tuple[float, float]:
         """Bounds of the weight of the neighbours."""
-        least, most = _TRUST
+        least, most = TRUST
         if self.held_out:
             return 0.0, most
         if self.neighbours_tell:

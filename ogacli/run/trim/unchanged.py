@@ -7,7 +7,6 @@ why that could not be found out.
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +77,7 @@ def _gone(section: Any) -> str | None:
     paths = (
         [value for value in section.values() if isinstance(value, str)] if isinstance(section, dict) else []
     )
-    return next((path for path in paths if os.path.isabs(path) and not _there(Path(path))), None)
+    return next((path for path in paths if Path(path).is_absolute() and not _there(Path(path))), None)
 
 
 def _there(path: Path) -> bool:
