@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """``text`` on one line, without control characters."""
+    """``text`` on one line, with control and invisible characters escaped."""
     return visible(" ".join(text.split()))
 
 

@@ -1,5 +1,6 @@
 """Numbers and texts formatted for display. In: values. Out: short strings."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -62,9 +63,29 @@ def cut(text: str, length: int) -> str:
     return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
 
 
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, which a terminal obeys
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e-\u200f\u3164\ufeff\uffa0"  # no width
+    "\u2028-\u202e\u2060-\u206f\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # direction, tags
+    "\ud800-\udfff]"  # half a character, which no file or terminal takes
+    # Joiners belong to Persian and Indic words and to emoji; beside other letters they hide something.
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+"""Characters that are not displayed themselves: they change how others are displayed, or nothing is seen."""
+
+
 def visible(text: str) -> str:
-    """``text`` with control characters replaced, except tabs and newlines."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    r"""``text`` with characters that cannot be seen, or that a terminal would obey, as their numbers.
+
+    ``\u202e`` stands for a character that turns the direction of what follows, ``\x1b`` for that which begins
+    the commands of a terminal. Tabs and newlines stay.
+    """
+    return _HIDDEN.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def visible_json(document: str) -> str:
+    r"""A JSON document that is equal, with the same characters as ``\u`` escapes."""
+    return _HIDDEN.sub(lambda match: json.dumps(match[0])[1:-1] if match[0] > "\x1f" else match[0], document)
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from ogacli.base.wording import visible
+from ogacli.base.wording import visible, visible_json
 
 _EVERY = 20.0
 """Seconds between two lines of a long step, where no bar can be shown."""
@@ -31,13 +31,13 @@ if TYPE_CHECKING:  # which would import pyarrow
 
 
 class _Console(Console):
-    """A console that replaces control characters, which names and texts of the data may contain."""
+    """A console that escapes control and invisible characters, which names and texts may contain."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """The segments with control characters in their text replaced."""
+        """The segments with such characters in their text escaped."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
 
@@ -69,7 +69,7 @@ class Terminal:
         """Print the result: as one JSON document, or as rich renderables."""
         if self.json:
             try:
-                print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+                print(visible_json(json.dumps(document, indent=2, ensure_ascii=False)), flush=True)
             except BrokenPipeError:
                 self.out.on_broken_pipe()
             return

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,4 +51,37 @@ def test_parts_and_lists():
 
 def test_what_would_control_a_terminal_can_be_seen():
     assert wording.visible("a\tb\nc é 😀") == "a\tb\nc é 😀"
-    assert wording.visible("\x1b[31m\x07\r\x7f\x9b") == "\ufffd[31m\ufffd\ufffd\ufffd\ufffd"
+    assert wording.visible("\x1b[31m\x07\r\x7f\x9b") == r"\x1b[31m\x07\r\x7f\x9b"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "shown"),
+    [
+        ("\u202e", r"\u202e"),  # right to left
+        ("\u2066", r"\u2066"),
+        ("\u061c", r"\u061c"),
+        ("\u200b", r"\u200b"),  # no width
+        ("\u200d", r"\u200d"),
+        ("\u2060", r"\u2060"),
+        ("\ufeff", r"\ufeff"),
+        ("\u3164", r"\u3164"),
+        ("\xad", r"\xad"),
+        ("\u2028", r"\u2028"),
+        ("\x9b", r"\x9b"),  # of a terminal, in one byte
+        ("\U000e0041", r"\U000e0041"),  # tags
+        ("\udc80", r"\udc80"),  # half a character
+    ],
+)
+def test_hidden_characters_are_shown(hidden, shown):
+    assert wording.visible(f"invoice{hidden}gpj.exe") == f"invoice{shown}gpj.exe"
+    document = json.dumps({"name": f"a{hidden}b"}, ensure_ascii=False)
+    told = wording.visible_json(document)
+    assert hidden not in told
+    assert json.loads(told) == {"name": f"a{hidden}b"}
+
+
+@pytest.mark.parametrize(
+    "text", ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f469\u200d\U0001f4bb", "شبكة", "é"]
+)
+def test_joiners_within_words_and_emoji_stay(text):
+    assert wording.visible(text) == text

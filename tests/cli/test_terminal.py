@@ -127,4 +127,4 @@ def test_codes_in_names_and_texts_do_not_reach_the_terminal(capsys):
     found.error(name)
     out, err = capsys.readouterr()
     assert not {"\x1b", "\x07", "\x9b"} & {*out, *err}
-    assert out.splitlines()[0] == "a\ufffd]0;titleb\ufffd2J"
+    assert out.splitlines()[0] == r"a\x1b]0;titleb\x9b2J"
