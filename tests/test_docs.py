@@ -45,7 +45,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def examples() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
 
 
@@ -65,7 +65,7 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert len(examples()) == 2
     for example in examples():
-        exec(compile(example, "README.md", "exec"), dict(names))
+        exec(compile(example, "python.md", "exec"), dict(names))
     assert sorted(os.listdir("runs")) == ["python"]
     assert Run.open("runs/python").summary.flagged == 6
     assert Run.open("run").summary.flagged == 12

@@ -1,0 +1,50 @@
+"""The reference pages are those that the code makes, and leave nothing out."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ogacli.config.commands import scan
+from ogacli.verdict.reasons import MEANINGS
+from small_scans import make_place
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_those_of_the_code(reference):
+    for name, page in reference.pages().items():
+        written = (DOCS / "reference" / name).read_text(encoding="utf-8")
+        assert written == page, f"run `python docs/reference.py`: {name} differs"
+
+
+@pytest.mark.parametrize("name", ["config.md", "policy.md"])
+def test_every_key_has_a_meaning(name):
+    rows = re.findall(r"^\| (`\w+`) \|.*\| ([^|]*) \|$", (DOCS / "reference" / name).read_text(), re.M)
+    assert len(rows) > 5
+    assert [key for key, meaning in rows if not meaning.strip()] == []
+
+
+def test_every_column_is_described(tmp_path):
+    """A run of several detectors with a truth has all but ``wrong``, which classes do without."""
+    place = make_place(tmp_path, detector=["latent_label", "l2"])
+    place.new_weights()
+    run = scan(place.config())
+    page = (DOCS / "reference" / "columns.md").read_text()
+    described = set(re.findall(r"^\| `([\w<>]+)` \|", page, re.M))
+    columns = {"score_<name>" if name.startswith("score_") else name for name in run.scores.column_names}
+    assert described == columns | {"wrong"} | set(MEANINGS)
+    for reason, meaning in MEANINGS.items():
+        assert f"| `{reason}` | {meaning} |" in page
