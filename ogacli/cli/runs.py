@@ -46,7 +46,10 @@ def trim(
     budget: BudgetText = None,
     decisions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Table with columns id, decision (keep|drop|relabel), label."),
+        typer.Option(
+            metavar="FILE",
+            help="What `oga review` exports, or a table: id, action (keep|drop|relabel), label.",
+        ),
     ] = None,
     relabel: Annotated[
         bool,

@@ -144,6 +144,17 @@ class Run:
             return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
 
     @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of ``scores.parquet``, which is not read."""
+        with self._parquet("scores.parquet") as file:
+            return file.schema_arrow
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of ``scores.parquet``, in order; one part of the rows is in memory at a time."""
+        with self._parquet("scores.parquet") as file:
+            yield from file.iter_batches(batch_size=_TOGETHER, columns=list(columns))
+
+    @cached_property
     def previews(self) -> pa.Table:
         """``previews.parquet``: position, kind and content of some samples."""
         with self._parquet("previews.parquet", ()) as file:

@@ -120,8 +120,8 @@ def trim(
         to: The file or folder to write.
         budget: Flag another share of the samples than the scan did: a fraction, a count, ``auto``, or after a
             scan with it ``benefit``.
-        decisions: A table with the columns ``id``, ``decision`` (keep, drop or relabel) and, for relabel,
-            ``label``; it overrules the flags.
+        decisions: What ``oga review`` exports, or a table with the columns ``id``, ``action`` (keep, drop or
+            relabel) and, for relabel, ``label``; it overrules the flags.
         relabel: Give flagged samples the suggested label where it is more probable than the bound
             ``relabel: {above: ..}`` of the run; the others are dropped.
         weights: Drop no flagged sample; the manifest has the column ``weight``, the probability that the

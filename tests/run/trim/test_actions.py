@@ -91,7 +91,7 @@ def test_a_quarantined_sample_has_no_weight(tmp_path):
 def test_decisions_overrule(run, tmp_path, options):
     flagged = run.scores["flagged"].to_numpy().nonzero()[0][:2].tolist()
     text = "".join(f"{row},{what}\n" for row, what in zip(flagged, ("keep", "drop"), strict=True))
-    (tmp_path / "decisions.csv").write_text(f"id,decision\n{text}")
+    (tmp_path / "decisions.csv").write_text(f"id,action\n{text}")
     table = manifest_table(run, decisions=tmp_path / "decisions.csv", **options)
     assert [table["fate"][row].as_py() for row in flagged] == ["kept", "dropped"]
     if "weights" in options:
@@ -104,7 +104,7 @@ def test_for_review_nothing_is_dropped_without_a_decision(place, tmp_path):
     assert found.summary.budget == {"review": 20}
     assert set(manifest_table(found)["fate"].to_pylist()) == {"kept"}
     row = int(found.scores["flagged"].to_numpy().nonzero()[0][0])
-    (tmp_path / "decisions.csv").write_text(f"id,decision\n{row},drop\n")
+    (tmp_path / "decisions.csv").write_text(f"id,action\n{row},drop\n")
     fates = manifest_table(found, decisions=tmp_path / "decisions.csv")["fate"].to_pylist()
     assert fates.count("dropped") == 1
     assert manifest_table(found, budget=5)["fate"].to_pylist().count("dropped") == 5

@@ -62,7 +62,7 @@ def test_relabelled_rows_carry_their_new_label(tmp_path: Path, label: Any) -> No
     run = run_of(tmp_path, label)
     old = run.scores["label"].to_pylist()[3]
     new = next(name for name in set(run.scores["label"].to_pylist()) if name != old)
-    (tmp_path / "decisions.csv").write_text(f"id,decision,label\n3,relabel,{new}\n")
+    (tmp_path / "decisions.csv").write_text(f"id,action,label\n3,relabel,{new}\n")
     trim(run, tmp_path / "clean", format="hf", decisions=tmp_path / "decisions.csv")
     found = datasets.load_from_disk(str(tmp_path / "clean"))
     assert found.column_names == ["text", "mood", "extra"]

@@ -158,11 +158,12 @@ def test_decisions_overrule_the_flags(run, tmp_path, suffix):
     rows = run.scores.to_pylist()
     flagged = next(row["id"] for row in rows if row["flagged"])
     plain = [row["id"] for row in rows if row["status"] == "ok" and not row["flagged"]]
-    suggested = next(row for row in rows if row["suggested_label"])
+    taken = {flagged, plain[0], plain[1]}
+    suggested = next(row for row in rows if row["suggested_label"] and row["id"] not in taken)
     table = pa.table(
         {
             "id": [flagged, plain[0], plain[1], suggested["id"], "2"],
-            "decision": ["keep", "drop", "relabel", "relabel", "keep"],
+            "action": ["keep", "drop", "relabel", "relabel", "keep"],
             "label": [None, None, "1", None, None],
         }
     )
@@ -172,11 +173,11 @@ def test_decisions_overrule_the_flags(run, tmp_path, suffix):
     elif suffix == "jsonl":
         path.write_text("\n".join(json.dumps(row) for row in table.to_pylist()))
     else:
-        path.write_text("id,decision,label\n" + "".join(
-            f"{row['id']},{row['decision']},{row['label'] or ''}\n" for row in table.to_pylist()
+        path.write_text("id,action,label\n" + "".join(
+            f"{row['id']},{row['action']},{row['label'] or ''}\n" for row in table.to_pylist()
         ))  # fmt: skip
     found = {row["id"]: row for row in manifest_table(run, decisions=path).to_pylist()}
-    assert found[flagged]["fate"] == "kept" or flagged == suggested["id"]
+    assert found[flagged]["fate"] == "kept"
     assert found[plain[0]]["fate"] == "dropped"
     assert (found[plain[1]]["fate"], found[plain[1]]["new_label"]) == ("relabelled", "1")
     assert found[suggested["id"]]["fate"] == "relabelled"
@@ -191,7 +192,7 @@ def test_ids_and_labels_that_look_like_numbers_stay_text(tmp_path):
     run = Recipe(n=4, classes=("01", "1"), ids=["007", "7", "1e3", "x"], labels=[0, 1, 0, 1]).write(
         tmp_path / "run"
     )
-    path = decided(tmp_path, "id,decision,label\n007,relabel,1\n1e3,relabel,01\n")
+    path = decided(tmp_path, "id,action,label\n007,relabel,1\n1e3,relabel,01\n")
     table = manifest_table(run, decisions=path)
     assert table["new_label"].to_pylist() == ["1", None, "01", None]
 
@@ -199,10 +200,10 @@ def test_ids_and_labels_that_look_like_numbers_stay_text(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,label\n1,2\n", "no column decision"),
-        ("id,decision\nnobody,keep\n", "row 1: sample 'nobody': not a sample of the run"),
-        ("id,decision\n0,keep\n1,remove\n", "row 2: sample '1': not a decision\n  found: 'remove'"),
-        ("id,decision,label\n0,relabel,cat\n", "unknown class\n  found: 'cat'\n  expected: one of 0, 1, 2"),
+        ("id,label\n1,2\n", "no column action"),
+        ("id,action\nnobody,keep\n", "row 1: sample 'nobody': not a sample of the run"),
+        ("id,action\n0,keep\n1,remove\n", "row 2: sample '1': not an action\n  found: 'remove'"),
+        ("id,action,label\n0,relabel,cat\n", "unknown class\n  found: 'cat'\n  expected: one of 0, 1, 2"),
     ],
 )
 def test_wrong_decisions(run, tmp_path, text, message):
@@ -217,7 +218,7 @@ def test_wrong_decisions(run, tmp_path, text, message):
 def test_relabel_without_a_label_or_suggestion(tmp_path):
     run = Recipe(n=4).write(tmp_path / "run")
     with pytest.raises(DataError, match="no new label"):
-        manifest_table(run, decisions=decided(tmp_path, "id,decision\nimg-001,relabel\n"))
+        manifest_table(run, decisions=decided(tmp_path, "id,action\nimg-001,relabel\n"))
 
 
 # --- the way back into a scan ------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def test_relabel_without_a_label_or_suggestion(tmp_path):
 def test_a_manifest_is_a_dataset(place, run, tmp_path, suffix):
     kept = [row["id"] for row in run.scores.to_pylist() if row["status"] == "ok" and not row["flagged"]]
     given = int(run.scores["label"][int(kept[0])].as_py())
-    decisions = decided(tmp_path, f"id,decision,label\n{kept[0]},relabel,{(given + 1) % K}\n")
+    decisions = decided(tmp_path, f"id,action,label\n{kept[0]},relabel,{(given + 1) % K}\n")
     path = trim(run, tmp_path / f"clean.{suffix}", decisions=decisions).path
     samples = place.config(f"data.manifest={path}").data.open()
     assert samples.ids.to_pylist() == kept
@@ -343,7 +344,7 @@ def test_pictures_are_linked_under_unique_names(tmp_path):
 def test_the_written_folder_is_a_dataset(tmp_path):
     before = pictures(tmp_path / "pictures")
     run = picture_run(tmp_path, budget=2)
-    path = decided(tmp_path, "id,decision,label\ncat/b.PNG,relabel,dog\ncat/a.png,drop,\n")
+    path = decided(tmp_path, "id,action,label\ncat/b.PNG,relabel,dog\ncat/a.png,drop,\n")
     found = trim(run, tmp_path / "clean", format="image_folder", decisions=path)
     config = load_config(tmp_path / "config.yaml", [f"data.root={found.path}"])
     samples = config.data.open()
