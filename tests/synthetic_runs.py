@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from ogacli.data import Samples
+from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.directory import Run
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary, summarise
@@ -52,6 +53,9 @@ class Recipe:
     truth: list[int] | None = None
     budget: float | int = 0.25
     previews: list[tuple[int, str, bytes]] = field(default_factory=list)
+    beside: list[tuple[int, str, int, int]] = field(default_factory=list)
+    """Position, role, order and position of the other sample."""
+    gradient_map: list[tuple[int, float, float]] = field(default_factory=list)
     detector: dict = field(default_factory=lambda: {"name": "isolation_forest", "trees": 100, "seed": 0})
     parameters: dict[str, int] = field(default_factory=lambda: {"head.weight": 512, "head.bias": 4})
     checkpoint: str = "c0ffee"
@@ -125,6 +129,12 @@ class Recipe:
             }
         )
         pa.parquet.write_table(previews, folder / "previews.parquet")
+        columns = list(zip(*self.beside, strict=True)) or [(), (), (), ()]
+        beside = pa.table(dict(zip(BESIDE.names, columns, strict=True)), schema=BESIDE)
+        pa.parquet.write_table(beside, folder / "beside.parquet")
+        columns = list(zip(*self.gradient_map, strict=True)) or [(), (), ()]
+        gradient_map = pa.table(dict(zip(MAP.names, columns, strict=True)), schema=MAP)
+        pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
 
 
 def example() -> Recipe:

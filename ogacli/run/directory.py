@@ -4,13 +4,16 @@ config.yaml       the resolved settings; ``oga scan`` can run them again
 provenance.json   versions, seeds, device, precision, fingerprints
 scores.parquet    a row a sample
 summary.json      the result in figures
-previews.parquet  pictures or texts of the most anomalous samples
+previews.parquet  pictures or texts of the most anomalous samples and of those beside them
+beside.parquet    the samples that a person compares with them: nearest ones, the same inputs
+gradient_map.parquet  two coordinates of the gradients of some samples, for a figure
 timing.json       start and duration of each step; the only file that differs between reruns
 report.html       the result as a page
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +32,8 @@ from pydantic import ValidationError
 from ogacli.base.atomic import holds_only
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import RunError
+from ogacli.run.beside import BESIDE, MAP
+from ogacli.run.previews import previews_of
 from ogacli.run.scores import SCORE_COLUMNS, scores_table
 from ogacli.run.summary import SCHEMA_VERSION, Summary
 
@@ -36,8 +41,6 @@ if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Preview, Samples
     from ogacli.verdict.judge import Verdict
 
-_PREVIEWS = 100
-"""So many samples have a preview."""
 _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 """Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
 _TOGETHER = 1 << 15
@@ -48,6 +51,8 @@ _FILES = (
     "scores.parquet",
     "summary.json",
     "previews.parquet",
+    "beside.parquet",
+    "gradient_map.parquet",
     "timing.json",
     "report.html",
 )
@@ -160,6 +165,26 @@ class Run:
         with self._parquet("previews.parquet", ()) as file:
             return file.read()
 
+    @cached_property
+    def beside(self) -> pa.Table:
+        """``beside.parquet``: the samples that a person compares with the most anomalous ones."""
+        with self._parquet("beside.parquet", BESIDE.names) as file:
+            return file.read()
+
+    @cached_property
+    def gradient_map(self) -> pa.Table:
+        """``gradient_map.parquet``: two coordinates of the gradients of some samples."""
+        with self._parquet("gradient_map.parquet", MAP.names) as file:
+            return file.read()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the result: SHA-256 over the summary and the fingerprints of data and weights."""
+        digest = hashlib.sha256((self.path / "summary.json").read_bytes())
+        shared = [self.provenance.get("dataset"), self.provenance.get("checkpoints")]
+        digest.update(json.dumps(shared, sort_keys=True).encode())
+        return digest.hexdigest()
+
     def _json(self, name: str) -> dict[str, Any]:
         refuse_special(self.path / name, RunError)
         try:
@@ -215,6 +240,8 @@ def write_run(
     verdict: Verdict,
     summary: Summary,
     provenance: Mapping[str, Any],
+    beside: pa.Table | None = None,
+    gradient_map: pa.Table | None = None,
     preview: Callable[[int], Preview] | None = None,
 ) -> None:
     """Write all files of a run but ``timing.json`` and the report into an empty folder.
@@ -226,6 +253,8 @@ def write_run(
         verdict: The decision on each sample.
         summary: The result in figures.
         provenance: Versions, device and fingerprints.
+        beside: The samples that a person compares with the most anomalous ones; by default none.
+        gradient_map: Two coordinates of the gradients of some samples; by default of none.
         preview: Returns a picture or text of a row; that of the samples' reader where left out.
     """
     text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
@@ -237,25 +266,9 @@ def write_run(
     pa.parquet.write_table(
         table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
     )
-    previews = _previews(
-        verdict, samples, preview or (lambda row: samples.reader.preview(int(samples.positions[row])))
-    )
-    pa.parquet.write_table(previews, folder / "previews.parquet")
+    beside = BESIDE.empty_table() if beside is None else beside
+    pa.parquet.write_table(beside, folder / "beside.parquet")
+    gradient_map = MAP.empty_table() if gradient_map is None else gradient_map
+    pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
+    pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")
     pa.default_memory_pool().release_unused()
-
-
-def _previews(verdict: Verdict, samples: Samples, preview: Callable[[int], Preview]) -> pa.Table:
-    """Previews of the most anomalous samples; those that cannot be read are left out."""
-    from ogacli.data import Unreadable
-
-    found: dict[str, list[Any]] = {"position": [], "kind": [], "content": []}
-    for row in verdict.ranked()[:_PREVIEWS].tolist():
-        try:
-            shown = preview(row)
-        except Unreadable:
-            continue
-        position = int(samples.positions[row])
-        for name, value in (("position", position), ("kind", shown.kind), ("content", shown.content)):
-            found[name].append(value)
-    schema = pa.schema([("position", pa.int64()), ("kind", pa.string()), ("content", pa.binary())])
-    return pa.table(found, schema=schema)

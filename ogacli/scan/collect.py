@@ -19,6 +19,7 @@ from ogacli.models.tasks import Task
 from ogacli.scan.evidence import Evidence
 from ogacli.scan.inputs import InputNotes
 from ogacli.scan.scorers import Scored
+from ogacli.scan.top import Kept, TopSamples
 from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, Diagnosis, worth
 from ogacli.verdict.findings import Findings, Probed, TrueClass
 
@@ -49,6 +50,7 @@ class Collector:
         self.rows = Rows(n, len(columns), device)
         self.totals = Totals(n, len(columns), device)
         self.inputs = InputNotes(n, device)
+        self.top = TopSamples(self.inputs.place, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
         self.checkpoints: list[CheckpointDiagnosis] = []
         """Those that are done."""
@@ -74,6 +76,7 @@ class Collector:
         elif (probability := task.label_probability(batch.logits, batch.labels)) is not None:
             self.rows.probability[batch.rows.to(self.device)] = probability
         self.evidence.add(batch.rows, scored.evidence)
+        self.top.add(batch, scored.scores[0], len(self.checkpoints))
         self.rows.add(batch, scored.scores)
 
     def next_checkpoint(
@@ -104,6 +107,7 @@ class Collector:
             self.totals = Totals(n, columns, self.device)
             self.signals = []
             self.checkpoints = [one.model_copy(update={"counts": False}) for one in self.checkpoints]
+        self.top.next_checkpoint(counts=counts, alone=alone)
         if counts:
             self.totals.add(self.rows, rows, weight)
             self.inputs.keep()
@@ -134,13 +138,14 @@ class Collector:
         """The predictions of the current checkpoint, on the CPU."""
         return self.rows.findings(self.inputs.probed(current=True))
 
-    def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence"]:
+    def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence | Kept"]:
         """What an unfinished scan saves, by name."""
         return {
             "rows": self.rows,
             "totals": self.totals,
             "inputs": self.inputs,
             "evidence": self.evidence,
+            **self.top.parts(),
         }
 
 

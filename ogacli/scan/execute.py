@@ -18,6 +18,7 @@ from ogacli.errors import DataError
 from ogacli.models.checkpoints.snapshots import distinct
 from ogacli.run.summary import summarise
 from ogacli.scan.alignment import check_alignment
+from ogacli.scan.beside import Beside, beside
 from ogacli.scan.collect import Collector
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
@@ -31,7 +32,7 @@ from ogacli.scan.validation import check_validation
 from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
-from ogacli.verdict.judge import judge
+from ogacli.verdict.judge import Verdict, judge
 
 
 def execute(
@@ -74,6 +75,7 @@ def execute(
         clock.lap("choose")
     verdict = judge(findings, setup.samples.class_index, budget, setup.protect)
     share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
+    shown_beside = scoring.beside(verdict)
     parameters = last.feed.gradients.parameters
     overlaps = last.scorers.overlaps(share)
     return ScanResult(
@@ -99,6 +101,7 @@ def execute(
             "samples": len(setup.samples),
         },
         preview=partial(setup.task.preview, last.model, setup.samples, device=device),
+        beside=shown_beside,
         clock=clock,
     )
 
@@ -202,6 +205,12 @@ class _Scoring:
             held_out=self.held_out,
             by_neighbours=by_neighbours,
         )
+
+    def beside(self, verdict: Verdict) -> Beside:
+        """The samples that a person compares with the most anomalous ones, and the map of the gradients."""
+        samples, inputs = self.setup.samples, self.collector.inputs
+        read = inputs.reader(samples, self.last.model)
+        return beside(self.collector.top, verdict, samples, inputs.fingerprints.cpu(), read)
 
     def _open(self, number: int) -> None:
         """Load a checkpoint in place of the one before, which is freed first."""

@@ -3,7 +3,7 @@
 In: batches as they were read, and their gradients. Out: 9 bytes a sample, and the features of a few thousand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +35,9 @@ class InputNotes:
         """Hashes of the inputs; 0 for samples that were not seen."""
         self.blank = torch.zeros(n, dtype=torch.bool, device=device)
         self._seen = torch.zeros(n, dtype=torch.bool)
-        self._place = torch.full((n,), -1)
-        self._place[self.rows] = torch.arange(len(self.rows))
+        self.place = torch.full((n,), -1)
+        """Where in ``rows`` each sample is; -1 for the others."""
+        self.place[self.rows] = torch.arange(len(self.rows))
 
     def add(self, step: Step) -> None:
         """Note the samples of a batch."""
@@ -54,9 +55,15 @@ class InputNotes:
         self._seen[batch.rows] = True
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"]:
-        """For each sample the first one with the same inputs and another label; -1 where there is none.
+        """For each sample the first one with the same inputs and another label; -1 where there is none."""
+        return conflicts(self.fingerprints.cpu(), samples.labels, self.reader(samples, model))
 
-        For a model that reads no inputs, features are compared instead.
+    def reader(
+        self, samples: Samples, model: Model
+    ) -> Callable[[Sequence[int]], tuple[Sequence[int], Sequence[bytes]]]:
+        """Returns, from rows, the readable ones and the digests of their inputs.
+
+        For a model that reads no inputs these are digests of the features.
         """
 
         def read(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[bytes]]:
@@ -67,7 +74,7 @@ class InputNotes:
             features = model.outputs(Batch(index, None, samples.labels[index], {})).features
             return (rows, contents(features)) if features is not None else ((), ())
 
-        return conflicts(self.fingerprints.cpu(), samples.labels, read)
+        return read
 
     def keep(self) -> None:
         """Note that the current checkpoint counts."""
@@ -85,7 +92,7 @@ class InputNotes:
         return {name: getattr(self, name) for name in names}
 
     def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:
-        place = self._place[rows]
+        place = self.place[rows]
         wanted = (place >= 0).nonzero()[:, 0]
         if not len(wanted):
             return

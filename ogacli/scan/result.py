@@ -16,6 +16,7 @@ from ogacli.run.directory import Run, is_run, write_run
 from ogacli.run.reports import report
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary
+from ogacli.scan.beside import Beside
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.judge import Verdict
 
@@ -35,6 +36,8 @@ class ScanResult:
     timing: Mapping[str, Any]
     preview: Callable[[int], Preview]
     """A picture or text of the sample of a row."""
+    beside: Beside
+    """What a person compares with the most anomalous samples."""
     clock: Clock
 
     def table(self) -> pa.Table:
@@ -61,6 +64,8 @@ class ScanResult:
                 summary=self.summary,
                 provenance=self.provenance,
                 preview=self.preview,
+                beside=self.beside.beside,
+                gradient_map=self.beside.gradient_map,
             )
             (work / "report.html").write_text(report(Run(work)), encoding="utf-8")
             self.clock.lap("write")

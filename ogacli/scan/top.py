@@ -1,0 +1,157 @@
+"""Features and residuals of the samples with the highest scores, and of others to compare them with.
+
+In: gradient batches with the scores of the first detector. Out: some 5,000 rows of 144 numbers, whatever n.
+They are what a person needs to judge a flagged sample: its nearest samples, and a map of the gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.gradients import GradientBatch
+from ogacli.models.neighbours.exact import DIM, compressed
+
+TOP = 1000
+"""Samples with the highest scores of a checkpoint that are kept."""
+_RESIDUAL = 16
+"""Dimensions that residuals are projected to where they have more."""
+_SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of some samples."""
+
+    rows: Int64[Tensor, " m"]
+    """-1 where there is no sample."""
+    scores: Float[Tensor, " m"]
+    """By the first detector, before its last step; minus infinity where there is no sample."""
+    checkpoint: Int64[Tensor, " m"]
+    """Which of several checkpoints the rest is by; only samples of one checkpoint can be compared."""
+    features: Float[Tensor, "m d"]
+    """Compressed; zeros beyond the number of features."""
+    residual: Float[Tensor, "m r"]
+    """Projected; zeros where residuals have no fixed length."""
+
+    @classmethod
+    def none(cls, size: int, device: torch.device) -> Kept:
+        """Room for so many samples."""
+        return cls(
+            torch.full((size,), -1, device=device),
+            torch.full((size,), -torch.inf, dtype=torch.float64, device=device),
+            torch.full((size,), -1, device=device),
+            torch.zeros(size, DIM, device=device),
+            torch.zeros(size, _RESIDUAL, device=device),
+        )
+
+    @classmethod
+    def of(
+        cls, batch: GradientBatch, scores: Float[Tensor, " b"], index: Int64[Tensor, " m"], number: int
+    ) -> Kept:
+        """Some samples of a batch of gradients, by a checkpoint of this number."""
+        assert batch.features is not None
+        features = compressed(batch.features[index])
+        residual = batch.residual[index].flatten(1).float()
+        if batch.returns_loss:
+            residual = residual[:, :0]
+        elif residual.shape[1] > _RESIDUAL:
+            residual = compressed(residual, _RESIDUAL, _SEED)
+        rows = batch.rows.to(index.device)[index]
+        return cls(
+            rows,
+            scores[index],
+            torch.full_like(rows, number),
+            F.pad(features, (0, DIM - features.shape[1])),
+            F.pad(residual, (0, _RESIDUAL - residual.shape[1])),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def joined(self, other: Kept) -> Kept:
+        """These samples and others."""
+        pairs = zip(self.tensors().values(), other.tensors().values(), strict=True)
+        return Kept(*(torch.cat(pair) for pair in pairs))
+
+    def take(self, index: Tensor) -> Kept:
+        """Some of the samples."""
+        return Kept(*(one[index] for one in self.tensors().values()))
+
+    def highest(self, other: Kept) -> Kept:
+        """As many as these, those with the highest scores of both."""
+        both = self.joined(other)
+        return both.take(both.scores.topk(len(self.rows)).indices)
+
+    def put(self, places: Int64[Tensor, " c"], other: Kept) -> None:
+        """Replace what is kept at some places."""
+        for own, new in zip(self.tensors().values(), other.tensors().values(), strict=True):
+            own[places] = new
+
+    def known(self) -> Kept:
+        """Each sample once, those with finite features, on the CPU."""
+        found = Kept(*(one.cpu() for one in self.tensors().values()))
+        found = found.take((found.rows >= 0) & found.features.isfinite().all(1))
+        last = {row: place for place, row in enumerate(found.rows.tolist())}
+        return found.take(torch.tensor(sorted(last.values()), dtype=torch.int64))
+
+
+class TopSamples:
+    """The samples with the highest scores, and some others to compare them with.
+
+    Args:
+        place: The place of each sample among the others; -1 for a sample that is none of them.
+        others: How many others there are.
+        device: Of the model.
+    """
+
+    def __init__(self, place: Int64[Tensor, " n"], others: int, device: torch.device) -> None:
+        self.device = device
+        self.current = Kept.none(min(TOP, len(place)), device)
+        """The highest by the current checkpoint."""
+        self.top = Kept.none(len(self.current.rows), device)
+        """The highest by the checkpoints that count."""
+        self.others = Kept.none(others, device)
+        """By the current checkpoint, or an earlier one that scored them."""
+        self._place = place
+
+    def add(self, batch: GradientBatch, scores: Float[Tensor, " b"], number: int) -> None:
+        """Keep those samples of a batch that are among the highest or among the others.
+
+        Args:
+            batch: The gradients.
+            scores: Of the first detector.
+            number: Of the current checkpoint.
+        """
+        if batch.features is None:
+            return
+        scores = scores.double().nan_to_num(nan=-torch.inf)
+        place = self._place[batch.rows]
+        if len(wanted := (place >= 0).nonzero()[:, 0]):
+            kept = Kept.of(batch, scores, wanted.to(self.device), number)
+            self.others.put(place[wanted].to(self.device), kept)
+        highest, index = scores.topk(min(len(scores), len(self.current.rows)))
+        if self.device.type == "cpu":  # elsewhere a comparison would wait for the device
+            index = index[highest > self.current.scores.min()]
+        if len(index):
+            self.current = self.current.highest(Kept.of(batch, scores, index, number))
+
+    def next_checkpoint(self, *, counts: bool, alone: bool) -> None:
+        """Begin with the next checkpoint.
+
+        Args:
+            counts: Whether the current one counts.
+            alone: Whether no other checkpoint scores its samples.
+        """
+        if counts:
+            self.top = self.top.highest(self.current) if alone else self.current
+        self.current = Kept.none(len(self.current.rows), self.device)
+
+    def parts(self) -> dict[str, Kept]:
+        """What an unfinished scan saves, by name."""
+        return {"current_top": self.current, "top": self.top, "others": self.others}
