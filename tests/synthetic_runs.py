@@ -13,6 +13,7 @@ import yaml
 
 from ogacli.data import Samples
 from ogacli.run.beside import BESIDE, MAP
+from ogacli.run.digest import write_scores
 from ogacli.run.directory import Run
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary, summarise
@@ -50,6 +51,8 @@ class Recipe:
     suggested: dict[int, int] = field(default_factory=dict)
     """Row -> predicted class, where it is not the label."""
     quarantined: dict[int, str] = field(default_factory=dict)
+    contents: dict[int, int] = field(default_factory=dict)
+    """Row -> fingerprint of its inputs, where these are not those of that row of every other recipe."""
     truth: list[int] | None = None
     budget: float | int = 0.25
     previews: list[tuple[int, str, bytes]] = field(default_factory=list)
@@ -76,13 +79,16 @@ class Recipe:
             prediction_probability=torch.full((self.n,), 0.875),
             probability=torch.tensor([0.125 if row in self.suggested else 0.875 for row in range(self.n)]),
             quarantined=self.quarantined,
+            content=torch.tensor([self.contents.get(row, row + 1) for row in range(self.n)]),
         )
         verdict = judge(findings, samples.class_index, Budget(self.budget), "off")
         summary = summarise(verdict, samples, self.parameters)
         if self.warnings:
             diagnosis = summary.diagnosis.model_copy(update={"warnings": self.warnings})
             summary = summary.model_copy(update={"diagnosis": diagnosis})
-        pa.parquet.write_table(scores_table(verdict, samples), folder / "scores.parquet")
+        document = summary.model_dump(mode="json")
+        file = folder / "scores.parquet"
+        write_scores(file, [scores_table(verdict, samples)], document, dictionaries=(), rows=16)
         self._write_documents(folder, summary)
         return Run.open(folder)
 

@@ -1,47 +1,35 @@
 """Samples with bitwise equal inputs but different labels.
 
-In: batches, of which 8 bytes a sample are kept. Out: for each such sample, another one with the same inputs.
+In: the fingerprint of each sample. Out: for each such sample, another one with the same inputs.
 Fingerprints of different inputs can be equal by chance, so samples with equal fingerprints are read again and
 compared by a cryptographic digest.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-_LOOKED_AT = 64
-"""Values of a sample in its fingerprint, at least; evenly spread."""
+from ogacli.data.fingerprints import flat, unpadded
+
 _FEWEST = 16
 """Inputs with fewer values are never blank."""
 _AT_A_TIME = 512
 """Samples that are read again at a time."""
 
 
-def fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
-    """A hash of each sample's inputs, which does not depend on the batch."""
-    if isinstance(inputs, list):
-        digests = [hashlib.blake2b(_written(text), digest_size=8).digest() for text in inputs]
-        return torch.tensor([int.from_bytes(digest, "little", signed=True) for digest in digests])
-    if isinstance(inputs, dict):
-        return torch.stack([_sum(part[:, : 1 << 12]) for part in _unpadded(inputs)]).sum(0)
-    flat = _flat(inputs)
-    return _sum(flat[:, :: max(1, flat.shape[1] // _LOOKED_AT)])
-
-
 def blank(inputs: Any) -> Bool[Tensor, " b"]:
     """Whether all values of a sample are equal, as in a picture of one colour."""
     if not isinstance(inputs, Tensor) or inputs[:1].numel() < _FEWEST:
         return torch.zeros(len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)).bool()
-    flat = inputs.flatten(1)
-    found = (flat[:, :_FEWEST] == flat[:, :1]).all(1)
+    values = inputs.flatten(1)
+    found = (values[:, :_FEWEST] == values[:, :1]).all(1)
     here = found.nonzero()[:, 0]
     if len(here):
-        found[here] = (flat[here] == flat[here, :1]).all(1)
+        found[here] = (values[here] == values[here, :1]).all(1)
     return found
 
 
@@ -49,7 +37,7 @@ def contents(inputs: Any) -> list[bytes]:
     """A cryptographic digest of each sample's inputs."""
     if isinstance(inputs, list):
         return [hashlib.blake2b(_written(text)).digest() for text in inputs]
-    parts = list(_unpadded(inputs)) if isinstance(inputs, dict) else [_flat(inputs)]
+    parts = list(unpadded(inputs)) if isinstance(inputs, dict) else [flat(inputs)]
     rows = zip(*(part.cpu() for part in parts), strict=True)
     return [hashlib.blake2b(b"|".join(map(_trimmed, row))).digest() for row in rows]
 
@@ -94,29 +82,6 @@ def _of_several_labels(marks: Int64[Tensor, " n"], codes: Int64[Tensor, " n"]) -
     return rows[(least < most)[group]]
 
 
-def _flat(inputs: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b v"]:
-    return inputs.reshape(len(inputs), -1)  # flatten(1) refuses one number a sample
-
-
-def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
-    """The bits of the values as integers, times fixed random integers, summed; overflow is dropped."""
-    values, size = values.contiguous(), values.element_size()
-    if values.is_floating_point():
-        values = values.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
-    values = values.to(torch.int64 if size == 8 else torch.int32)
-    weights = _weights()[: values.shape[1]].to(values)
-    total: Tensor = (values * weights).sum(1, dtype=torch.int64)
-    return total.where(total != 0, 1)  # 0 marks samples that were not read
-
-
-def _unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
-    """The tensors of a tokenized text, with padding set to zero."""
-    mask = inputs.get("attention_mask")
-    for name in sorted(inputs):
-        part = _flat(inputs[name])
-        yield part * mask if mask is not None and part.shape == mask.shape else part
-
-
 def _trimmed(row: Tensor) -> bytes:
     """The bytes of a row without zeros at its end, which may be padding."""
     return bytes(row.contiguous().view(torch.uint8).numpy()).rstrip(b"\0")
@@ -124,9 +89,3 @@ def _trimmed(row: Tensor) -> bytes:
 
 def _written(text: object) -> bytes:
     return repr(text).encode("utf-8", "surrogatepass")
-
-
-@lru_cache
-def _weights() -> Int64[Tensor, " w"]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(-(1 << 62), 1 << 62, (1 << 12,), generator=generator) * 2 + 1

@@ -33,6 +33,7 @@ from ogacli.base.atomic import holds_only
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import RunError
 from ogacli.run.beside import BESIDE, MAP
+from ogacli.run.digest import write_scores
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import SCORE_COLUMNS, scores_table
 from ogacli.run.summary import SCHEMA_VERSION, Summary
@@ -261,10 +262,12 @@ def write_run(
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    table = scores_table(verdict, samples)
-    repeated = [name for name in _REPEATED if name in table.column_names]
-    pa.parquet.write_table(
-        table, folder / "scores.parquet", use_dictionary=repeated, row_group_size=_TOGETHER
+    write_scores(
+        folder / "scores.parquet",
+        [scores_table(verdict, samples)],
+        summary.model_dump(mode="json"),
+        dictionaries=_REPEATED,
+        rows=_TOGETHER,
     )
     beside = BESIDE.empty_table() if beside is None else beside
     pa.parquet.write_table(beside, folder / "beside.parquet")

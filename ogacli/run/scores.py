@@ -67,9 +67,27 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
     else:
         twin = findings.duplicate_of.numpy()
         columns["duplicate_of"] = samples.ids.take(pa.array(twin, mask=twin < 0))
+    columns["fingerprint"] = _fingerprints(samples, findings.content)
     if len(findings.scores) > 1:
         columns["agreement"] = pa.array(verdict.agreement.numpy(), mask=none)
     return pa.table(columns)
+
+
+def _fingerprints(samples: Samples, content: Tensor | None) -> pa.Array:
+    """16 hex digits that change when the inputs or the label of a sample do; null where it was not read.
+
+    They are texts, as programs that take numbers for float64 would round such large ones.
+    """
+    n = len(samples)
+    if content is None:
+        return pa.nulls(n, pa.string())
+    from ogacli.data.fingerprints import label_fingerprints
+
+    found = (content + label_fingerprints(samples.labels, samples.classes)).numpy()
+    ends = pa.py_buffer(np.arange(0, 16 * n + 1, 16, dtype=np.int64))
+    texts = pa.py_buffer(found.astype(">i8").tobytes().hex().encode())
+    digits = pa.LargeStringArray.from_buffers(n, ends, texts).cast(pa.string())
+    return pa.compute.if_else(pa.array((content != 0).numpy()), digits, None)
 
 
 def _names(samples: Samples, labels: Tensor) -> pa.Array:

@@ -201,6 +201,7 @@ class _Scoring:
             entropy=None if by_neighbours else findings.entropy,
             duplicate_of=self.collector.inputs.duplicates(samples, self.last.model),
             blank=self.collector.inputs.blank.cpu(),
+            content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
             probed=self.collector.inputs.probed(),
             held_out=self.held_out,
             by_neighbours=by_neighbours,

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.data import Batch, Samples
-from ogacli.data.duplicates import blank, conflicts, contents, fingerprints
+from ogacli.data.duplicates import blank, conflicts, contents
+from ogacli.data.fingerprints import input_fingerprints
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
 from ogacli.models.neighbours.exact import DIM, compressed
@@ -49,7 +50,7 @@ class InputNotes:
         if inputs is None or self._seen[batch.rows].all():
             return
         here = batch.rows.to(self.fingerprints.device)
-        self.fingerprints[here] = fingerprints(inputs).to(here.device)
+        self.fingerprints[here] = input_fingerprints(inputs).to(here.device)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
         self._seen[batch.rows] = True

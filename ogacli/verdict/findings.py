@@ -81,6 +81,8 @@ class Findings:
     """The first row with the same inputs and another label, -1 where there is none."""
     blank: Bool[Tensor, " n"] | None = None
     """Whether all values of the input are the same."""
+    content: Int64[Tensor, " n"] | None = None
+    """Fingerprints of the inputs, 0 where a sample could not be read; None for a model that reads none."""
     probed: Probed | None = None
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""

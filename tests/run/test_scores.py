@@ -12,7 +12,7 @@ from ogacli.verdict.budget import Budget
 from ogacli.verdict.findings import TrueClass
 from scored_samples import NAN, findings, judged, samples
 
-LAST = ["probability", "given_label_probability", "duplicate_of"]
+LAST = ["probability", "given_label_probability", "duplicate_of", "fingerprint"]
 """Columns after the others."""
 
 
@@ -38,6 +38,7 @@ def test_the_table_row_by_row():
             "probability": pytest.approx(2 / 3),
             "given_label_probability": pytest.approx(2 / 3),
             "duplicate_of": None,
+            "fingerprint": None,
             "agreement": 1.0,
         },
         {
@@ -56,6 +57,7 @@ def test_the_table_row_by_row():
             "probability": None,
             "given_label_probability": None,
             "duplicate_of": None,
+            "fingerprint": None,
             "agreement": None,
         },
     ]
@@ -106,3 +108,16 @@ def test_the_true_class_and_its_confidence_are_those_of_the_detector():
     assert table["suggested_label"].to_pylist() == ["b", None, "a", None]
     assert table["confidence"].to_pylist() == pytest.approx([0.9, None, 0.45, None])
     assert table["reason"].to_pylist()[:3] == ["mislabelled", "atypical", "ambiguous"]
+
+
+def test_a_fingerprint_of_inputs_and_label():
+    content = torch.tensor([5, 5, 0, 5])
+    given = samples([0, 1, 0, 0])
+    found = replace(findings([1.0, 2.0, NAN, 3.0], [0, 1, 0, 0]), content=content)
+    marks = scores_table(judged(found, given, Budget(1)), given)["fingerprint"].to_pylist()
+    assert marks[2] is None, "it could not be read"
+    assert marks[0] == marks[3] != marks[1], "the same inputs with another label"
+    assert all(len(mark) == 16 and int(mark, 16) >= 0 for mark in marks if mark)
+    lower = samples([1, 0, 1, 1], ("b", "a", "c"))
+    same = replace(findings([1.0, 2.0, NAN, 3.0], [1, 0, 1, 1]), content=content)
+    assert scores_table(judged(same, lower, Budget(1)), lower)["fingerprint"].to_pylist() == marks

@@ -1,0 +1,102 @@
+"""Fingerprints of samples: 64 bits that change when the inputs or the label of a sample do.
+
+In: inputs as a network is called with them, and labels. Out: an integer a sample, which depends neither on
+the batch nor on the device. All values are looked at. A fingerprint finds changes; it is no protection
+against somebody who constructs inputs of a given fingerprint.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+_WIDTH = 1 << 12
+"""Values that are multiplied with integers of their own; the next ones begin again, with another factor."""
+_AT_ONCE = 1 << 16
+"""Values that are multiplied at a time, so that the products stay in the caches of a core."""
+_AT_ONCE_GPU = 1 << 24
+_LABEL = 0x2545F4914F6CDD1D
+"""Keeps the fingerprint of a label apart from that of inputs."""
+
+
+def input_fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
+    """A hash of each sample's inputs; never 0, which marks samples that were not read.
+
+    Args:
+        inputs: A tensor [b, ...], a mapping of names to such tensors (values that the attention mask leaves
+            out do not count), or a list of texts.
+    """
+    if isinstance(inputs, list):
+        return _read(torch.tensor([_of_text(text) for text in inputs], dtype=torch.int64))
+    if isinstance(inputs, dict):
+        named = zip(sorted(inputs), unpadded(inputs), strict=True)
+        parts = [_sum(part) * (_of_text(name) | 1) for name, part in named]
+        return _read(torch.stack(parts).sum(0))
+    return _sum(flat(inputs))
+
+
+def label_fingerprints(labels: Shaped[Tensor, "n ..."], classes: Sequence[str]) -> Int64[Tensor, " n"]:
+    """A hash of each label: of its class names, in whatever order these are, or of its numbers."""
+    if not labels[:1].numel():
+        return torch.zeros(len(labels), dtype=torch.int64)
+    names = torch.tensor([_of_text(name) for name in classes], dtype=torch.int64)
+    if classes and not labels.is_floating_point() and labels.ndim == 1:
+        return names[labels] * _LABEL
+    if classes and labels.ndim == 2 and labels.shape[1] == len(classes):
+        return torch.cat([(part != 0).long() @ names for part in labels.split(_AT_ONCE)]) * _LABEL
+    return _sum(flat(labels)) * _LABEL
+
+
+def flat(inputs: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b v"]:
+    """The values of each sample in one row."""
+    return inputs.reshape(len(inputs), -1)  # flatten(1) refuses one number a sample
+
+
+def unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
+    """The tensors of a tokenized text, with padding set to zero."""
+    mask = inputs.get("attention_mask")
+    for name in sorted(inputs):
+        part = flat(inputs[name])
+        yield part * mask if mask is not None and part.shape == mask.shape else part
+
+
+def _of_text(text: object) -> int:
+    written = repr(text).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(written, digest_size=8).digest(), "little", signed=True)
+
+
+def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
+    """The bits of the values as integers, times fixed odd integers, summed; overflow is dropped.
+
+    So a change of a single value always changes the sum, and zeros at the end, which may be padding, do not.
+    """
+    values, size = values.contiguous(), values.element_size()
+    if values.is_complex():
+        values = flat(torch.view_as_real(values))
+        size //= 2
+    if values.is_floating_point():
+        values = values.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+    values = values.to(torch.int64 if size == 8 else torch.int32)
+    weights = _weights().to(values.device)
+    total = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    at_once = _AT_ONCE if values.device.type == "cpu" else _AT_ONCE_GPU
+    rows = max(1, at_once // max(1, min(values.shape[1], _WIDTH)))
+    for some, sums in zip(values.split(rows), total.split(rows), strict=True):
+        for number, part in enumerate(some.split(_WIDTH, 1)):
+            factor = weights[number % _WIDTH] if number else 1
+            sums += (part * weights[: part.shape[1]]).sum(1, dtype=torch.int64) * factor
+    return _read(total)
+
+
+def _read(found: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
+    return found.where(found != 0, 1)
+
+
+@lru_cache
+def _weights() -> Int64[Tensor, " w"]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(-(1 << 62), 1 << 62, (_WIDTH,), generator=generator) * 2 + 1
