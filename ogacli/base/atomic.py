@@ -1,20 +1,26 @@
 """Files and folders that are written completely or not at all.
 
-Content is written under a temporary name beside the destination and renamed when it is complete. An older
-version at the destination is removed only after that.
+Content is written in a hidden folder beside the destination, waited for until it is on the disk, and renamed
+when it is complete. An older version at the destination is removed only after that.
 """
 
+import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
+from ogacli.base.durable import exchanged, settle, settle_names
+from ogacli.base.special_files import refuse_special
 from ogacli.base.wording import listed
+from ogacli.base.workplace import NEW, OLD, workplace
 from ogacli.errors import RunError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""No room, a quota, a limit on the size of files, a disk that may only be read."""
+_ROOM = "make room on the disk, or choose another place; what stood there is unchanged"
 
 
 def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], bool]) -> None:
@@ -30,12 +36,7 @@ def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
             folder that oga wrote.
     """
     if destination.is_symlink():
-        raise RunError(
-            "a link stands there",
-            place=str(destination),
-            found=f"a link to {os.readlink(destination)}",
-            hint="name the folder that it leads to, or choose another folder; the link is left alone",
-        )
+        raise _link(destination)
     if not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir())):
         return
     if not destination.is_dir() or not ours(destination):
@@ -79,38 +80,39 @@ def new_folder(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
     """A temporary folder that becomes ``destination`` when the block ends without an error.
 
     Raises:
-        RunError: As in :func:`check_free`, or the folder cannot be created.
+        RunError: As in :func:`check_free`; or the folder cannot be created, or the disk is full.
     """
     check_free(destination, overwrite=overwrite, ours=ours)
-    with _writing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
-    try:
-        work.chmod(0o755)
-        yield work
+    with writing(destination, only=_FULL), ExitStack() as stack:
+        with writing(destination):
+            work = stack.enter_context(workplace(destination))
+            (work / NEW).mkdir()
+        yield work / NEW
         check_free(destination, overwrite=overwrite, ours=ours)  # the block may have taken hours
-        with _writing(destination):
+        with writing(destination):
+            settle(work / NEW)
             _put(work, destination)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            settle_names(destination.parent)
 
 
 def _put(work: Path, destination: Path) -> None:
-    """Rename ``work`` to ``destination``; where that fails, restore the older folder there."""
+    """Put what was written at ``destination``; where that fails, the older folder stays there.
+
+    Where the system cannot exchange two folders in one step, there is none for a moment; a process that is
+    killed then leaves it in ``work``, from where the next one puts it back.
+    """
     if not destination.is_dir():
-        work.rename(destination)
+        (work / NEW).rename(destination)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}-old-", dir=destination.parent))
+    if exchanged(work / NEW, destination):
+        return
     try:
-        destination.rename(aside / "old")
-        work.rename(destination)
+        destination.rename(work / OLD)
+        (work / NEW).rename(destination)
     except BaseException:
         if not os.path.lexists(destination):
-            (aside / "old").rename(destination)
+            (work / OLD).rename(destination)
         raise
-    finally:
-        if os.path.lexists(destination):
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
@@ -118,33 +120,50 @@ def new_file(destination: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """An open binary file that becomes ``destination`` when the block ends without an error.
 
     Raises:
-        RunError: It exists and ``overwrite`` is off, or it cannot be written.
+        RunError: It exists and ``overwrite`` is off, it is a link or a folder, or it cannot be written.
     """
+    if destination.is_symlink():
+        raise _link(destination)
     if destination.is_dir():
         raise RunError("a folder stands there", place=str(destination), hint="choose another name")
+    refuse_special(destination, RunError)
     if os.path.lexists(destination) and not overwrite:
         raise RunError(
             "already exists", place=str(destination), hint="add --overwrite, or choose another name"
         )
-    with _writing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{destination.name}-", dir=destination.parent)
-    work = Path(name)
-    try:
-        with _writing(destination):
-            with os.fdopen(handle, "wb") as file:
-                yield file
-            work.chmod(0o644)
-            work.replace(destination)
-    finally:
-        work.unlink(missing_ok=True)
+    with writing(destination), workplace(destination) as work:
+        with (work / NEW).open("wb") as file:
+            yield file
+        settle(work / NEW)
+        (work / NEW).replace(destination)
+        settle_names(destination.parent)
 
 
 @contextmanager
-def _writing(destination: Path) -> Iterator[None]:
+def writing(destination: Path, *, only: Collection[int] | None = None) -> Iterator[None]:
+    """Within the block, an error of the operating system becomes a ``RunError`` that names the destination.
+
+    Args:
+        destination: What is written.
+        only: The numbers of the errors that are meant; all where left out.
+    """
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise RunError(
-            "cannot be written", place=str(destination), found=error.strerror or str(error)
+            "cannot be written",
+            place=str(destination),
+            found=error.strerror or str(error),
+            hint=_ROOM if error.errno in _FULL else None,
         ) from None
+
+
+def _link(destination: Path) -> RunError:
+    return RunError(
+        "a link stands there",
+        place=str(destination),
+        found=f"a link to {os.readlink(destination)}",
+        hint="name the folder or file that it leads to, or choose another place; the link is left alone",
+    )

@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 
+from ogacli.base import atomic
 from ogacli.base.atomic import check_free, holds_only, new_file, new_folder
 from ogacli.errors import RunError
 from small_scans import contents
 
-STEPS = ["mkdir", "rename", "chmod", "replace", "rmtree", "mkdtemp", "mkstemp", "fdopen"]
+TOUCHING = (
+    (Path, "mkdir"),
+    (Path, "rename"),
+    (Path, "replace"),
+    (Path, "open"),
+    (shutil, "rmtree"),
+    (tempfile, "mkdtemp"),
+    (os, "fsync"),
+    (atomic, "exchanged"),
+)
+"""What touches the file system."""
 
 
 def ours(folder: Path) -> bool:
@@ -39,16 +50,7 @@ class Faults:
         self.error = error
         self.at: int | None = None
         self.calls: list[str] = []
-        for owner, name in (
-            (Path, "mkdir"),
-            (Path, "rename"),
-            (Path, "chmod"),
-            (Path, "replace"),
-            (shutil, "rmtree"),
-            (tempfile, "mkdtemp"),
-            (tempfile, "mkstemp"),
-            (os, "fdopen"),
-        ):
+        for owner, name in TOUCHING:
             monkeypatch.setattr(owner, name, self.wrapped(getattr(owner, name), name))
 
     def wrapped(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -67,7 +69,7 @@ def outcomes(
     """The destination after a fault at each point where the file system is touched."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         faults = Faults(monkeypatch, error)
-        for number in range(1, 30):
+        for number in range(1, 60):
             parent = tmp_path / str(number)
             write(parent / "it", "old")
             faults.calls.clear()
@@ -83,8 +85,16 @@ def outcomes(
     raise AssertionError("more steps than expected")
 
 
+@pytest.fixture(params=[True, False], ids=["exchange", "two renames"])
+def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether two folders can change places in one step."""
+    if not request.param:
+        monkeypatch.setattr(atomic, "exchanged", lambda one, other: False)
+    return request.param
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, MemoryError])
-def test_a_folder_is_the_old_or_the_new_one(tmp_path, error):
+def test_a_folder_is_the_old_or_the_new_one(tmp_path, error, exchange):
     steps = []
     for step, parent in outcomes(tmp_path, write_folder, error):
         steps.append(step)
@@ -93,7 +103,11 @@ def test_a_folder_is_the_old_or_the_new_one(tmp_path, error):
             {"mine": b"old", "below/more": b"old"},
             {"mine": b"new", "below/more": b"new"},
         ), step
-    assert steps.count("rename") >= 2, "both renames were hit"
+        if step not in ("rmtree", "none"):
+            assert [path.name for path in parent.iterdir()] == ["it"], f"{step} leaves something behind"
+    assert steps.count("fsync") >= 4, "two files and two folders"
+    if not exchange:
+        assert steps.count("rename") == 2, "both renames were hit"
     assert steps[-1] == "none"
 
 
@@ -103,9 +117,9 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path, error):
     for step, parent in outcomes(tmp_path, write_file, error):
         steps.append(step)
         assert (parent / "it").read_text() in ("old", "new"), step
-        if step not in ("fdopen",):
+        if step not in ("rmtree", "none"):
             assert [path.name for path in parent.iterdir()] == ["it"], f"{step} leaves something behind"
-    assert {"mkstemp", "chmod", "replace"} < set(steps)
+    assert {"mkdtemp", "open", "fsync", "replace"} < set(steps)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
