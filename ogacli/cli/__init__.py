@@ -1,9 +1,9 @@
 """``oga``: argv -> a function of ogacli -> its result on the terminal.
 
 In: the command line. Out: results on stdout, everything else on stderr, and an exit code: 0 done, 1 a gate
-that did not pass, 2 a mistake of the user (message) or a bug (traceback), 130 interrupted. Every module of
-this package is searched for commands. A command imports heavy libraries only when it runs, so that
-``oga --help`` is fast.
+that did not pass, 2 a mistake of the user (message) or a bug (traceback), 130 interrupted (143 by SIGTERM,
+129 by SIGHUP). Every module of this package is searched for commands. A command imports heavy libraries
+only when it runs, so that ``oga --help`` is fast.
 """
 
 import pkgutil
@@ -16,6 +16,7 @@ import typer
 
 from ogacli._version import __version__
 from ogacli.cli.command import commands
+from ogacli.cli.signals import interrupting_signals
 from ogacli.cli.terminal import Terminal
 from ogacli.errors import OgaError
 
@@ -23,9 +24,10 @@ from ogacli.errors import OgaError
 def main() -> None:
     """Run the command line; the entry point of ``oga`` and ``python -m ogacli``."""
     try:
-        app()
+        with interrupting_signals():
+            app()
     except OgaError as error:
-        Terminal().error(str(error))
+        Terminal.of_command().error(str(error))
         sys.exit(2)
     except Exception:
         traceback.print_exc()

@@ -22,4 +22,7 @@ FoldCount = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of oga.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="Progress and messages as JSON on stderr, one object a line.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also list the gradient layers.")]

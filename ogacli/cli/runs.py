@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ogacli.cli.arguments import BudgetText, Json, Overwrite, Quiet, RunFolder
+from ogacli.cli.arguments import BudgetText, Json, LogJson, Overwrite, Quiet, RunFolder
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
 
@@ -68,6 +68,7 @@ def trim(
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Write the cleaned dataset: a manifest, positions, or a folder."""
     from ogacli.cli.views.runs import trim_view
@@ -75,7 +76,7 @@ def trim(
     from ogacli.run.trim import trim
     from ogacli.verdict.budget import Budget
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     amount = None if budget is None else Budget.parse(budget, "--budget")
     source = None if config is None else load_config(config).data
     trimmed = trim(

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from ogacli.cli.arguments import BudgetText, ConfigFile, FoldCount, Json, Overrides, Overwrite, Quiet, Verbose
+from ogacli.cli.arguments import (
+    BudgetText,
+    ConfigFile,
+    FoldCount,
+    Json,
+    LogJson,
+    Overrides,
+    Overwrite,
+    Quiet,
+    Verbose,
+)
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
 
@@ -18,13 +28,14 @@ def train(
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Train the config's model; one checkpoint per epoch or fold."""
     from ogacli.cli.views.scanning import training_view
     from ogacli.config import load_config
     from ogacli.config.commands import train
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     changes = [] if folds is None else [f"train.folds={folds}"]
     loaded = load_config(config, [*(overrides or ()), *changes])
     training = train(loaded, overwrite=overwrite, progress=terminal)
@@ -48,6 +59,7 @@ def scan(
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Score every sample and write a run directory with a report.
@@ -60,20 +72,16 @@ def scan(
     from ogacli.config import load_config
     from ogacli.config.commands import plan, scan
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     loaded = load_config(config, overrides or ())
     if dry_run:
-        planned = plan(loaded, output=output, overwrite=overwrite, folds=folds)
+        planned = plan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds)
         terminal.notes(planned.columns)
         terminal.result(planned.document(), *plan_view(planned))
         if folds is not None:
             terminal.note("folds that do not exist yet would be trained first; that time is not included")
         return
-    try:
-        run = scan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds, progress=terminal)
-    except KeyboardInterrupt:
-        terminal.note("interrupted; the same command with --resume continues from here")
-        raise
+    run = scan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds, progress=terminal)
     terminal.notes(run.summary.columns)
     for warning in run.summary.diagnosis.warnings:
         terminal.warn(warning)
@@ -92,6 +100,7 @@ def verify(
     overrides: Overrides = None,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Retrain with and without the flagged samples, and compare."""
     from ogacli.cli.views.scanning import verification_view
@@ -99,7 +108,7 @@ def verify(
     from ogacli.config.commands import verify
     from ogacli.verdict.budget import Budget
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     amount = None if budget is None else Budget.parse(budget, "--budget")
     verification = verify(load_config(config, overrides or ()), run, budget=amount, progress=terminal)
     terminal.result(verification.document(), *verification_view(verification))
@@ -115,13 +124,14 @@ def attribute(
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Find the training samples or groups behind each prediction."""
     from ogacli.cli.views.scanning import attribution_view
     from ogacli.config import load_config
     from ogacli.config.commands import attribute
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     loaded = load_config(config, overrides or ())
     attribution = attribute(loaded, output=output, overwrite=overwrite, progress=terminal)
     terminal.result(attribution.document(), *attribution_view(attribution))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ogacli.cli.arguments import Json, Overrides, Overwrite, Quiet
+from ogacli.cli.arguments import Json, LogJson, Overrides, Overwrite, Quiet
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
 
@@ -16,12 +16,13 @@ def demo(
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_json: LogJson = False,
 ) -> None:
     """Train, scan, trim and verify on digits; takes under a minute."""
     from ogacli.cli.views.starting import demo_view
     from ogacli.config.demo import demo
 
-    terminal = Terminal(json=json, quiet=quiet)
+    terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     results = demo(output, overwrite=overwrite, progress=terminal)
     terminal.result(results.document(), *demo_view(results))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from ogacli.base.progress import Advance, Step
 from ogacli.base.wording import visible, visible_json
+from ogacli.cli.log import JsonLog
 
 _EVERY = 20.0
 """Seconds between two lines of a long step, where no bar can be shown."""
@@ -57,13 +59,21 @@ class Terminal:
     Args:
         json: Print one JSON document and nothing else on stdout.
         quiet: No progress, no notes.
+        log_json: Progress and messages as lines of JSON on stderr.
     """
 
-    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, json: bool = False, quiet: bool = False, log_json: bool = False) -> None:
         self.json = json
         self.quiet = quiet
         self.out = _Output()
         self.err = _Console(stderr=True)
+        self._log = JsonLog() if log_json else None
+        _of_command[:] = [self]
+
+    @staticmethod
+    def of_command() -> Terminal:
+        """The one that the command has made; a new one where it has failed before."""
+        return _of_command[0] if _of_command else Terminal()
 
     def result(self, document: Any, *parts: Any) -> None:
         """Print the result: as one JSON document, or as rich renderables."""
@@ -78,7 +88,11 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print additional information; nothing when quiet."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self._log is not None:
+            self._log.write("note", text=text)
+        else:
             self.err.print(escape(text), style="dim")
 
     def notes(self, columns: Columns | None) -> None:
@@ -88,18 +102,30 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.err.print(f"[bold yellow]warning:[/] {escape(text)}")
+        if self._log is not None:
+            self._log.write("warning", text=text)
+        else:
+            self.err.print(f"[bold yellow]warning:[/] {escape(text)}")
 
     def error(self, text: str) -> None:
         """Print why the command failed."""
-        self.err.print(f"[bold red]error:[/] {escape(text)}")
+        if self._log is not None:
+            self._log.write("error", text=text)
+        else:
+            self.err.print(f"[bold red]error:[/] {escape(text)}")
 
     @contextmanager
-    def bar(self, description: str, total: int, *, long: bool = False) -> Iterator[Callable[[int], None]]:
+    def bar(
+        self, description: str, total: int, *, long: bool = False, work: float | None = None
+    ) -> Iterator[Advance]:
         """A progress bar with rate and remaining time.
 
         Where stderr is not a terminal: a line now and then for a ``long`` step, else nothing.
         """
+        if self._log is not None:
+            with self._log.bar(description, total, work=work) as advance:
+                yield advance
+            return
         if long and not self.err.is_terminal and not self.quiet:
             yield _Lines(self.err, description, total, ends=not self.json).advance
             return
@@ -109,13 +135,23 @@ class Terminal:
             progress.MofNCompleteColumn(),
             _Rate(),
             progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
+            _Left(),
         )
+        step = Step(description, total, work)
         shown = self.err.is_terminal and not self.quiet
         bars = progress.Progress(*columns, console=self.err, disable=not shown, transient=True, expand=True)
         with bars:
-            task = bars.add_task(description, total=total)
-            yield lambda count: bars.advance(task, count)
+            task = bars.add_task(description, total=total, step=step)
+
+            def advance_bar(count: int, work: float | None = None, /) -> None:
+                step.advance(count, work)
+                bars.advance(task, count)
+
+            yield advance_bar
+
+
+_of_command: list[Terminal] = []
+"""The last one that was made."""
 
 
 class _Lines:
@@ -126,25 +162,31 @@ class _Lines:
 
     def __init__(self, console: Console, description: str, total: int, *, ends: bool) -> None:
         self._console = console
-        self._description = description
-        self._total = total
-        self._done = 0
+        self._step = Step(description, total)
         self._ends = ends
-        self._began = self._told = time.monotonic()
+        self._told = 0.0
         if ends:
             console.print(f"{description}: 0 of {total:,}")
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, work: float | None = None, /) -> None:
         """Note that so many more are done."""
-        self._done += count
-        now = time.monotonic()
-        ended = self._ends and self._done >= self._total
-        if not count or not (ended or now - self._told >= _EVERY):
+        self._step.advance(count, work)
+        passed, now = self._step.pace.passed, self._step.state
+        ended = self._ends and now.done >= now.total
+        if not count or not (ended or passed - self._told >= _EVERY):
             return
-        self._told, passed = now, now - self._began
-        left = passed / self._done * (self._total - self._done)
-        ahead = f", {left:,.0f} s left" if left else ""
-        self._console.print(f"{self._description}: {self._done:,} of {self._total:,}, {passed:,.0f} s{ahead}")
+        self._told = passed
+        ahead = f", {now.seconds_left:,.0f} s left" if now.seconds_left else ""
+        self._console.print(f"{now.stage}: {now.done:,} of {now.total:,}, {passed:,.0f} s{ahead}")
+
+
+class _Left(progress.ProgressColumn):
+    max_refresh = 0.5
+
+    def render(self, task: progress.Task) -> Text:
+        left = 0.0 if task.finished else task.fields["step"].pace.left
+        shown = "-:--:--" if left is None else str(timedelta(seconds=round(left)))
+        return Text(shown, style="progress.remaining")
 
 
 class _Rate(progress.ProgressColumn):

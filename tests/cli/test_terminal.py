@@ -35,11 +35,11 @@ def test_no_bar_without_a_terminal_or_when_quiet(options):
 
 def test_a_long_step_is_told_in_lines_without_a_terminal(monkeypatch):
     """At its start, at its end, and now and then between; never when quiet."""
-    clock = iter([0.0, 5.0, 21.0, 22.0, 60.0])
-    monkeypatch.setattr("ogacli.cli.terminal.time.monotonic", lambda: next(clock))
+    now = [0.0]
+    monkeypatch.setattr("ogacli.base.pace.time.monotonic", lambda: now[0])
     found, stream = terminal(on_terminal=False)
     with found.bar("retraining", 4, long=True) as advance:
-        for _ in range(4):
+        for now[0] in (5.0, 21.0, 22.0, 60.0):
             advance(1)
     assert stream.getvalue().splitlines() == [
         "retraining: 0 of 4",
