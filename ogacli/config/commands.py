@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.running import running
 from ogacli.config import Config, load_config
 from ogacli.config.doctor import Checkup, examine, missing
 from ogacli.config.folds import (
@@ -25,7 +26,7 @@ from ogacli.models.training.folds import CrossValidation, train_folds
 from ogacli.models.training.start import trainable
 from ogacli.models.training.train import Training
 from ogacli.models.training.train import train as train_epochs
-from ogacli.run.directory import Run, is_run
+from ogacli.run.directory import Run
 from ogacli.scan import verify as verification
 from ogacli.scan.arms import Verification
 from ogacli.scan.attribution import Attribution, attribute_samples, is_attribution
@@ -33,7 +34,7 @@ from ogacli.scan.benefit import chooser
 from ogacli.scan.execute import execute
 from ogacli.scan.plan import Plan
 from ogacli.scan.plan import plan as plan_setup
-from ogacli.scan.resume import Unfinished, check_unfinished
+from ogacli.scan.resume import Unfinished, check_output
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
@@ -64,24 +65,32 @@ def scan(
     Raises:
         OgaError: A mistake of the user; no run is written then.
     """
-    folder = _free_output(config, output, overwrite=overwrite)  # before a training that may take hours
-    if folds is not None:
-        config = folded(config, folds, overwrite=overwrite, progress=progress)
-    clock = Clock()
-    setup, weights = setup_of(config), config.model.fingerprints()
-    unfinished = Unfinished(folder, setup, weights)
-    tried = unfinished.tried(resume=resume)
-    result = execute(
-        setup,
-        weights=weights,
-        clock=clock,
-        unfinished=unfinished,
-        resume=resume,
-        choose=chooser(setup, tried, progress=progress),
-        progress=progress,
-    )
-    run = result.save(folder, overwrite=overwrite)
-    unfinished.remove()
+    folder = _output(config, output)
+    check_output(folder, overwrite=overwrite, resume=resume)
+    with running(folder, "scan", progress) as (lock, shown):
+        check_output(folder, overwrite=overwrite, resume=resume)  # before a training that may take hours
+        if folds is not None:
+            config = folded(config, folds, overwrite=overwrite, progress=shown)
+        clock = Clock()
+        setup, weights = setup_of(config), config.model.fingerprints()
+        unfinished = Unfinished(folder, setup, weights, progress=shown, check=lock.check)
+        tried = unfinished.begin(resume=resume)
+        try:
+            result = execute(
+                setup,
+                weights=weights,
+                clock=clock,
+                unfinished=unfinished,
+                resume=resume,
+                choose=chooser(setup, tried, progress=shown),
+                progress=shown,
+            )
+            lock.check()
+            run = result.save(folder, overwrite=overwrite)
+        except KeyboardInterrupt:
+            progress.note(f"interrupted; {unfinished.next_step}")
+            raise
+        unfinished.remove()
     return run
 
 
@@ -90,6 +99,7 @@ def plan(
     *,
     output: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     folds: int | None = None,
 ) -> Plan:
     """What this scan would do, measured on one batch; nothing is written and no fold is trained.
@@ -100,7 +110,7 @@ def plan(
     """
     problems: list[OgaError] = []
     with collecting(problems):
-        _free_output(config, output, overwrite=overwrite)
+        check_output(_output(config, output), overwrite=overwrite, resume=resume)
     absent = missing(config, trained=folds is None)
     problems += absent
     if not absent:
@@ -122,8 +132,9 @@ def train(
     """
     crossed = config.train.folds is not None
     folder = folds_folder(config) if crossed else checkpoint_folder(config)
-    given = arguments(config, folder, overwrite=overwrite, progress=progress)
-    return train_folds(**given) if crossed else train_epochs(**given)
+    with running(folder, "train", progress) as (_, shown):
+        given = arguments(config, folder, overwrite=overwrite, progress=shown)
+        return train_folds(**given) if crossed else train_epochs(**given)
 
 
 def verify(
@@ -189,20 +200,21 @@ def attribute(
         raise ConfigError(
             "no queries given", place="query", expected="a section like `data` with the query samples"
         )
-    return attribute_samples(
-        config.data.open(),
-        config.query.open(),
-        config.model,
-        config.loss,
-        gradients=config.gradients,
-        detectors=config.detectors,
-        options=config.attribute,
-        workers=config.data.workers,
-        output=folder,
-        settings=config.resolved,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    with running(folder, "attribute", progress) as (_, shown):
+        return attribute_samples(
+            config.data.open(),
+            config.query.open(),
+            config.model,
+            config.loss,
+            gradients=config.gradients,
+            detectors=config.detectors,
+            options=config.attribute,
+            workers=config.data.workers,
+            output=folder,
+            settings=config.resolved,
+            overwrite=overwrite,
+            progress=shown,
+        )
 
 
 def doctor(config: Config | str | Path | None = None, overrides: Sequence[str] = ()) -> Checkup:
@@ -224,14 +236,6 @@ def doctor(config: Config | str | Path | None = None, overrides: Sequence[str] =
 
 def _output(config: Config, output: str | Path | None) -> Path:
     return local_folder(output or config.output, "output", _NO_OUTPUT)
-
-
-def _free_output(config: Config, output: str | Path | None, *, overwrite: bool) -> Path:
-    """The run directory, where one may be written there, and an unfinished scan beside it."""
-    folder = _output(config, output)
-    check_free(folder, overwrite=overwrite, ours=is_run)
-    check_unfinished(folder)
-    return folder
 
 
 def setup_of(config: Config) -> Setup:

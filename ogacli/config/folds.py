@@ -14,6 +14,7 @@ from typing import Any
 
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.running import running
 from ogacli.config import Config
 from ogacli.errors import ConfigError, DataError
 from ogacli.models.training.folds import checkpoints, train_folds, untrained_folds
@@ -82,7 +83,8 @@ def folded(config: Config, count: int, *, overwrite: bool = False, progress: Pro
     if trained and not _same_samples(config, folder, overwrite=overwrite):
         trained = False
     if not trained:
-        train_folds(**arguments(config, folder, overwrite=overwrite, progress=progress))
+        with running(folder, "train", progress) as (_, shown):
+            train_folds(**arguments(config, folder, overwrite=overwrite, progress=shown))
     return _with(config, "model", checkpoint=checkpoints(folder, count))
 
 

@@ -73,7 +73,9 @@ class Gaussian(Detector):
         shrunk.diagonal().add_(1e-9)  # where all gradients are equal, the covariance is 0 even when shrunk
         lower = torch.linalg.cholesky(shrunk)
         identity = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
-        self.whitening = torch.linalg.solve_triangular(lower, identity, upper=False) / scale
+        inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
+        # In the memory layout that a restored one has: products of another one differ in the last digit.
+        self.whitening = (inverse / scale).contiguous()
         self.log_determinant = 2 * (lower.diagonal().log().sum() + len(lower) * scale.log())
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:

@@ -126,8 +126,13 @@ class GradientFeed:
                 yield found
                 del found  # before the next one is computed
 
+    @property
+    def read_size(self) -> int:
+        """How many samples are read together: one or more batches."""
+        return self.batch_size() * self._pieces
+
     def _read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
-        size = self.batch_size() * self._pieces
+        size = self.read_size
         if self.model.reads_inputs:
             pin = self.device.type == "cuda"
             for batch in batches(self.samples, rows, size, workers=self.workers, pin=pin):
@@ -175,7 +180,7 @@ class GradientFeed:
         return max(1, 2 * outputs.logits.nbytes + features)
 
     def _computed(self, batch: Batch) -> Iterator[Step]:
-        size = self.batch_size() * self._pieces
+        size = self.read_size
         if self._probed is not None:
             size = max(1, size * self._probed // max(self._probed, batch.nbytes // len(batch.rows)))
         for part in batch.split(size):

@@ -138,7 +138,7 @@ class _Scoring:
             progress: Shows the progress.
         """
         states: Sequence[Mapping[str, Tensor]] = ()
-        if resume and self.unfinished is not None and self.unfinished.exists:
+        if resume and self.unfinished is not None:
             states = self.unfinished.load(self.collector)
         count = len(self.snapshots)
         for number in range(len(self.collector.checkpoints), count):

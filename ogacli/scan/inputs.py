@@ -35,7 +35,8 @@ class InputNotes:
         self.fingerprints = torch.zeros(n, dtype=torch.int64, device=device)
         """Hashes of the inputs; 0 for samples that were not seen."""
         self.blank = torch.zeros(n, dtype=torch.bool, device=device)
-        self._seen = torch.zeros(n, dtype=torch.bool)
+        self.seen = torch.zeros(n, dtype=torch.bool)
+        """Which samples have a fingerprint."""
         self.place = torch.full((n,), -1)
         """Where in ``rows`` each sample is; -1 for the others."""
         self.place[self.rows] = torch.arange(len(self.rows))
@@ -47,13 +48,13 @@ class InputNotes:
         if batch.features is not None:
             self._keep(batch.rows, batch.features)
         inputs = step.batch.inputs if step.batch.inputs is not None else batch.features
-        if inputs is None or self._seen[batch.rows].all():
+        if inputs is None or self.seen[batch.rows].all():
             return
         here = batch.rows.to(self.fingerprints.device)
         self.fingerprints[here] = input_fingerprints(inputs).to(here.device)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
-        self._seen[batch.rows] = True
+        self.seen[batch.rows] = True
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"]:
         """For each sample the first one with the same inputs and another label; -1 where there is none."""
@@ -89,7 +90,7 @@ class InputNotes:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        names = ("fingerprints", "blank", "features", "kept")
+        names = ("fingerprints", "blank", "features", "kept", "seen")
         return {name: getattr(self, name) for name in names}
 
     def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:

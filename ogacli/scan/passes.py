@@ -23,6 +23,9 @@ Save = Callable[[Callable[[], Sequence[Mapping[str, Tensor]]], bool], None]
 """Saves an unfinished scan. Arguments: a function that returns the states of the detectors, and whether to
 save now, however recent the last time was."""
 
+_LENGTH = 20
+"""What a text costs beside its characters, as so many characters."""
+
 
 class CheckpointPass:
     """The passes over the data with one set of weights.
@@ -90,17 +93,15 @@ class CheckpointPass:
             self._show_validation(progress)
             held = Fitting(self.feed, self.scorers, self.rows, collector, progress).run()
         self._reduce_layers()
-        with progress.bar(step, len(self.rows)) as advance:
-            try:
-                self._score_held(held, collector)
-                held.clear()
-                advance(int(collector.rows.done[self.rows].sum()))
-                self._score_rest(collector, save, advance)
-            except KeyboardInterrupt:
-                # Computed again they would come in other batches, and differ in the last digit.
-                self._score_held(held, collector)
-                save(self.scorers.states, True)
-                raise
+        try:
+            self._score_held(held, collector)
+            held.clear()
+            self._score_rest(collector, save, progress, step)
+        except KeyboardInterrupt:
+            # Computed again they would come in other batches, and differ in the last digit.
+            self._score_held(held, collector)
+            save(self.scorers.states, True)
+            raise
 
     def finish(self, collector: Collector) -> None:
         """Apply each detector's last step to the scores."""
@@ -171,17 +172,34 @@ class CheckpointPass:
         for batch in held:
             self._score(batch, collector)
 
-    def _score_rest(self, collector: Collector, save: Save, advance: Callable[[int], None]) -> None:
+    def _score_rest(self, collector: Collector, save: Save, progress: Progress, step: str) -> None:
+        """Score the samples that are not done, and save between those that are read together.
+
+        Another scan, which goes on from there, then computes the same batches, to the last digit.
+        """
         left = self.rows[~collector.rows.done[self.rows]]
+        work = None
         if self.model.reads_inputs:
             left = self.samples.longest_first(left)
-        for one in self.feed(left):
-            collector.note(one)
-            if one.gradients is not None:
-                self._score(one.gradients, collector)
-                advance(len(one.gradients))
-            del one  # before the next one is computed
-            save(self.scorers.states, False)
+            work = self.samples.lengths(left)
+        read, size, whole = 0, self.feed.read_size if len(left) else 1, 0
+        with progress.bar(step, len(self.rows), work=_work(work)) as advance:
+            advance(len(self.rows) - len(left), 0)
+            try:
+                for one in self.feed(left):
+                    collector.note(one)
+                    if one.gradients is not None:
+                        self._score(one.gradients, collector)
+                    seen = len(one.batch.rows) + len(one.batch.quarantined)
+                    advance(seen, _work(None if work is None else work[read : read + seen]))
+                    del one  # before the next one is computed
+                    read += seen
+                    if read % size == 0 or read == len(left):
+                        whole = read
+                        save(self.scorers.states, False)
+            except KeyboardInterrupt:
+                collector.rows.done[left[whole:]] = False
+                raise
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         """Score a batch; in halves where memory does not suffice."""
@@ -198,3 +216,8 @@ class CheckpointPass:
         middle = len(batch) // 2
         for half in (slice(0, middle), slice(middle, None)):
             self._score(batch.select(half), collector)
+
+
+def _work(lengths: Int64[Tensor, " m"] | None) -> float | None:
+    """About how long samples of these lengths take, in any unit; None where all take equally long."""
+    return None if lengths is None else float(lengths.sum() + _LENGTH * len(lengths))

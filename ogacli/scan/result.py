@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ogacli.base.atomic import new_folder
+from ogacli.base.atomic import new_folder, writing
 from ogacli.data import Preview, Samples
 from ogacli.run.directory import Run, is_run, write_run
 from ogacli.run.reports import report
@@ -55,7 +55,8 @@ class ScanResult:
             RunError: Something else stands there, or it cannot be written; nothing is changed then.
         """
         folder = Path(path).absolute()
-        with new_folder(folder, overwrite=overwrite, ours=is_run) as work:
+        self.clock.resume()
+        with new_folder(folder, overwrite=overwrite, ours=is_run) as work, writing(folder):
             write_run(
                 work,
                 settings=self.settings,

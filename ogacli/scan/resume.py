@@ -6,51 +6,70 @@ In: a collector and the states of the detectors. Out: both again, after an inter
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ogacli._version import __version__
-from ogacli.base.atomic import holds_only, new_folder
+from ogacli.base.atomic import check_free
+from ogacli.base.progress import SILENT, Progress
 from ogacli.detectors.label_noise.signals import Signals
-from ogacli.errors import RunError
+from ogacli.errors import OgaError, RunError
+from ogacli.run.directory import is_run
 from ogacli.scan.collect import Collector
+from ogacli.scan.generations import Generations
 from ogacli.scan.setup import Setup
-from ogacli.scan.tried import Tried, check_tried
+from ogacli.scan.tried import OTHER_SCAN, Tried, check_tried, is_tried
 from ogacli.verdict.diagnosis import CheckpointDiagnosis
 
-_KIND = "oga unfinished scan"
-_FORMAT = 2
+_FORMAT = 3
 """Differs where an earlier version saved something else."""
-_DOCUMENT = "scan.json"
-_FILES = (
-    _DOCUMENT,
-    *(f"{name}.safetensors" for name in ("rows", "totals", "inputs", "evidence", "detector-*")),
-)
 _SAVE_EVERY = 60.0
 """Seconds from one saving to the next."""
+_SHARE = 20
+"""Saving may take this part of the time: one twentieth."""
 
 
-def check_unfinished(output: Path) -> None:
-    """Make sure that ``<output>.partial`` is free, or an unfinished scan that may be replaced.
+def check_output(output: Path, *, overwrite: bool, resume: bool) -> None:
+    """Check that a run may be written, and an unfinished scan beside it, before any work is done.
+
+    Args:
+        output: The run directory to be.
+        overwrite: Whether an earlier run, and an unfinished scan unless it is continued, may be replaced.
+        resume: Whether an unfinished scan is to be continued.
 
     Raises:
-        RunError: Something else is there; it is left alone.
+        RunError: Something else stands there; or an unfinished scan that is neither continued nor replaced;
+            or there is nothing to continue, as the scan is finished.
     """
-    folder = _folder(output)
+    kept = Generations(_folder(output))
     check_tried(_tried(output))
-    if not _free(folder):
+    if not kept.free:
         raise RunError(
             "something else stands where the unfinished scan is kept",
-            place=str(folder),
+            place=str(kept.folder),
             expected="nothing, or an unfinished scan that this version of oga wrote",
             hint="move it away, or choose another output; it is left alone",
+        )
+    unfinished = kept.exists or is_tried(_tried(output))
+    if resume and not overwrite and is_run(output):
+        raise RunError(
+            "there is a finished run" if unfinished else "nothing to resume: the scan is finished",
+            place=str(output),
+            hint="--resume --overwrite goes on with the unfinished scan, and then replaces the run"
+            if unfinished
+            else f"look at it by `oga report {output}`, or scan again with --overwrite",
+        )
+    check_free(output, overwrite=overwrite, ours=is_run)
+    if unfinished and not resume and not overwrite:
+        raise RunError(
+            "an unfinished scan is kept there",
+            place=str(kept.folder if kept.exists else _tried(output)),
+            found=f"the state of {kept.saved}" if kept.exists else "the trainings of a budget `benefit`",
+            hint="--resume goes on with it; --overwrite deletes it and begins anew",
         )
 
 
@@ -61,23 +80,64 @@ class Unfinished:
         output: The run directory to be.
         setup: The input of the scan.
         checkpoints: The fingerprints of the weights.
+        progress: Shows what cannot be saved or read.
+        check: Called before the state is saved; raises an error where it must not be.
     """
 
-    def __init__(self, output: Path, setup: Setup, checkpoints: Mapping[str, str]) -> None:
-        self.folder = _folder(output)
+    def __init__(
+        self,
+        output: Path,
+        setup: Setup,
+        checkpoints: Mapping[str, str],
+        *,
+        progress: Progress = SILENT,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._kept = Generations(_folder(output))
         self._output = output
+        self._progress = progress
+        self._check = check
         self._tried: Tried | None = None
         datasets = [None if one is None else one.fingerprint for one in (setup.samples, setup.validation)]
         shared = [_FORMAT, __version__, setup.settings, datasets, checkpoints]
         document = json.dumps(shared, sort_keys=True, default=str)
         self._key = hashlib.sha256(document.encode()).hexdigest()
         """Only a scan with the same key can be continued."""
-        self._saved = time.monotonic()
+        self._due = time.monotonic() + _SAVE_EVERY
+        self._failed = False
 
     @property
     def exists(self) -> bool:
         """Whether there is something to resume."""
-        return (self.folder / _DOCUMENT).is_file() and _free(self.folder)
+        return self._kept.exists or is_tried(_tried(self._output))
+
+    @property
+    def next_step(self) -> str:
+        """What an interrupted scan can be followed by."""
+        if self.exists:
+            return "the same command with --resume continues from here"
+        return "nothing was saved yet, so that the same command begins anew"
+
+    def begin(self, *, resume: bool) -> Tried:
+        """Delete what was saved before, unless it is continued.
+
+        Args:
+            resume: Whether to go on with it.
+
+        Returns:
+            The trainings of a budget ``benefit`` that were made before an interruption.
+
+        Raises:
+            RunError: They are of another config, dataset, checkpoint or version.
+        """
+        if resume and not self.exists:
+            self._progress.note(
+                f"nothing to resume: no unfinished scan in {self._kept.folder}; it begins anew"
+            )
+        if not resume:
+            self._kept.remove()
+        self._tried = Tried(_tried(self._output), self._key, resume=resume, progress=self._progress)
+        return self._tried
 
     def save(
         self,
@@ -86,86 +146,113 @@ class Unfinished:
         *,
         now: bool = False,
     ) -> None:
-        """Write the state, if the last time was a minute ago or more.
+        """Write the state, if the last time was a minute ago; a failure is told, and the scan goes on.
 
-        An interruption while it is written leaves the earlier state in place.
+        An interruption while it is written leaves the earlier states in place.
 
         Args:
             collector: The results so far.
             states: Returns the states of the detectors, once they are fitted.
             now: Write however recent the last time was.
-        """
-        if not now and time.monotonic() - self._saved < _SAVE_EVERY:
-            return
-        if not _free(self.folder):
-            return  # another program has written there; the scan goes on without saving
-        with new_folder(self.folder, overwrite=True, ours=_free) as work:
-            parts = {name: part.tensors() for name, part in collector.parts().items()}
-            fitted = {f"detector-{i}": state for i, state in enumerate(states())}
-            for name, tensors in (parts | fitted).items():
-                on_cpu = {key: value.cpu().contiguous() for key, value in tensors.items()}
-                save_file(on_cpu, work / f"{name}.safetensors")
-            document: dict[str, Any] = {
-                "kind": _KIND,
-                "key": self._key,
-                "checkpoints": [one.model_dump(mode="json") for one in collector.checkpoints],
-                "signals": [[weight, *one.numbers()] for weight, one in collector.signals],
-                "rescored": collector.rescored,
-                "detectors": len(fitted),
-                "quarantined": [
-                    list(reasons.items())
-                    for reasons in (collector.rows.quarantined, collector.totals.quarantined)
-                ],
-            }
-            (work / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
-        self._saved = time.monotonic()
-
-    def load(self, collector: Collector) -> list[dict[str, Tensor]]:
-        """Fill a new collector; returns the states of the detectors, none where they were not fitted yet.
 
         Raises:
-            RunError: The saved scan had another config, dataset, checkpoint or version.
+            RunError: Another process has taken over the output.
         """
-        document = json.loads((self.folder / _DOCUMENT).read_text(encoding="utf-8"))
+        began = time.monotonic()
+        if not now and began < self._due:
+            return
+        self._check()
+        try:
+            self._write(collector, states())
+        except (OSError, SafetensorError, RunError) as error:
+            self._warn(error)
+        else:
+            if self._failed:
+                self._progress.note("the unfinished scan is saved again")
+            self._failed = False
+        ended = time.monotonic()
+        self._due = ended + max(_SAVE_EVERY, _SHARE * (ended - began))
+
+    def _write(self, collector: Collector, states: Sequence[Mapping[str, Tensor]]) -> None:
+        tensors: dict[str, Tensor] = {}
+        for name, part in collector.parts().items():
+            tensors |= {f"{name}/{key}": tensor for key, tensor in part.tensors().items()}
+        for number, state in enumerate(states):
+            tensors |= {f"detector-{number}/{key}": tensor for key, tensor in state.items()}
+        document = {
+            "key": self._key,
+            "checkpoints": [one.model_dump(mode="json") for one in collector.checkpoints],
+            "signals": [[weight, *one.numbers()] for weight, one in collector.signals],
+            "rescored": collector.rescored,
+            "detectors": len(states),
+            "quarantined": [
+                list(reasons.items())
+                for reasons in (collector.rows.quarantined, collector.totals.quarantined)
+            ],
+        }
+        self._kept.write(tensors, document)
+
+    def _warn(self, error: Exception) -> None:
+        """Tell once that the state cannot be saved."""
+        if self._failed:
+            return
+        self._failed = True
+        if isinstance(error, OgaError):
+            reason = "; ".join(line.strip() for line in str(error).splitlines())
+        else:
+            reason = getattr(error, "strerror", None) or str(error)
+        earlier = "the state before it is kept" if self._kept.exists else "an interruption would lose it"
+        self._progress.warn(
+            f"the unfinished scan cannot be saved in {self._kept.folder} ({reason}); "
+            f"the scan goes on, {earlier}"
+        )
+
+    def load(self, collector: Collector) -> list[dict[str, Tensor]]:
+        """Fill a new collector, if a state was saved.
+
+        Returns:
+            The states of the detectors, none where they were not fitted yet.
+
+        Raises:
+            RunError: The saved scan had another config, dataset, checkpoint or version, or cannot be read.
+        """
+        found = self._kept.newest()
+        if found is None:
+            return []
+        for name in found.damaged:
+            self._progress.warn(f"{self._kept.folder / name} is damaged; the state before it is used")
+        document = found.document
         if document.get("key") != self._key:
             raise RunError(
                 "the unfinished scan is of another config, dataset, checkpoint or version of oga",
-                place=str(self.folder),
-                hint="restore what was changed, or leave out --resume to begin anew",
+                place=str(self._kept.folder),
+                hint=OTHER_SCAN,
             )
         for name, part in collector.parts().items():
-            for key, tensor in load_file(self.folder / f"{name}.safetensors").items():
+            for key, tensor in _under(f"{name}/", found.tensors).items():
                 getattr(part, key).copy_(tensor)
         collector.checkpoints = [CheckpointDiagnosis.model_validate(one) for one in document["checkpoints"]]
         collector.signals = [(one[0], Signals.of_numbers(one[1:])) for one in document["signals"]]
-        collector.rescored = document["rescored"]
+        rescored = document["rescored"]
+        collector.rescored = None if rescored is None else (rescored[0], rescored[1])
         rows, totals = map(dict, document["quarantined"])
         collector.rows.quarantined.update(rows)
         collector.totals.quarantined.update(totals)
-        return [load_file(self.folder / f"detector-{i}.safetensors") for i in range(document["detectors"])]
-
-    def tried(self, *, resume: bool) -> Tried:
-        """The trainings of a budget ``benefit`` that were made before an interruption.
-
-        Args:
-            resume: Go on with them; otherwise they are deleted.
-
-        Raises:
-            RunError: They are of another config, dataset, checkpoint or version.
-        """
-        self._tried = Tried(_tried(self._output), self._key, resume=resume)
-        return self._tried
+        # Copied, as memory that is mapped to the file is aligned otherwise, which changes the last digits.
+        return [
+            {key: tensor.clone() for key, tensor in _under(f"detector-{i}/", found.tensors).items()}
+            for i in range(document["detectors"])
+        ]
 
     def remove(self) -> None:
-        """Delete the folder, if it holds an unfinished scan; it is never there in part."""
+        """Delete what was saved, once the run is written."""
         if self._tried is not None:
             self._tried.remove()
-        if not self.exists:
-            return
-        with TemporaryDirectory(
-            prefix=f".{self.folder.name}-done-", dir=self.folder.parent, ignore_cleanup_errors=True
-        ) as aside:
-            self.folder.rename(Path(aside, "old"))
+        self._kept.remove()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def _folder(output: Path) -> Path:
@@ -176,18 +263,3 @@ def _folder(output: Path) -> Path:
 def _tried(output: Path) -> Path:
     """Where the trainings of a budget ``benefit`` are kept."""
     return output.with_name(output.name + ".tried.jsonl")
-
-
-def _free(folder: Path) -> bool:
-    """Whether a place is empty, or holds an unfinished scan of ours, which may be removed."""
-    if not os.path.lexists(folder):
-        return True
-    if not holds_only(folder, _FILES):
-        return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.get("kind") == _KIND

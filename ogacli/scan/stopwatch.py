@@ -45,6 +45,10 @@ class Clock:
     laps: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
 
+    def resume(self) -> None:
+        """Begin a step now; the time since the last one is not counted."""
+        self._last = time.perf_counter()
+
     def lap(self, name: str) -> None:
         """End the step of that name."""
         now = time.perf_counter()

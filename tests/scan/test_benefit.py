@@ -152,7 +152,7 @@ def test_an_unfinished_probe_of_another_config_is_not_continued(place, monkeypat
             scan(place.config(benefit()))
     with pytest.raises(RunError, match="the unfinished scan is of another config"):
         scan(place.config(benefit(seeds=2)), resume=True)
-    assert scan(place.config(benefit(seeds=2))).summary.benefit.seeds == 2
+    assert scan(place.config(benefit(seeds=2)), overwrite=True).summary.benefit.seeds == 2
     assert not (place.folder / "run.tried.jsonl").exists()
 
 
@@ -217,8 +217,8 @@ def test_the_cost_is_told_before(place):
     notes: list[str] = []
 
     class Watch:
-        def bar(self, description, total, *, long=False):
-            return ogacli_progress.SILENT.bar(description, total, long=long)
+        def bar(self, description, total, *, long=False, work=None):
+            return ogacli_progress.SILENT.bar(description, total, long=long, work=work)
 
         def note(self, text):
             notes.append(text)

@@ -28,6 +28,7 @@ def place(tmp_path: Path) -> Place:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is saved after each batch."""
     monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SHARE", 0)
 
 
 def interrupted(method: Callable[..., Any], call: int) -> Callable[..., Any]:
@@ -94,7 +95,7 @@ def test_while_the_unfinished_scan_is_removed(place, monkeypatch, often):
     rmtree = shutil.rmtree
 
     def stopped(path: Any, *arguments: Any, **options: Any) -> None:
-        if "-done-" in str(path):
+        if ".out.partial-" in str(path) and (path / "new" / "oga.json").exists():
             raise KeyboardInterrupt
         rmtree(path, *arguments, **options)
 

@@ -345,15 +345,23 @@ class Interrupts:
     def __init__(self, step: str, after: int) -> None:
         self.step = step
         self.left = after
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     @contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Any]:
-        def advance(count: int) -> None:
+    def bar(self, description: str, total: int, **options: Any) -> Iterator[Any]:
+        def advance(count: int, work: float | None = None) -> None:
             self.left -= count * (description == self.step)
             if self.left < 0:
                 raise KeyboardInterrupt
 
         yield advance
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 @pytest.mark.parametrize("held", [0, 3000])
@@ -406,7 +414,7 @@ def test_another_config_does_not_resume(place, change):
     before = contents(place.folder / "out.partial")
     with pytest.raises(RunError, match=r"out\.partial: the unfinished scan is of another config") as caught:
         scanned(place, "out", "gradients.batch_size=16", change, resume=True)
-    assert "leave out --resume" in str(caught.value)
+    assert "--overwrite without --resume to begin anew" in str(caught.value)
     assert contents(place.folder / "out.partial") == before
     assert not (place.folder / "out").exists()
 
@@ -432,22 +440,59 @@ def test_an_interruption_among_the_held_samples_is_bit_equal_too(place, monkeypa
     assert contents(resumed.path)["scores.parquet"] == contents(whole.path)["scores.parquet"]
 
 
-def test_resume_without_anything_to_resume_begins(place):
-    assert scanned(place, "out", resume=True).summary.scored == N
+def test_resume_without_anything_to_resume_says_so_and_begins(place):
+    told = Interrupts("scanning", 1000)
+    assert scanned(place, "out", resume=True, progress=told).summary.scored == N
+    assert told.notes == [
+        f"nothing to resume: no unfinished scan in {place.folder}/out.partial; it begins anew"
+    ]
 
 
-def test_without_resume_an_unfinished_scan_is_begun_anew(place):
+def test_resume_of_a_finished_scan_says_so(place, unread):
+    scanned(place, "out")
+    before, _ = contents(place.folder / "out"), unread.clear()
+    with pytest.raises(RunError, match="out: nothing to resume: the scan is finished\n  next: look at it"):
+        scanned(place, "out", resume=True)
+    assert not unread
+    assert contents(place.folder / "out") == before
+
+
+def test_an_unfinished_scan_beside_a_finished_one(place, unread):
+    scanned(place, "out")
+    with pytest.raises(KeyboardInterrupt):
+        scanned(place, "out", "detector=l1", overwrite=True, progress=Interrupts("scanning", 0))
+    unread.clear()
+    with pytest.raises(RunError, match="out: there is a finished run\n  next: --resume --overwrite goes on"):
+        scanned(place, "out", "detector=l1", resume=True)
+    with pytest.raises(RunError, match="out: already exists\n  next: add --overwrite"):
+        scanned(place, "out", "detector=l1")
+    assert not unread
+    assert scanned(place, "out", "detector=l1", resume=True, overwrite=True).summary.detectors == ("l1",)
+
+
+def test_without_resume_an_unfinished_scan_is_told_and_kept(place, unread):
     with pytest.raises(KeyboardInterrupt):
         scanned(place, "out", "gradients.batch_size=16", progress=Interrupts("scanning", 40))
-    scanned(place, "out", "detector=l1")
+    before = contents(place.folder / "out.partial")
+    unread.clear()
+    with pytest.raises(RunError, match=r"out\.partial: an unfinished scan is kept there") as caught:
+        scanned(place, "out", "detector=l1")
+    assert "--resume goes on with it; --overwrite deletes it and begins anew" in str(caught.value)
+    assert not unread, "told before anything was read"
+    assert contents(place.folder / "out.partial") == before
+    scanned(place, "out", "detector=l1", overwrite=True)
     assert sorted(path.name for path in place.folder.glob("*out*")) == ["out"]
 
 
-def test_an_interruption_while_fitting_leaves_nothing(place):
+@pytest.mark.parametrize(("step", "saved"), [("fitting", False), ("scanning", True)])
+def test_what_can_be_continued_is_told(place, step, saved):
     place.write_config(detector=FOREST)
+    told = Interrupts(step, 20)
     with pytest.raises(KeyboardInterrupt):
-        scanned(place, "out", "gradients.batch_size=16", progress=Interrupts("fitting", 20))
-    assert not list(place.folder.glob("*out*"))
+        scanned(place, "out", "gradients.batch_size=16", progress=told)
+    assert [path.name for path in place.folder.glob("*out*")] == (["out.partial"] if saved else [])
+    assert ("--resume continues from here" in told.notes[0]) == saved
+    assert ("nothing was saved yet" in told.notes[0]) != saved
 
 
 # --- the output --------------------------------------------------------------------------------------------
@@ -490,8 +535,9 @@ def test_what_is_no_run_is_never_replaced(place, unread, overwrite):
 THEIRS = {
     "a thesis": {"thesis.txt": b"mine"},
     "a scan.json of somebody else": {"scan.json": b'{"key": "mine"}'},
-    "ours with something in it": {"scan.json": b'{"kind": "oga unfinished scan"}', "thesis.txt": b"mine"},
-    "no document": {"scan.json": b"\xff", "rows.safetensors": b"mine"},
+    "ours with something in it": {"oga.json": b'{"kind": "oga unfinished scan"}', "thesis.txt": b"mine"},
+    "no document": {"oga.json": b"\xff", "state-000001-0123456789abcdef.safetensors": b"mine"},
+    "no mark": {"state-000001-0123456789abcdef.safetensors": b"mine"},
 }
 
 
@@ -545,15 +591,17 @@ def test_an_interruption_while_it_is_saved_leaves_the_earlier_state(place, monke
 
     def interrupted(tensors: Any, path: Path) -> None:
         saved.append(path)
-        if len(saved) > 7:  # each state has five files, so that this is in the second one
-            raise KeyboardInterrupt
         save_file(tensors, path)
+        if len(saved) > 1:
+            path.write_bytes(path.read_bytes()[:100])
+            raise KeyboardInterrupt
 
-    resume = importlib.import_module("ogacli.scan.resume")
-    save_file = resume.save_file
+    generations = importlib.import_module("ogacli.scan.generations")
+    save_file = generations.save_file
     with monkeypatch.context() as patched:
-        patched.setattr(resume, "_SAVE_EVERY", 0.0)
-        patched.setattr(resume, "save_file", interrupted)
+        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SHARE", 0)
+        patched.setattr(generations, "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scanned(place, "out", "gradients.batch_size=16")
     assert [path.name for path in place.folder.glob("*out*")] == ["out.partial"]

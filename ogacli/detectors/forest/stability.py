@@ -62,13 +62,16 @@ class SplitHalf:
         """
         rows, scores = self.state().values()
         count = round(share * len(rows))
-        return in_common(scores[:, rows.argsort(stable=True)], count) if count else None
+        return in_common(scores, count) if count else None
 
     def state(self) -> dict[str, Tensor]:
-        """Rows and scores, on the CPU."""
-        rows = [rows for rows, _ in self._seen] or [torch.empty(0, dtype=torch.int64)]
+        """Rows, ascending, and scores, on the CPU; of a row that was seen again the last scores."""
+        rows = torch.cat([rows for rows, _ in self._seen] or [torch.empty(0, dtype=torch.int64)])
         scores = [scores.cpu() for _, scores in self._seen] or [torch.empty(2, 0, dtype=torch.float64)]
-        return {"rows": torch.cat(rows), "scores": torch.cat(scores, 1)}
+        order = rows.argsort(stable=True)
+        last = rows[order].diff(append=torch.full((1,), -1)) != 0
+        chosen = order[last]
+        return {"rows": rows[chosen], "scores": torch.cat(scores, 1)[:, chosen]}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue from what ``state`` returned."""

@@ -54,8 +54,16 @@ def read_history(folder: Path) -> dict[str, Any]:
 
 
 def is_training(folder: Path) -> bool:
-    """True where a training wrote this folder and all files in it."""
-    return holds_only(folder, _FILES) and bool(read_history(folder))
+    """True where a training wrote this folder and all files in it, which its record lists."""
+    if not holds_only(folder, _FILES):
+        return False
+    record = read_history(folder)
+    listed = {_HISTORY, *map(str, record.get("checkpoints") or ())}
+    for fold in record.get("folds") or ():
+        listed |= (
+            {str(fold.get(name)) for name in ("checkpoint", "positions")} if isinstance(fold, dict) else set()
+        )
+    return bool(record) and {path.name for path in folder.iterdir()} <= listed
 
 
 def by_id(samples: Samples, skipped: Mapping[int, str]) -> dict[str, str]:
