@@ -5,8 +5,17 @@ from typing import Annotated
 
 import typer
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config; `oga init` writes one.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory written by `oga scan`.")]
+from ogacli.cli.completion import config_files as config_files
+from ogacli.cli.completion import run_folders as run_folders
+
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="YAML config; `oga init` writes one.", autocompletion=config_files),
+]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="Run directory written by `oga scan`.", autocompletion=run_folders),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a config key, such as budget=0.1. Repeatable."),

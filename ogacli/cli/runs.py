@@ -1,4 +1,4 @@
-"""Commands that read a run directory: ``report``, ``trim``, ``compare`` and ``gate``."""
+"""Commands that read a run directory: ``report``, ``trim`` and ``compare``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -116,44 +116,3 @@ def compare(
 
     comparison = compare(runs)
     Terminal(json=json).result(comparison.document(), *comparison_view(comparison))
-
-
-@command(order=110)
-def gate(
-    run: RunFolder,
-    policy: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML file of limits.")] = None,
-    max_flagged: Annotated[
-        str | None, typer.Option(metavar="B", help="Largest share or count of flagged samples.")
-    ] = None,
-    require_useful: Annotated[
-        bool, typer.Option("--require-useful", help="Fail if the checkpoint has memorised wrong labels.")
-    ] = False,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Earlier run, than which this one must not be worse.")
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the outcome as JUnit XML.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the outcome as markdown.")
-    ] = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Check a run against limits; exit 1 when one is exceeded."""
-    from ogacli.base.atomic import new_file
-    from ogacli.cli.views.runs import gate_view
-    from ogacli.run.gate import gate
-    from ogacli.run.gate.formats import formats
-
-    terminal = Terminal(json=json)
-    outcome = gate(
-        run, policy=policy, max_flagged=max_flagged, require_useful=require_useful, baseline=baseline
-    )
-    for format, file in (("junit", junit), ("markdown", markdown)):
-        if file is not None:
-            with new_file(file, overwrite=overwrite) as opened:
-                opened.write(formats.get(format)(outcome).encode())
-    terminal.result(outcome.document(), *gate_view(outcome))
-    if not outcome.passed:
-        raise typer.Exit(1)

@@ -33,6 +33,7 @@ from ogacli.base.atomic import holds_only
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import RunError
 from ogacli.run.beside import BESIDE, MAP
+from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import SCORE_COLUMNS, scores_table
@@ -149,11 +150,28 @@ class Run:
             parts = [file.read_row_group(i).filter(where) for i in range(file.num_row_groups)]
             return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
 
+    def parts(self) -> Iterator[pa.Table]:
+        """All columns of ``scores.parquet``, in order, a row group at a time."""
+        with self._parquet("scores.parquet") as file:
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The figures of ``scores.parquet``, counted from its rows."""
+        return Counts.of(self)
+
     @cached_property
     def schema(self) -> pa.Schema:
         """The columns of ``scores.parquet``, which is not read."""
         with self._parquet("scores.parquet") as file:
             return file.schema_arrow
+
+    @cached_property
+    def digests(self) -> dict[bytes, bytes]:
+        """The metadata of ``scores.parquet``, with the digests of ``ogacli.run.digest``."""
+        with self._parquet("scores.parquet") as file:
+            return dict(file.metadata.metadata or {})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of ``scores.parquet``, in order; one part of the rows is in memory at a time."""

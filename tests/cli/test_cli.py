@@ -216,6 +216,9 @@ def test_the_gate_writes_its_reports(scanned, tmp_path):
     assert oga("gate", "run", "--max-flagged", "5", *files, cwd=scanned.folder).code == 1
     assert (tmp_path / "a/gate.xml").read_text().startswith("<?xml")
     assert "oga gate failed" in (tmp_path / "gate.md").read_text()
+    assert oga("gate", "run", *files, cwd=scanned.folder).code == 0
+    assert "oga gate passed" in (tmp_path / "gate.md").read_text(), "its own files are replaced"
+    (tmp_path / "gate.md").write_text("mine")
     done = oga("gate", "run", *files, cwd=scanned.folder)
     assert done.code == 2
     assert "already exists" in done.err

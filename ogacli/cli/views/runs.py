@@ -56,7 +56,7 @@ def comparison_view(comparison: Comparison) -> list[Any]:
 
 def gate_view(gate: Gate) -> list[Any]:
     """Each condition with the value found and the limit; then details and warnings."""
-    colours = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+    colours = {"passed": "green", "warned": "yellow", "failed": "bold red", "skipped": "dim"}
     grid = table(["condition", "found", "allowed", ""], [])
     for outcome in gate.conditions:
         status = f"[{colours[outcome.status]}]{outcome.status}[/]"

@@ -5,7 +5,7 @@ condition with the found and the allowed value. Each condition is a file in ``co
 gate a file in ``formats``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def gate(
     max_flagged: object = None,
     require_useful: bool = False,
     baseline: Run | str | Path | None = None,
+    reviewed: str | Path | Sequence[str] | None = None,
 ) -> Gate:
     """Compare a run with the limits of a policy.
 
@@ -29,14 +30,15 @@ def gate(
         run: The run to judge, or its folder.
         policy: A YAML file, or its keys and values; the default limits where left out.
         max_flagged: A share or a count in place of the policy's.
-        require_useful: A checkpoint that has memorised wrong labels does not pass.
-        baseline: An earlier run that it must not be much worse than.
+        require_useful: Only a checkpoint that is found to be useful passes.
+        baseline: An earlier run; flagged samples that are new or changed since then do not pass.
+        reviewed: Samples that may be flagged, in place of the policy's: ids, or a file of them.
 
     Raises:
         ConfigError: The policy is wrong.
         RunError: A run directory cannot be read.
     """
-    limits = load_policy(policy, max_flagged=max_flagged, require_useful=require_useful)
+    limits = load_policy(policy, max_flagged=max_flagged, require_useful=require_useful, reviewed=reviewed)
     opened = Run.open(run)
     before = None if baseline is None else Run.open(baseline)
     outcomes = [condition.judge(opened, before) for condition in conditions_of(limits)]

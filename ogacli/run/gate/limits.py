@@ -164,6 +164,11 @@ def plain(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
+def plain_limit(value: object) -> object:
+    """A limit as a policy file has it."""
+    return value.value if isinstance(value, Budget) else value
+
+
 def quoted(name: str) -> str:
     """A class name, cut to length."""
     return repr(wording.cut(name, 40))

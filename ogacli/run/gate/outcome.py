@@ -14,13 +14,16 @@ class Outcome:
     """The condition, which is also its key in the policy."""
     found: str
     allowed: str
-    status: Literal["passed", "failed", "skipped"]
+    status: Literal["passed", "warned", "failed", "skipped"]
+    """``warned``: something to know, which does not decide."""
     detail: str = ""
     """Further facts, such as the other classes that fail."""
+    samples: tuple[str, ...] = ()
+    """The ids of the samples that it is about, where these are single ones."""
 
     @property
     def passed(self) -> bool:
-        """Whether the run may pass; a skipped condition does not stop it."""
+        """Whether the run may pass; only a failed condition stops it."""
         return self.status != "failed"
 
 

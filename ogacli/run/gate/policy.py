@@ -4,7 +4,7 @@ In: a YAML file, its keys and values, or nothing. Out: the conditions with their
 are the fields of all conditions; ``null`` switches a condition off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def load_policy(
     *,
     max_flagged: object = None,
     require_useful: bool = False,
+    reviewed: str | Path | Sequence[str] | None = None,
 ) -> Options:
     """An instance of :func:`policy_class`.
 
@@ -43,6 +44,7 @@ def load_policy(
         policy: A YAML file, or its keys and values; the default limits where left out.
         max_flagged: Replaces the key of that name.
         require_useful: Switches the condition of that name on.
+        reviewed: Replaces the key of that name: ids, or a file of them.
 
     Raises:
         ConfigError: The file cannot be read, or keys or values in it are wrong; all are listed.
@@ -50,6 +52,9 @@ def load_policy(
     found = policy if isinstance(policy, Options) else _checked(policy)
     if require_useful:
         found = found.model_copy(update={"require_useful": True})
+    if reviewed is not None:
+        ids = str(reviewed) if isinstance(reviewed, str | Path) else [str(one) for one in reviewed]
+        found = found.model_copy(update={"reviewed": ids})
     if max_flagged is None:
         return found
     try:

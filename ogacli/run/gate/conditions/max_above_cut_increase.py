@@ -18,9 +18,9 @@ class MaxAboveCutIncrease(Condition):
 
     order: ClassVar[int] = 130
 
-    max_above_cut_increase: Share = 0.02
+    max_above_cut_increase: Share = None
     """With a baseline of the same detector and layers: how far the share of scores that reach the
-    baseline's cut may be above the baseline's own."""
+    baseline's cut may be above the baseline's own. Off by default, as a retrained checkpoint moves it too."""
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the scores of both runs; skipped where their scales differ."""
@@ -30,7 +30,7 @@ class MaxAboveCutIncrease(Condition):
         differs = [what for what, same in _comparable(run, baseline) if not same]
         if differs:
             return skipped(name, f"scores cannot be compared: other {' and '.join(differs)}")
-        cut = baseline.summary.cut
+        cut = baseline.counts.cut
         if cut is None:
             return skipped(name, "the baseline flagged nothing, so it has no cut")
         outcome = not_above(name, _reaching(run, cut), _reaching(baseline, cut), self.max_above_cut_increase)
@@ -58,5 +58,5 @@ def _checkpoints(run: Run) -> list[str]:
 
 def _reaching(run: Run, cut: float) -> tuple[int, int]:
     """How many scores are at least ``cut``, and how many there are."""
-    scores = run.scores["score"].drop_null()
-    return pc.sum(pc.greater_equal(scores, cut)).as_py() or 0, len(scores)
+    reaching = sum(pc.greater_equal(rows["score"], cut).true_count for rows in run.batches(["score"]))
+    return reaching, run.counts.scored

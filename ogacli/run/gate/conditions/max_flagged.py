@@ -22,4 +22,4 @@ class MaxFlagged(Condition):
         """By the number of flagged samples."""
         if self.max_flagged is None:
             return None
-        return at_most("max_flagged", run.summary.flagged, run.summary.scored, self.max_flagged)
+        return at_most("max_flagged", run.counts.flagged, run.counts.scored, self.max_flagged)

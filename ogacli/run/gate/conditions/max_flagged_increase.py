@@ -14,12 +14,13 @@ class MaxFlaggedIncrease(Condition):
 
     order: ClassVar[int] = 110
 
-    max_flagged_increase: Share = 0.02
-    """With a baseline: how far the flagged share may be above the baseline's."""
+    max_flagged_increase: Share = None
+    """With a baseline: how far the flagged share may be above the baseline's. Off by default, as a retrained
+    checkpoint moves it too."""
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the flagged shares of both runs."""
         if baseline is None or self.max_flagged_increase is None:
             return None
-        now, before = ((one.summary.flagged, one.summary.scored) for one in (run, baseline))
+        now, before = ((one.counts.flagged, one.counts.scored) for one in (run, baseline))
         return not_above("max_flagged_increase", now, before, self.max_flagged_increase)

@@ -23,6 +23,6 @@ class MaxFlaggedPerClass(ClassCondition):
         limit = self.max_flagged_per_class
         if limit is None:
             return None
-        classes = [LimitedClass.under(one, limit) for one in run.summary.classes]
+        classes = [LimitedClass.under(one, limit) for one in run.counts.classes]
         text = plain(limit.value) if isinstance(limit.value, float) else "in any one class"
         return classes_at_most("max_flagged_per_class", classes, text, self.min_class_samples)

@@ -22,4 +22,4 @@ class MaxQuarantined(Condition):
         """By the number of quarantined samples."""
         if self.max_quarantined is None:
             return None
-        return at_most("max_quarantined", run.summary.quarantined, run.summary.samples, self.max_quarantined)
+        return at_most("max_quarantined", run.counts.quarantined, run.counts.samples, self.max_quarantined)

@@ -21,7 +21,7 @@ class MinSamples(Condition):
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the number of scored samples."""
-        scored = run.summary.scored
+        scored = run.counts.scored
         return Outcome(
             "min_samples",
             found=f"{number(scored)} scored",

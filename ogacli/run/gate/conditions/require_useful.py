@@ -1,4 +1,4 @@
-"""The checkpoint has not memorised the labels."""
+"""The checkpoint is one whose flags can be trusted."""
 
 from typing import ClassVar
 
@@ -15,7 +15,8 @@ class RequireUseful(Condition):
     order: ClassVar[int] = 10
 
     require_useful: bool = False
-    """A checkpoint that has memorised wrong labels, so that its flags mean little, does not pass."""
+    """Only a checkpoint that the diagnosis calls ``useful`` passes; one that is ``memorised``, ``fresh`` or
+    ``uncertain`` does not."""
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the verdict of the run's diagnosis."""
@@ -27,7 +28,7 @@ class RequireUseful(Condition):
         return Outcome(
             name,
             found=f"{found.verdict} checkpoint",
-            allowed="not memorised",
-            status="failed" if found.verdict == "memorised" else "passed",
+            allowed="useful",
+            status="passed" if found.verdict == "useful" else "failed",
             detail=found.reason,
         )

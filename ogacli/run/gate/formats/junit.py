@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from ogacli.run.gate.formats import formats
+from ogacli.run.gate.formats import MARK, formats
 from ogacli.run.gate.outcome import Gate, Outcome
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -20,7 +20,7 @@ def render(gate: Gate) -> str:
         "errors": "0",
         "skipped": str(sum(outcome.status == "skipped" for outcome in outcomes)),
     }
-    root = ElementTree.Element("testsuites", {"name": "oga gate"} | counts)
+    root = ElementTree.Element("testsuites", {"name": MARK} | counts)
     suite = ElementTree.SubElement(root, "testsuite", root.attrib)
     for outcome in outcomes:
         _case(suite, outcome)
@@ -40,7 +40,9 @@ def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
         failure = ElementTree.SubElement(case, "failure", type="limit", message=_clean(text))
         failure.text = _clean(outcome.detail) or None
     else:
-        ElementTree.SubElement(case, "system-out").text = _clean(text)
+        told = f"{outcome.status}: " * (outcome.status == "warned") + text
+        told += f"; {outcome.detail}" * bool(outcome.detail and outcome.status == "warned")
+        ElementTree.SubElement(case, "system-out").text = _clean(told)
 
 
 def _clean(text: str) -> str:

@@ -1,7 +1,7 @@
 """The conditions of a gate as Markdown, for a comment on a pull request."""
 
 from ogacli.base import markdown
-from ogacli.run.gate.formats import formats
+from ogacli.run.gate.formats import MARK, formats
 from ogacli.run.gate.outcome import Gate
 
 
@@ -16,4 +16,4 @@ def render(gate: Gate) -> str:
         for outcome in gate.conditions
     ]
     table = markdown.table(["", "condition", "found", "allowed", "detail"], rows, numeric=0)
-    return "\n\n".join([f"## oga gate {verdict}", *markdown.warnings(gate.warnings), table]) + "\n"
+    return "\n\n".join([f"## {MARK} {verdict}", *markdown.warnings(gate.warnings), table]) + "\n"
