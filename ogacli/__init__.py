@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ogacli.gradients.feed import gradients as gradients
     from ogacli.models.training.from_python import train as train
     from ogacli.run.compare import compare as compare
+    from ogacli.run.diff import diff as diff
     from ogacli.run.directory import Run as Run
     from ogacli.run.gate import gate as gate
     from ogacli.run.reports import report as report
@@ -46,6 +47,7 @@ _HOMES = {
     "attribute": "scan.attribution",
     "compare": "run.compare",
     "demo": "config.demo",
+    "diff": "run.diff",
     "doctor": "config.commands",
     "gate": "run.gate",
     "gradients": "gradients.feed",
@@ -70,7 +72,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted(__all__)
 
 
 class _Package(ModuleType):

@@ -13,7 +13,7 @@ from ogacli.config import commands
 from small_scans import N, make_place
 
 FUNCTIONS = [
-    "attribute", "compare", "demo", "doctor", "gate", "gradients", "init", "load_config", "load_kept",
+    "attribute", "compare", "demo", "diff", "doctor", "gate", "gradients", "init", "load_config", "load_kept",
     "report", "scan", "train", "trim", "verify",
 ]  # fmt: skip
 HEAVY = ["torch", "pyarrow", "sklearn", "torchvision", "numpy", "pydantic", "typer", "rich"]
@@ -55,7 +55,7 @@ print("ok")
 
 
 def test_everything_named_is_there():
-    assert {*FUNCTIONS, "Config", "Run", "Samples", "__version__"} == set(ogacli.__all__) <= set(dir(ogacli))
+    assert {*FUNCTIONS, "Config", "Run", "Samples", "__version__"} == set(ogacli.__all__) == set(dir(ogacli))
     for name in ogacli.__all__:
         assert getattr(ogacli, name) is not None
     with pytest.raises(AttributeError, match="module 'ogacli' has no attribute 'scn'"):

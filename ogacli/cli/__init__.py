@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from ogacli._version import __version__
 from ogacli.cli.command import commands
 from ogacli.cli.signals import interrupting_signals
 from ogacli.cli.terminal import Terminal
+from ogacli.cli.versions import versions
 from ogacli.errors import OgaError
 
 
@@ -42,7 +42,6 @@ def assembled() -> typer.Typer:
         help="Find the training samples that hurt a model: outliers among per-sample gradients.",
         epilog="Start with `oga demo`, then `oga init`.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,13 +55,14 @@ def assembled() -> typer.Typer:
 
 def _version(value: bool) -> None:
     if value:
-        print(__version__)
+        for name, found in versions():
+            print(name, found)
         raise typer.Exit
 
 
 def oga(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print versions.")
     ] = False,
 ) -> None:
     """Clean training data by Outlier Gradient Analysis."""

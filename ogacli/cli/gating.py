@@ -92,6 +92,28 @@ def gate(
         raise typer.Exit(1)
 
 
+@command(order=105)
+def diff(
+    before: Annotated[
+        Path, typer.Argument(metavar="BEFORE", help="The earlier run.", autocompletion=run_folders)
+    ],
+    now: Annotated[Path, typer.Argument(metavar="RUN", help="The later run.", autocompletion=run_folders)],
+    format: Annotated[str, typer.Option(help="text or md.")] = "text",
+    json: Json = False,
+) -> None:
+    """List what became flagged from one run to another, and what is new, changed or gone."""
+    from ogacli.cli.views.runs import difference_view
+    from ogacli.run.diff import diff
+
+    if format not in ("text", "md"):
+        raise typer.BadParameter(f"{format!r} is not text or md", param_hint="--format")
+    found = diff(before, now)
+    if format == "md" and not json:
+        print(found.markdown(), end="")
+        return
+    Terminal(json=json).result(found.document(), *difference_view(found))
+
+
 def _write_policy(file: Path, terminal: Terminal, *, overwrite: bool) -> None:
     from ogacli.run.gate.starter import write_starter
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,11 @@ def test_usage_errors_are_2(place):
 
 
 def test_version_and_help(place):
-    assert oga("--version", cwd=place.folder).out == f"{ogacli.__version__}\n"
+    shown = dict(line.split(" ", 1) for line in oga("--version", cwd=place.folder).out.splitlines())
+    assert list(shown)[:3] == ["oga", "python", "torch"]
+    assert shown["oga"] == ogacli.__version__
+    assert shown["torch"] == metadata.version("torch")
+    assert shown["numpy"] == metadata.version("numpy")
     shown = oga("--help", cwd=place.folder).out
     assert [name for name in COMMANDS if not re.search(rf"^  {name} ", shown, re.M)] == []
     for command in COMMANDS:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from ogacli.base.wording import percent
+from ogacli.base.wording import cut, listed, percent
 from ogacli.cli.terminal import aligned, figure, table
 
 if TYPE_CHECKING:
     from ogacli.run.compare import Comparison
+    from ogacli.run.diff import Difference
     from ogacli.run.gate.outcome import Gate
     from ogacli.run.trim import Trimmed
     from ogacli.verdict.evaluation import Evaluation
+
+_CLASSES, _IDS = 20, 10
+"""Classes, and ids of one kind, that `oga diff` shows on a terminal."""
 
 
 def trim_view(trimmed: Trimmed) -> list[Any]:
@@ -52,6 +56,23 @@ def comparison_view(comparison: Comparison) -> list[Any]:
         "",
         table(["", "corr", "overlap", "time s"] + ["AUROC", "AP", "prec", "F1"] * evaluated, rows),
     ]
+
+
+def difference_view(found: Difference) -> list[Any]:
+    """How many samples there are of each kind by class, and the first ids of each kind."""
+    from ogacli.run.diff import KINDS, told
+
+    shown = [kind for kind in KINDS if found.counts[kind]]
+    head = f"[bold]{escape(found.headline)}[/]"
+    if not shown:
+        return [head, "no sample is new, changed or gone, and the same ones are flagged"]
+    rows = [
+        [cut(name, 40), *(f"{counts[kind]:,}" for kind in shown)]
+        for name, counts in list(found.classes.items())[:_CLASSES]
+    ]
+    lists = [(told(kind), listed([cut(one.id, 40) for one in found.of(kind)], _IDS)) for kind in shown]
+    notes = ["[dim]inputs were not read, so that only labels are compared[/]"] * found.by_label
+    return [head, *notes, "", table(["label", *map(told, shown)], rows), "", *aligned(lists)]
 
 
 def gate_view(gate: Gate) -> list[Any]:
