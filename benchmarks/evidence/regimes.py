@@ -22,10 +22,11 @@ from ogacli.detectors import LabelDetector
 from ogacli.models.tasks.classification import Classification
 from ogacli.scan.collect import Collector
 from ogacli.scan.scorers import Scored
-from ogacli.verdict.budget import Budget, flag
+from ogacli.verdict.budget import Budget
 from ogacli.verdict.evaluation import evaluate
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge
+from ogacli.verdict.ranks import flag
 
 VERSION = 8
 """Raised when what is scored, or how, changes."""

@@ -67,6 +67,8 @@ class Registry(Generic[T]):
                 expected=f"one of {', '.join(self.names())}",
             )
         if name not in self._found:
+            self._import(name)
+        if name not in self._found:
             known = self.names()
             if name not in known:
                 raise ConfigError(
@@ -74,6 +76,12 @@ class Registry(Generic[T]):
                     expected=f"one of {', '.join(known)}",
                 )
         return self._found[name]
+
+    def _import(self, name: str) -> None:
+        """Import the module of that name alone, if there is one; it usually has what is wanted."""
+        modules = pkgutil.iter_modules(import_module(self.package).__path__)
+        if any(module.name == name for module in modules):
+            import_module(f"{self.package}.{name}")
 
 
 def resolve(

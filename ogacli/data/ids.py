@@ -1,27 +1,94 @@
 """The ids of samples: strings, unique and stable; and errors that name a sample by its id."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
+from ogacli.base.arrow import numbers
 from ogacli.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class RowNumbers:
+    """The ids ``"0"``, ``"1"``, .. of samples that have none, which take no memory.
+
+    What is used of a ``pyarrow.StringArray`` works alike.
+    """
+
+    n: int
+    begin: int = 0
+
+    null_count = 0
+    type = pa.string()
+
+    def __len__(self) -> int:
+        return self.n
+
+    @overload
+    def __getitem__(self, row: int) -> pa.StringScalar: ...
+    @overload
+    def __getitem__(self, row: slice) -> pa.StringArray: ...
+    def __getitem__(self, row: int | slice) -> pa.StringScalar | pa.StringArray:
+        if isinstance(row, slice):
+            return _numbers(np.arange(self.n)[row] + self.begin)
+        return pa.scalar(str(range(self.begin, self.begin + self.n)[row]))
+
+    def slice(self, offset: int, length: int | None = None) -> RowNumbers:
+        """Some of them, in sequence."""
+        left = max(0, self.n - offset)
+        return RowNumbers(left if length is None else min(length, left), self.begin + offset)
+
+    def take(self, rows: pa.Array) -> pa.StringArray:
+        """Those of some rows; null where the row is."""
+        return pc.add(rows.cast(pa.int64()), self.begin).cast(pa.string())
+
+    def to_pylist(self) -> list[str]:
+        """As texts."""
+        return [*map(str, range(self.begin, self.begin + self.n))]
+
+    def arrow(self) -> pa.StringArray:
+        """As an Arrow array."""
+        return _numbers(np.arange(self.begin, self.begin + self.n))
+
+    def cast(self, kind: pa.DataType) -> RowNumbers:
+        """Themselves, as they are texts."""
+        assert kind == pa.string()
+        return self
+
+
+Ids = pa.StringArray | RowNumbers
+"""Unique and stable, [n]."""
+
+
+def arrow_ids(ids: Ids) -> pa.StringArray:
+    """Ids as an Arrow array."""
+    return ids.arrow() if isinstance(ids, RowNumbers) else ids
+
+
+def _numbers(values: np.ndarray[Any, np.dtype[np.int64]]) -> pa.StringArray:
+    return numbers(values).cast(pa.string())
 
 
 def numbered(n: int) -> pa.StringArray:
     """Ids for samples that have none: ``"0"``, ``"1"``, .."""
-    return pa.array(np.arange(n)).cast(pa.string())
+    return RowNumbers(n).arrow()
 
 
-def check_ids(ids: pa.StringArray) -> None:
+def check_ids(ids: Ids) -> None:
     """Check that no id is missing or occurs twice.
 
     Raises:
         DataError: One is, or does.
     """
+    if isinstance(ids, RowNumbers):
+        return
     if ids.null_count:
         raise DataError("an id is missing", place=f"row {ids.is_null().index(True).as_py()}")
     counts = ids.value_counts()
@@ -36,7 +103,7 @@ def check_ids(ids: pa.StringArray) -> None:
 
 
 def joined(texts: Any) -> Iterator[bytes]:
-    """The texts of an Arrow array separated by zero bytes, some thousands at a time, to be hashed."""
+    """Ids, or other texts, separated by zero bytes, some thousands at a time, to be hashed."""
     for start in range(0, len(texts), 1 << 16):
         yield "\0".join(texts.slice(start, 1 << 16).to_pylist()).encode()
 

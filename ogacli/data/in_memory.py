@@ -21,7 +21,7 @@ from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.features import Choice, features_of
 from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.arrays import ArrayReader, array_reader, digest, refuse_complex
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers, numbered
 from ogacli.data.items import (
     LABELS,
     ItemReader,
@@ -68,7 +68,7 @@ def parts_of(
     data = _dataset(dataset, apart, labelled=labels is None or isinstance(labels, str))
     given = data.labels() if labels is None else _column(data, "labels", labels)
     true = None if truth is None else _column(data, "truth", truth)
-    names = numbered(data.n)
+    names = RowNumbers(data.n)
     if ids is not None:
         names = pa.array(_column(data, "ids", ids), from_pandas=True).cast(pa.string())
     if len(given) != data.n:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from ogacli.base.arrow import numbers, texts
 from ogacli.data.ids import refuse
 from ogacli.errors import DataError
 
@@ -70,7 +71,7 @@ class OneClass(LabelType):
 
     def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
         """Class names."""
-        return pa.array(classes, pa.string()).take(pa.array(labels.numpy()))
+        return texts(classes).take(numbers(labels.numpy()))
 
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
         """The number of samples of each class."""
@@ -107,7 +108,7 @@ class Numbers(_Floats):
         """A number a sample, a list where it has several targets, null where it has none."""
         targets = self.outputs(labels, classes)
         if targets == 1:
-            return pa.array(labels.flatten().numpy())
+            return numbers(labels.flatten().numpy())
         return pa.array(labels.tolist()) if targets else pa.nulls(len(labels), pa.string())
 
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
@@ -141,5 +142,5 @@ def check_rows(
     Raises:
         DataError: A label is not good.
     """
-    bad = pa.array((~good).numpy())
+    bad = numbers((~good).numpy())
     refuse(bad, f"{noun} out of range", ids, labels, expected=expected)

@@ -17,6 +17,9 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
+from ogacli.base.arrow import numbers
+from ogacli.base.blocks import blocks
+from ogacli.base.blocks import column as whole_column
 from ogacli.base.tables.values import NoNumbers, Refused, numbers_in
 from ogacli.base.tables.written import Mark, are_numbers, cells
 from ogacli.data.class_names import check_blanks, hint_on_spelling, listed_names, whole
@@ -77,6 +80,8 @@ class Targets:
 
 def arrow(array: Shaped[np.ndarray, " n"]) -> pa.Array:
     """A column of an array as an Arrow array; bytes become text."""
+    if array.dtype.kind in "iufb" and array.dtype.isnative:
+        return numbers(array)
     return pa.array(array.astype(str) if array.dtype.kind == "S" else np.ascontiguousarray(array))
 
 
@@ -164,7 +169,7 @@ def numbers_of(
             values = numbers_in(name, column, ids, dates=(), mark=mark).values
         except (NoNumbers, Refused) as error:
             raise _no_number(f"{noun} {name!r}", column, ids, error, mark) from None
-        bad = pa.array(~np.isfinite(values).all(1))
+        bad = numbers(~np.isfinite(values).all(1))
         refuse(bad, f"{noun} {name!r} is missing or not finite", ids, column)
         parts.append(values)
     return torch.from_numpy(np.concatenate(parts, 1))
@@ -260,7 +265,9 @@ def look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, 
     Raises:
         DataError: A label names no class.
     """
-    if pa.types.is_integer(column.type) and not all(map(whole, names)):
+    if _are_places(column, names):
+        index = column
+    elif pa.types.is_integer(column.type) and not all(map(whole, names)):
         bad = pc.or_(pc.less(column, 0), pc.greater_equal(column, len(names)))
         first = pc.min_max(column).as_py()
         counted = len(column) > 0 and first["min"] == 1 and first["max"] == len(names)
@@ -286,7 +293,19 @@ def look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, 
             expected=f"one of {shown}",
             hint=hint_on_spelling(texts, unknown, names),
         )
-    return torch.from_numpy(index.to_numpy(zero_copy_only=False).astype(np.int64))
+    values = index.to_numpy(zero_copy_only=False)
+    found = whole_column(len(values), np.int64)
+    for block in blocks(len(found)):
+        found[block] = values[block]
+    return torch.from_numpy(found)
+
+
+def _are_places(column: pa.Array, names: Sequence[str]) -> bool:
+    """Whether labels are whole numbers from 0 to k - 1, and so are the names, in order."""
+    if not pa.types.is_integer(column.type) or list(names) != [str(i) for i in range(len(names))]:
+        return False
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is not None and ends["min"] >= 0 and ends["max"] < len(names)
 
 
 def _booleans(texts: pa.Array, names: Sequence[str]) -> pa.Array:

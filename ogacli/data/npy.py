@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
+from ogacli.base.blocks import MEMORY, watch
 from ogacli.base.tables import opened
 from ogacli.errors import DataError
 
@@ -56,14 +57,29 @@ class MappedArray:
         """A copy of some rows."""
         if not isinstance(rows, np.ndarray):
             return np.array(self._mapped()[rows])
+        if len(rows) > 1 and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            return np.array(self._mapped()[rows[0] : rows[-1] + 1])
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for start in range(0, len(rows), _TOGETHER):
             part = slice(start, start + _TOGETHER)
             found[part] = self._mapped()[rows[part]]
         return found
 
+    def whole(self) -> Shaped[np.ndarray, "..."]:
+        """All rows, as a view where they take much memory; its pages are released with each block."""
+        found = self._mapped()
+        if found.nbytes <= MEMORY:
+            return np.array(found)
+        watch(found._mmap)  # type: ignore[attr-defined]
+        return np.asarray(found)
+
     def _mapped(self) -> Shaped[np.ndarray, "..."]:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, "F" if self.fortran else "C")
+
+
+def whole(array: Rows) -> Shaped[np.ndarray, "..."]:
+    """All rows of an array; as a view where it is long and mapped from a file."""
+    return array.whole() if isinstance(array, MappedArray) else np.asarray(array[...])
 
 
 def open_array(path: str, name: str | None = None) -> Rows:

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pyarrow as pa
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
+from ogacli.base.arrow import numbers
+from ogacli.base.blocks import blocks, numbered
 from ogacli.base.tables.columns import Columns
 from ogacli.base.wording import listed
-from ogacli.data.ids import check_ids, joined
+from ogacli.data.ids import Ids, check_ids, joined
 from ogacli.data.in_memory import parts_of
 from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.labels import ClassOrder, Targets
@@ -32,8 +33,7 @@ class Samples:
         DataError: Lengths differ, an id occurs twice, a label is not of its type, or there is no sample.
     """
 
-    ids: pa.StringArray
-    """Unique and stable, [n]."""
+    ids: Ids
     positions: Int64[Tensor, " n"]
     """The row of each sample in its source."""
     labels: Shaped[Tensor, "n ..."]
@@ -58,6 +58,8 @@ class Samples:
     """Which labels are not the true ones, where ``labels`` and ``truth`` do not show it."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""
+    _fingerprint: str = field(default="", init=False, repr=False, compare=False)
+    """Once it is computed."""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -106,7 +108,7 @@ class Samples:
     @classmethod
     def from_targets(
         cls,
-        ids: pa.StringArray,
+        ids: Ids,
         targets: Targets,
         reader: Reader,
         signature: str,
@@ -129,7 +131,7 @@ class Samples:
             columns = replace(columns, notes=(*columns.notes, *targets.notes))
         return cls(
             ids=ids,
-            positions=torch.arange(len(ids)),
+            positions=torch.from_numpy(numbered(len(ids))),
             labels=targets.labels,
             classes=targets.classes,
             reader=reader,
@@ -163,6 +165,8 @@ class Samples:
         """SHA-256 over ids, labels, class names and the signature of the inputs."""
         if self.origin:
             return self.origin
+        if self._fingerprint:
+            return self._fingerprint
         digest = hashlib.sha256(self.signature.encode())
         for name in self.classes:
             digest.update(name.encode() + b"\0")
@@ -170,8 +174,10 @@ class Samples:
             digest.update(part)
         for column in (self.labels, self.truth, self.differs):
             if column is not None:
-                digest.update(column.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+                for block in blocks(len(column)):
+                    digest.update(column[block].contiguous().numpy().data)
+        object.__setattr__(self, "_fingerprint", digest.hexdigest())
+        return self._fingerprint
 
     def read(self, rows: Sequence[int]) -> Batch:
         """Read some rows; those that cannot be read are in ``quarantined`` instead."""
@@ -198,7 +204,7 @@ class Samples:
         """The samples of these rows, in this order."""
         return replace(
             self,
-            ids=self.ids.take(pa.array(rows.numpy())),
+            ids=self.ids.take(numbers(rows.numpy())),
             positions=self.positions[rows],
             labels=self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],

@@ -88,6 +88,11 @@ class Detector(ABC):
         """
         return Needs(everything=True)
 
+    @property
+    def finishes(self) -> bool:
+        """Whether ``finish`` changes scores."""
+        return type(self).finish is not Detector.finish
+
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The final scores, from those of all samples that could be scored; by default unchanged."""
         return scores
@@ -157,6 +162,10 @@ class LabelDetector(Detector):
     def true_class(self, evidence: Float[Tensor, "b a"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b k"]:
         """The log-probability of each class to be the true one, given the evidence and the label."""
 
+    def true_class_of(self, batch: GradientBatch) -> Float[Tensor, "b k"]:
+        """The same for a batch, whose evidence is not kept."""
+        return self.true_class(self.evidence(batch), batch.labels)
+
     def wrong(
         self, log_probabilities: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]
     ) -> Float[Tensor, " b"]:
@@ -165,7 +174,7 @@ class LabelDetector(Detector):
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The probability that the given label is wrong, from 0 to 1."""
-        return self.wrong(self.true_class(self.evidence(batch), batch.labels), batch.labels)
+        return self.wrong(self.true_class_of(batch), batch.labels)
 
     def needs(self, batch: GradientBatch | None = None) -> Needs:
         """None of the gradient: the evidence comes from logits and features."""

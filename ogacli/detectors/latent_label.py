@@ -122,6 +122,14 @@ class Latent(LabelDetector):
         self.neighbours = self.neighbours.to(batch.logits.device)
         return torch.cat([own, self.neighbours(batch).to(own.dtype)], 1)
 
+    def true_class_of(self, batch: GradientBatch) -> Float[Tensor, "b k"]:
+        """The log-posterior of the true class of a batch."""
+        if self.neighbours is not None:
+            return super().true_class_of(batch)
+        assert self.noise is not None, "fit or restore first"
+        self.noise = self.noise.to(batch.logits.device)
+        return self.noise.posterior(batch.logits, batch.labels)
+
     def refit(self, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
         """Fit the label noise to the evidence of several models, on at most ``fit_samples`` samples."""
         size, n = self.fit_size(len(labels)), len(labels)

@@ -43,6 +43,11 @@ class Norm(Detector):
         """The norms, float64."""
         return batch.norm(self.order)
 
+    @property
+    def finishes(self) -> bool:
+        """Only ranks need all scores."""
+        return self.per_class
+
     def finish(self, scores: Float[Tensor, " n"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The norms themselves, or their ranks within each label."""
         return ranks_within(scores, labels) if self.per_class else scores

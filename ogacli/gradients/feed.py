@@ -39,7 +39,7 @@ _LOOKED_UP_BYTES = 32 << 20
 """Logits, residuals and features of a batch where they are looked up instead of computed."""
 _GPU, _GPU_WIDEST = 16, 64
 """On a GPU, inputs and factors, and the largest activation, may be larger by these multiples."""
-_FEWEST, _MOST = 4, 2048
+_FEWEST, _MOST, _MOST_LOOKED_UP = 4, 2048, 1 << 14
 """Limits of the automatic batch size."""
 _LEAST = -1e30
 """In place of lower logits where a sum shows whether any is not finite."""
@@ -152,7 +152,7 @@ class GradientFeed:
 
     def _chosen_size(self) -> int:
         if not self.model.reads_inputs:
-            return max(_FEWEST, min(2 * _MOST, _LOOKED_UP_BYTES // self._looked_up()))
+            return max(_FEWEST, min(_MOST_LOOKED_UP, _LOOKED_UP_BYTES // self._looked_up()))
         probe = _readable(self.samples)
         if probe is None:
             return _PROBE

@@ -121,7 +121,7 @@ def scores_of(run: Run) -> dict[str, Float[np.ndarray, " n"]]:
 def _flags(score: Float[np.ndarray, " n"], count: int) -> Bool[np.ndarray, " n"]:
     from torch import from_numpy
 
-    from ogacli.verdict.budget import flag
+    from ogacli.verdict.ranks import flag
 
     return flag(from_numpy(score), count).numpy()
 

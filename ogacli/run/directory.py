@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -36,7 +37,7 @@ from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
 from ogacli.run.previews import previews_of
-from ogacli.run.scores import SCORE_COLUMNS, scores_table
+from ogacli.run.scores import SCORE_COLUMNS, score_tables
 from ogacli.run.summary import SCHEMA_VERSION, Summary
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -144,11 +145,38 @@ class Run:
         with self._parquet("scores.parquet") as file:
             return file.read()
 
-    def rows(self, where: pc.Expression) -> pa.Table:
-        """The rows of ``scores.parquet`` that meet a condition; one row group is in memory at a time."""
+    def rows(
+        self, where: pc.Expression, columns: Sequence[str], limit: int, by: str | None = None
+    ) -> pa.Table:
+        """The first rows of ``scores.parquet`` that meet a condition.
+
+        One row group is in memory at a time, and only those are read whole that hold such rows.
+
+        Args:
+            where: The condition.
+            columns: The columns that it reads.
+            limit: How many rows.
+            by: A column of numbers: the rows with its smallest values, in their order; by default the first
+                rows of the file.
+        """
         with self._parquet("scores.parquet") as file:
-            parts = [file.read_row_group(i).filter(where) for i in range(file.num_row_groups)]
-            return pa.concat_tables([file.schema_arrow.empty_table(), *parts])
+            wanted = list(dict.fromkeys([*columns, *([] if by is None else [by])]))
+            found, highest = list[pa.Table](), None
+            kept = [file.read_row_group(i, columns=wanted).filter(where) for i in range(file.num_row_groups)]
+            if by is not None:
+                values = np.concatenate([one[by].to_numpy() for one in kept]) if kept else np.empty(0)
+                highest = np.partition(values, limit - 1)[limit - 1] if len(values) > limit else None
+            for i, one in enumerate(kept):
+                if not len(one) or (
+                    highest is not None and not pc.any(pc.less_equal(one[by], highest)).as_py()
+                ):
+                    continue
+                table = file.read_row_group(i).filter(where)
+                found.append(table if highest is None else table.filter(pc.field(by) <= highest))
+                if by is None and sum(map(len, found)) >= limit:
+                    break
+            table = pa.concat_tables([file.schema_arrow.empty_table(), *found])
+            return (table if by is None else table.sort_by(by)).slice(0, limit)
 
     def parts(self) -> Iterator[pa.Table]:
         """All columns of ``scores.parquet``, in order, a row group at a time."""
@@ -282,7 +310,7 @@ def write_run(
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_scores(
         folder / "scores.parquet",
-        [scores_table(verdict, samples)],
+        score_tables(verdict, samples),
         summary.model_dump(mode="json"),
         dictionaries=_REPEATED,
         rows=_TOGETHER,

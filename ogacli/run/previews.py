@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ogacli.base.arrow import contents, numbers, texts
+from ogacli.base.blocks import blocks
 
 if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Preview, Samples
@@ -54,15 +58,20 @@ def previews_of(
             break
         for name, value in zip(SCHEMA.names, (position, shown.kind, shown.content), strict=True):
             found[name].append(value)
-    return pa.table(found, schema=SCHEMA)
+    return pa.table(
+        {
+            "position": numbers(np.array(found["position"], dtype=np.int64)),
+            "kind": texts(found["kind"]),
+            "content": contents(found["content"]),
+        },
+    )
 
 
 def _rows(verdict: Verdict, samples: Samples, beside: pa.Table) -> Iterator[tuple[int, bool]]:
     """Each row once, the most important first, and whether it is one of the ``FIRST``."""
-    ranked = verdict.ranked()
-    flagged = ranked[verdict.flagged[ranked]][:_FLAGGED].tolist()
-    first = list(dict.fromkeys([*flagged[:FIRST], *ranked[:FIRST].tolist()]))[:FIRST]
-    compared = pa.array(samples.positions[flagged[:_COMPARED]].tolist(), pa.int64())
+    flagged = verdict.first(_FLAGGED, flagged=True).tolist()
+    first = list(dict.fromkeys([*flagged[:FIRST], *verdict.first(FIRST).tolist()]))[:FIRST]
+    compared = numbers(samples.positions[flagged[:_COMPARED]].numpy())
     others = _rows_at(beside.filter(pc.is_in(beside["position"], compared))["other"], samples)
     yield from ((row, True) for row in first)
     seen = set(first)
@@ -77,5 +86,8 @@ def _rows_at(positions: pa.ChunkedArray, samples: Samples) -> list[int]:
     import torch
 
     wanted = torch.tensor(positions.to_pylist(), dtype=torch.int64)
-    rows: list[int] = torch.isin(samples.positions, wanted).nonzero()[:, 0].tolist()
+    rows: list[int] = []
+    for block in blocks(len(samples)) if len(wanted) else ():
+        here = torch.isin(samples.positions[block], wanted).nonzero()[:, 0]
+        rows += (block.start + here).tolist()
     return rows

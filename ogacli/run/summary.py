@@ -5,19 +5,19 @@ In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
 from ogacli.verdict.benefit import Benefit
-from ogacli.verdict.budget import flag
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
 from ogacli.verdict.evaluation import Evaluation, evaluate
-from ogacli.verdict.precision import ExpectedPrecision, expected_precision
+from ogacli.verdict.precision import FIRST, ExpectedPrecision, expected_precision
 from ogacli.verdict.reasons import REASONS
 
 if TYPE_CHECKING:  # reading a summary needs no torch
@@ -194,46 +194,55 @@ def summarise(
 
 
 def _below_half(verdict: Verdict) -> float | None:
-    wrong = verdict.findings.wrong
-    if wrong is None or not verdict.flagged.any():
+    wrong, flagged = verdict.findings.wrong, verdict.flagged
+    if wrong is None or not flagged.any():
         return None
-    return float((wrong[verdict.flagged] < 0.5).double().mean())
+    below = sum(int((wrong[rows][flagged[rows]] < 0.5).sum()) for rows in blocks(len(flagged)))
+    return below / int(flagged.sum())
 
 
 def _expected(verdict: Verdict) -> tuple[ExpectedPrecision, ...]:
     wrong = verdict.findings.wrong
-    return () if wrong is None else expected_precision(wrong[verdict.ranked()], verdict.estimate)
+    return () if wrong is None else expected_precision(wrong, verdict.estimate, verdict.first(max(FIRST)))
 
 
 def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
     """By the flags for the deciding detector; for another one by as many of its highest scores."""
+    from ogacli.verdict.ranks import flag
+
     flagged = verdict.flagged if score is verdict.score else flag(score, int(verdict.flagged.sum()))
     return evaluate(score, wrong, flagged)
 
 
 def _reasons(verdict: Verdict) -> dict[str, int]:
-    counts = verdict.reason[verdict.flagged].bincount(minlength=len(REASONS)).tolist()
-    return dict(zip(REASONS, counts, strict=True))
+    flagged = verdict.flagged
+    counts = sum(
+        verdict.reason(rows)[flagged[rows]].bincount(minlength=len(REASONS)) for rows in blocks(len(flagged))
+    )
+    return dict(zip(REASONS, counts.tolist(), strict=True))
 
 
 def _consensus(verdict: Verdict) -> Consensus | None:
     several = len(verdict.findings.scores)
     if several == 1:
         return None
-    agreement = verdict.agreement
-    return Consensus(detectors=several, any=int((agreement > 0).sum()), all=int((agreement == 1).sum()))
+    votes = verdict.votes
+    return Consensus(detectors=several, any=int((votes > 0).sum()), all=int((votes == several).sum()))
 
 
 def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
     """How many samples have each class; one with several classes is counted in each of them."""
 
-    def count(labels: Tensor) -> list[int]:
-        found: list[int] = samples.label_type.counts(labels, samples.classes).tolist()
-        return found
+    def count(labels: Tensor) -> Tensor:
+        return samples.label_type.counts(labels, samples.classes)
 
-    counts, flagged = count(samples.labels), count(samples.labels[verdict.flagged])
-    quarantined = count(samples.labels[sorted(verdict.findings.quarantined)])
-    held_back = count(samples.labels[verdict.held_back])
+    def among(chosen: Tensor | None = None) -> list[int]:
+        every = ((rows, samples.labels[rows]) for rows in blocks(len(samples)))
+        found = sum(count(some if chosen is None else some[chosen[rows]]) for rows, some in every)
+        return list(found.tolist())
+
+    counts, flagged, held_back = among(), among(verdict.flagged), among(verdict.held_back)
+    quarantined = count(samples.labels[sorted(verdict.findings.quarantined)]).tolist()
     return tuple(
         ClassSummary(
             name=name,
@@ -247,10 +256,16 @@ def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
 
 
 def _histogram(score: Tensor) -> Histogram | None:
-    known = score[~score.isnan()]
-    if not len(known):
+    def parts() -> Iterator[Tensor]:
+        for rows in blocks(len(score)):
+            known = score[rows][~score[rows].isnan()]
+            if len(known):
+                yield known
+
+    ends = [(float(known.min()), float(known.max())) for known in parts()]
+    if not ends:
         return None
-    low, high = float(known.min()), float(known.max())
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     end = high if high > low else low + max(1.0, abs(low))
-    counts = known.histc(bins=_BINS, min=low, max=end)
+    counts = sum(known.histc(bins=_BINS, min=low, max=end) for known in parts())
     return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))

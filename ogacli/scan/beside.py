@@ -116,6 +116,8 @@ def _same_inputs(
 ) -> Iterable[tuple[int, Role, int, int]]:
     """The samples whose inputs are equal to those of one of the rows, at most ``_EACH`` for each."""
     marks = fingerprints[torch.tensor(rows, dtype=torch.int64)]
+    if not marks.any():
+        return
     alike = torch.isin(fingerprints, marks[marks != 0]).nonzero()[:, 0]
     groups: dict[int, list[int]] = {}
     for row, mark in zip(alike.tolist(), fingerprints[alike].tolist(), strict=True):

@@ -4,6 +4,7 @@ In: gradient batches with their scores, one checkpoint after the other. Out: ``F
 model's device until the end, so that no batch waits for a transfer to the host.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.blocks import blocks
 from ogacli.data import Samples
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, Step, finite
 from ogacli.models.tasks import Task
+from ogacli.scan.columns import filled, place
 from ogacli.scan.evidence import Evidence
 from ogacli.scan.inputs import InputNotes
 from ogacli.scan.scorers import Scored
@@ -34,6 +37,7 @@ class Collector:
         device: torch.device,
         *,
         evidence_of: Sequence[str] = (),
+        several: bool = True,
     ) -> None:
         """Room for the results.
 
@@ -42,15 +46,17 @@ class Collector:
             columns: The score columns.
             device: Where results are kept.
             evidence_of: The columns of label detectors that will be refitted to all folds.
+            several: Whether there are several checkpoints; the results of a single one are not summed.
         """
         n = len(samples)
+        self.several = several
         self.samples = samples
         self.columns = tuple(columns)
         self.device = device
         self.rows = Rows(n, len(columns), device)
-        self.totals = Totals(n, len(columns), device)
+        self.totals = Totals(n if several else 0, len(columns), device)
         self.inputs = InputNotes(n, device)
-        self.top = TopSamples(self.inputs.place, len(self.inputs.rows), device)
+        self.top = TopSamples(n, self.inputs.places, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
         self.checkpoints: list[CheckpointDiagnosis] = []
         """Those that are done."""
@@ -109,12 +115,14 @@ class Collector:
             self.checkpoints = [one.model_copy(update={"counts": False}) for one in self.checkpoints]
         self.top.next_checkpoint(counts=counts, alone=alone)
         if counts:
-            self.totals.add(self.rows, rows, weight)
+            if self.several:
+                self.totals.add(self.rows, rows, weight)
             self.inputs.keep()
             if signals is not None:
                 self.signals.append((weight * len(rows), signals))
         self.checkpoints.append(CheckpointDiagnosis(name=name, counts=counts, diagnosis=diagnosis))
-        self.rows = Rows(n, columns, self.device)
+        if self.several:
+            self.rows = Rows(n, columns, self.device)
 
     def unlearned_share(self) -> float | None:
         """The share of the given labels that the current checkpoint does not predict.
@@ -132,11 +140,12 @@ class Collector:
 
     def findings(self) -> Findings:
         """The results of all checkpoints that count, on the CPU."""
-        return replace(self.totals.findings(self.columns), signals=tuple(self.signals))
+        results = self.totals if self.several else self.rows
+        return replace(results.findings(self.columns), signals=tuple(self.signals))
 
     def current(self) -> Findings:
         """The predictions of the current checkpoint, on the CPU."""
-        return self.rows.findings(self.inputs.probed(current=True))
+        return self.rows.predicted(self.inputs.probed(current=True))
 
     def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence | Kept"]:
         """What an unfinished scan saves, by name."""
@@ -153,14 +162,14 @@ class Rows:
     """The results of one checkpoint for n samples, filled in any order."""
 
     def __init__(self, n: int, detectors: int, device: torch.device) -> None:
-        self.scores = torch.full((detectors, n), torch.nan, dtype=torch.float64, device=device)
-        self.predictions = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.prediction_probability = _unknown(n, device)
-        self.probability = _unknown(n, device)
-        self.entropy = _unknown(n, device)
-        self.true_class = torch.full((n,), -1, dtype=torch.int64, device=device)
-        self.confidence = _unknown(n, device)
-        self.done = torch.zeros(n, dtype=torch.bool)
+        self.scores = filled(detectors * n, torch.float64, math.nan, device).view(detectors, n)
+        self.predictions = filled(n, torch.int64, -1, device)
+        self.prediction_probability = filled(n, torch.float32, math.nan, device)
+        self.probability = filled(n, torch.float32, math.nan, device)
+        self.entropy = filled(n, torch.float32, math.nan, device)
+        self.true_class = filled(n, torch.int64, -1, device)
+        self.confidence = filled(n, torch.float32, math.nan, device)
+        self.done = filled(n, torch.bool, False)
         self.quarantined: dict[int, str] = {}
 
     def quarantine(self, reasons: Mapping[int, str]) -> None:
@@ -170,11 +179,11 @@ class Rows:
 
     def add(self, batch: GradientBatch, scores: Sequence[Float[Tensor, " b"]]) -> None:
         """Keep the scores of a batch, a column each."""
-        rows = batch.rows.to(self.scores.device)
+        rows = place(batch.rows, self.scores.device)
         broken = ~finite(batch)
         for own, found in zip(self.scores, scores, strict=True):
             own[rows] = found.to(own.dtype).masked_fill(broken, torch.nan)
-        self.done[batch.rows] = True
+        self.done[place(batch.rows, self.done.device)] = True
 
     def predict(
         self, batch: GradientBatch, probabilities: Float[Tensor, "b k"], true_class: TrueClass | None
@@ -182,7 +191,7 @@ class Rows:
         """Keep class probabilities and the most probable true class, by default the predicted one."""
         if probabilities.shape[1] < 2:
             return
-        rows = batch.rows.to(self.scores.device)
+        rows = place(batch.rows, self.scores.device)
         highest, predicted = probabilities.max(1)
         self.predictions[rows] = predicted
         self.prediction_probability[rows] = highest
@@ -191,7 +200,27 @@ class Rows:
         true = true_class or TrueClass(predicted, highest)
         self.true_class[rows], self.confidence[rows] = true.classes, true.confidence
 
-    def findings(self, probed: Probed) -> Findings:
+    def findings(self, columns: Sequence[str]) -> Findings:
+        """The results, on the CPU; a row that has no finite score is quarantined. The scores are changed."""
+        lost: list[int] = []
+        for block in blocks(len(self.done)):
+            broken = (~torch.isfinite(self.scores[:, block]).all(0)).nonzero()[:, 0]
+            self.scores[:, block.start + broken] = math.nan
+            self.confidence[block].nan_to_num_(0.0)
+            lost += (block.start + broken).tolist()
+        true_class = self.true_class.cpu()
+        known = any(bool((true_class[block] >= 0).any()) for block in blocks(len(true_class)))
+        return Findings(
+            scores=dict(zip(columns, self.scores.cpu(), strict=True)),
+            predictions=self.predictions.cpu(),
+            prediction_probability=self.prediction_probability.cpu(),
+            probability=self.probability.cpu(),
+            quarantined={row: self.quarantined.get(row, NOT_FINITE) for row in lost},
+            entropy=self.entropy.cpu(),
+            true_class=TrueClass(true_class, self.confidence.cpu()) if known else None,
+        )
+
+    def predicted(self, probed: Probed) -> Findings:
         """The predictions, without scores, on the CPU."""
         return Findings(
             scores={},
@@ -270,10 +299,6 @@ class Totals:
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
         return _tensors(self)
-
-
-def _unknown(n: int, device: torch.device) -> Float[Tensor, " n"]:
-    return torch.full((n,), torch.nan, device=device)
 
 
 def _tensors(columns: Rows | Totals) -> dict[str, Tensor]:

@@ -121,6 +121,7 @@ class _Scoring:
             setup.samples,
             column_names(setup.detectors),
             device,
+            several=len(self.snapshots) > 1,
             # A single model needs no second fit.
             evidence_of=tuple(self.label_detectors) if self.held_out and len(self.snapshots) > 1 else (),
         )

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ogacli.base.progress import Progress
+from ogacli.base.seeding import shuffled
 from ogacli.detectors import Needs
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import GradientFeed, finite, only
@@ -64,13 +65,13 @@ class Fitting:
             if size:
                 # A detector sees the order that its own seed gives, and is fitted as it would be alone.
                 self._fit(one, size, getattr(options, "seed", 0))
-        return self._held
+        # What is looked up is read again in the order of the file, which is faster than to pick the rest.
+        return self._held if self.feed.model.reads_inputs else []
 
     def _fit(self, one: Scorer, size: int, seed: int) -> None:
         if self._seed is None:
             self._seed = seed
-        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(seed))
-        rows, hold = self.rows[order], seed == self._seed
+        rows, hold = self.rows[shuffled(len(self.rows), seed, size)], seed == self._seed
 
         def again() -> Iterator[GradientBatch]:
             with self.progress.bar("fitting", size) as advance:

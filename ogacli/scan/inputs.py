@@ -10,12 +10,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.blocks import blocks
+from ogacli.base.seeding import shuffled
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
 from ogacli.models.neighbours.exact import DIM, compressed
+from ogacli.scan.columns import filled
 from ogacli.verdict.findings import Probed
 
 PROBED = 4096
@@ -26,20 +29,17 @@ class InputNotes:
     """Notes on the inputs of n samples, in any order; each sample is noted once."""
 
     def __init__(self, n: int, device: torch.device) -> None:
-        self.rows = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:PROBED].sort().values
+        self.rows = shuffled(n, 0, PROBED)[:PROBED].sort().values
         """The samples whose features are kept."""
         self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
         """By the current checkpoint; NaN for samples not seen, zeros beyond the number of features."""
         self.kept = self.features.clone()
         """By the last checkpoint that counts."""
-        self.fingerprints = torch.zeros(n, dtype=torch.int64, device=device)
+        self.fingerprints = filled(n, torch.int64, 0, device)
         """Hashes of the inputs; 0 for samples that were not seen."""
-        self.blank = torch.zeros(n, dtype=torch.bool, device=device)
-        self.seen = torch.zeros(n, dtype=torch.bool)
+        self.blank = filled(n, torch.bool, False, device)
+        self.seen = filled(n, torch.bool, False)
         """Which samples have a fingerprint."""
-        self.place = torch.full((n,), -1)
-        """Where in ``rows`` each sample is; -1 for the others."""
-        self.place[self.rows] = torch.arange(len(self.rows))
 
     def add(self, step: Step) -> None:
         """Note the samples of a batch."""
@@ -56,9 +56,19 @@ class InputNotes:
             self.blank[here] = blank(inputs).to(here.device)
         self.seen[batch.rows] = True
 
-    def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"]:
-        """For each sample the first one with the same inputs and another label; -1 where there is none."""
+    def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"] | None:
+        """For each sample the first one with the same inputs and another label; -1 where there is none.
+
+        None where neither inputs nor features are known.
+        """
+        if not any(self.fingerprints[block].any() for block in blocks(len(samples))):
+            return None
         return conflicts(self.fingerprints.cpu(), samples.labels, self.reader(samples, model))
+
+    def places(self, rows: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
+        """Where in ``rows`` some samples are; -1 for the others."""
+        place = torch.searchsorted(self.rows, rows).clamp_max(len(self.rows) - 1)
+        return torch.where(self.rows[place] == rows, place, -1)
 
     def reader(
         self, samples: Samples, model: Model
@@ -94,7 +104,7 @@ class InputNotes:
         return {name: getattr(self, name) for name in names}
 
     def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:
-        place = self.place[rows]
+        place = self.places(rows)
         wanted = (place >= 0).nonzero()[:, 0]
         if not len(wanted):
             return

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ogacli.base.progress import SILENT, Progress
+from ogacli.base.blocks import blocks, numbered
+from ogacli.base.progress import SILENT, Advance, Progress
 from ogacli.gradients import GradientBatch, GradientOptions, LayerGradients, Neighbours
 from ogacli.gradients.feed import GradientFeed, out_of_memory
 from ogacli.models import Model
@@ -25,6 +26,9 @@ save now, however recent the last time was."""
 
 _LENGTH = 20
 """What a text costs beside its characters, as so many characters."""
+
+_LOOKED_UP = 1 << 20
+"""Results of more looked-up samples are not saved at an interruption: they are computed again in seconds."""
 
 
 class CheckpointPass:
@@ -51,7 +55,7 @@ class CheckpointPass:
     ) -> None:
         self.setup = setup
         self.samples = setup.samples
-        self.rows = torch.arange(len(setup.samples)) if rows is None else rows
+        self.rows = torch.from_numpy(numbered(len(setup.samples))) if rows is None else rows
         self.model = model
         self.device = device
         self.neighbours = (
@@ -100,16 +104,19 @@ class CheckpointPass:
         except KeyboardInterrupt:
             # Computed again they would come in other batches, and differ in the last digit.
             self._score_held(held, collector)
-            save(self.scorers.states, True)
+            if self._worth_saving:
+                save(self.scorers.states, True)
             raise
 
     def finish(self, collector: Collector) -> None:
         """Apply each detector's last step to the scores."""
-        collector.rows.scores.copy_(self.finished(collector))
+        self.scorers.finish(collector.rows.scores, self.samples.labels.to(self.device))
 
     def finished(self, collector: Collector) -> Tensor:
         """The scores after each detector's last step, [detectors, n]."""
-        return self.scorers.finished(collector.rows.scores, self.samples.labels.to(self.device))
+        scores = collector.rows.scores.clone()
+        self.scorers.finish(scores, self.samples.labels.to(self.device))
+        return scores
 
     def score_again(self, rows: Int64[Tensor, " m"], collector: Collector, progress: Progress) -> None:
         """Score some samples again, in float32."""
@@ -173,33 +180,56 @@ class CheckpointPass:
             self._score(batch, collector)
 
     def _score_rest(self, collector: Collector, save: Save, progress: Progress, step: str) -> None:
-        """Score the samples that are not done, and save between those that are read together.
+        """Score the samples that are not done; what is looked up, some at a time in the order of the file."""
+        done = collector.rows.done
+        if self.model.reads_inputs:
+            left = self.samples.longest_first(self.rows[~done[self.rows]])
+            work = self.samples.lengths(left)
+            with progress.bar(step, len(self.rows), work=_work(work)) as advance:
+                advance(len(self.rows) - len(left), 0)
+                self._score_rows(left, work, collector, save, advance)
+            return
+        with progress.bar(step, len(self.rows)) as advance:
+            for block in blocks(len(self.rows)):
+                rows = self.rows[block]
+                left = rows[~done[rows]]
+                advance(len(rows) - len(left), 0)
+                self._score_rows(left, None, collector, save, advance)
+
+    def _score_rows(
+        self,
+        left: Int64[Tensor, " m"],
+        work: Int64[Tensor, " m"] | None,
+        collector: Collector,
+        save: Save,
+        advance: Advance,
+    ) -> None:
+        """Score some samples, and save between those that are read together.
 
         Another scan, which goes on from there, then computes the same batches, to the last digit.
         """
-        left = self.rows[~collector.rows.done[self.rows]]
-        work = None
-        if self.model.reads_inputs:
-            left = self.samples.longest_first(left)
-            work = self.samples.lengths(left)
         read, size, whole = 0, self.feed.read_size if len(left) else 1, 0
-        with progress.bar(step, len(self.rows), work=_work(work)) as advance:
-            advance(len(self.rows) - len(left), 0)
-            try:
-                for one in self.feed(left):
-                    collector.note(one)
-                    if one.gradients is not None:
-                        self._score(one.gradients, collector)
-                    seen = len(one.batch.rows) + len(one.batch.quarantined)
-                    advance(seen, _work(None if work is None else work[read : read + seen]))
-                    del one  # before the next one is computed
-                    read += seen
-                    if read % size == 0 or read == len(left):
-                        whole = read
+        try:
+            for one in self.feed(left):
+                collector.note(one)
+                if one.gradients is not None:
+                    self._score(one.gradients, collector)
+                seen = len(one.batch.rows) + len(one.batch.quarantined)
+                advance(seen, _work(None if work is None else work[read : read + seen]))
+                del one  # before the next one is computed
+                read += seen
+                if read % size == 0 or read == len(left):
+                    whole = read
+                    if self._worth_saving:
                         save(self.scorers.states, False)
-            except KeyboardInterrupt:
-                collector.rows.done[left[whole:]] = False
-                raise
+        except KeyboardInterrupt:
+            collector.rows.done[left[whole:]] = False
+            raise
+
+    @property
+    def _worth_saving(self) -> bool:
+        """Whether to go on takes less time than to begin anew: not for many rows that are only looked up."""
+        return self.model.reads_inputs or len(self.rows) <= _LOOKED_UP
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         """Score a batch; in halves where memory does not suffice."""

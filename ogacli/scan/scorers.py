@@ -103,12 +103,13 @@ class Scorers:
         evidence, wrong, true = [], [], []
         for start in range(0, len(batch), size):
             part = batch.select(slice(start, start + size)) if len(batch) > size else batch
-            seen = detector.evidence(part)
-            log_probabilities = detector.true_class(seen, part.labels)
+            if self._keep_evidence:
+                evidence.append(detector.evidence(part))
+                log_probabilities = detector.true_class(evidence[-1], part.labels)
+            else:
+                log_probabilities = detector.true_class_of(part)
             wrong.append(detector.wrong(log_probabilities, part.labels))
             true.append(TrueClass.of(log_probabilities))
-            if self._keep_evidence:
-                evidence.append(seen)
         return torch.cat(evidence) if evidence else None, torch.cat(wrong), TrueClass.joined(true)
 
     @property
@@ -128,14 +129,14 @@ class Scorers:
         """
         return Needs.union(one.detector.needs() for one in self.each if one.view is None).norms
 
-    def finished(self, scores: Float[Tensor, "detectors n"], labels: Tensor) -> Float[Tensor, "detectors n"]:
-        """The scores after each detector's last step, which may need those of all samples."""
-        scores = scores.clone()
+    def finish(self, scores: Float[Tensor, "detectors n"], labels: Tensor) -> None:
+        """Apply each detector's last step to the scores, in place; it may need those of all samples."""
         for column, one in zip(scores, self.each, strict=True):
+            if not one.detector.finishes:
+                continue
             known = torch.isfinite(column)
             with one.watch:
                 column[known] = one.detector.finish(column[known], labels[known])
-        return scores
 
     def needs(self, batch: GradientBatch | None = None) -> Needs:
         """What all detectors together read of gradient batches.

@@ -8,7 +8,8 @@ import torch
 from ogacli.base.progress import Progress
 from ogacli.scan.collect import Collector
 from ogacli.scan.passes import CheckpointPass
-from ogacli.verdict.budget import Budget, flag, ranking
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.ranks import flag, ranking
 
 _NEAR_THE_CUT = 32
 """At least so many samples below the cut are scored again."""

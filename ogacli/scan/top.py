@@ -6,6 +6,7 @@ They are what a person needs to judge a flagged sample: its nearest samples, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ TOP = 1000
 _RESIDUAL = 16
 """Dimensions that residuals are projected to where they have more."""
 _SEED = 1
+
+Places = Callable[[Int64[Tensor, " b"]], Int64[Tensor, " b"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +108,21 @@ class TopSamples:
     """The samples with the highest scores, and some others to compare them with.
 
     Args:
-        place: The place of each sample among the others; -1 for a sample that is none of them.
+        n: How many samples there are.
+        places: From rows to their places among the others; -1 for a sample that is none of them.
         others: How many others there are.
         device: Of the model.
     """
 
-    def __init__(self, place: Int64[Tensor, " n"], others: int, device: torch.device) -> None:
+    def __init__(self, n: int, places: Places, others: int, device: torch.device) -> None:
         self.device = device
-        self.current = Kept.none(min(TOP, len(place)), device)
+        self.current = Kept.none(min(TOP, n), device)
         """The highest by the current checkpoint."""
         self.top = Kept.none(len(self.current.rows), device)
         """The highest by the checkpoints that count."""
         self.others = Kept.none(others, device)
         """By the current checkpoint, or an earlier one that scored them."""
-        self._place = place
+        self._places = places
 
     def add(self, batch: GradientBatch, scores: Float[Tensor, " b"], number: int) -> None:
         """Keep those samples of a batch that are among the highest or among the others.
@@ -131,7 +135,7 @@ class TopSamples:
         if batch.features is None:
             return
         scores = scores.double().nan_to_num(nan=-torch.inf)
-        place = self._place[batch.rows]
+        place = self._places(batch.rows)
         if len(wanted := (place >= 0).nonzero()[:, 0]):
             kept = Kept.of(batch, scores, wanted.to(self.device), number)
             self.others.put(place[wanted].to(self.device), kept)

@@ -1,4 +1,4 @@
-"""The budget: how many samples may be flagged; and the flags for given scores.
+"""The budget: how many samples may be flagged.
 
 A budget is a fraction of the samples (at most 1), a count (a whole number), ``auto`` (as many as labels are
 estimated to be wrong) or ``benefit`` (as many as it helps to leave out of a training). ``{review: 100}``
@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from ogacli.base.options import Options, Where
 from ogacli.errors import ConfigError
-
-if TYPE_CHECKING:  # `oga gate` reads budgets and needs no torch
-    from jaxtyping import Bool, Float, Int64
-    from torch import Tensor
 
 Action = Literal["trim", "relabel", "weight"]
 """What is done with the samples: the flagged ones are dropped; they get the suggested label where it is
@@ -155,15 +151,3 @@ def _number(value: object) -> float | int | None:
     if isinstance(number, float) and 0 <= number <= 1:
         return number
     return number if isinstance(number, int) and number >= 0 else None
-
-
-def flag(scores: Float[Tensor, " n"], count: int) -> Bool[Tensor, " n"]:
-    """The ``count`` highest scores; ties go to the earlier row, NaN is never flagged."""
-    flagged = scores.isnan() & False
-    flagged[ranking(scores)[:count]] = True
-    return flagged & ~scores.isnan()
-
-
-def ranking(scores: Float[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """Rows from the highest score to the lowest; ties keep their order, NaN comes last."""
-    return scores.nan_to_num(nan=-float("inf")).argsort(descending=True, stable=True)

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ogacli.base.distribution import Distribution
 from ogacli.base.wording import percent
 from ogacli.verdict.estimate import Estimate, hardly_learned
 
 if TYPE_CHECKING:  # reading a summary needs no torch
-    from jaxtyping import Bool, Float, Int64
+    from jaxtyping import Int64
     from torch import Tensor
 
     from ogacli.verdict.findings import Findings, Probed
@@ -149,9 +151,8 @@ def diagnose(
     """
     warnings = []
     diagnosis = NOT_DIAGNOSED
-    known = findings.predicted
-    if labels is not None and bool(known.any()):
-        diagnosis = _of_classes(findings, labels, known)
+    if labels is not None and any(bool(part.predicted.any()) for _, part in findings.parts()):
+        diagnosis = _of_classes(findings, labels)
         counted = [one.diagnosis for one in checkpoints if one.counts]
         if counted and not findings.held_out and diagnosis.verdict not in [one.verdict for one in counted]:
             # The mean of several may be on the other side of a limit that all of them have passed.
@@ -175,15 +176,20 @@ def diagnose(
     return diagnosis.model_copy(update={"warnings": tuple(warnings)})
 
 
-def _of_classes(findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"]) -> Diagnosis:
-    right = findings.predictions == labels
-    accuracy = int(right[known].sum()) / int(known.sum())
+def _of_classes(findings: Findings, labels: Int64[Tensor, " n"]) -> Diagnosis:
+    right, missing, classes = 0, Distribution(), np.zeros(0, dtype=np.int64)
+    for rows, part in findings.parts():
+        known, given = part.predicted, labels[rows]
+        right += int((part.predictions == given)[known].sum())
+        missing.add((1 - part.probability[known].double()).numpy())
+        found = np.bincount(given[known].numpy(), minlength=len(classes))
+        found[: len(classes)] += classes
+        classes = found
+    accuracy, majority = right / missing.count, int(classes.max()) / missing.count
+    largest = missing.largest(max(1, missing.count // 20)) / max(missing.total, 1e-300)
     neighbours = None
     if findings.probed is not None and not findings.held_out and not findings.by_neighbours:
-        neighbours = _neighbour_labels(findings.probed, labels, right, known)
-    missing = (1 - findings.probability[known].double()).sort().values
-    largest = missing[-max(1, len(missing) // 20) :].sum() / missing.sum().clamp_min(1e-300)
-    majority = int(labels[known].bincount().max()) / int(known.sum())
+        neighbours = _neighbour_labels(findings, findings.probed, labels)
     verdict, reason = _state(accuracy, majority, neighbours, findings)
     if verdict == "useful" and neighbours is not None and accuracy >= PERFECT and largest < CONCENTRATED:
         verdict = "memorised"
@@ -193,27 +199,29 @@ def _of_classes(findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Ten
         reason=reason,
         advice=_ADVICE[verdict],
         fit=accuracy,
-        mean_agreement=float(1 - missing.mean()),
+        mean_agreement=1 - missing.total / missing.count,
         residual=_quantiles(missing),
-        concentration=float(largest),
+        concentration=largest,
         neighbours=neighbours,
         held_out=findings.held_out,
         warnings=(),
     )
 
 
-def _quantiles(ordered: Float[Tensor, " m"]) -> Quantiles:
-    last = len(ordered) - 1
-    shares = {name: int(name[1:]) / 100 for name in Quantiles.model_fields}
-    return Quantiles(**{name: float(ordered[round(share * last)]) for name, share in shares.items()})
+def _quantiles(missing: Distribution) -> Quantiles:
+    shares = [int(name[1:]) / 100 for name in Quantiles.model_fields]
+    return Quantiles(**dict(zip(Quantiles.model_fields, missing.quantiles(shares), strict=True)))
 
 
 def _neighbour_labels(
-    probed: Probed, labels: Int64[Tensor, " n"], right: Bool[Tensor, " n"], known: Bool[Tensor, " n"]
+    findings: Findings, probed: Probed, labels: Int64[Tensor, " n"]
 ) -> NeighbourLabels | None:
+    import torch
+
     from ogacli.models.neighbours.exact import Bank
 
-    scored = known[probed.rows]
+    lost = torch.tensor(list(findings.quarantined), dtype=torch.int64)
+    scored = (findings.predictions[probed.rows] >= 0) & ~torch.isin(probed.rows, lost)
     rows, features = probed.rows[scored], probed.features[scored]
     count = min(_COUNT, len(rows) // 5)
     if not count:
@@ -222,7 +230,7 @@ def _neighbour_labels(
     near = given[Bank(rows, features).nearest(rows, features, count)[1]]
     same = (near == given[:, None]).sum(1)
     contradicted = same < (near[:, :, None] == near[:, None, :]).sum(2).max(1).values
-    learned = right[rows][contradicted]
+    learned = (findings.predictions[rows] == given)[contradicted]
     return NeighbourLabels(
         samples=len(rows),
         contradicted=len(learned) / len(rows),

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:  # reading a summary needs no torch
     from collections.abc import Sequence
 
-    from jaxtyping import Bool, Int64
+    from jaxtyping import Int64
     from torch import Tensor
 
     from ogacli.detectors.label_noise.signals import Signals
@@ -43,6 +43,8 @@ _LITTLE = 0.08
 _HIDDEN, _LEARNED = 1.1, 1.25
 """Upper ends of the interval in multiples of the disagreement: some wrong labels are predicted, and more
 where the model was trained on them."""
+_MOST = 1 << 20
+"""Samples whose predictions alone are looked at, at most."""
 _NEARLY_ALL = 0.1
 """Part of the labels other than the most frequent one that a model must predict to count as trained."""
 
@@ -80,12 +82,11 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None
         findings: The results of the scan.
         labels: The given class of each sample.
     """
-    known = findings.predicted
-    if not int(known.sum()):
+    if not any(bool(part.predicted.any()) for _, part in findings.parts()):
         return None
-    by = _basis(findings, known)
-    half = _above_half(findings, known)
-    signals = findings.signals or ((1.0, _of_predictions(findings, labels, known, by)),)
+    by = _basis(findings)
+    half = _above_half(findings)
+    signals = findings.signals or ((1.0, _of_predictions(findings, labels, by)),)
     return _together([(weight, _of(one, half, by)) for weight, one in signals])
 
 
@@ -158,36 +159,49 @@ def _together(several: Sequence[tuple[float, Estimate]]) -> Estimate:
     return Estimate(share=share, low=min(low, share), high=max(high, share), by=by)
 
 
-def _of_predictions(
-    findings: Findings, labels: Int64[Tensor, " n"], known: Bool[Tensor, " n"], by: Basis
-) -> Signals:
-    """Without a label detector: lapses alone, as second probabilities and neighbours are not known."""
+def _of_predictions(findings: Findings, labels: Int64[Tensor, " n"], by: Basis) -> Signals:
+    """Without a label detector: lapses alone, as second probabilities and neighbours are not known.
+
+    Of more than a million samples by a million of them.
+    """
     from ogacli.detectors.label_noise.disagreement import Disagreement
     from ogacli.detectors.label_noise.signals import Signals
 
-    predictions, given = findings.predictions[known], labels[known]
+    findings, rows = findings.subset(_MOST)
+    known = findings.predicted
+    predictions, given = findings.predictions[known], labels[rows[known]]
     k = 1 + int(max(predictions.max(), given.max()))
     own = Disagreement.of_confidence(predictions, findings.prediction_probability[known], given, max(2, k))
     return Signals(max(2, k), own, None, 0.0, by == "held out")
 
 
-def _above_half(findings: Findings, known: Bool[Tensor, " n"]) -> float:
+def _above_half(findings: Findings) -> float:
     if findings.wrong is None:
         return math.nan
-    wrong = findings.wrong[known]
-    return float((wrong[~wrong.isnan()] > 0.5).double().mean())
+    above = known = 0
+    for _, part in findings.parts():
+        assert part.wrong is not None
+        wrong = part.wrong[part.predicted]
+        above += int((wrong > 0.5).sum())
+        known += int((~wrong.isnan()).sum())
+    return above / known if known else math.nan
 
 
-def _basis(findings: Findings, known: Bool[Tensor, " n"]) -> Basis:
-    if findings.held_out or (not findings.several and not _seen(findings, known)):
+def _basis(findings: Findings) -> Basis:
+    if findings.held_out or (not findings.several and not _seen(findings)):
         return "held out"
     return "trajectory" if findings.several else "checkpoint"
 
 
-def _seen(findings: Findings, known: Bool[Tensor, " n"]) -> bool:
+def _seen(findings: Findings) -> bool:
     """Whether the model was probably trained on the labels: its mean loss is below its mean entropy."""
     if findings.entropy is None:
         return True
     least = 1e-30  # a probability that was rounded to 0
-    loss = -findings.probability[known].double().clamp_min(least).log()
-    return bool(loss.mean() < findings.entropy[known].double().mean())
+    loss = entropy = 0.0
+    for _, part in findings.parts():
+        assert part.entropy is not None
+        known = part.predicted
+        loss -= float(part.probability[known].double().clamp_min(least).log().sum())
+        entropy += float(part.entropy[known].double().sum())
+    return loss < entropy

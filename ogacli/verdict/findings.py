@@ -4,13 +4,16 @@ In: the collected results, a row a sample, on the CPU. Out: the input of ``judge
 ``diagnose``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.base.blocks import blocks, taken
+from ogacli.base.seeding import shuffled
 from ogacli.detectors.label_noise.signals import Signals
 
 
@@ -88,6 +91,61 @@ class Findings:
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     by_neighbours: bool = False
     """Whether the predictions are means over the neighbours of a sample."""
+
+    def part(self, rows: slice) -> "Findings":
+        """Those of some samples in sequence, without the features of ``probed``."""
+        begin, end, _ = rows.indices(len(self.predictions))
+        lost = np.fromiter(self.quarantined, np.int64, len(self.quarantined))
+        lost = lost[(lost >= begin) & (lost < end)]
+        true = self.true_class
+        return replace(
+            self,
+            scores={name: score[rows] for name, score in self.scores.items()},
+            predictions=self.predictions[rows],
+            prediction_probability=self.prediction_probability[rows],
+            probability=self.probability[rows],
+            quarantined={row - begin: self.quarantined[row] for row in lost.tolist()},
+            entropy=None if self.entropy is None else self.entropy[rows],
+            wrong=None if self.wrong is None else self.wrong[rows],
+            true_class=None if true is None else TrueClass(true.classes[rows], true.confidence[rows]),
+            duplicate_of=None if self.duplicate_of is None else self.duplicate_of[rows],
+            blank=None if self.blank is None else self.blank[rows],
+            content=None if self.content is None else self.content[rows],
+            probed=None,
+        )
+
+    def parts(self) -> Iterator[tuple[slice, "Findings"]]:
+        """All samples in sequence, some at a time."""
+        for rows in blocks(len(self.predictions)):
+            yield rows, self.part(rows)
+
+    def subset(self, most: int) -> tuple["Findings", Int64[Tensor, " m"]]:
+        """So many samples that are chosen at random, and their rows; all where there are no more."""
+        n = len(self.predictions)
+        if n <= most:
+            return self, torch.arange(n)
+        rows = shuffled(n, 0, most)[:most].sort().values
+
+        def at(column: Tensor) -> Tensor:
+            return torch.from_numpy(taken(column.numpy(), rows.numpy()))
+
+        place = {row: i for i, row in enumerate(rows.tolist())} if self.quarantined else {}
+        found = replace(
+            self,
+            scores={name: at(score) for name, score in self.scores.items()},
+            predictions=at(self.predictions),
+            prediction_probability=at(self.prediction_probability),
+            probability=at(self.probability),
+            quarantined={place[row]: reason for row, reason in self.quarantined.items() if row in place},
+            entropy=None if self.entropy is None else at(self.entropy),
+            wrong=None if self.wrong is None else at(self.wrong),
+            true_class=None,
+            duplicate_of=None,
+            blank=None,
+            content=None,
+            probed=None,
+        )
+        return found, rows
 
     @property
     def most_probable(self) -> TrueClass:

@@ -1,18 +1,22 @@
 """``Verdict``: ranks, flags, reasons and suggested labels, a row a sample.
 
-In: ``Findings``, the given labels, a budget. Out: a ``Verdict``.
+In: ``Findings``, the given labels, a budget. Out: a ``Verdict``. Beside its columns, which hold one number a
+sample each, this takes memory that does not grow with the number of samples.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from ogacli.verdict.budget import Budget, flag, ranking
+from ogacli.base.blocks import blocks, column
+from ogacli.verdict.budget import Budget
 from ogacli.verdict.estimate import Estimate, estimate
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.protection import Protection, protected
+from ogacli.verdict.ranks import flag, ranks
 from ogacli.verdict.reasons import reasons
 
 
@@ -29,29 +33,25 @@ class Verdict:
     """Within the budget, but not flagged, so that its class is not trimmed away."""
     suggested_label: Int64[Tensor, " n"]
     """The most probable class where it differs from the given label; -1 elsewhere."""
+    votes: UInt8[Tensor, " n"]
+    """How many of the detectors flag a sample; each flags as many samples as the budget allows."""
     budget: Budget
     estimate: Estimate | None
     """The share of wrong labels; None without classes, or where it is unknown."""
     cut: float | None
     """The lowest flagged score; None where nothing is flagged."""
 
-    @property
-    def agreement(self) -> Float[Tensor, " n"]:
-        """The share of the detectors that flag a sample; each flags as many samples as the budget allows."""
-        count = int((self.flagged | self.held_back).sum())
-        return torch.stack([flag(score, count) for score in self.findings.scores.values()]).double().mean(0)
-
-    @property
-    def reason(self) -> Int64[Tensor, " n"]:
-        """For each sample an index into ``REASONS``: the reason if it is flagged."""
-        blank = self.findings.blank
+    def reason(self, rows: slice = slice(None)) -> Int64[Tensor, " m"]:
+        """For some samples an index into ``REASONS``: the reason if it is flagged."""
+        part = self.findings.part(rows)
+        blank = torch.zeros_like(self.flagged[rows]) if part.blank is None else part.blank
         return torch.from_numpy(
             reasons(
-                differs=(self.suggested_label >= 0).numpy(),
-                confidence=self.findings.most_probable.confidence.numpy(),
-                probability=self.findings.given_label_probability.numpy(),
-                duplicate=self.findings.duplicates.numpy(),
-                blank=(torch.zeros_like(self.flagged) if blank is None else blank).numpy(),
+                differs=(self.suggested_label[rows] >= 0).numpy(),
+                confidence=part.most_probable.confidence.numpy(),
+                probability=part.given_label_probability.numpy(),
+                duplicate=part.duplicates.numpy(),
+                blank=blank.numpy(),
             )
         )
 
@@ -60,9 +60,17 @@ class Verdict:
         """How many samples have a score."""
         return len(self.score) - len(self.findings.quarantined)
 
-    def ranked(self) -> Int64[Tensor, " m"]:
-        """The rows of the scored samples, most anomalous first."""
-        return ranking(self.score)[: self.scored]
+    def first(self, count: int, *, flagged: bool = False) -> Int64[Tensor, " m"]:
+        """The rows of the most anomalous samples, in order; of the flagged ones where wanted."""
+        rows, places = torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+        for block in blocks(len(self.rank)):
+            rank = self.rank[block]
+            known = (rank > 0) & self.flagged[block] if flagged else rank > 0
+            here = known.nonzero()[:, 0]
+            places = torch.cat([places, rank[here]])
+            lowest = places.topk(min(count, len(places)), largest=False).indices
+            places, rows = places[lowest], torch.cat([rows, block.start + here])[lowest]
+        return rows
 
 
 def judge(
@@ -76,27 +84,50 @@ def judge(
         budget: How many samples to flag.
         protect: What each class keeps; or ``off``.
     """
-    score = next(iter(findings.scores.values()))
+    score, *others = findings.scores.values()
     scored = len(score) - len(findings.quarantined)
-    classes = findings.most_probable.classes
-    if labels is None:
-        differs, wrong = torch.zeros(len(score), dtype=torch.bool), None
-    else:
-        differs = (classes != labels) & ~score.isnan() & (classes >= 0)
-        wrong = estimate(findings, labels)
-    flagged = within = flag(score, budget.count(scored, wrong.count(scored) if wrong else 0))
-    rank = torch.zeros(len(score), dtype=torch.int64)
-    rank[ranking(score)[:scored]] = torch.arange(1, scored + 1)
+    wrong = None if labels is None else estimate(findings, labels)
+    count = budget.count(scored, wrong.count(scored) if wrong else 0)
+    rank = ranks(score)
+    flagged = within = _up_to(rank, count)
     if labels is not None:
         flagged = torch.from_numpy(protected(within.numpy(), rank.numpy(), labels.numpy(), protect))
+    votes = within.to(torch.uint8)
+    for other in others:
+        votes += flag(other, int(within.sum()))
     return Verdict(
         findings=findings,
         score=score,
         rank=rank,
         flagged=flagged,
         held_back=within & ~flagged,
-        suggested_label=torch.where(differs, classes, -1),
+        suggested_label=_suggested(findings, labels),
+        votes=votes,
         budget=budget,
         estimate=wrong,
-        cut=float(score[flagged].min()) if flagged.any() else None,
+        cut=_lowest(score, flagged),
     )
+
+
+def _lowest(score: Float[Tensor, " n"], flagged: Bool[Tensor, " n"]) -> float | None:
+    """The lowest flagged score; None where nothing is flagged."""
+    parts = [score[block][flagged[block]] for block in blocks(len(score)) if flagged[block].any()]
+    return min((float(part.min()) for part in parts), default=None)
+
+
+def _up_to(rank: Int64[Tensor, " n"], count: int) -> Bool[Tensor, " n"]:
+    found = torch.zeros(len(rank), dtype=torch.bool)
+    for block in blocks(len(rank)):
+        found[block] = (rank[block] > 0) & (rank[block] <= count)
+    return found
+
+
+def _suggested(findings: Findings, labels: Int64[Tensor, " n"] | None) -> Int64[Tensor, " n"]:
+    """The most probable class where it differs from the given label; -1 elsewhere."""
+    score, classes = next(iter(findings.scores.values())), findings.most_probable.classes
+    found = torch.from_numpy(column(len(score), np.int64, -1))
+    for block in blocks(len(score)) if labels is not None else ():
+        some = classes[block]
+        differs = (some != labels[block]) & ~score[block].isnan() & (some >= 0)
+        found[block] = torch.where(differs, some, -1)
+    return found

@@ -14,14 +14,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from ogacli.base.blocks import blocks
+
 if TYPE_CHECKING:  # reading a summary needs no torch
-    from jaxtyping import Float
+    from jaxtyping import Float, Int64
     from torch import Tensor
 
     from ogacli.verdict.estimate import Estimate
 
 FIRST = (50, 100, 500, 1_000)
 _BISECTIONS = 60
+_EXACT = 1 << 17
+"""Samples whose log-odds are kept one by one."""
+_BINS, _HIGHEST = 1 << 16, 28.0
+"""Bins of the log-odds of more samples, and the end of the last one."""
 _WIDEST = 60.0
 """The largest shift of the log-odds."""
 
@@ -40,20 +46,24 @@ class ExpectedPrecision(BaseModel):
 
 
 def expected_precision(
-    wrong: Float[Tensor, " m"], estimate: Estimate | None
+    wrong: Float[Tensor, " n"], estimate: Estimate | None, first: Int64[Tensor, " m"] | None = None
 ) -> tuple[ExpectedPrecision, ...]:
     """For the ranks in ``FIRST`` that there are.
 
     Args:
-        wrong: The probability that the label is wrong, of the scored samples, most anomalous first.
+        wrong: The probability that the label is wrong, of all samples; NaN where they have no score.
         estimate: The share of wrong labels.
+        first: The rows of the most anomalous samples, in order; ``max(FIRST)`` where there are as many.
+            Left out where ``wrong`` is in that order.
     """
-    if estimate is None or not len(wrong):
+    top = wrong[: max(FIRST)] if first is None else wrong[first]
+    if estimate is None or not len(top):
         return ()
+    odds, top = _Odds(wrong), _log_odds(top)
     shares = [estimate.low, estimate.high]
     if estimate.share is not None:
         shares.append(estimate.share)
-    low, high, *middle = (shifted(wrong, share).cumsum(0) for share in shares)
+    low, high, *middle = (odds.shifted(top, share).cumsum(0) for share in shares)
     return tuple(
         ExpectedPrecision(
             first=first,
@@ -62,17 +72,48 @@ def expected_precision(
             high=float(high[first - 1]),
         )
         for first in FIRST
-        if first <= len(wrong)
+        if first <= len(top)
     )
 
 
 def shifted(wrong: Float[Tensor, " m"], share: float) -> Float[Tensor, " m"]:
     """The probabilities with their log-odds shifted, so that their mean is ``share``; float64."""
-    odds = wrong.double().clamp(1e-12, 1 - 1e-12).logit()
-    if not 0 < share < 1:
-        return odds.new_full(odds.shape, float(share >= 1))
-    low, high = -_WIDEST, _WIDEST
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if float((odds + middle).sigmoid().mean()) < share else (low, middle)
-    return (odds + low).sigmoid()
+    return _Odds(wrong).shifted(_log_odds(wrong), share)
+
+
+class _Odds:
+    """The log-odds of all samples: each of them, or for very many in bins with their mean."""
+
+    def __init__(self, wrong: Float[Tensor, " n"]) -> None:
+        import torch
+
+        if len(wrong) <= _EXACT:
+            self.values = _log_odds(wrong[~wrong.isnan()])
+            self.weights = self.values.new_ones(len(self.values)) / len(self.values)
+            return
+        counts = torch.zeros(_BINS, dtype=torch.int64)
+        sums = torch.zeros(_BINS, dtype=torch.float64)
+        for block in blocks(len(wrong)):
+            odds = _log_odds(wrong[block][~wrong[block].isnan()])
+            place = ((odds + _HIGHEST) * (_BINS / (2 * _HIGHEST))).long().clamp(0, _BINS - 1)
+            counts += place.bincount(minlength=_BINS)
+            sums += place.bincount(odds, minlength=_BINS)
+        some = counts > 0
+        self.values = sums[some] / counts[some]
+        self.weights = counts[some] / counts.sum()
+
+    def shifted(self, top: Float[Tensor, " m"], share: float) -> Float[Tensor, " m"]:
+        """The probabilities of some, with all log-odds shifted so that their mean is ``share``; float64."""
+        if not 0 < share < 1:
+            return top.new_full(top.shape, float(share >= 1))
+        low, high = -_WIDEST, _WIDEST
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            mean = float(((self.values + middle).sigmoid() * self.weights).sum())
+            low, high = (middle, high) if mean < share else (low, middle)
+        return (top + low).sigmoid()
+
+
+def _log_odds(wrong: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Of probabilities; float64, finite."""
+    return wrong.double().clamp(1e-12, 1 - 1e-12).logit()

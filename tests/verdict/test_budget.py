@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ogacli.errors import ConfigError
-from ogacli.verdict.budget import BenefitOptions, Budget, flag, ranking
+from ogacli.verdict.budget import BenefitOptions, Budget
+from ogacli.verdict.ranks import flag, ranking
 
 SCORES = st.lists(
     st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.just(math.nan), st.just(1.0)),

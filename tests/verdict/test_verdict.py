@@ -21,7 +21,7 @@ def test_by_hand():
     assert verdict.rank.tolist() == [4, 1, 0, 3, 2]
     assert verdict.suggested_label.tolist() == [-1, 2, -1, -1, -1]
     assert verdict.cut == 5.0
-    assert verdict.ranked().tolist() == [1, 4, 3, 0]
+    assert verdict.first(4).tolist() == [1, 4, 3, 0]
 
 
 def test_the_true_class_of_a_detector_is_suggested():
@@ -32,7 +32,7 @@ def test_the_true_class_of_a_detector_is_suggested():
     found = replace(findings([0.95, 0.2, 0.6, NAN], labels), true_class=true_class, wrong=wrong)
     verdict = judged(found, samples(labels), Budget(3))
     assert verdict.suggested_label.tolist() == [1, -1, 0, -1]
-    assert [REASONS[i] for i in verdict.reason[:3]] == ["mislabelled", "atypical", "ambiguous"]
+    assert [REASONS[i] for i in verdict.reason()[:3]] == ["mislabelled", "atypical", "ambiguous"]
     plain = judged(findings([0.95, 0.2, 0.6, NAN], labels), samples(labels), Budget(3))
     assert plain.suggested_label.tolist() == [-1] * 4
 

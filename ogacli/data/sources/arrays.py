@@ -10,11 +10,11 @@ from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
 from ogacli.data.arrays import NoInputs, array_reader, digest
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers
 from ogacli.data.images import Transform
 from ogacli.data.label_lists import matrix_targets
 from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets
-from ogacli.data.npy import Rows, open_array
+from ogacli.data.npy import Rows, open_array, whole
 from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
@@ -54,12 +54,12 @@ class Arrays(Source):
 
     def load(self) -> Samples:
         """All rows."""
-        labels = self._array("y", self.y)[...]
+        labels = whole(self._array("y", self.y))
         if not labels.ndim or not len(labels):
             raise DataError(
                 "no labels", place=self.y, found=f"shape {list(labels.shape)}", expected="[n, ..]"
             )
-        ids = numbered(len(labels)) if self.ids is None else self._column("ids", self.ids, len(labels))
+        ids = RowNumbers(len(labels)) if self.ids is None else self._column("ids", self.ids, len(labels))
         ids = ids.cast(pa.string())
         reader, signature = self._reader(len(labels))
         return Samples.from_targets(ids, self._targets(labels, ids), reader, signature)
@@ -78,7 +78,7 @@ class Arrays(Source):
                 return class_targets(arrow(labels), ids, classes=self.classes, truth=truth)
             if labels.ndim > 2:
                 raise DataError("too many dimensions", found=list(labels.shape), expected="[n] or [n, k]")
-            true = None if self.truth is None else self._array("truth", self.truth, len(labels))[...]
+            true = None if self.truth is None else whole(self._array("truth", self.truth, len(labels)))
             if true is not None and true.size != labels.size:
                 raise DataError(
                     "the truth has another shape than the labels",
@@ -95,7 +95,7 @@ class Arrays(Source):
         return found
 
     def _column(self, key: str, name: str, n: int) -> pa.Array:
-        found = self._array(key, name, n)[...]
+        found = whole(self._array(key, name, n))
         if found.ndim > 1:
             raise DataError("not one value a sample", place=f"data.{key} {name}", found=list(found.shape))
         return arrow(found)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ogacli.data.arrays import ArrayReader, digest
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers
 from ogacli.data.labels import Targets
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
@@ -31,5 +31,5 @@ class Digits(Source):
         inputs = (pictures / 16).astype(np.float32).reshape(-1, 1, 8, 8)
         targets = Targets(torch.from_numpy(labels), tuple(str(digit) for digit in range(10)))
         reader = ArrayReader(inputs, image=True)
-        every = Samples.from_targets(numbered(len(labels)), targets, reader, digest(inputs))
+        every = Samples.from_targets(RowNumbers(len(labels)), targets, reader, digest(inputs))
         return every.select(torch.from_numpy(chosen))

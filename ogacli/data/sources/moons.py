@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 
 from ogacli.data.arrays import ArrayReader, digest
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers
 from ogacli.data.labels import Targets
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
@@ -51,7 +51,7 @@ class Moons(Source):
         inputs = points.astype(np.float32)
         targets = Targets(torch.from_numpy(labels), ("0", "1"), torch.from_numpy(truth))
         reader = ArrayReader(inputs, columns=("x", "y"))
-        return Samples.from_targets(numbered(n), targets, reader, digest(inputs))
+        return Samples.from_targets(RowNumbers(n), targets, reader, digest(inputs))
 
 
 def _moons(classes: Int64[np.ndarray, " n"], noise: float, generator: np.random.Generator) -> Points:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ogacli.base.options import Location
 from ogacli.base.user_code import called
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers
 from ogacli.data.items import ItemReader, is_dataset, label_targets, own_classes, own_labels
 from ogacli.data.labels import Classes, Target
 from ogacli.data.samples import Samples
@@ -47,7 +47,7 @@ class Python(Source):
         n = len(dataset)
         if n == 0:
             raise DataError("the dataset is empty", place=self._place)
-        ids = numbered(n)
+        ids = RowNumbers(n)
         own = own_classes(dataset)
         with DataError.within(self._place):
             targets = label_targets(

@@ -12,7 +12,7 @@ from pydantic import Field
 from ogacli.base.options import Location
 from ogacli.base.special_files import refuse_special_in
 from ogacli.base.wording import suggestion
-from ogacli.data.ids import numbered
+from ogacli.data.ids import RowNumbers
 from ogacli.data.images import PictureReader, Pixels, Transform, decoding, thumbnail
 from ogacli.data.items import label_targets, own_classes, own_labels
 from ogacli.data.labels import Classes
@@ -50,7 +50,7 @@ class Torchvision(Source):
         n = len(dataset)
         if n == 0:
             raise DataError("the dataset is empty", place=f"{self.name} in {self.root}")
-        ids = numbered(n)
+        ids = RowNumbers(n)
         labels = _labels(dataset, self.name)
         own = _class_names(dataset, labels)
         targets = label_targets(labels, ids, target="classes", classes=self.classes, own=own)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from ogacli.base.tables import column_names, read_table
 from ogacli.base.wording import listed
 from ogacli.data import Samples
+from ogacli.data.ids import arrow_ids
 from ogacli.errors import DataError
 
 ID = "id"
@@ -86,7 +87,7 @@ def _rows(ids: pa.StringArray, samples: Samples, path: str) -> np.ndarray:
         twice = pc.value_counts(ids).to_pylist()
         first = next(entry["values"] for entry in twice if entry["counts"] > 1)
         raise DataError("an id occurs twice", place=path, found=repr(first))
-    rows = pc.index_in(samples.ids, value_set=ids)
+    rows = pc.index_in(arrow_ids(samples.ids), value_set=ids)
     if rows.null_count:
         first = pc.index(rows.is_null(), True).as_py()
         raise DataError(

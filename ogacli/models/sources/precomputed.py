@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from pydantic import model_validator
 from torch import Tensor
 
+from ogacli.base.blocks import numbered
 from ogacli.base.options import Location
 from ogacli.base.tables import FORMATS
 from ogacli.data import Batch, Samples
@@ -28,10 +29,8 @@ def is_table(path: str) -> bool:
     return PurePath(path).suffix.lower() in FORMATS
 
 
-_BLOCK = 4096
-"""Rows that are checked at a time, at most."""
-_ENTRIES = 1 << 20
-"""The same for values: 4 MB."""
+_CHECKED = 1 << 18
+"""Values that are checked before anything is computed."""
 _SUM = 1e-2
 """Largest difference of the sum of probabilities from 1; exports in half precision need it."""
 
@@ -82,8 +81,9 @@ class PrecomputedSource(ModelSource):
                 found=f"{table.width} columns",
                 expected=f"at least {needed}: one for each class or target of the data",
             )
-        if self.probabilities is not None:
-            check_probabilities(table)
+        if self.probabilities is not None:  # the other rows are checked when they are read
+            first = np.arange(min(len(table), max(1, _CHECKED // table.width)))
+            check_probabilities(table.take(first), first, path)
         features = None
         if self.features is not None:
             features = Rows(self.features, samples)
@@ -111,7 +111,7 @@ class PrecomputedSource(ModelSource):
 
     def snapshots(self, samples: Samples) -> list[Snapshot]:
         """One, of all samples."""
-        return [Snapshot(self, torch.arange(len(samples)), self.held_out)]
+        return [Snapshot(self, torch.from_numpy(numbered(len(samples))), self.held_out)]
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The npy files."""
@@ -143,6 +143,7 @@ class Precomputed:
         positions = self.positions[batch.rows].numpy()
         logits = self.table.take(positions)
         if self.are_probabilities:
+            check_probabilities(logits, positions, self.table.path)
             # Zeros become the smallest positive number, so that the logarithm is finite.
             logits = logits.clamp_min(torch.finfo(torch.float32).tiny).log()
         features = None if self.features is None else self.features.take(positions).to(self.device)
@@ -209,23 +210,25 @@ class Rows:
         return torch.from_numpy(np.asarray(self.values[positions], dtype=np.float32))
 
 
-def check_probabilities(rows: Rows) -> None:
+def check_probabilities(values: Float[Tensor, "b k"], positions: Int64[np.ndarray, " b"], path: str) -> None:
     """Check that every finite row is a distribution.
+
+    Args:
+        values: The rows.
+        positions: Their places in the file.
+        path: The file, for the message.
 
     Raises:
         DataError: A value is negative, or a row does not sum to 1.
     """
-    size = max(1, min(_BLOCK, _ENTRIES // rows.width))
-    for start in range(0, len(rows), size):
-        block = rows.take(slice(start, start + size))
-        sums = block.sum(1, dtype=torch.float64)
-        wrong = (sums.isfinite() & ((sums - 1).abs() > _SUM)) | (block < 0).any(1)
-        if wrong.any():
-            i = int(wrong.int().argmax())
-            raise DataError(
-                "not probabilities",
-                place=f"{rows.path}: row {start + i}",
-                found=f"sum {float(sums[i]):.4g}, smallest value {float(block[i].min()):.4g}",
-                expected="values from 0 to 1 that sum to 1",
-                hint="give unnormalised values as `logits` instead",
-            )
+    sums = values.sum(1)
+    wrong = (sums.isfinite() & ((sums - 1).abs() > _SUM)) | (values.amin(1) < 0)
+    if wrong.any():
+        i = int(wrong.int().argmax())
+        raise DataError(
+            "not probabilities",
+            place=f"{path}: row {positions[i]}",
+            found=f"sum {float(sums[i]):.4g}, smallest value {float(values[i].min()):.4g}",
+            expected="values from 0 to 1 that sum to 1",
+            hint="give unnormalised values as `logits` instead",
+        )

@@ -47,12 +47,12 @@ class Sample:
 
 def flagged_rows(run: Run, limit: int) -> pa.Table:
     """The flagged samples' rows, most anomalous first."""
-    return run.rows(pc.field("flagged")).sort_by("rank").slice(0, limit)
+    return run.rows(pc.field("flagged"), ["flagged"], limit, by="rank")
 
 
 def quarantined_rows(run: Run, limit: int) -> pa.Table:
     """The quarantined samples' rows, in the order of the samples."""
-    return run.rows(pc.field("status") == QUARANTINED).slice(0, limit)
+    return run.rows(pc.field("status") == QUARANTINED, ["status"], limit)
 
 
 def samples(rows: pa.Table) -> tuple[Sample, ...]:

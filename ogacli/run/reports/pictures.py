@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, UnidentifiedImageError
 
 from ogacli.base import wording
+from ogacli.base.arrow import numbers
 
 _SIDE = 160
 """Longest side of a thumbnail, in pixels."""
@@ -46,7 +48,8 @@ class Part:
 
 def shown(previews: pa.Table, positions: list[int], length: int) -> Mapping[int, Shown]:
     """The previews at some positions; texts are cut to ``length`` characters."""
-    rows = previews.filter(pc.is_in(previews["position"], pa.array(positions, previews["position"].type)))
+    wanted = numbers(np.array(positions, dtype=np.int64))
+    rows = previews.filter(pc.is_in(previews["position"], wanted))
     return {row["position"]: look(row["kind"], row["content"], length) for row in rows.to_pylist()}
 
 

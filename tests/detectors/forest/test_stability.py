@@ -5,7 +5,7 @@ from gradient_batches import head_batch
 from ogacli.config.commands import scan
 from ogacli.detectors.forest.stability import SplitHalf, agreement, in_common
 from ogacli.detectors.isolation_forest import Isolation, IsolationForest
-from ogacli.verdict.budget import flag
+from ogacli.verdict.ranks import flag
 from small_scans import make_place
 
 

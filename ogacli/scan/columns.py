@@ -1,0 +1,32 @@
+"""Columns of results: one value a sample, on the model's device; long ones on the CPU are on disk.
+
+In: a number of samples and a type. Out: a tensor; and the place of the rows of a batch in it.
+"""
+
+import torch
+from jaxtyping import Int64, Shaped
+from torch import Tensor
+
+from ogacli.base.blocks import column
+
+_CPU = torch.device("cpu")
+_KINDS = {
+    torch.bool: "bool",
+    torch.int64: "int64",
+    torch.float32: "float32",
+    torch.float64: "float64",
+}
+
+
+def filled(n: int, dtype: torch.dtype, value: float, device: torch.device = _CPU) -> Shaped[Tensor, " n"]:
+    """A column of one value n times."""
+    if device.type != "cpu":
+        return torch.full((n,), value, dtype=dtype, device=device)
+    return torch.from_numpy(column(n, _KINDS[dtype], value))
+
+
+def place(rows: Int64[Tensor, " b"], device: torch.device) -> slice | Int64[Tensor, " b"]:
+    """The rows of a batch in a column: a slice where they are in sequence, which is written faster."""
+    if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows.to(device)
