@@ -10,10 +10,10 @@ shape     ImageNet's: `--shape N` samples of 1,000 classes and 2,048 features in
           the probabilities
 start     `oga scan` of 1,000 samples, and `oga gate` of that run
 
-Contenders take turns within a round. Wall time and peak memory are medians over the rounds; `ratio` is that of
-the times within a round. `peak` is the largest resident memory of a process (getrusage), mapped files included;
-`own` is that without mapped files (RssAnon, sampled). Data lie in a temporary folder (`--folder` to choose its
-place), which is removed.
+Contenders take turns within a round. Wall time, CPU time and peak memory are medians over the rounds; the
+ratios are those of the times within a round, to cleanlab's. `peak` is the largest resident memory of a
+process (getrusage), mapped files included; `own` is that without mapped files (RssAnon, sampled). Data lie in
+a temporary folder (`--folder` to choose its place), which is removed.
 """
 
 import argparse
@@ -35,6 +35,8 @@ SIZES = (100_000, 1_000_000, 3_000_000)
 IMAGENET = (1_281_167, 1_000, 2_048)
 _SAMPLED = 0.02
 """Seconds between two looks at the memory of a process."""
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Installed packages are compiled."""
 
 _WRITE = """
 import sys
@@ -82,6 +84,8 @@ class Cost:
     """What a process took."""
 
     seconds: float
+    cpu: float
+    """Seconds of all threads."""
     peak: float
     """Megabytes of resident memory, mapped files included."""
     own: float
@@ -217,17 +221,17 @@ def _turns(options: argparse.Namespace, n: int, contenders: dict[str, list[str]]
     peer = costs.get("cleanlab")
     rows = []
     for name, each in costs.items():
-        ratios = [one.seconds / other.seconds for one, other in zip(each, peer or each, strict=True)]
         row = {"n": n, "name": name} | {
             key: round(statistics.median(getattr(one, key) for one in each), 2)
-            for key in ("seconds", "peak", "own")
+            for key in ("seconds", "cpu", "peak", "own")
         }
-        rows.append(row | {"ratio": round(statistics.median(ratios), 2) if peer else None})
+        for key in ("seconds", "cpu") if peer else ():
+            ratios = [getattr(one, key) / getattr(other, key) for one, other in zip(each, peer, strict=True)]
+            row[f"ratio_{key}"] = round(statistics.median(ratios), 2)
+        rows.append(row)
     if not options.json:
         for row in rows:
-            print(
-                "{n:>12,} {name:<14} {seconds:8.2f} s {peak:8.0f} MB {own:8.0f} MB  x {ratio}".format(**row)
-            )
+            print(", ".join(f"{key} {value:,}" if key != "name" else value for key, value in row.items()))
         sys.stdout.flush()
     return rows
 
@@ -235,7 +239,7 @@ def _turns(options: argparse.Namespace, n: int, contenders: dict[str, list[str]]
 def _measured(command: Sequence[str]) -> Cost:
     """Run a command; its wall time and peak memory."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT)
     stop, peak = threading.Event(), [0]
     watch = threading.Thread(target=_watch, args=(process.pid, stop, peak), daemon=True)
     watch.start()
@@ -248,7 +252,7 @@ def _measured(command: Sequence[str]) -> Cost:
     watch.join()
     if process.returncode:
         raise SystemExit(f"{' '.join(command[:4])}: exit code {process.returncode}\n{complaint.decode()}")
-    return Cost(seconds, usage.ru_maxrss / 1024, peak[0] / 1024)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, peak[0] / 1024)
 
 
 def _watch(pid: int, stop: threading.Event, peak: list[int]) -> None:

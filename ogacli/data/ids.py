@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +63,7 @@ class RowNumbers:
         return self
 
 
-Ids = pa.StringArray | RowNumbers
+Ids: TypeAlias = "pa.StringArray | RowNumbers"
 """Unique and stable, [n]."""
 
 

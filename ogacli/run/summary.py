@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.base.blocks import blocks
@@ -216,9 +217,9 @@ def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
 
 def _reasons(verdict: Verdict) -> dict[str, int]:
     flagged = verdict.flagged
-    counts = sum(
-        verdict.reason(rows)[flagged[rows]].bincount(minlength=len(REASONS)) for rows in blocks(len(flagged))
-    )
+    counts = np.zeros(len(REASONS), dtype=np.int64)
+    for rows in blocks(len(flagged)):
+        counts += np.bincount(verdict.reason(rows)[flagged[rows]].numpy(), minlength=len(REASONS))
     return dict(zip(REASONS, counts.tolist(), strict=True))
 
 
@@ -237,8 +238,10 @@ def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
         return samples.label_type.counts(labels, samples.classes)
 
     def among(chosen: Tensor | None = None) -> list[int]:
-        every = ((rows, samples.labels[rows]) for rows in blocks(len(samples)))
-        found = sum(count(some if chosen is None else some[chosen[rows]]) for rows, some in every)
+        found = np.zeros(len(samples.classes), dtype=np.int64)
+        for rows in blocks(len(samples)):
+            labels = samples.labels[rows]
+            found += count(labels if chosen is None else labels[chosen[rows]]).numpy()
         return list(found.tolist())
 
     counts, flagged, held_back = among(), among(verdict.flagged), among(verdict.held_back)
@@ -267,5 +270,7 @@ def _histogram(score: Tensor) -> Histogram | None:
         return None
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     end = high if high > low else low + max(1.0, abs(low))
-    counts = sum(known.histc(bins=_BINS, min=low, max=end) for known in parts())
+    counts = np.zeros(_BINS)
+    for known in parts():
+        counts += known.histc(bins=_BINS, min=low, max=end).numpy()
     return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts.tolist()))

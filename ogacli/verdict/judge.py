@@ -126,7 +126,9 @@ def _suggested(findings: Findings, labels: Int64[Tensor, " n"] | None) -> Int64[
     """The most probable class where it differs from the given label; -1 elsewhere."""
     score, classes = next(iter(findings.scores.values())), findings.most_probable.classes
     found = torch.from_numpy(column(len(score), np.int64, -1))
-    for block in blocks(len(score)) if labels is not None else ():
+    if labels is None:
+        return found
+    for block in blocks(len(score)):
         some = classes[block]
         differs = (some != labels[block]) & ~score[block].isnan() & (some >= 0)
         found[block] = torch.where(differs, some, -1)

@@ -85,4 +85,5 @@ def _cuts(scores: Float[Tensor, " n"]) -> Float[Tensor, " c"]:
 def _parts(scores: Float[Tensor, " b"], cuts: Float[Tensor, " c"]) -> Tensor:
     """2 i between the cuts i - 1 and i, 2 i + 1 at the cut i itself, 255 for NaN; uint8."""
     found = torch.searchsorted(cuts, scores) + torch.searchsorted(cuts, scores, right=True)
-    return found.masked_fill(scores.isnan(), 255).to(torch.uint8)
+    parts: Tensor = found.masked_fill(scores.isnan(), 255).to(torch.uint8)
+    return parts
