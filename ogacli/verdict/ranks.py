@@ -79,7 +79,8 @@ def _cuts(scores: Float[Tensor, " n"]) -> Float[Tensor, " c"]:
     if not len(some):
         return some
     parts = min(_PARTS, max(2, _SMALLER * n // TOGETHER))
-    return some[torch.arange(1, parts) * len(some) // parts].unique()
+    cuts: Tensor = some[torch.arange(1, parts) * len(some) // parts].unique()
+    return cuts
 
 
 def _parts(scores: Float[Tensor, " b"], cuts: Float[Tensor, " c"]) -> Tensor:
