@@ -157,7 +157,7 @@ def verify(
     """
     opened = run if isinstance(run, Run) else Run.open(_output(config, run))
     source = trainable(config.model)
-    samples = source.prepare(config.data.open())
+    samples = config.train.weighted(source.prepare(config.data.open()))
     verification.check_same(samples, opened)
     validated = config.validation is not None and opened.config.get("validation") is not None
     return verification.verify_samples(
@@ -242,8 +242,9 @@ def setup_of(config: Config) -> Setup:
     """The input of a scan of this config; the samples are opened."""
     compares = any(options.detector().wants_validation for options in config.detectors)
     validation = config.validation if compares else None
+    samples = config.model.prepare(config.data.open())
     return Setup(
-        samples=config.model.prepare(config.data.open()),
+        samples=config.train.weighted(samples) if config.budget.value == "benefit" else samples,
         source=config.model,
         task=config.loss,
         gradients=config.gradients,

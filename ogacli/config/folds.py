@@ -65,7 +65,7 @@ def arguments(config: Config, output: Path, *, overwrite: bool, progress: Progre
     source = trainable(config.model)
     check_free(output, overwrite=overwrite, ours=is_training)  # before the samples are opened
     return {
-        "samples": source.prepare(config.data.open()),
+        "samples": config.train.weighted(source.prepare(config.data.open())),
         "source": source,
         "task": config.loss,
         "options": config.train,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from ogacli.base.arrow import numbers
@@ -58,6 +58,8 @@ class Samples:
     """Which labels are not the true ones, where ``labels`` and ``truth`` do not show it."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""
+    weights: Float[Tensor, " n"] | None = None
+    """How much the loss of each counts in a training, relative to the mean; None: all the same."""
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
     """Once it is computed."""
 
@@ -67,7 +69,7 @@ class Samples:
             object.__setattr__(self, "label_type", inferred(self.labels, self.classes))
         if n == 0:
             raise DataError("the dataset is empty", expected="at least one sample")
-        for name in ("positions", "labels", "truth", "differs"):
+        for name in ("positions", "labels", "truth", "differs", "weights"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise DataError(f"{n} ids but {len(column)} {name}")
@@ -210,6 +212,7 @@ class Samples:
             truth=None if self.truth is None else self.truth[rows],
             origin="",
             differs=None if self.differs is None else self.differs[rows],
+            weights=None if self.weights is None else self.weights[rows],
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from ogacli.base.options import Options
 from ogacli.base.tables import check_columns, read_table
 from ogacli.data.samples import Samples
+from ogacli.data.weights import WEIGHT, weights_of
 from ogacli.errors import DataError
 
 _TEXT = ("id", "fate", "new_label")
@@ -57,7 +58,7 @@ def flip_labels(samples: Samples, share: float, seed: int) -> Samples:
 
 
 def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
-    """The samples that a manifest of ``oga trim`` kept or relabelled.
+    """The samples that a manifest of ``oga trim`` kept or relabelled, with its weights where it has any.
 
     Raises:
         DataError: The manifest cannot be read, or names a label that the data does not have.
@@ -87,4 +88,7 @@ def kept_ids(samples: Samples, manifest: str | Path) -> Samples:
                 place, expected = f"{manifest}: sample {ids[row]!r}", f"one of {', '.join(samples.classes)}"
                 raise DataError("unknown class", place=place, found=repr(label), expected=expected)
             labels[row] = index[label]
-    return replace(samples, labels=labels).select(torch.tensor(rows))
+    kept = replace(samples, labels=labels).select(torch.tensor(rows))
+    if WEIGHT not in table.column_names:
+        return kept
+    return replace(kept, weights=weights_of(kept, table, WEIGHT, str(manifest)))

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ogacli.base.progress import SILENT, Progress
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError, OgaError, RunError
@@ -47,6 +50,7 @@ class Recipe:
         task: Task,
         folder: Path,
         *,
+        weights: Float[Tensor, " n"] | None = None,
         workers: int | Literal["auto"] = "auto",
         progress: Progress = SILENT,
     ) -> NetworkSource:
@@ -57,6 +61,7 @@ class Recipe:
             source: Builds the network.
             task: Gives the loss.
             folder: A new folder for the checkpoints.
+            weights: How much the loss of each sample counts.
             workers: Processes that read.
             progress: Shows the progress.
 
@@ -68,17 +73,18 @@ class Recipe:
         given: dict[str, Any] = {
             "output": folder,
             "settings": settings,
+            "weights": weights,
             "workers": workers,
             "progress": progress,
         }
-        weights: Weights
+        checkpoint: Weights
         if options.folds is not None:
             train_folds(samples, source, task, options, **given)
-            weights = checkpoints(folder, options.folds)
+            checkpoint = checkpoints(folder, options.folds)
         else:
             train(samples, source, task, options, **given)
-            weights = tuple(str(folder / epoch_file(number)) for number in self.epochs)
-        return source.model_copy(update={"checkpoint": weights})
+            checkpoint = tuple(str(folder / epoch_file(number)) for number in self.epochs)
+        return source.model_copy(update={"checkpoint": checkpoint})
 
 
 def recipe_of(weights: Weights | None, samples: Samples) -> Recipe:

@@ -60,12 +60,13 @@ class Epochs:
         self._labels = samples.labels.to(device)
         readable = torch.ones(len(samples), dtype=torch.bool)
         readable[list(self.skipped)] = False
-        self._rows = readable.nonzero()[:, 0]
+        self.rows = readable.nonzero()[:, 0]
+        """The rows of the samples that can be read, as far as that is known before an epoch."""
 
     @property
     def size(self) -> int:
         """Samples an epoch."""
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def steps(self) -> int:
@@ -84,7 +85,7 @@ class Epochs:
 
     def _order(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
         """The rows in random order; with ``group_by_length`` in random batches of similar lengths."""
-        order = self._rows[torch.randperm(self.size, generator=generator)]
+        order = self.rows[torch.randperm(self.size, generator=generator)]
         size = self.batch_size
         lengths = self.samples.lengths(order) if self.group_by_length else None
         if lengths is None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.atomic import check_free, new_folder
@@ -79,6 +79,7 @@ def train_folds(
     *,
     output: Path,
     settings: Mapping[str, Any],
+    weights: Float[Tensor, " n"] | None = None,
     workers: int | Literal["auto"] = "auto",
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -92,6 +93,7 @@ def train_folds(
         options: How to train; ``output`` is not used.
         output: The folder to write.
         settings: All settings of the training as plain values, for ``history.json``.
+        weights: How much the loss of each sample counts; all the same where left out.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
         progress: Shows how many samples have been read and trained on.
@@ -109,7 +111,14 @@ def train_folds(
             rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~inside, inside))
             module = new_network(source, rest, start=options.start, seed=options.seed, device=device)
             history = train_network(
-                module, rest, task, options, device=device, workers=workers, progress=progress
+                module,
+                rest,
+                task,
+                options,
+                weights=None if weights is None else weights[~inside],
+                device=device,
+                workers=workers,
+                progress=progress,
             )
             share = None
             if samples.class_index is not None:

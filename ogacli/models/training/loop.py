@@ -20,7 +20,8 @@ from ogacli.base.options import Location, Options
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.seeding import seeded
 from ogacli.data import Batch, Samples
-from ogacli.errors import ConfigError, RunError
+from ogacli.data.weights import weighted
+from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.models.outputs import call, first_logits
 from ogacli.models.tasks import Task
 from ogacli.models.training.augment import Augmentation
@@ -61,6 +62,10 @@ class TrainOptions(Options):
     folds: Annotated[int, Field(ge=2)] | None = None
     """Train this many networks, each on all samples but those of one fold; their checkpoints go to the folder
     with ``-folds`` added."""
+    weights: Location | None = None
+    """How much the loss of each sample counts, relative to the mean: a manifest of ``oga trim --weights``, or
+    another table with the columns ``id`` and ``weight``; or a run directory, whose weights are the
+    probabilities that the given labels are right."""
     start: Location | None = None
     """A checkpoint to start from; by default fresh weights. The training does not use ``model.checkpoint``,
     which is what a scan loads."""
@@ -69,6 +74,17 @@ class TrainOptions(Options):
     def peak(self) -> float:
         """The highest learning rate."""
         return self.learning_rate or (0.1 if self.optimizer == "sgd" else 0.003)
+
+    def weighted(self, samples: Samples) -> Samples:
+        """The samples with the weights that ``weights`` names.
+
+        Raises:
+            DataError: They are not those of the samples.
+        """
+        if self.weights is None:
+            return samples
+        with DataError.within("train.weights"):
+            return weighted(samples, self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +128,9 @@ def train_network(
         module: The network.
         samples: The training samples; those that cannot be read are skipped.
         task: Gives the loss of each sample; the mean over a batch is minimised.
-        options: How to train. ``device``, ``output``, ``folds`` and ``start`` are not used.
-        weights: How much the loss of each sample counts, relative to the mean weight; all the same where left
-            out.
+        options: How to train. ``device``, ``output``, ``folds``, ``weights`` and ``start`` are not used.
+        weights: How much the loss of each sample counts, relative to the mean weight; multiplied with the
+            weights of the samples. All the same where neither has any.
         device: Where to train; the CPU where left out.
         workers: Processes that read and decode.
         progress: Shows how many samples have been read and trained on.
@@ -142,13 +158,19 @@ def train_network(
     )
     done = []
     with seeded(options.seed, device):
-        loop = _Loop(module, batches, task, options, weights)
+        loop = _Loop(module, batches, task, options, _product(samples.weights, weights))
         with progress.bar("training", options.epochs * batches.size) as advance:
             for number in range(1, options.epochs + 1):
                 done.append(loop.epoch(number, advance))
                 after_epoch(done[-1])
     module.eval()
     return History(tuple(done), len(samples) - len(batches.skipped), dict(sorted(batches.skipped.items())))
+
+
+def _product(
+    one: Float[Tensor, " n"] | None, other: Float[Tensor, " n"] | None
+) -> Float[Tensor, " n"] | None:
+    return other if one is None else one if other is None else one * other
 
 
 def optimizer_of(module: nn.Module, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
@@ -202,8 +224,11 @@ class _Loop:
         weights: Float[Tensor, " n"] | None,
     ) -> None:
         self.module = module
-        # Divided by their mean, so that the steps of the optimizer are as large as without weights.
-        self.weights = None if weights is None else (weights / weights.mean()).float().to(batches.device)
+        # Divided by their mean, so that the mean over the batches of an epoch is the weighted mean of the
+        # losses, and the steps of the optimizer are as large as without weights.
+        self.weights = None
+        if weights is not None:
+            self.weights = (weights / weights[batches.rows].mean()).float().to(batches.device)
         self.batches = batches
         self.task = task
         self.options = options

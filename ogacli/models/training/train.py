@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
@@ -60,6 +63,7 @@ def train(
     *,
     output: Path,
     settings: Mapping[str, Any],
+    weights: Float[Tensor, " n"] | None = None,
     workers: int | Literal["auto"] = "auto",
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -73,6 +77,7 @@ def train(
         options: How to train; ``output`` and ``folds`` are not used.
         output: The folder to write.
         settings: All settings of the training as plain values, for ``history.json``.
+        weights: How much the loss of each sample counts; all the same where left out.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
         progress: Shows how many samples have been read and trained on.
@@ -89,6 +94,7 @@ def train(
             samples,
             task,
             options,
+            weights=weights,
             device=device,
             workers=workers,
             progress=progress,
