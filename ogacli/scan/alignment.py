@@ -1,7 +1,7 @@
 """Refuse a model whose outputs are in another order than the classes of the labels.
 
-In: the results of a scan and the dataset. Out: nothing, or an error with the mapping that was found and the
-line that mends it.
+In: the results of a scan and the dataset. Out: an error with the mapping that was found and the line that
+mends it; or a note, where the model may as well be a weak one; or nothing.
 """
 
 import json
@@ -12,14 +12,14 @@ from ogacli.base.wording import cut, listed, percent
 from ogacli.data import Samples
 from ogacli.data.sources import MEMORY, sources
 from ogacli.errors import CheckpointError
-from ogacli.verdict.alignment import Misalignment, misalignment
+from ogacli.verdict.alignment import Misalignment, misalignment, suspicion
 from ogacli.verdict.findings import Findings
 
 _SHOWN = 6
 """Pairs of a class and an output in the message."""
 
 
-def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str, Any]) -> None:
+def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str, Any]) -> str | None:
     """Check that predictions do not map one to one onto other labels.
 
     Args:
@@ -27,15 +27,19 @@ def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str,
         samples: The dataset.
         settings: The options of the scan as plain values.
 
+    Returns:
+        What is suspected, where it cannot be known; None where nothing is.
+
     Raises:
         CheckpointError: They do.
     """
     if samples.class_index is None:
-        return
+        return None
     guessed = samples.class_order == "sorted"
     found = misalignment(findings, samples.class_index, guessed=guessed)
     if found is None:
-        return
+        suspected = suspicion(findings, samples.class_index)
+        return None if suspected is None else _note(suspected.found, samples, settings["data"])
     raise CheckpointError(
         "the model's outputs are in another order than the classes of the data",
         place="model",
@@ -44,6 +48,13 @@ def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str,
         expected=f"output i for class i: {cut(', '.join(samples.classes), 200)}",
         hint=_hint(found, samples, settings["data"]),
     )
+
+
+def _note(found: Misalignment, samples: Samples, data: Mapping[str, Any]) -> str:
+    """What is suspected, and what to do in either case."""
+    said = f"the model {_mapping(found, samples.classes)} ({percent(found.agreement)} of them)"
+    causes = "it knows little, or its outputs are in another order than the classes"
+    return f"{said}: {causes}; if so, {_hint(found, samples, data)}"
 
 
 def _mapping(found: Misalignment, classes: tuple[str, ...]) -> str:

@@ -1,9 +1,9 @@
 """Whether the outputs of a model are in another order than the classes of the labels.
 
 In: the predictions of a model and the given labels. Out: the classes whose samples it predicts as another
-output, or None. A model that was trained on these classes in another order predicts them one to one as other
-outputs. A weak model, or wrong labels, confuse classes as well, but then either the class itself or the class
-that it is confused with is predicted as such, too.
+output, if there are any: surely, or only as a suspicion. A model that was trained on these classes in another
+order predicts them one to one as other outputs. A weak model, or wrong labels, confuse classes as well, but
+then either the class itself or the class that it is confused with is predicted as such, too.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _CLEARLY, _EACH = 5.0, 2.0
 _SURE, _SURE_OF_FEW, _SURE_OF_GUESS = 0.5, 0.8, 0.3
 """A trained model is about as sure of its predictions as it is right: its probabilities must reach this part
 of the agreement, both above chance."""
+_RIGHT_OF_FEW = 0.88
+"""Share of the samples of few classes that are predicted as the assigned output. An untrained linear model on
+well separated classes may reach 80 %, in any order, and be as sure as a trained one."""
 _LOSS, _LOSS_OF_FEW = 1.5, 0.8
 """Its loss must be below this part of that of a model that predicts the frequencies of the classes."""
 
@@ -86,13 +89,53 @@ def misalignment(
     """
     findings, rows = findings.subset(_MOST)
     labels = torch.from_numpy(taken(labels.numpy(), rows.numpy()))
+    if (suspected := suspicion(findings, labels)) is None:
+        return None
+    found, counts, agreement = suspected.found, suspected.counts, suspected.kappa
+    few = len(found.outputs) <= _FEW
+    if counts.one_to_one() < (_ONE_TO_ONE_OF_FEW if few else _ONE_TO_ONE):
+        return None
+    if agreement < (_AGREEMENT_OF_FEW if few else _AGREEMENT):
+        return None
+    limits = (_SURE_OF_FEW, _LOSS_OF_FEW) if few else (_SURE, _LOSS)
+    if guessed or findings.held_out:  # a model with held-out samples was trained, on others
+        limits = (_SURE_OF_GUESS, math.inf)
+    elif few and found.agreement < _RIGHT_OF_FEW:
+        return None
+    known = findings.predicted
+    if not _trained(findings, labels, known, found.outputs, agreement, counts.width, limits):
+        return None
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Classes that belong to another output more than to their own, whatever the reason."""
+
+    found: Misalignment
+    counts: _Counts
+    kappa: float
+    """Cohen's kappa between the labels and the outputs assigned to them."""
+
+
+def suspicion(findings: Findings, labels: Int64[Tensor, " n"]) -> Suspicion | None:
+    """The classes that are predicted as other outputs, by a model in another order or one that knows nothing.
+
+    Args:
+        findings: The results of one checkpoint, or of all.
+        labels: The given class of each sample.
+
+    Returns:
+        None where each class is predicted as its own output as often as as another, or nearly so.
+    """
+    findings, rows = findings.subset(_MOST)
+    labels = torch.from_numpy(taken(labels.numpy(), rows.numpy()))
     known = findings.predicted
     if not bool(known.any()):
         return None
     counts = _Counts(labels[known].numpy(), findings.predictions[known].numpy())
     moved = counts.moved()
-    few = moved.sum() <= _FEW
-    if moved.sum() < 2 or counts.one_to_one() < (_ONE_TO_ONE_OF_FEW if few else _ONE_TO_ONE):
+    if moved.sum() < 2 or counts.one_to_one() < _ONE_TO_ONE:
         return None
     given, output, together = counts.given[moved], counts.output[moved], counts.together[moved]
     samples = counts.of_class[given]
@@ -100,17 +143,13 @@ def misalignment(
     agreement = float((together - chance).sum() / (samples - chance).sum())
     gap, spread = counts.lead(moved)
     share = float(samples.sum() / counts.n)
-    if share < _SHARE or agreement < (_AGREEMENT_OF_FEW if few else _AGREEMENT):
+    if share < _SHARE or agreement < _AGREEMENT:
         return None
     if gap.sum() < _CLEARLY * np.sqrt((spread**2).sum()):
         return None
     outputs = dict(zip(given.tolist(), output.tolist(), strict=True))
-    limits = (_SURE_OF_FEW, _LOSS_OF_FEW) if few else (_SURE, _LOSS)
-    if guessed or findings.held_out:  # a model with held-out samples was trained, on others
-        limits = (_SURE_OF_GUESS, math.inf)
-    if not _trained(findings, labels, known, outputs, agreement, counts.width, limits):
-        return None
-    return Misalignment(outputs, counts.pairs(), share, float(together.sum() / samples.sum()))
+    found = Misalignment(outputs, counts.pairs(), share, float(together.sum() / samples.sum()))
+    return Suspicion(found, counts, agreement)
 
 
 def _trained(
