@@ -12,6 +12,7 @@ from ogacli.detectors import DetectorOptions, LabelDetector, detectors
 from ogacli.detectors._label_quality import check_one_class_each
 from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.candidates import AT_ONCE, Candidates, log_probabilities
+from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.detectors.label_noise.signals import Signals, fitted
@@ -22,7 +23,7 @@ from ogacli.models.neighbours.exact import compressed
 
 _ENTRIES = 1 << 22
 """Candidates that are held while fitting: 32 MB in float64. With more it sees no further samples."""
-_NEIGHBOURS, _TRANSITION = "neighbours.", "transition."
+_NEIGHBOURS, _TRANSITION, _DOUBT = "neighbours.", "transition.", "doubt."
 """Prefixes of the names of their tensors in the state."""
 
 
@@ -57,6 +58,7 @@ class Latent(LabelDetector):
         self.options = options
         self.noise: LabelNoise | None = None
         self.neighbours: NeighbourProbabilities | None = None
+        self.doubt: Doubt | None = None
         self._signals: Signals | None = None
 
     @property
@@ -94,7 +96,11 @@ class Latent(LabelDetector):
         candidates.clear()
         if features:
             seen = self._with_neighbours(seen, torch.cat(rows), torch.cat(features))
-        self.noise, self._signals = fitted(seen, held_out=self.held_out)
+        self._fit(seen, held_out=self.held_out)
+
+    def _fit(self, seen: Candidates, *, held_out: bool) -> None:
+        self.noise, self._signals = fitted(seen, held_out=held_out)
+        self.doubt = Doubt.fitted(self.noise, seen) if self._signals.doubtful else None
 
     def _with_neighbours(
         self, seen: Candidates, rows: Int64[Tensor, " n"], features: Float[Tensor, "n d"]
@@ -139,7 +145,7 @@ class Latent(LabelDetector):
         seen = Candidates.of(own, labels[here])
         if not torch.equal(own, near):
             seen = seen.with_neighbours(near)
-        self.noise, self._signals = fitted(seen, held_out=True)
+        self._fit(seen, held_out=True)
 
     def true_class(
         self, evidence: Float[Tensor, "b 2k"], labels: Int64[Tensor, " b"]
@@ -148,7 +154,8 @@ class Latent(LabelDetector):
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(evidence.device)
         own, near = evidence.chunk(2, 1)
-        return self.noise.posterior(own, labels, near)
+        found = self.noise.posterior(own, labels, near)
+        return found if self.doubt is None else self.doubt.applied(found, own, near, labels)
 
     def state(self) -> dict[str, Tensor]:
         """The parameters of the label noise, and the samples that are searched for neighbours."""
@@ -159,6 +166,8 @@ class Latent(LabelDetector):
             "weights": self.noise.weights.cpu(),
         }
         found |= prefixed(_TRANSITION, self.noise.transition.state())
+        if self.doubt is not None:
+            found |= prefixed(_DOUBT, self.doubt.state())
         if self._signals is not None:
             found["signals"] = torch.tensor(self._signals.numbers(), dtype=torch.float64)
         if self.neighbours is not None:
@@ -173,5 +182,7 @@ class Latent(LabelDetector):
         )
         if (numbers := state.get("signals")) is not None:
             self._signals = Signals.of_numbers(numbers.tolist())
+        doubt = under(_DOUBT, state)
+        self.doubt = Doubt.of(doubt) if doubt else None
         known = under(_NEIGHBOURS, state)
         self.neighbours = NeighbourProbabilities.restored(known) if known else None

@@ -48,6 +48,10 @@ _MOST = 1 << 20
 _NEARLY_ALL = 0.1
 """Part of the labels other than the most frequent one that a model must predict to count as trained."""
 
+_KAPPA = 4.0
+"""Standard errors of Cohen's kappa, if there were no agreement beyond chance, from which a model has learned
+something although much label noise leaves it hardly more right than the most frequent label."""
+
 Basis = Literal["held out", "checkpoint", "trajectory"]
 UNLEARNED = "the model predicts hardly more of the labels than the most frequent label alone would"
 MEMORISED = "the model has learned the labels, right and wrong ones, and its neighbours tell nothing either"
@@ -109,12 +113,13 @@ def _of(signals: Signals, half: float, by: Basis) -> Estimate:
         by: The source of the predictions.
     """
     best, lapses, fewest = signals.best, signals.lapses, signals.fewest
-    if hardly_learned(1 - best.share, best.majority):
+    part = fewest / best.share if best.share else 0.0
+    learned = best.kappa * math.sqrt(best.samples) > _KAPPA and part >= _CLEARLY
+    if hardly_learned(1 - best.share, best.majority) and not learned:
         return Estimate(share=None, low=0.0, high=1.0, by=by, reason=UNLEARNED)
     high = _high(signals, by)
     if signals.memorised and not signals.neighbours_tell:
         return Estimate(share=None, low=0.0, high=high, by=by, reason=MEMORISED)
-    part = fewest / best.share if best.share else 0.0
     told = part >= _CLEARLY or (part >= _PROBABLY and signals.sharpness >= _SHARPNESS)
     told &= signals.k == 2 or not best.near_ties >= _TORN  # which may be unknown
     if signals.flat or (signals.class_conditional and told):

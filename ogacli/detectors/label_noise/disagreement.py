@@ -52,6 +52,8 @@ class Disagreement:
     """Ends of its 95 % likelihood interval."""
     majority: float
     """Share of the most frequent label."""
+    kappa: float
+    """Cohen's kappa of predictions and labels: their agreement above that by chance."""
     inverse_temperature: float
     """By which log-probabilities are multiplied to be calibrated to the given labels. Above 1 where a model
     has learned them."""
@@ -101,6 +103,7 @@ class Disagreement:
             fewest=fewest,
             most=most,
             majority=int(labels.bincount().max()) / len(labels),
+            kappa=_kappa(predictions, labels),
             inverse_temperature=beta,
         )
 
@@ -118,6 +121,13 @@ class Disagreement:
         """
         middle, error = share_with_error(self.near_ties, self.share * self.samples)
         return middle + error < 0.35 and self.share > 0.02
+
+
+def _kappa(predictions: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
+    size = 1 + int(max(predictions.max(), labels.max()))
+    counts = [one.bincount(minlength=size).double() for one in (predictions, labels)]
+    chance = float((counts[0] * counts[1]).sum()) / len(labels) ** 2
+    return (float((predictions == labels).double().mean()) - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def share_with_error(share: float, n: float) -> tuple[float, float]:

@@ -30,6 +30,10 @@ _CALIBRATED = 1.3
 """Up to this inverse temperature a model is calibrated to the labels as it stands."""
 _SHARP = 1.5
 """From this sharpness on the noise depends on the class, and the free fit stays."""
+_DOUBTFUL, _DOUBTFUL_OF_TWO = 1.22, 2.5
+"""Below this sharpness nothing shows noise that depends on the class alone; of two classes below the second.
+It is 1 to 1.16 where the noise depends on the sample, and 1.32 where 3 % of the labels of a weak model are
+uniformly wrong."""
 _MOSTLY = 0.4
 """From this part of the disagreement on the lapses are most of what is wrong."""
 _CAUTION = 0.85
@@ -94,6 +98,15 @@ class Signals:
     def class_conditional(self) -> bool:
         """Whether the fit shows noise that depends on the class alone."""
         return self.k > 2 and self.sharpness >= _SHARP and self.fewest > 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether wrong labels, if there are any, may follow the model's own doubts.
+
+        Only of held-out predictions: a model that was trained on the labels is sure of wrong ones, too.
+        """
+        least = _DOUBTFUL_OF_TWO if self.k == 2 else _DOUBTFUL
+        return self.held_out and self.sharpness < least and not self.flat
 
     @property
     def flat(self) -> bool:
