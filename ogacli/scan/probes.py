@@ -36,7 +36,9 @@ from ogacli.verdict.budget import Budget
 _HELD = 1 << 28
 """Numbers of all features that may be held: 1 GB. Wider features are projected."""
 _INNER = 3
-"""Folds of the heads that rank the samples."""
+"""Folds of the heads or networks that rank the samples."""
+_ROUNDS = 2
+"""Times that networks are trained to rank them."""
 _HIDDEN = (128,)
 _TRAIN = TrainOptions(epochs=20, batch_size=64, learning_rate=0.003, device="cpu")
 """How heads are trained."""
@@ -55,20 +57,46 @@ class Probe:
     labels_seen: bool | None = False
     """Whether the features were trained on the labels of the held-out samples; None where that is unknown."""
     notes: tuple[str, ...] = ()
+    ranks: bool = False
+    """Whether all samples are ranked by ``nested`` in the end; otherwise by the checkpoints of the scan."""
 
 
-def extent(setup: Setup) -> tuple[int, int]:
-    """The number of folds, and of the trainings that rank the samples of each; nothing is trained."""
+def extent(setup: Setup) -> tuple[int, int, int]:
+    """The number of folds, and of the trainings that rank the samples of each, and of those that rank all.
+
+    Nothing is trained.
+    """
     options = setup.budget.benefit
-    if options.probe == "head":
+    if not _whole(setup):
         snapshots = setup.source.snapshots(setup.samples)
-        return len(snapshots) if _crossed(snapshots) else options.folds, _INNER
+        return len(snapshots) if _crossed(snapshots) else options.folds, _INNER, 0
     probe = network_probe(setup)
-    return len(probe.held), probe.nested.trainings
+    return len(probe.held), probe.nested.trainings, probe.nested.trainings
+
+
+def probe_of(setup: Setup, progress: Progress = SILENT) -> Probe:
+    """The probe of the budget.
+
+    Raises:
+        ConfigError: The model cannot be trained, or has no features.
+    """
+    return network_probe(setup) if _whole(setup) else head_probe(setup, progress)
+
+
+def _whole(setup: Setup) -> bool:
+    """Whether the whole network is trained: a head tells nothing where features have learned the labels."""
+    wanted = setup.budget.benefit.probe
+    if wanted == "auto":
+        return isinstance(setup.source, NetworkSource) and _trained_here(setup) is True
+    return wanted == "network"
 
 
 def network_probe(setup: Setup) -> Probe:
     """The whole network, trained as ``train:`` says.
+
+    Samples are ranked by networks that were not trained on them, which find more of the wrong labels than the
+    checkpoints of a training on all samples, and less of what is only hard to learn. A second round is
+    trained with weights by the first one, so that it has learned fewer wrong labels.
 
     Raises:
         ConfigError: The model cannot be trained.
@@ -83,16 +111,18 @@ def network_probe(setup: Setup) -> Probe:
         )
     notes: tuple[str, ...] = ()
     try:
-        recipe = recipe_of(source.checkpoint, setup.samples)
+        training = recipe_of(source.checkpoint, setup.samples).options
     except RunError:
-        epochs = tuple(range(1, setup.train.epochs + 1))
-        recipe = Recipe(setup.train.model_copy(update={"folds": None}), epochs)
+        training = setup.train
         notes = (
-            "the checkpoint is not of a training by `oga train` on these samples, so that the samples were "
-            "ranked by all epochs of a training by `train:`",
+            "the checkpoint is not of a training by `oga train` on these samples, so that the networks that "
+            "rank the samples were trained by `train:`",
         )
+    recipe = Recipe(training.model_copy(update={"folds": training.folds or _INNER}))
     held = _folds(setup.samples, options.folds)
-    return Probe(_nested(setup, source, recipe), setup.train, held, lambda fold: setup.samples, notes=notes)
+    by_label = any(isinstance(one.detector(), LabelDetector) for one in setup.detectors)
+    nested = replace(_nested(setup, source, recipe), rounds=_ROUNDS if by_label else 1)
+    return Probe(nested, setup.train, held, lambda fold: setup.samples, notes=notes, ranks=True)
 
 
 def head_probe(setup: Setup, progress: Progress = SILENT) -> Probe:

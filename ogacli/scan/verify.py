@@ -89,13 +89,13 @@ def verify(
     check_samples(samples, "samples")
     if test is not None:
         check_samples(test, "test")
-    source = network_source_of(network)
+    source, training = network_source_of(network), TrainOptions.given(train, "train")
     return verify_samples(
-        source.prepare(samples),
+        training.weighted(source.prepare(samples)),
         run if isinstance(run, Run) else Run.open(run),
         source,
         resolve(tasks, loss, by="name", place="loss"),
-        TrainOptions.given(train, "train"),
+        training,
         VerifyOptions.given(options, "verify"),
         test=None if test is None else source.prepare(test),
         validation=None if validation is None else source.prepare(validation),

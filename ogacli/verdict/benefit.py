@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.verdict.budget import Action
+
+if TYPE_CHECKING:  # reading a summary needs no torch
+    from ogacli.verdict.findings import Findings
 
 Correct = Float[np.ndarray, "seeds m"]
 """1 where the network of a seed predicts the given label of a held-out sample of a fold, 0 elsewhere."""
@@ -75,8 +78,20 @@ class Benefit(BaseModel):
     labels_seen: bool | None = None
     """Whether the features of a head were trained on the labels of the held-out samples; None where that is
     not known."""
+    ranked: int | None = None
+    """The number of networks that ranked the samples, each those that it was not trained on; None where the
+    checkpoints of the scan did."""
     notes: tuple[str, ...] = ()
     trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The choice, and the results that its amount is applied to."""
+
+    benefit: Benefit
+    findings: Findings | None = None
+    """Of networks that were not trained on the samples; None: those of the scan."""
 
 
 def trials(

@@ -42,9 +42,11 @@ class BenefitOptions(Options):
     """The samples are divided into so many parts; each is held out once from ranking and training."""
     seeds: Annotated[int, Field(ge=1)] = 2
     """Trainings of each choice in each fold."""
-    probe: Literal["head", "network"] = "head"
-    """What is trained: a head on fixed features of the model, or the whole network as ``train:`` says."""
-    actions: Annotated[tuple[Action, ...], Field(min_length=1)] = ("trim",)
+    probe: Literal["auto", "head", "network"] = "auto"
+    """What is trained: a head on fixed features of the model, or the whole network as ``train:`` says.
+    ``auto``: the network where ``oga train`` trained it on these samples, as its features have learned their
+    labels; elsewhere a head."""
+    actions: Annotated[tuple[Action, ...], Field(min_length=1)] = ("trim", "weight")
     """What is done with the samples: ``trim``, ``relabel``, ``weight``."""
 
     @field_validator("amounts")

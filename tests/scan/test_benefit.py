@@ -15,7 +15,7 @@ from ogacli.run.directory import Run
 from ogacli.run.trim.manifest import manifest_table
 from small_scans import K, N, Place, contents, make_place
 
-QUICK = {"amounts": [0.1, 0.3], "folds": 2, "seeds": 1}
+QUICK = {"amounts": [0.1, 0.3], "folds": 2, "seeds": 1, "probe": "head", "actions": ["trim"]}
 
 
 def benefit(**options) -> str:
@@ -47,7 +47,8 @@ def test_the_chosen_amount_is_the_budget_of_the_run(place, probe):
     found = run.summary.benefit
     assert tried(run) == [("trim", 0), ("trim", 0.1), ("trim", 0.3)]
     assert (found.probe, found.folds, found.seeds, found.samples) == (probe, 2, 1, N)
-    assert found.trainings == 2 * ((3 if probe == "head" else 1) + 3)
+    # Networks rank in two rounds of three folds, and at last all samples.
+    assert found.trainings == (2 * (3 + 3) if probe == "head" else 2 * (6 + 3) + 6)
     assert run.summary.flagged + run.summary.held_back == round(found.amount * N)
     assert run.summary.budget["benefit"]["probe"] == probe
     assert found.trials[0].samples == N / 2
@@ -82,6 +83,39 @@ def test_no_held_out_label_has_a_part_in_ranking_and_training(place, monkeypatch
     assert len(without_first[0]) >= 3
     assert without_first[0] == without_first[1]
     assert all(set(one[0]).isdisjoint(one[2]) for several in found for one in several)
+
+
+def test_a_network_that_was_trained_on_the_labels_is_trained_again(place):
+    """Its features have learned the labels, so that a head tells nothing; others are left as they are."""
+    by_default = scan(place.config("budget={benefit: {amounts: [0.1], folds: 2, seeds: 1}}"))
+    found = by_default.summary.benefit
+    assert (found.probe, found.ranked, found.labels_seen) == ("network", 3, False)
+    assert tried(by_default) == [("trim", 0), ("trim", 0.1), ("weight", 0)]
+    assert by_default.summary.diagnosis.held_out
+    assert by_default.summary.estimate.by == "held out"
+    elsewhere = f"model.checkpoint={place.folder}/weights.safetensors"
+    other = scan(place.config(benefit(probe="auto"), elsewhere), overwrite=True).summary.benefit
+    assert (other.probe, other.ranked) == ("head", None)
+
+
+def test_the_second_round_is_weighted_by_the_first(place, monkeypatch):
+    room, found = import_module("ogacli.models.training.again"), []
+    train_folds = room.train_folds
+
+    def watched(samples, *given, weights=None, **others):
+        found.append((samples.ids.to_pylist(), weights))
+        return train_folds(samples, *given, weights=weights, **others)
+
+    monkeypatch.setattr(room, "train_folds", watched)
+    run = scan(place.config(benefit(probe="network", amounts=[0.1])))
+    assert len(found) == 2 * 3  # rounds of two folds, and of all samples
+    for (ids, first), (again, second) in zip(found[::2], found[1::2], strict=True):
+        assert ids == again
+        assert first is None
+        assert second.min() >= 0
+        assert second.max() <= 1
+        assert second.std() > 0
+    assert found[-1][0] == run.scores["id"].to_pylist()
 
 
 def test_actions_are_compared(place):
