@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ogacli.base.tables import check_columns, read_table
 from ogacli.base.wording import listed
+from ogacli.data.ids import arrow_ids
 from ogacli.data.samples import Samples
 from ogacli.errors import DataError
 
@@ -59,9 +60,10 @@ def weights_of(samples: Samples, table: pa.Table, column: str, place: str) -> Fl
     ids = table.column("id").cast(pa.string()).combine_chunks()
     if len(twice := pc.filter(counts := ids.value_counts(), pc.greater(counts.field("counts"), 1))):
         raise DataError("an id occurs twice", place=place, found=repr(twice[0]["values"].as_py()))
-    where = pc.index_in(samples.ids, ids)
+    own = arrow_ids(samples.ids)
+    where = pc.index_in(own, ids)
     if where.null_count:
-        missing = samples.ids.filter(where.is_null()).to_pylist()
+        missing = own.filter(where.is_null()).to_pylist()
         raise DataError(
             f"{len(missing):,} of {len(samples):,} samples have no row in the table of weights",
             place=place,
