@@ -15,6 +15,7 @@ from ogacli.cli.arguments import (
     Overwrite,
     Quiet,
     Verbose,
+    run_folders,
 )
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
@@ -52,6 +53,14 @@ def scan(
         typer.Option(metavar="DIR", help="Run directory to write; default: the config's `output`."),
     ] = None,
     folds: FoldCount = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Earlier run: score only samples that are new or changed since then.",
+            autocompletion=run_folders,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted scan.")] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -81,7 +90,15 @@ def scan(
         if folds is not None:
             terminal.note("folds that do not exist yet would be trained first; that time is not included")
         return
-    run = scan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds, progress=terminal)
+    run = scan(
+        loaded,
+        output=output,
+        overwrite=overwrite,
+        resume=resume,
+        folds=folds,
+        since=since,
+        progress=terminal,
+    )
     terminal.notes(run.summary.columns)
     for warning in run.summary.diagnosis.warnings:
         terminal.warn(warning)

@@ -36,6 +36,7 @@ from ogacli.scan.plan import Plan
 from ogacli.scan.plan import plan as plan_setup
 from ogacli.scan.resume import Unfinished, check_output
 from ogacli.scan.setup import Setup
+from ogacli.scan.since import Earlier
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
 
@@ -49,6 +50,7 @@ def scan(
     overwrite: bool = False,
     resume: bool = False,
     folds: int | None = None,
+    since: str | Path | Run | None = None,
     progress: Progress = SILENT,
 ) -> Run:
     """Score every sample and write a run directory.
@@ -60,6 +62,9 @@ def scan(
         resume: Continue an interrupted scan of the same config, if there is one.
         folds: Score each sample by the one of so many networks that was not trained on it; they are trained
             first unless the same training exists already.
+        since: An earlier run of the same checkpoint and options: samples that are as they were keep their
+            results, the others are scored by the detectors that were fitted there. Budget, ranks and all
+            that follows from them are decided anew.
         progress: Receives the progress.
 
     Raises:
@@ -73,7 +78,9 @@ def scan(
             config = folded(config, folds, overwrite=overwrite, progress=shown)
         clock = Clock()
         setup, weights = setup_of(config), config.model.fingerprints()
-        unfinished = Unfinished(folder, setup, weights, progress=shown, check=lock.check)
+        earlier = None if since is None else Earlier(since, setup, weights, shown)
+        others = {} if earlier is None else {"since": earlier.run.counts.data}
+        unfinished = Unfinished(folder, setup, weights | others, progress=shown, check=lock.check)
         tried = unfinished.begin(resume=resume)
         try:
             result = execute(
@@ -82,6 +89,7 @@ def scan(
                 clock=clock,
                 unfinished=unfinished,
                 resume=resume,
+                earlier=earlier,
                 choose=chooser(setup, tried, progress=shown),
                 progress=shown,
             )

@@ -8,6 +8,7 @@ previews.parquet  pictures or texts of the most anomalous samples and of those b
 beside.parquet    the samples that a person compares with them: nearest ones, the same inputs
 gradient_map.parquet  two coordinates of the gradients of some samples, for a figure
 timing.json       start and duration of each step; the only file that differs between reruns
+state.safetensors the fitted detectors, by which ``oga scan --since`` scores new samples
 report.html       the result as a page
 """
 
@@ -48,7 +49,10 @@ _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 """Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
 _TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
+STATE = "state.safetensors"
+"""What ``oga scan --since`` takes from a run beside its scores; read by nothing else."""
 _FILES = (
+    STATE,
     "config.yaml",
     "provenance.json",
     "scores.parquet",

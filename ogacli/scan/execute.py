@@ -27,6 +27,7 @@ from ogacli.scan.resume import Unfinished
 from ogacli.scan.scorers import column_names, label_detectors
 from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
+from ogacli.scan.since import Earlier, state_of
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
 from ogacli.verdict.benefit import Chosen
@@ -42,6 +43,7 @@ def execute(
     clock: Clock,
     unfinished: Unfinished | None = None,
     resume: bool = False,
+    earlier: Earlier | None = None,
     choose: Callable[[], Chosen] | None = None,
     progress: Progress = SILENT,
 ) -> ScanResult:
@@ -53,6 +55,7 @@ def execute(
         clock: Started before the samples were opened.
         unfinished: Where the scan is saved every minute and at an interruption; None: nowhere.
         resume: Continue the scan that was saved there, if there is one.
+        earlier: Results of an earlier run; only the other samples are scored, by its fitted detectors.
         choose: Chooses the amount of a budget ``benefit``; called after the samples have been scored.
         progress: Shows the progress.
 
@@ -61,7 +64,7 @@ def execute(
     """
     device = device_of(setup.gradients.device)
     clock.lap("load")
-    scoring = _Scoring(setup, device, unfinished)
+    scoring = _Scoring(setup, device, unfinished, earlier)
     scoring.run(resume=resume, keep=choose is not None, progress=progress)
     clock.lap("score")
     last = scoring.last
@@ -95,7 +98,8 @@ def execute(
             notes=(*last.feed.notes, *([] if suspected is None else [suspected])),
             benefit=benefit,
         ),
-        provenance=provenance(setup, device, weights, last.feed),
+        provenance=provenance(setup, device, weights, last.feed)
+        | ({} if earlier is None else {"since": earlier.document()}),
         settings=setup.settings,
         timing={
             "started": clock.started,
@@ -105,6 +109,7 @@ def execute(
         },
         preview=partial(setup.task.preview, last.model, setup.samples, device=device),
         beside=shown_beside,
+        state=scoring.state(findings),
         clock=clock,
     )
 
@@ -112,8 +117,15 @@ def execute(
 class _Scoring:
     """Scores by one checkpoint after the other, each with detectors of its own."""
 
-    def __init__(self, setup: Setup, device: torch.device, unfinished: Unfinished | None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        device: torch.device,
+        unfinished: Unfinished | None,
+        earlier: Earlier | None = None,
+    ) -> None:
         self.setup = setup
+        self.earlier = earlier
         self.device = device
         self.unfinished = unfinished
         self.snapshots = setup.source.snapshots(setup.samples)
@@ -130,6 +142,8 @@ class _Scoring:
         )
         self.last: CheckpointPass
         """The current checkpoint."""
+        self.raw: Tensor | None = None
+        """The scores of a single checkpoint before the last step of its detectors, where it changes them."""
         self.seconds: dict[str, float] = {}
         """The time of each detector; empty on a GPU."""
 
@@ -144,6 +158,8 @@ class _Scoring:
         states: Sequence[Mapping[str, Tensor]] = ()
         if resume and self.unfinished is not None:
             states = self.unfinished.load(self.collector)
+        if not states and self.earlier is not None:
+            states = self.earlier.fill(self.collector)
         count = len(self.snapshots)
         for number in range(len(self.collector.checkpoints), count):
             self._open(number)
@@ -217,6 +233,13 @@ class _Scoring:
         read = inputs.reader(samples, self.last.model)
         return beside(self.collector.top, verdict, samples, inputs.fingerprints.cpu(), read)
 
+    def state(self, findings: Findings) -> dict[str, Tensor] | None:
+        """What a later scan with ``--since`` takes; None where it cannot take anything."""
+        if len(self.snapshots) > 1 or self.held_out or not self.last.model.reads_inputs:
+            return None
+        top = {name: getattr(self.collector.top, name) for name in ("top", "others")}
+        return state_of(findings, self.last.scorers.states(), top, self.raw)
+
     def _open(self, number: int) -> None:
         """Load a checkpoint in place of the one before, which is freed first."""
         vars(self).pop("last", None)
@@ -235,6 +258,8 @@ class _Scoring:
     def _finish(self, progress: Progress) -> None:
         if self.setup.gradients.precision != "float32":
             second_look(self.last, self.collector, self.setup.budget, progress)
+        if len(self.snapshots) == 1 and any(one.detector.finishes for one in self.last.scorers.each):
+            self.raw = self.collector.rows.scores.clone()
         self.last.finish(self.collector)
         # On a GPU a call returns before its work is done, so that detectors cannot be timed.
         if self.device.type == "cpu":

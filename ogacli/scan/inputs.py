@@ -11,7 +11,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
-from ogacli.base.seeding import shuffled
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
@@ -21,6 +20,8 @@ from ogacli.models.neighbours.exact import DIM, compressed
 from ogacli.scan.columns import filled
 from ogacli.verdict.findings import Probed
 
+_STEP = 0x9E3779B97F4A7C15 - (1 << 64)
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
 PROBED = 4096
 """Randomly chosen samples whose features are kept."""
 
@@ -29,8 +30,8 @@ class InputNotes:
     """Notes on the inputs of n samples, in any order; each sample is noted once."""
 
     def __init__(self, n: int, device: torch.device) -> None:
-        self.rows = shuffled(n, 0, PROBED)[:PROBED].sort().values
-        """The samples whose features are kept."""
+        self.rows = _chosen(n)
+        """The samples whose features are kept; where samples are added at the end, most of them stay."""
         self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
         """By the current checkpoint; NaN for samples not seen, zeros beyond the number of features."""
         self.kept = self.features.clone()
@@ -110,3 +111,25 @@ class InputNotes:
             return
         found = compressed(features[wanted.to(features.device)])
         self.features[place[wanted].to(found.device)] = F.pad(found, (0, DIM - found.shape[1]))
+
+
+def _chosen(n: int) -> Int64[Tensor, " m"]:
+    """The rows with the lowest random numbers, where the number of a row does not depend on n; ascending."""
+    below = int(2.0**63 * min(1.0, 2 * PROBED / n)) - 1
+    rows, numbers = list[Tensor](), list[Tensor]()
+    for block in blocks(n):
+        some = torch.arange(block.start, block.stop)
+        mixed = _mixed(some) & (1 << 63) - 1
+        low = mixed <= below
+        rows.append(some[low])
+        numbers.append(mixed[low])
+    lowest = torch.cat(numbers).topk(min(n, PROBED), largest=False).indices
+    return torch.cat(rows)[lowest].sort().values
+
+
+def _mixed(numbers: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Numbers as random as a permutation, each by itself (splitmix64; Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = numbers * _STEP
+    for shift, factor in _ROUNDS:
+        mixed = (mixed ^ (mixed >> shift & (1 << 64 - shift) - 1)) * factor
+    return mixed ^ (mixed >> 31 & (1 << 33) - 1)

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from torch import Tensor
 
 from ogacli.base.atomic import new_folder, writing
 from ogacli.data import Preview, Samples
-from ogacli.run.directory import Run, is_run, write_run
+from ogacli.run.directory import STATE, Run, is_run, write_run
 from ogacli.run.reports import report
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary
 from ogacli.scan.beside import Beside
+from ogacli.scan.since import write_state
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.judge import Verdict
 
@@ -39,6 +41,8 @@ class ScanResult:
     beside: Beside
     """What a person compares with the most anomalous samples."""
     clock: Clock
+    state: Mapping[str, Tensor] | None = None
+    """What a later scan with ``--since`` takes beside the scores; None where it cannot take anything."""
 
     def table(self) -> pa.Table:
         """The columns of ``scores.parquet``, a row a sample in the order of the dataset."""
@@ -68,6 +72,8 @@ class ScanResult:
                 beside=self.beside.beside,
                 gradient_map=self.beside.gradient_map,
             )
+            if self.state is not None:
+                write_state(self.state, work / STATE)
             (work / "report.html").write_text(report(Run(work)), encoding="utf-8")
             self.clock.lap("write")
             (work / "timing.json").write_text(json.dumps(self.timing, indent=2) + "\n", encoding="utf-8")
