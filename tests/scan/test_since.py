@@ -141,9 +141,9 @@ def test_a_sample_that_can_be_read_now_is_scored(tmp_path):
     ("overrides", "told"),
     [
         (["gradients.layers=all"], "gradients.layers: head there, all here"),
-        (["detector=l1"], "detector: l2 there, l1 here"),
+        (["detector=l1"], "detector[0].name: l2 there, l1 here"),
         (["loss={name: cross_entropy, label_smoothing: 0.1}"], "loss.label_smoothing"),
-        (["gradients.layers=all", "detector=l1"], "detector: l2 there, l1 here"),
+        (["gradients.layers=all", "detector=l1"], "detector[0].name: l2 there, l1 here"),
     ],
 )
 def test_other_options_are_refused_at_once(tmp_path, overrides, told):
@@ -212,7 +212,7 @@ def test_on_the_command_line(tmp_path):
         "scan", "config.yaml", "--set", "detector=l1", "--output", "x", "--since", "first", cwd=tmp_path
     )
     assert done.code == 2
-    assert "detector: l2 there, l1 here" in done.err
+    assert "detector[0].name: l2 there, l1 here" in done.err
 
 
 def test_the_samples_whose_features_are_kept_stay_the_same_where_others_are_added():
