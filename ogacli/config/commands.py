@@ -30,6 +30,7 @@ from ogacli.run.directory import Run
 from ogacli.scan import verify as verification
 from ogacli.scan.arms import Verification
 from ogacli.scan.attribution import Attribution, attribute_samples, is_attribution
+from ogacli.scan.attribution import Setup as AttributionSetup
 from ogacli.scan.benefit import chooser
 from ogacli.scan.execute import execute
 from ogacli.scan.plan import Plan
@@ -209,20 +210,18 @@ def attribute(
             "no queries given", place="query", expected="a section like `data` with the query samples"
         )
     with running(folder, "attribute", progress) as (_, shown):
-        return attribute_samples(
-            config.data.open(),
-            config.query.open(),
-            config.model,
-            config.loss,
+        setup = AttributionSetup(
+            samples=config.data.open(),
+            queries=config.query.open(),
+            source=config.model,
+            task=config.loss,
             gradients=config.gradients,
             detectors=config.detectors,
             options=config.attribute,
-            workers=config.data.workers,
-            output=folder,
             settings=config.resolved,
-            overwrite=overwrite,
-            progress=shown,
+            workers=config.data.workers,
         )
+        return attribute_samples(setup, folder, overwrite=overwrite, progress=shown)
 
 
 def doctor(config: Config | str | Path | None = None, overrides: Sequence[str] = ()) -> Checkup:

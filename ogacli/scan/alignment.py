@@ -6,15 +6,26 @@ mends it; or a note, where the model may as well be a weak one; or nothing.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from ogacli.base.wording import cut, listed, percent
 from ogacli.data import Samples
+from ogacli.data.label_types import SeveralClasses
+from ogacli.data.loader import batches
 from ogacli.data.sources import MEMORY, sources
 from ogacli.errors import CheckpointError
+from ogacli.models import Model
+from ogacli.models.tasks import Task
 from ogacli.verdict.alignment import Misalignment, misalignment, suspicion
 from ogacli.verdict.findings import Findings
+from ogacli.verdict.label_alignment import misaligned_labels
 
+_LOOKED_AT, _BATCH = 1000, 64
+"""Samples whose outputs are looked at, where a scan has not kept predictions; and how many at a time."""
 _SHOWN = 6
 """Pairs of a class and an output in the message."""
 
@@ -40,13 +51,86 @@ def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str,
     if found is None:
         suspected = suspicion(findings, samples.class_index)
         return None if suspected is None else _note(suspected.found, samples, settings["data"])
-    raise CheckpointError(
+    raise _refused(found, samples, settings["data"])
+
+
+def check_outputs(
+    model: Model,
+    task: Task,
+    samples: Samples,
+    settings: Mapping[str, Any],
+    *,
+    device: torch.device,
+    workers: int | Literal["auto"] = "auto",
+) -> str | None:
+    """The same by the outputs for some of the samples; also where a sample may have several labels.
+
+    Args:
+        model: On the device.
+        task: The loss.
+        samples: The samples that the model was trained on, or others of the same classes.
+        settings: The options as plain values.
+        device: Where to compute.
+        workers: Processes that read.
+
+    Returns:
+        What is suspected; None where nothing is, or samples have no classes.
+
+    Raises:
+        CheckpointError: The outputs are in another order.
+    """
+    several = isinstance(samples.label_type, SeveralClasses)
+    if task.returns_loss or len(samples.classes) < 2 or not (several or samples.class_index is not None):
+        return None
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:_LOOKED_AT]
+    logits, known = _outputs(model, samples, rows.sort().values, device, workers)
+    if not len(known) or logits.shape[1] < len(samples.classes) or logits.isnan().any():
+        return None
+    some = samples.select(known)
+    if not several:
+        return check_alignment(_findings(logits, some.labels), some, settings)
+    found = misaligned_labels(logits, some.labels.float())
+    if found is None:
+        return None
+    misaligned, sure = found
+    if sure:
+        raise _refused(misaligned, samples, settings["data"])
+    return _note(misaligned, samples, settings["data"])
+
+
+def _outputs(
+    model: Model,
+    samples: Samples,
+    rows: Int64[Tensor, " m"],
+    device: torch.device,
+    workers: int | Literal["auto"],
+) -> tuple[Float[Tensor, "m w"], Int64[Tensor, " m"]]:
+    """Logits, and the rows that could be read."""
+    logits, known = [torch.empty(0, 0)], [rows[:0]]
+    for batch in batches(samples, rows, _BATCH, workers=workers):
+        if len(batch.rows):
+            logits.append(model.outputs(batch.to(device)).logits.detach().float().cpu())
+            known.append(batch.rows)
+    if len(logits) == 1 or logits[1].ndim != 2:
+        return torch.empty(0, 0), rows[:0]
+    return torch.cat(logits[1:]), torch.cat(known)
+
+
+def _findings(logits: Float[Tensor, "m w"], labels: Int64[Tensor, " m"]) -> Findings:
+    probabilities = logits.softmax(1)
+    highest, predictions = probabilities.max(1)
+    given = probabilities.gather(1, labels[:, None])[:, 0]
+    return Findings({}, predictions, highest, given, {})
+
+
+def _refused(found: Misalignment, samples: Samples, data: Mapping[str, Any]) -> CheckpointError:
+    return CheckpointError(
         "the model's outputs are in another order than the classes of the data",
         place="model",
         found=f"{_mapping(found, samples.classes)}; so are {percent(found.agreement)} of the samples with "
         f"{'this label' if len(found.outputs) == 1 else 'these labels'} predicted",
         expected=f"output i for class i: {cut(', '.join(samples.classes), 200)}",
-        hint=_hint(found, samples, settings["data"]),
+        hint=_hint(found, samples, data),
     )
 
 

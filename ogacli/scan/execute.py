@@ -17,7 +17,7 @@ from ogacli.base.progress import SILENT, Progress
 from ogacli.errors import DataError
 from ogacli.models.checkpoints.snapshots import distinct
 from ogacli.run.summary import summarise
-from ogacli.scan.alignment import check_alignment
+from ogacli.scan.alignment import check_alignment, check_outputs
 from ogacli.scan.beside import Beside, beside
 from ogacli.scan.collect import Collector
 from ogacli.scan.passes import CheckpointPass
@@ -71,7 +71,7 @@ def execute(
     findings = scoring.findings()
     suspected = None
     if not scoring.snapshots[0].source.trained_on(setup.samples.classes):
-        suspected = check_alignment(findings, setup.samples, setup.settings)
+        suspected = scoring.alignment(findings)
     budget, benefit, checkpoints = setup.budget, None, scoring.checkpoints
     if choose is not None:
         chosen = choose()
@@ -239,6 +239,18 @@ class _Scoring:
             return None
         top = {name: getattr(self.collector.top, name) for name in ("top", "others")}
         return state_of(findings, self.last.scorers.states(), top, self.raw)
+
+    def alignment(self, findings: Findings) -> str | None:
+        """What is suspected of the order of the outputs.
+
+        Raises:
+            CheckpointError: It is another than that of the classes.
+        """
+        setup, model = self.setup, self.last.model
+        if setup.samples.class_index is not None or not model.reads_inputs:
+            return check_alignment(findings, setup.samples, setup.settings)
+        given = (setup.samples, setup.settings)
+        return check_outputs(model, setup.task, *given, device=self.device, workers=setup.workers)
 
     def _open(self, number: int) -> None:
         """Load a checkpoint in place of the one before, which is freed first."""

@@ -127,3 +127,54 @@ def test_a_source_that_numbers_its_classes_itself(tmp_path):
                 base=tmp_path,
             )
         )
+
+
+def test_few_classes_that_may_be_exchanged_are_told(tmp_path):
+    """Of two classes, a swapped model under label noise and one that knows little look the same."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, N)
+    labels = np.where(rng.random(N) < 0.2, 1 - truth, truth)
+    network = nn.Linear(2, 2)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
+        network.bias.zero_()
+    inputs = np.eye(2, dtype=np.float32)[truth] + 0.3 * rng.normal(size=(N, 2)).astype(np.float32)
+    samples = ogacli.Samples.of(inputs, labels=labels, classes=["ant", "bee"])
+    found = ogacli.scan(samples, network, detector="l2")
+    note = next(note for note in found.summary.notes if "another order" in note)
+    assert "predicts 'ant' as 'bee', 'bee' as 'ant'" in note
+    assert "`Samples.of(.., classes=[1, 0])`" in note
+    with torch.no_grad():
+        network.weight.neg_()
+    assert not any("another order" in note for note in ogacli.scan(samples, network).summary.notes)
+
+
+def several_labels(order: list[int]) -> tuple[ogacli.Samples, nn.Module]:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((N, K)) < 0.3).astype(np.int64)
+    inputs = labels + 0.2 * rng.normal(size=(N, K))
+    network = nn.Linear(K, K)
+    with torch.no_grad():
+        network.weight.copy_(8 * torch.eye(K)[order])
+        network.bias.fill_(-4)
+    return ogacli.Samples.of(inputs.astype(np.float32), labels=labels, classes=list(NAMES)), network
+
+
+def test_outputs_of_several_labels_a_sample():
+    samples, network = several_labels(ORDER)
+    with pytest.raises(CheckpointError, match="outputs are in another order") as caught:
+        ogacli.scan(samples, network, loss="bce_with_logits", detector="l2")
+    assert json.dumps([NAMES[i] for i in ORDER]) in str(caught.value)
+    samples, network = several_labels([*range(K)])
+    assert ogacli.scan(samples, network, loss="bce_with_logits", detector="l2").summary.notes == ()
+
+
+def test_attribution_checks_it_as_well(tmp_path):
+    labels = exported(tmp_path)
+    inputs = torch.from_numpy(np.load(tmp_path / "p.npy")).log()
+    network = nn.Linear(K, K, bias=False)
+    nn.init.eye_(network.weight)
+    samples = ogacli.Samples.of(inputs, labels=[NAMES[label] for label in labels], classes=list(NAMES))
+    with pytest.raises(CheckpointError, match="outputs are in another order"):
+        ogacli.attribute(samples, samples.select(torch.arange(3)), network, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
