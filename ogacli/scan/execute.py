@@ -68,7 +68,7 @@ def execute(
     scoring.run(resume=resume, keep=choose is not None, progress=progress)
     clock.lap("score")
     last = scoring.last
-    findings = scoring.findings()
+    findings = own = scoring.findings()
     suspected = None
     if not scoring.snapshots[0].source.trained_on(setup.samples.classes):
         suspected = scoring.alignment(findings)
@@ -109,7 +109,7 @@ def execute(
         },
         preview=partial(setup.task.preview, last.model, setup.samples, device=device),
         beside=shown_beside,
-        state=scoring.state(findings),
+        state=scoring.state(own),
         clock=clock,
     )
 
