@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-_PERMUTED = 1 << 22
-"""Up to so many rows a random order is that of all rows: 32 MB."""
+_PERMUTED = 1 << 20
+"""Up to so many rows a random order is that of all rows: 8 MB."""
 
 
 def shuffled(n: int, seed: int, count: int) -> Int64[Tensor, " m"]:

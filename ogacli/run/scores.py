@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Samples
     from ogacli.verdict.judge import Verdict
 
+_ROWS = 1 << 16
+"""Rows of a part of the table."""
 OK, QUARANTINED = "ok", "quarantined"
 """The values of the column ``status``."""
 SCORE_COLUMNS = (
@@ -43,8 +45,9 @@ def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:
 
 def score_tables(verdict: Verdict, samples: Samples) -> Iterator[pa.Table]:
     """The same, some rows at a time."""
-    for rows in blocks(len(samples)):
+    for rows in blocks(len(samples), _ROWS):
         yield _table(verdict, samples, rows)
+        pa.default_memory_pool().release_unused()
 
 
 def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:

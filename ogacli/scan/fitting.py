@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from ogacli.base.blocks import release
 from ogacli.base.progress import Progress
 from ogacli.base.seeding import shuffled
 from ogacli.detectors import Needs
@@ -65,6 +66,7 @@ class Fitting:
             if size:
                 # A detector sees the order that its own seed gives, and is fitted as it would be alone.
                 self._fit(one, size, getattr(options, "seed", 0))
+        release()
         # What is looked up is read again in the order of the file, which is faster than to pick the rest.
         return self._held if self.feed.model.reads_inputs else []
 

@@ -26,7 +26,7 @@ FIRST = (50, 100, 500, 1_000)
 _BISECTIONS = 60
 _EXACT = 1 << 17
 """Samples whose log-odds are kept one by one."""
-_BINS, _HIGHEST = 1 << 16, 28.0
+_BINS, _HIGHEST = 1 << 13, 28.0
 """Bins of the log-odds of more samples, and the end of the last one."""
 _WIDEST = 60.0
 """The largest shift of the log-odds."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ogacli.base.blocks import blocks, column, taken
 
-TOGETHER = 1 << 20
+TOGETHER = 1 << 19
 """Scores that are sorted at once."""
 _PARTS, _SMALLER = 100, 2
 """Most parts, and by how much they are smaller than ``TOGETHER`` on average."""
