@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def write_scores(
     digest = RowsDigest(first.schema)
     repeated = [name for name in dictionaries if name in first.schema.names]
     with pa.parquet.ParquetWriter(file, first.schema, use_dictionary=repeated) as writer:
-        for table in (first, *several):
+        for table in chain([first], several):
             digest.add(table)
             writer.write_table(table, row_group_size=rows)
         writer.add_key_value_metadata({ROWS: digest.hexdigest(), SUMMARY: summary_digest(summary)})
