@@ -23,6 +23,8 @@ from ogacli.models.neighbours.exact import compressed
 
 _ENTRIES = 1 << 22
 """Candidates that are held while fitting: 32 MB in float64. With more it sees no further samples."""
+_READ = 1 << 25
+"""Probabilities that are looked at while fitting: with 12,000 classes those of 2,800 samples."""
 _NEIGHBOURS, _TRANSITION, _DOUBT = "neighbours.", "transition.", "doubt."
 """Prefixes of the names of their tensors in the state."""
 
@@ -79,7 +81,7 @@ class Latent(LabelDetector):
         """
         candidates: list[Candidates] = []
         rows, features = list[Tensor](), list[Tensor]()
-        known = 0
+        known = read = 0
         for batch in batches:
             check_one_class_each(batch, "latent_label")
             candidates.append(Candidates.of(batch.logits, batch.labels))
@@ -87,8 +89,9 @@ class Latent(LabelDetector):
             if batch.features is not None:
                 features.append(compressed(batch.features))
             known += candidates[-1].own.numel()
+            read += batch.logits.numel()
             del batch  # before the next one is computed
-            if known >= _ENTRIES:
+            if known >= _ENTRIES or read >= _READ:
                 break
         if not known:
             raise DataError("no sample to fit the label noise to", expected="at least one that can be read")
@@ -130,7 +133,7 @@ class Latent(LabelDetector):
 
     def true_class_of(self, batch: GradientBatch) -> Float[Tensor, "b k"]:
         """The log-posterior of the true class of a batch."""
-        if self.neighbours is not None:
+        if self.neighbours is not None or self.doubt is not None:
             return super().true_class_of(batch)
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(batch.logits.device)

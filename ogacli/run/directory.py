@@ -47,6 +47,9 @@ if TYPE_CHECKING:  # reading a run needs no torch
 
 _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 """Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""Safe ones, in C where they are built: a config may list thousands of classes."""
 _TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
 STATE = "state.safetensors"
@@ -132,7 +135,7 @@ class Run:
         """``config.yaml`` as plain values."""
         refuse_special(self.config_file, RunError)
         try:
-            return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+            return dict(yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=_LOADER))
         except FileNotFoundError:
             raise RunError("no config.yaml in the run directory", place=str(self.path)) from None
         except (ValueError, TypeError, yaml.YAMLError) as error:
@@ -308,7 +311,7 @@ def write_run(
         gradient_map: Two coordinates of the gradients of some samples; by default of none.
         preview: Returns a picture or text of a row; that of the samples' reader where left out.
     """
-    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    text = yaml.dump(dict(settings), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
+from gradient_batches import dense_batch
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.signals import fitted
@@ -82,3 +83,14 @@ def test_many_classes_and_neighbours_are_ranked_by_the_pooled_margin() -> None:
     pooled = (logs + noise.trust * (near - logs)).log_softmax(1)
     both = torch.stack([wrong.double(), margins(pooled, labels)])
     assert float(torch.corrcoef(both.argsort(1).argsort(1).double())[0, 1]) > 0.99
+
+
+def test_a_batch_is_scored_as_its_evidence_is() -> None:
+    logs, labels, _ = confused(4000, 10)
+    detector = LatentLabel().detector()
+    detector.held_out = True
+    batch = dense_batch(logs, labels)
+    detector.fit([batch])
+    assert detector.doubt is not None
+    by_evidence = detector.wrong(detector.true_class(detector.evidence(batch), labels), labels)
+    torch.testing.assert_close(detector.score(batch), by_evidence)
