@@ -82,9 +82,14 @@ def state_of(
 
 def write_state(state: Mapping[str, Tensor], file: Path) -> None:
     """Write it as safetensors."""
-    # Tensors that share memory cannot be saved; columns are as long as the dataset, and share none.
-    own = {name: one.cpu().contiguous() for name, one in state.items()}
-    save_file({name: one if name.startswith("rows/") else one.clone() for name, one in own.items()}, file)
+    own: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        one = tensor.cpu().contiguous()
+        memory = one.untyped_storage().data_ptr()
+        own[name] = one.clone() if memory in seen else one  # tensors that share memory cannot be saved
+        seen.add(memory)
+    save_file(own, file)
 
 
 class Earlier:
