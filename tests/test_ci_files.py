@@ -113,9 +113,7 @@ def test_the_hook_judges_the_run(repository):
 def test_pre_commit_runs_the_hook(repository):
     folder = repository.folder
     (folder / ".pre-commit-config.yaml").write_text((CI / "pre-commit-config.yaml").read_text())
-    shell(
-        folder, "git init -q . && oga scan oga.yaml --output runs/candidate && git add runs gate.yaml .pre*"
-    )
+    shell(folder, "git init -q . && oga scan oga.yaml --output runs/candidate && git add runs *.yaml .pre*")
     env = {"PRE_COMMIT_HOME": str(folder / "home"), "GIT_CONFIG_GLOBAL": os.devnull}
     run = f"{sys.executable} -m pre_commit run --all-files"
     assert "Passed" in shell(folder, run, **env).stdout

@@ -113,6 +113,20 @@ def test_detectors_are_those_that_were_fitted_there(tmp_path, monkeypatch):
     same_tables(again, found)
 
 
+def test_labels_that_are_numbers(tmp_path):
+    place = make_place(tmp_path)
+    y = np.random.default_rng(3).normal(size=N).astype(np.float32)
+    data = {"source": "arrays", "path": "data.npz", "x": "x", "y": "y", "target": "regression"}
+    place.write(y=y)
+    place.write_config(loss="mse", data=data)
+    place.new_weights(1, "model.checkpoint=null")
+    first = scanned(place, "first")
+    place.write(y=y + (np.arange(N) == 9))
+    found = scanned(place, "since", since=first)
+    assert found.provenance["since"] == {"copied": N - 1, "new_or_changed": 1}
+    same_tables(found, scanned(place, "whole"))
+
+
 def test_samples_that_are_gone_or_in_another_place(tmp_path):
     place = make_place(tmp_path)
     first = scanned(place, "first")
