@@ -120,9 +120,9 @@ def _test_split(checker: Checker, values: dict[str, Any]) -> Any:
 def _default_detectors(found: Mapping[str, Any]) -> str | list[str]:
     if found["query"] is not None:
         return detectors.ATTRIBUTING
-    classes = found["loss"] is None or isinstance(found["loss"], Classification)
+    deciding = Classification.deciding if found["loss"] is None else found["loss"].deciding
     features = found["model"] is None or found["model"].gives_features
-    return detectors.defaults(classes=classes, features=features)
+    return detectors.defaults(deciding, features=features)
 
 
 def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,9 @@ DEFAULT = "latent_label"
 """Decides where no detector is named and each sample has one class: on the whole the best in
 `benchmarks/detection.py`."""
 WITHOUT_CLASSES = "l2"
-"""Decides where samples do not have one class each."""
+"""Decides where no detector is made for the kind of label."""
+OF_PREDICTIONS = (DEFAULT, "latent_label_set", "latent_target")
+"""Detectors that decide by default for a kind of label; they look at the predictions."""
 _OF_GRADIENTS = "isolation_forest"
 ATTRIBUTING = "isolation_forest"
 """The default of ``oga attribute`` where queries are compared with groups of samples."""
@@ -124,16 +126,15 @@ class Detector(ABC):
         """Take the mean validation gradient; called only where there is one and it is wanted."""
 
 
-def defaults(*, classes: bool, features: bool) -> list[str]:
+def defaults(deciding: str | None, *, features: bool) -> list[str]:
     """The detectors of a scan for which none is named; the first decides.
 
     Args:
-        classes: Whether each sample has one class.
+        deciding: The detector of the kind of label (``Task.deciding``); None: there is none.
         features: Whether gradients are more than the residuals of the logits. Without features a forest would
             isolate the k numbers that the other detectors read, and take longer than all the rest.
     """
-    deciding = [DEFAULT] if classes else []
-    return [*deciding, WITHOUT_CLASSES, *([_OF_GRADIENTS] if features else [])]
+    return [*([deciding] if deciding else []), WITHOUT_CLASSES, *([_OF_GRADIENTS] if features else [])]
 
 
 class LabelDetector(Detector):

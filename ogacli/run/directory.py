@@ -37,6 +37,7 @@ from ogacli.errors import RunError
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
+from ogacli.run.issues import issues_table
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import SCORE_COLUMNS, score_tables
 from ogacli.run.summary import SCHEMA_VERSION, Summary
@@ -63,6 +64,7 @@ _FILES = (
     "previews.parquet",
     "beside.parquet",
     "gradient_map.parquet",
+    "issues.parquet",
     "timing.json",
     "report.html",
 )
@@ -326,5 +328,6 @@ def write_run(
     pa.parquet.write_table(beside, folder / "beside.parquet")
     gradient_map = MAP.empty_table() if gradient_map is None else gradient_map
     pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
+    pa.parquet.write_table(issues_table(verdict, samples), folder / "issues.parquet")
     pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")
     pa.default_memory_pool().release_unused()

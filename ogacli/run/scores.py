@@ -56,7 +56,7 @@ def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:
     findings = verdict.findings.part(rows)
     none = np.zeros(rows.stop - rows.start, dtype=bool)
     none[list(findings.quarantined)] = True
-    suggested = verdict.suggested_label[rows]
+    suggests = verdict.suggests(rows).numpy()
     columns: dict[str, pa.Array] = {
         "id": arrow_ids(samples.ids.slice(rows.start, len(none))),
         "position": numbers(samples.positions[rows].numpy()),
@@ -65,8 +65,8 @@ def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:
         "rank": numbers(verdict.rank[rows].numpy(), none),
         "flagged": numbers(verdict.flagged[rows].numpy()),
         "reason": _reasons(verdict, rows, findings.quarantined),
-        "suggested_label": _names(samples, suggested),
-        "confidence": numbers(findings.most_probable.confidence.numpy(), (suggested < 0).numpy()),
+        "suggested_label": _suggested(verdict, samples, rows),
+        "confidence": numbers(verdict.confidence(rows).numpy(), ~suggests),
         "status": texts([OK, QUARANTINED]).take(numbers(none.astype("int8"))),
     }
     for name, score in list(findings.scores.items())[1:]:
@@ -105,6 +105,16 @@ def _fingerprints(samples: Samples, rows: slice, content: Tensor | None) -> pa.A
     written = pa.py_buffer(found.astype(">i8").tobytes().hex().encode())
     digits = pa.LargeStringArray.from_buffers(n, ends, written).cast(pa.string())
     return pa.compute.if_else(numbers((content != 0).numpy()), digits, None)
+
+
+def _suggested(verdict: Verdict, samples: Samples, rows: slice) -> pa.Array:
+    """The suggested label as the given one is shown; null where none is suggested."""
+    if verdict.findings.cells is None:
+        return _names(samples, verdict.suggested_label[rows])
+    labels = verdict.findings.cells.part(rows).corrected(samples.labels[rows])
+    corrected = samples.label_type.column(labels, samples.classes)
+    suggests = numbers(verdict.suggests(rows).numpy())
+    return pa.compute.if_else(suggests, corrected, pa.scalar(None, corrected.type))
 
 
 def _names(samples: Samples, labels: Tensor) -> pa.Array:

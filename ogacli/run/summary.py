@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
+from ogacli.run.issues import cell_names
 from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
@@ -66,6 +67,16 @@ class Consensus(Document):
     """Samples that all of them flag."""
 
 
+class CellSummary(Document):
+    """A class of samples with any number of classes, or a target of a regression."""
+
+    name: str
+    wrongly_given: int
+    """Samples that have the class and more probably should not; or whose target is more probably wrong."""
+    forgotten: int
+    """Samples that more probably should have the class and do not."""
+
+
 class RescoredSummary(Document):
     """The second pass, in float32, after one in lower precision."""
 
@@ -112,6 +123,8 @@ class Summary(Document):
     overlap: dict[str, float] = {}
     """Split-half stability of each randomised detector: the share of the samples flagged by one half that the
     other half flags too. With several checkpoints it is that of the last one."""
+    cells: tuple[CellSummary, ...] = ()
+    """Each class or target, where these are judged one by one."""
     classes: tuple[ClassSummary, ...]
     class_order: Literal["model", "given", "indices", "sorted"] = "given"
     """How classes were matched with the model's outputs. ``model``: by the names that the model has for them.
@@ -182,6 +195,7 @@ def summarise(
         duplicates=int(findings.duplicates.sum()),
         consensus=_consensus(verdict),
         overlap=dict(overlap),
+        cells=_cells(verdict, samples),
         classes=_classes(verdict, samples),
         class_order="model" if named_by_model else samples.class_order,
         histogram=_histogram(verdict.score),
@@ -255,6 +269,23 @@ def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
             held_back=held_back[i],
         )
         for i, name in enumerate(samples.classes)
+    )
+
+
+def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
+    """The cells that are more probably wrong than right, by class or target."""
+    cells = verdict.findings.cells
+    if cells is None:
+        return ()
+    row, place = cells.doubted.nonzero(as_tuple=True)
+    index = cells.index[row, place]
+    labels = samples.labels.reshape(len(samples), -1)
+    given = (labels[row, index] > 0) | (not samples.classes)
+    names = cell_names(samples)
+    wrongly, forgotten = (index[chosen].bincount(minlength=len(names)).tolist() for chosen in (given, ~given))
+    return tuple(
+        CellSummary(name=name, wrongly_given=wrongly[i], forgotten=forgotten[i])
+        for i, name in enumerate(names)
     )
 
 

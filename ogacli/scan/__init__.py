@@ -27,6 +27,7 @@ from ogacli.models.checkpoints.snapshots import Checkpoint, Weights
 from ogacli.models.sources import ModelSource
 from ogacli.models.sources.in_memory import network_source_of, settings_of, source_of
 from ogacli.models.tasks import Task, tasks
+from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.again import Recipe
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.benefit import chooser
@@ -128,7 +129,8 @@ def scan(
     )
     if detector is None:
         features = not isinstance(model, ModelSource) or model.gives_features
-        detector = defaults(classes=samples.class_index is not None, features=features)
+        unlabelled = isinstance(task, Classification) and samples.class_index is None
+        detector = defaults(None if unlabelled else task.deciding, features=features)
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
     protection = parse_protect(protect)

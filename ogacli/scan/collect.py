@@ -18,6 +18,7 @@ from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, Step, finite
 from ogacli.models.tasks import Task
+from ogacli.scan.cells import DoubtfulCells
 from ogacli.scan.columns import filled, place
 from ogacli.scan.evidence import Evidence
 from ogacli.scan.inputs import InputNotes
@@ -38,6 +39,7 @@ class Collector:
         *,
         evidence_of: Sequence[str] = (),
         several: bool = True,
+        cells: int = 0,
     ) -> None:
         """Room for the results.
 
@@ -47,6 +49,7 @@ class Collector:
             device: Where results are kept.
             evidence_of: The columns of label detectors that will be refitted to all folds.
             several: Whether there are several checkpoints; the results of a single one are not summed.
+            cells: Cells of each label that are judged.
         """
         n = len(samples)
         self.several = several
@@ -55,6 +58,8 @@ class Collector:
         self.device = device
         self.rows = Rows(n, len(columns), device)
         self.totals = Totals(n if several else 0, len(columns), device)
+        self.cells = DoubtfulCells(n, cells, device)
+        self.cell_totals = DoubtfulCells(n if several else 0, cells, device)
         self.inputs = InputNotes(n, device)
         self.top = TopSamples(n, self.inputs.places, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
@@ -82,6 +87,8 @@ class Collector:
         elif (probability := task.label_probability(batch.logits, batch.labels)) is not None:
             self.rows.probability[batch.rows.to(self.device)] = probability
         self.evidence.add(batch.rows, scored.evidence)
+        if scored.cells is not None:
+            self.cells.set(batch.rows, scored.cells)
         self.top.add(batch, scored.scores[0], len(self.checkpoints))
         self.rows.add(batch, scored.scores)
 
@@ -111,18 +118,21 @@ class Collector:
         counts = alone or worth(diagnosis) >= best
         if counts and not alone and worth(diagnosis) > best:
             self.totals = Totals(n, columns, self.device)
+            self.cell_totals = self.cells.emptied()
             self.signals = []
             self.checkpoints = [one.model_copy(update={"counts": False}) for one in self.checkpoints]
         self.top.next_checkpoint(counts=counts, alone=alone)
         if counts:
             if self.several:
                 self.totals.add(self.rows, rows, weight)
+                self.cell_totals.add(self.cells, rows, weight)
             self.inputs.keep()
             if signals is not None:
                 self.signals.append((weight * len(rows), signals))
         self.checkpoints.append(CheckpointDiagnosis(name=name, counts=counts, diagnosis=diagnosis))
         if self.several:
             self.rows = Rows(n, columns, self.device)
+            self.cells = self.cells.emptied()
 
     def unlearned_share(self) -> float | None:
         """The share of the given labels that the current checkpoint does not predict.
@@ -141,17 +151,20 @@ class Collector:
     def findings(self) -> Findings:
         """The results of all checkpoints that count, on the CPU."""
         results = self.totals if self.several else self.rows
-        return replace(results.findings(self.columns), signals=tuple(self.signals))
+        cells = self.cell_totals.findings(self.totals.weight) if self.several else self.cells.findings()
+        return replace(results.findings(self.columns), signals=tuple(self.signals), cells=cells)
 
     def current(self) -> Findings:
         """The predictions of the current checkpoint, on the CPU."""
         return self.rows.predicted(self.inputs.probed(current=True))
 
-    def parts(self) -> Mapping[str, "Rows | Totals | InputNotes | Evidence | Kept"]:
+    def parts(self) -> Mapping[str, "Rows | Totals | DoubtfulCells | InputNotes | Evidence | Kept"]:
         """What an unfinished scan saves, by name."""
         return {
             "rows": self.rows,
             "totals": self.totals,
+            "cells": self.cells,
+            "cell-totals": self.cell_totals,
             "inputs": self.inputs,
             "evidence": self.evidence,
             **self.top.parts(),

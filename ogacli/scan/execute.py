@@ -19,6 +19,7 @@ from ogacli.models.checkpoints.snapshots import distinct
 from ogacli.run.summary import summarise
 from ogacli.scan.alignment import check_alignment, check_outputs
 from ogacli.scan.beside import Beside, beside
+from ogacli.scan.cells import cells_of
 from ogacli.scan.collect import Collector
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
@@ -139,6 +140,7 @@ class _Scoring:
             several=len(self.snapshots) > 1,
             # A single model needs no second fit.
             evidence_of=tuple(self.label_detectors) if self.held_out and len(self.snapshots) > 1 else (),
+            cells=cells_of(setup.detectors, setup.samples.labels),
         )
         self.last: CheckpointPass
         """The current checkpoint."""

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import Detector, DetectorOptions, LabelDetector, LayeredOptions, Needs
+from ogacli.detectors._cells import CellDetector, Cells, score_of
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch, Gradients
 from ogacli.gradients.view import View, view
@@ -32,6 +33,8 @@ class Scored:
     """The evidence of each label detector, by score column; empty where it is not kept."""
     true_class: TrueClass | None
     """The most probable true class, by the first label detector."""
+    cells: Cells | None = None
+    """The judgement on each cell of the labels, by the first cell detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Scorers:
         if len(self._orders) > 1:
             with self._norms:
                 batch.norms(self._orders)  # computed together they share most of the work
-        scores, evidence, true_class = [], {}, None
+        scores, evidence, true_class, cells = [], {}, None, None
         for one in self.each:
             with one.watch:
                 if isinstance(one.detector, LabelDetector):
@@ -91,9 +94,13 @@ class Scorers:
                     true_class = true_class or found
                     if seen is not None:
                         evidence[one.column] = seen
+                elif isinstance(one.detector, CellDetector):
+                    judged = one.detector.cells(batch)
+                    scores.append(score_of(judged.wrong))
+                    cells = cells or judged
                 else:
                     scores.append(one.detector.score(one.of(batch)))
-        return Scored(scores, evidence, true_class)
+        return Scored(scores, evidence, true_class, cells)
 
     def _judged(
         self, detector: LabelDetector, batch: GradientBatch

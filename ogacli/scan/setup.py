@@ -15,6 +15,7 @@ from ogacli.gradients import GradientOptions
 from ogacli.models.sources import ModelSource
 from ogacli.models.tasks import Task
 from ogacli.models.training.loop import TrainOptions
+from ogacli.scan.cells import cells_of
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import Protection
 
@@ -24,8 +25,8 @@ class Setup:
     """The samples, the model and the options of a scan.
 
     Raises:
-        ConfigError: The budget counts wrong labels or right predictions, and samples do not have one class
-        each.
+        ConfigError: The budget counts wrong labels or right predictions, and the labels are of a kind where
+        these are not known.
     """
 
     samples: Samples
@@ -48,11 +49,14 @@ class Setup:
 
     def __post_init__(self) -> None:
         one_class = self.samples.class_index is not None and not self.task.returns_loss
-        if self.budget.value in ("auto", "benefit") and not one_class:
-            counted = self.budget.value == "auto"
+        counted = self.budget.value == "auto"
+        told = one_class or (counted and cells_of(self.detectors[:1], self.samples.labels) > 0)
+        if self.budget.value in ("auto", "benefit") and not told:
             raise ConfigError(
-                f"{'wrong labels' if counted else 'right predictions'} can be counted only where each sample "
-                "has one class",
+                "wrong labels can be counted only where each sample has one class, or the first detector "
+                "judges each class or target"
+                if counted
+                else "right predictions can be counted only where each sample has one class",
                 place="budget",
                 found=self.budget.value,
                 expected="a share such as 0.05, or a count",

@@ -15,6 +15,7 @@ from torch import Tensor
 from ogacli.base.blocks import blocks, taken
 from ogacli.base.seeding import shuffled
 from ogacli.detectors.label_noise.signals import Signals
+from ogacli.verdict.cells import CellFindings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Findings:
     content: Int64[Tensor, " n"] | None = None
     """Fingerprints of the inputs, 0 where a sample could not be read; None for a model that reads none."""
     probed: Probed | None = None
+    cells: CellFindings | None = None
+    """The most doubtful cells of each label, where a detector judges cells."""
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     by_neighbours: bool = False
@@ -111,6 +114,7 @@ class Findings:
             duplicate_of=None if self.duplicate_of is None else self.duplicate_of[rows],
             blank=None if self.blank is None else self.blank[rows],
             content=None if self.content is None else self.content[rows],
+            cells=None if self.cells is None else self.cells.part(rows),
             probed=None,
         )
 
@@ -143,6 +147,7 @@ class Findings:
             duplicate_of=None,
             blank=None,
             content=None,
+            cells=None,
             probed=None,
         )
         return found, rows
@@ -157,7 +162,14 @@ class Findings:
         """The probability that the given label is right, by detector or model; NaN without classes."""
         if self.wrong is not None:
             return (1 - self.wrong).float()
+        if self.cells is not None:
+            return (1 - self.cells.highest).masked_fill(~self.scored, torch.nan)
         return self.probability.masked_fill(self.predictions < 0, torch.nan)
+
+    @property
+    def scored(self) -> Bool[Tensor, " n"]:
+        """Which samples have a score."""
+        return ~next(iter(self.scores.values())).isnan()
 
     @property
     def duplicates(self) -> Bool[Tensor, " n"]:

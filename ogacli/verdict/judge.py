@@ -41,14 +41,26 @@ class Verdict:
     cut: float | None
     """The lowest flagged score; None where nothing is flagged."""
 
+    def suggests(self, rows: slice = slice(None)) -> Bool[Tensor, " m"]:
+        """For which of some samples another label is suggested."""
+        cells = self.findings.cells
+        if cells is None:
+            return self.suggested_label[rows] >= 0
+        return cells.part(rows).doubted.any(1) & ~self.score[rows].isnan()
+
+    def confidence(self, rows: slice = slice(None)) -> Float[Tensor, " m"]:
+        """The probability of the suggested label; where labels have cells, that the given one is wrong."""
+        part = self.findings.part(rows)
+        return part.most_probable.confidence if part.cells is None else part.cells.highest
+
     def reason(self, rows: slice = slice(None)) -> Int64[Tensor, " m"]:
         """For some samples an index into ``REASONS``: the reason if it is flagged."""
         part = self.findings.part(rows)
         blank = torch.zeros_like(self.flagged[rows]) if part.blank is None else part.blank
         return torch.from_numpy(
             reasons(
-                differs=(self.suggested_label[rows] >= 0).numpy(),
-                confidence=part.most_probable.confidence.numpy(),
+                differs=self.suggests(rows).numpy(),
+                confidence=self.confidence(rows).numpy(),
                 probability=part.given_label_probability.numpy(),
                 duplicate=part.duplicates.numpy(),
                 blank=blank.numpy(),
@@ -87,6 +99,8 @@ def judge(
     score, *others = findings.scores.values()
     scored = len(score) - len(findings.quarantined)
     wrong = None if labels is None else estimate(findings, labels)
+    if findings.cells is not None:
+        wrong = findings.cells.estimate(findings.scored, held_out=findings.held_out, several=findings.several)
     count = budget.count(scored, wrong.count(scored) if wrong else 0)
     rank = ranks(score)
     flagged = within = _up_to(rank, count)

@@ -1,5 +1,7 @@
 """What every detector must do, whichever are registered."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradient_batches import dense_batch, head_batch
+from ogacli.base.registry import type_name
 from ogacli.config import parse_config
 from ogacli.detectors import Detector, DetectorOptions, Needs, detectors
 from ogacli.errors import ConfigError
@@ -35,6 +38,19 @@ def options(request: pytest.FixtureRequest, name: str) -> DetectorOptions:
             raise
         pytest.skip(str(error))
     return found
+
+
+LABELS: dict[str, Callable[[GradientBatch], Tensor]] = {
+    "latent_label_set": lambda batch: F.one_hot(batch.labels, batch.logits.shape[1]).double(),
+    "latent_target": lambda batch: 6.0 * F.one_hot(batch.labels, batch.logits.shape[1]),
+}
+"""Labels of the kind that a detector judges; one class a sample for all others."""
+
+
+def labelled_for(options: DetectorOptions, batch: GradientBatch) -> GradientBatch:
+    """The batch with labels of the kind that the detector judges."""
+    make = LABELS.get(type_name(options))
+    return batch if make is None else replace(batch, labels=make(batch))
 
 
 def fitted(options: DetectorOptions, batch: GradientBatch, size: int = 64) -> Detector:
@@ -67,7 +83,7 @@ def planted() -> tuple[GradientBatch, int]:
 
 
 def test_scores_are_one_finite_number_a_sample(options: DetectorOptions) -> None:
-    batch = head_batch(N)
+    batch = labelled_for(options, head_batch(N))
     found = scores(fitted(options, batch), batch)
     assert found.shape == (N,)
     assert found.is_floating_point()
@@ -78,20 +94,22 @@ def test_scores_are_one_finite_number_a_sample(options: DetectorOptions) -> None
 
 def test_the_planted_outlier_is_on_top(options: DetectorOptions) -> None:
     batch, outlier = planted()
+    given = batch.labels
+    batch = labelled_for(options, batch)
     found = scores(fitted(options, batch), batch)
-    own = batch.labels == batch.labels[outlier]
+    own = given == given[outlier]
     assert found[outlier] == found.max()
     assert (found[own] == found[outlier]).sum() == 1
 
 
 def test_the_same_again_is_the_same(options: DetectorOptions) -> None:
-    batch = head_batch(N)
+    batch = labelled_for(options, head_batch(N))
     assert torch.equal(scores(fitted(options, batch), batch), scores(fitted(options, batch), batch))
 
 
 @pytest.mark.parametrize("size", [1, 7, N])
 def test_the_batch_size_does_not_matter(options: DetectorOptions, size: int) -> None:
-    batch = head_batch(N)
+    batch = labelled_for(options, head_batch(N))
     expected = scores(fitted(options, batch), batch)
     # Products of float64 matrices are rounded differently in matrices of other sizes.
     torch.testing.assert_close(scores(fitted(options, batch, size), batch, size), expected, rtol=1e-9, atol=0)
@@ -99,12 +117,12 @@ def test_the_batch_size_does_not_matter(options: DetectorOptions, size: int) -> 
 
 def test_global_random_state_is_left_alone(options: DetectorOptions) -> None:
     before = torch.random.get_rng_state()
-    scores(fitted(options, head_batch(50)), head_batch(50))
+    scores(fitted(options, labelled_for(options, head_batch(50))), labelled_for(options, head_batch(50)))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_state_makes_another_detector_the_same(options: DetectorOptions) -> None:
-    batch = head_batch(N)
+    batch = labelled_for(options, head_batch(N))
     detector, other = fitted(options, batch), options.detector()
     state = detector.state()
     assert all(tensor.device.type == "cpu" for tensor in state.values())
@@ -113,7 +131,7 @@ def test_state_makes_another_detector_the_same(options: DetectorOptions) -> None
 
 
 def test_no_samples_no_scores(options: DetectorOptions) -> None:
-    batch = head_batch(20)
+    batch = labelled_for(options, head_batch(20))
     detector = fitted(options, batch)
     assert detector.score(batch.select(slice(0, 0))).shape == (0,)
 
@@ -125,7 +143,7 @@ def reduced(batch: GradientBatch, needs: Needs) -> GradientBatch:
 
 
 def test_a_detector_reads_no_more_than_it_needs(options: DetectorOptions) -> None:
-    batch = head_batch(N)
+    batch = labelled_for(options, head_batch(N))
     expected = scores(fitted(options, batch), batch)
     detector = options.detector()
     detector.fit_size(N)

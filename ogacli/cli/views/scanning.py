@@ -171,12 +171,13 @@ def _checkpoints(summary: Summary) -> list[Any]:
 
 def _looked_at(summary: Summary) -> str:
     """Which detector decides, what it looks at, and which stand beside it."""
-    from ogacli.detectors import DEFAULT
+    from ogacli.detectors import DEFAULT, OF_PREDICTIONS
 
     first, *others = summary.detectors
     gradients = f"the gradient of {summary.parameters:,} coordinates"
-    if first == DEFAULT:
-        text = f"{first} decides, by predicted probabilities and nearest neighbours"
+    if first in OF_PREDICTIONS:
+        looked = "predicted probabilities and nearest neighbours" if first == DEFAULT else "the predictions"
+        text = f"{first} decides, by {looked}"
         return f"{text}; {listed(others, 6)} beside it, by {gradients}" if others else text
     return f"{first} decides{f'; {listed(others, 6)} beside it' if others else ''}, by {gradients}"
 

@@ -40,7 +40,8 @@ class PrecomputedSource(ModelSource):
     """Probabilities or logits of every sample of the source, and the inputs of the head."""
 
     probabilities: Location | None = None
-    """npy file [n, k], a row for each sample of the source; rows sum to 1. Or a table (csv, jsonl, parquet):
+    """npy file [n, k], a row for each sample of the source; rows sum to 1 where each sample
+    has one class. Or a table (csv, jsonl, parquet):
     columns with the names of classes are matched with these, and rows by a column ``id``."""
     logits: Location | None = None
     """The same, instead of probabilities."""
@@ -81,9 +82,10 @@ class PrecomputedSource(ModelSource):
                 found=f"{table.width} columns",
                 expected=f"at least {needed}: one for each class or target of the data",
             )
+        one_class = samples.class_index is not None
         if self.probabilities is not None:  # the other rows are checked when they are read
             first = np.arange(min(len(table), max(1, _CHECKED // table.width)))
-            check_probabilities(table.take(first), first, path)
+            check_probabilities(table.take(first), first, path, together=one_class)
         features = None
         if self.features is not None:
             features = Rows(self.features, samples)
@@ -100,6 +102,7 @@ class PrecomputedSource(ModelSource):
             table,
             features,
             are_probabilities=self.probabilities is not None,
+            one_class=one_class,
             bias=self.bias,
         )
 
@@ -131,6 +134,8 @@ class Precomputed:
     """Logits or probabilities."""
     features: "Rows | None"
     are_probabilities: bool
+    one_class: bool
+    """Whether a row is one distribution over the classes; else each value is the probability of a class."""
     bias: bool
     device: torch.device = field(default=torch.device("cpu"), init=False)
 
@@ -143,9 +148,13 @@ class Precomputed:
         positions = self.positions[batch.rows].numpy()
         logits = self.table.take(positions)
         if self.are_probabilities:
-            check_probabilities(logits, positions, self.table.path)
+            check_probabilities(logits, positions, self.table.path, together=self.one_class)
             # Zeros become the smallest positive number, so that the logarithm is finite.
-            logits = logits.clamp_min(torch.finfo(torch.float32).tiny).log()
+            tiny = torch.finfo(torch.float32).tiny
+            absent = (1 - logits).clamp_min(tiny).log()
+            logits = logits.clamp_min(tiny).log()
+            if not self.one_class:
+                logits = logits - absent
         features = None if self.features is None else self.features.take(positions).to(self.device)
         return Outputs(logits.to(self.device), features, bias=self.bias)
 
@@ -210,25 +219,30 @@ class Rows:
         return torch.from_numpy(np.asarray(self.values[positions], dtype=np.float32))
 
 
-def check_probabilities(values: Float[Tensor, "b k"], positions: Int64[np.ndarray, " b"], path: str) -> None:
-    """Check that every finite row is a distribution.
+def check_probabilities(
+    values: Float[Tensor, "b k"], positions: Int64[np.ndarray, " b"], path: str, *, together: bool = True
+) -> None:
+    """Check that every finite row holds probabilities.
 
     Args:
         values: The rows.
         positions: Their places in the file.
         path: The file, for the message.
+        together: Whether a row is one distribution over the classes.
 
     Raises:
-        DataError: A value is negative, or a row does not sum to 1.
+        DataError: A value is negative or above 1, or a row does not sum to 1.
     """
     sums = values.sum(1)
-    wrong = (sums.isfinite() & ((sums - 1).abs() > _SUM)) | (values.amin(1) < 0)
+    wrong = (values.amin(1) < 0) | (values.amax(1) > 1 + _SUM)
+    if together:
+        wrong |= sums.isfinite() & ((sums - 1).abs() > _SUM)
     if wrong.any():
         i = int(wrong.int().argmax())
         raise DataError(
             "not probabilities",
             place=f"{path}: row {positions[i]}",
             found=f"sum {float(sums[i]):.4g}, smallest value {float(values[i].min()):.4g}",
-            expected="values from 0 to 1 that sum to 1",
+            expected=f"values from 0 to 1{' that sum to 1' if together else ''}",
             hint="give unnormalised values as `logits` instead",
         )

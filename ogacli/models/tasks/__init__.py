@@ -26,6 +26,8 @@ Labels = Shaped[Tensor, "b ..."]
 class Task(Options):
     """The task that the model was trained for; the fields of a subclass are keys of the ``loss:`` section."""
 
+    deciding: ClassVar[str | None] = None
+    """The name of the detector that decides by default: it judges this kind of label."""
     returns_loss: ClassVar[bool] = False
     """True where the network returns no logits, but its loss, in parts that are added up."""
 

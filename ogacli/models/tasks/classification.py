@@ -16,6 +16,8 @@ from ogacli.models.tasks import Labels, Logits, Task, tasks
 class Classification(Task):
     """Softmax over the logits and cross-entropy with the given class."""
 
+    deciding = "latent_label"
+
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of each target that is spread evenly over all classes."""
 

@@ -12,6 +12,8 @@ from ogacli.models.tasks import Labels, Logits, Task, tasks
 class MultiLabel(Task):
     """A sigmoid of each logit; binary cross-entropy with 0 or 1 for each class, summed over the classes."""
 
+    deciding = "latent_label_set"
+
     def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The sum of each sample's binary cross-entropies.
 

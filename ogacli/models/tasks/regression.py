@@ -10,6 +10,8 @@ from ogacli.models.tasks import Labels, Logits, Task, tasks
 class Regression(Task):
     """The squared difference of each output and its target, summed over the outputs."""
 
+    deciding = "latent_target"
+
     def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The sum of each sample's squared errors.
 

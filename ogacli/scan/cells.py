@@ -1,0 +1,90 @@
+"""The most doubtful cells of each label: classes of a sample with several, targets of a regression.
+
+In: ``Cells`` batch by batch, one checkpoint after the other. Out: ``CellFindings``; at most 16 cells a
+sample, so that memory does not grow with the number of classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.detectors import DetectorOptions
+from ogacli.detectors._cells import CellDetector, Cells
+from ogacli.verdict.cells import CellFindings
+
+_MOST = 16
+"""Cells that are kept of a sample: those that are most probably wrong."""
+
+
+class DoubtfulCells:
+    """Cells of n samples.
+
+    Args:
+        n: Number of samples.
+        cells: Cells of each label; 0 where none are judged.
+        device: Where they are kept.
+    """
+
+    def __init__(self, n: int, cells: int, device: torch.device) -> None:
+        kept = min(cells, _MOST)
+        self.index = torch.full((n, kept), -1, dtype=torch.int32, device=device)
+        self.wrong = torch.zeros(n, kept, device=device)
+        """Weighted sum of the probabilities; 0 where there is no cell."""
+        self.suggested = torch.zeros(n, kept, device=device)
+        """By the checkpoint that was added last."""
+
+    def set(self, rows: Int64[Tensor, " b"], cells: Cells) -> None:
+        """Keep those of a batch."""
+        here = rows.to(self.index.device)
+        wrong, index = cells.wrong.float().topk(self.index.shape[1])
+        self.index[here], self.wrong[here] = index.int(), wrong
+        self.suggested[here] = cells.suggested.gather(1, index).float()
+
+    def add(self, other: "DoubtfulCells", rows: Int64[Tensor, " m"], weight: float) -> None:
+        """Add the cells of one more checkpoint for these rows, with a weight.
+
+        A cell that one of them did not keep has the probability 0 there.
+        """
+        here = rows.to(self.index.device)
+        own, new = self.index[here], other.index[here]
+        same = (own[:, :, None] == new[:, None, :]) & (own >= 0)[:, :, None]
+        added = weight * other.wrong[here]
+        wrong = self.wrong[here] + (same * added[:, None, :]).sum(2)
+        kept = self.suggested[here]
+        suggested = torch.where(same.any(2), (same * other.suggested[here][:, None, :]).sum(2), kept)
+        fresh = ~same.any(1)
+        every = torch.cat([wrong, added.masked_fill(~fresh, -1.0)], 1)
+        best, place = every.topk(self.index.shape[1])
+        self.wrong[here] = best
+        self.index[here] = torch.cat([own, new], 1).gather(1, place)
+        self.suggested[here] = torch.cat([suggested, other.suggested[here]], 1).gather(1, place)
+
+    def emptied(self) -> "DoubtfulCells":
+        """Room for as many cells of as many samples."""
+        n, kept = self.index.shape
+        return DoubtfulCells(n, kept, self.index.device)
+
+    def findings(self, weight: Float[Tensor, " n"] | None = None) -> CellFindings | None:
+        """The means over the checkpoints, on the CPU; None where no cells are judged.
+
+        Args:
+            weight: The sum of the weights of each row; 1 where left out.
+        """
+        if not self.index.shape[1]:
+            return None
+        wrong = self.wrong.cpu()
+        if weight is not None:
+            wrong = (wrong / weight.cpu().float()[:, None]).nan_to_num(0.0)
+        return CellFindings(self.index.cpu().long(), wrong.clamp(0.0, 1.0), self.suggested.cpu())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What an unfinished scan saves, by name."""
+        return dict(vars(self))
+
+
+def cells_of(options: Sequence[DetectorOptions], labels: Tensor) -> int:
+    """The number of cells of each label that some detector judges; 0 without such a detector."""
+    judged = any(isinstance(one.detector(), CellDetector) for one in options)
+    return max(1, labels[:1].numel()) if judged and len(labels) else 0

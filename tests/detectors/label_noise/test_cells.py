@@ -1,0 +1,93 @@
+"""Probabilities that classes of a set, and targets, are wrong, where it is known which ones are."""
+
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
+from ogacli.detectors._cells import score_of
+from ogacli.detectors.label_noise.present import PresenceNoise
+from ogacli.detectors.label_noise.target import TargetNoise
+
+N, K = 4000, 6
+
+
+def noisy_sets(given: float, forgotten: float, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Calibrated logits of the true classes, labels with errors, and where these are."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(N, K, generator=generator) - 1.5
+    truth = (torch.rand(N, K, generator=generator) < logits.sigmoid()).double()
+    drawn = torch.rand(N, K, generator=generator)
+    wrong = torch.where(truth > 0, drawn < forgotten, drawn < given)
+    return logits, torch.where(wrong, 1 - truth, truth), wrong
+
+
+@pytest.mark.parametrize(("given", "forgotten"), [(0.03, 0.03), (0.1, 0.1), (0.0, 0.2), (0.05, 0.0)])
+def test_rates_of_classes_are_found(given: float, forgotten: float) -> None:
+    logits, labels, wrong = noisy_sets(given, forgotten)
+    noise = PresenceNoise.fitted(logits, labels)
+    found = noise.wrong(logits, labels)
+    assert noise.given.mean() == pytest.approx(given, abs=0.03)
+    assert noise.forgotten.mean() == pytest.approx(forgotten, abs=0.04)
+    assert found.mean() == pytest.approx(float(wrong.double().mean()), abs=0.02)
+    doubted = found > 0.5
+    assert wrong[doubted].double().mean() > 0.7
+
+
+def test_clean_sets_are_left_alone() -> None:
+    logits, labels, _ = noisy_sets(0.0, 0.0)
+    assert (PresenceNoise.fitted(logits, labels).wrong(logits, labels) > 0.5).double().mean() < 0.005
+
+
+def test_forgotten_classes_rank_above_what_the_loss_finds() -> None:
+    logits, labels, wrong = noisy_sets(0.0, 0.2)
+    bad = wrong.any(1).numpy()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+    found = score_of(PresenceNoise.fitted(logits, labels).wrong(logits, labels))
+    assert average_precision_score(bad, found) > average_precision_score(bad, loss.amax(1)) + 0.1
+
+
+def noisy_targets(kind: str, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    predictions = 5 * torch.randn(N, 1, generator=generator)
+    targets = predictions + torch.randn(N, 1, generator=generator)
+    wrong = torch.zeros(N, dtype=torch.bool)
+    if kind != "right":
+        wrong[: N // 10] = True
+    if kind == "exchanged":
+        targets[: N // 10] = targets[: N // 10].flip(0)
+    if kind == "off":
+        targets[: N // 10] += 20 * torch.randn(N // 10, 1, generator=generator)
+    return predictions, targets, wrong
+
+
+@pytest.mark.parametrize("kind", ["right", "exchanged", "off"])
+def test_wrong_targets_are_told(kind: str) -> None:
+    predictions, targets, wrong = noisy_targets(kind)
+    noise = TargetNoise.fitted(predictions, targets)
+    found = noise.wrong(predictions, targets)[:, 0]
+    assert noise.scale == pytest.approx(1.0, rel=0.15)
+    assert not noise.poor
+    if kind == "right":
+        assert (found > 0.5).double().mean() < 0.002
+    else:
+        share = found.mean() if kind == "exchanged" else (found > 0.5).double().mean()
+        assert share == pytest.approx(0.1, abs=0.03)
+        assert wrong[found > 0.5].double().mean() > 0.9
+        assert average_precision_score(wrong.numpy(), found) > 0.75
+
+
+def test_residuals_of_a_poor_model_tell_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predictions, targets = torch.randn(2, N, 1, generator=generator)
+    noise = TargetNoise.fitted(predictions, targets)
+    assert noise.poor
+    assert noise.wrong(predictions, targets).max() <= 0.5
+
+
+@pytest.mark.parametrize("noise", [PresenceNoise, TargetNoise])
+def test_constant_labels_and_few_samples(noise: type[PresenceNoise] | type[TargetNoise]) -> None:
+    for n in (1, 2, 30):
+        labels = torch.zeros(n, 2)
+        found = noise.fitted(torch.randn(n, 2, generator=torch.Generator().manual_seed(n)), labels)
+        assert torch.isfinite(found.wrong(torch.zeros(n, 2), labels)).all()
