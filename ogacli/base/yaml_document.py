@@ -5,17 +5,15 @@ In: the text of a file, with ``${NAME}`` and ``${NAME:-default}`` inside values.
 """
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from ogacli.base.json_document import read_bytes
 from ogacli.base.options import Key, Options, Where, dotted, unknown_key
 from ogacli.base.registry import Registry, resolve, resolve_all
-from ogacli.base.special_files import refuse_special
+from ogacli.base.yaml_values import Parsed, decoded
 from ogacli.errors import ConfigError
 
 T = TypeVar("T")
@@ -58,18 +56,17 @@ def read(path: str | Path, noun: str, hint: str | None = None) -> Document:
         ConfigError: It cannot be read or parsed.
     """
     file = Path(path)
-    refuse_special(file, ConfigError)
     try:
-        text = file.read_text(encoding="utf-8")
+        content = read_bytes(file, ConfigError)
     except FileNotFoundError:
         raise ConfigError(f"no such {noun} file", place=str(path), hint=hint) from None
-    except IsADirectoryError:
+    except ConfigError:
+        if not os.path.isdir(file):
+            raise
         inside = file / "config.yaml"  # of a run directory
         hint = f"did you mean {inside}?" if inside.is_file() else hint
         raise ConfigError(f"a folder, not a {noun} file", place=str(path), hint=hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("cannot be read as text", place=str(path), found=str(error)) from None
-    return parse(text, str(path), file.absolute().parent, noun)
+    return parse(decoded(content, str(path)), str(path), file.absolute().parent, noun)
 
 
 def parse(text: str, place: str, base: Path, noun: str = "config") -> Document:
@@ -78,77 +75,17 @@ def parse(text: str, place: str, base: Path, noun: str = "config") -> Document:
     Raises:
         ConfigError: It is not YAML, not a mapping, gives a key twice, or names an unset variable.
     """
-    lines: dict[Key, str] = {}
-    problems: list[ConfigError] = []
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = {} if node is None else _build(node, (), place, lines, problems)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(
-            "not valid YAML", place=place + line, found=str(error.problem), expected="key: value lines"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError("not valid YAML", place=place, found=str(error)) from None
-    except RecursionError:
-        raise ConfigError("nested too deeply, or within itself", place=place) from None
+    parsed = Parsed(place, expand=True)
+    values = parsed.values(text)
+    if values is None:
+        values = {}
     if not isinstance(values, dict):
         raise ConfigError(
             f"not a {noun}", place=place, found=type(values).__name__, expected="a mapping of keys"
         )
-    if problems:
-        raise ConfigError.of(problems)
-    return Document(place, base, values, lines)
-
-
-def _build(node: yaml.Node, key: Key, place: str, lines: dict[Key, str], problems: list[ConfigError]) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        values: dict[str, Any] = {}
-        for name_node, value_node in node.value:
-            name = str(name_node.value)
-            here = f"{place}:{name_node.start_mark.line + 1}"
-            if name in values:
-                problems.append(ConfigError("given twice", place=f"{here}: {name}"))
-            lines[(*key, name)] = here
-            values[name] = _build(value_node, (*key, name), place, lines, problems)
-        return values
-    if isinstance(node, yaml.SequenceNode):
-        items = []
-        for i, item in enumerate(node.value):
-            lines[(*key, i)] = f"{place}:{item.start_mark.line + 1}"
-            items.append(_build(item, (*key, i), place, lines, problems))
-        return items
-    here = f"{place}:{node.start_mark.line + 1}"
-    try:
-        value = yaml.SafeLoader("").construct_object(node)
-    except ValueError as error:  # such as the 30th of February
-        problems.append(ConfigError("not a value", place=here, found=node.value, expected=str(error)))
-        return None
-    return _expand(value, here, problems) if isinstance(value, str) else value
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-
-def _expand(text: str, place: str, problems: list[ConfigError]) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}``; an unset name without a default is a problem."""
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = os.environ.get(name) or default
-        if found is None:
-            problems.append(
-                ConfigError(
-                    f"environment variable {name} is not set",
-                    place=place,
-                    hint=f"set it, or write ${{{name}:-default}}",
-                )
-            )
-            return ""
-        return found
-
-    return _VARIABLE.sub(value, text)
+    if parsed.problems:
+        raise ConfigError.of(parsed.problems)
+    return Document(place, base, values, parsed.lines)
 
 
 class Checker:

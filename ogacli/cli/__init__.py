@@ -16,7 +16,7 @@ import typer
 
 from ogacli.cli.command import commands
 from ogacli.cli.signals import interrupting_signals
-from ogacli.cli.terminal import Terminal
+from ogacli.cli.terminal import Terminal, discard_output
 from ogacli.cli.versions import versions
 from ogacli.errors import OgaError
 
@@ -24,15 +24,35 @@ from ogacli.errors import OgaError
 def main() -> None:
     """Run the command line; the entry point of ``oga`` and ``python -m ogacli``."""
     try:
-        with interrupting_signals():
-            app()
+        _run()
     except OgaError as error:
         Terminal.of_command().error(str(error))
+        sys.exit(2)
+    except OSError as error:  # of the machine: a name that is too long, a full disk, a file of someone else
+        place = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        Terminal.of_command().error(f"{place}{error.strerror or error}")
+        discard_output()
         sys.exit(2)
     except Exception:
         traceback.print_exc()
         print("This is a bug in oga: please report it with the lines above.", file=sys.stderr)
         sys.exit(2)
+
+
+def _run() -> None:
+    """Run the command, and write out what it printed before it ends.
+
+    Raises:
+        OSError: What it printed cannot be written.
+    """
+    try:
+        with interrupting_signals():
+            app()
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more, as after `| head`
+            discard_output()
 
 
 def assembled() -> typer.Typer:

@@ -44,13 +44,18 @@ class _Console(Console):
             yield Segment(text if control else visible(text), style, control)
 
 
+def discard_output() -> None:
+    """Write nothing more to stdout, not even what waits to be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Output(_Console):
     """Stdout. A reader that closes it early, as ``| head`` does, does not change the exit code."""
 
     def on_broken_pipe(self) -> None:
         """Discard all further output."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
 
 
 class Terminal:

@@ -7,10 +7,9 @@ a changed key is ``--set``.
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from ogacli.base.options import ShellText
 from ogacli.base.yaml_document import Document
+from ogacli.base.yaml_values import plain_values
 from ogacli.errors import ConfigError
 
 _WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query"), "source")
@@ -43,9 +42,12 @@ def _apply(document: Document, override: str) -> None:
             "not an override", place="--set", found=override, expected="key=value, such as budget=0.1"
         )
     try:
-        value = _from_shell(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError):
-        raise ConfigError("the value is not valid YAML", place=place, found=text) from None
+        value = _from_shell(plain_values(text, place))
+    except ConfigError as problem:
+        expected = None if problem.found is None else str(problem.found)
+        raise ConfigError(
+            "the value is not valid YAML", place=place, found=text, expected=expected or problem.problem
+        ) from None
     key: list[str | int] = []
     target: Any = document.values
     parts = dotted.split(".")

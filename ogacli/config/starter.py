@@ -6,10 +6,8 @@ that begin with ``# init:`` describe its data, so that a new kind is a new file 
 """
 
 import itertools
-import json
 import os
 import re
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -19,6 +17,7 @@ from typing import Any
 import yaml
 
 from ogacli.base.atomic import new_file
+from ogacli.base.json_document import read_json
 from ogacli.base.options import Options, path_given
 from ogacli.base.special_files import special
 from ogacli.config.inputs import NOTHING, Inputs, inputs_of
@@ -239,14 +238,15 @@ def _columns_of(place: str) -> list[str]:
         if data.suffix.lower() == ".tar":
             return _endings(place)
         if data.suffix.lower() == ".npz":
-            with zipfile.ZipFile(data) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
+            from ogacli.data.npy import array_names
+
+            return array_names(place)
         if data.is_dir():
             return _saved_features(data)
         from ogacli.base.tables import column_names
 
         return column_names(data)
-    except (OgaError, OSError, ValueError, zipfile.BadZipFile):
+    except (OgaError, OSError, ValueError):
         return []  # `oga scan` reports what is wrong with the data
 
 
@@ -265,11 +265,9 @@ def _saved_features(folder: Path) -> list[str]:
 
 def _json(file: Path) -> dict[str, Any]:
     """The mapping in a JSON file; empty if there is none."""
-    if special(file):
-        return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(file, ConfigError)
+    except (OSError, OgaError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -6,7 +6,6 @@ In: an array [n, ...]. Out: a reader of its rows, previews of pictures, and a ha
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from ogacli.data.images import Transform, thumbnail
-from ogacli.data.npy import Rows
+from ogacli.data.npy import Rows, check_kind
 from ogacli.data.reading import Preview, Reader, Unreadable
 from ogacli.errors import DataError
 
@@ -32,25 +31,9 @@ def array_reader(inputs: Rows, place: str, transform: Transform | None = None) -
     """
     if not np.issubdtype(inputs.dtype, np.number) and inputs.dtype != np.bool_:
         raise DataError("the inputs are not numbers", place=place, found=inputs.dtype)
-    refuse_complex(inputs.dtype, place)
+    check_kind(inputs.dtype, place)
     image = inputs.dtype == np.uint8 and channel_axis(inputs.shape[1:]) is not None
     return ArrayReader(inputs, image=image, transform=transform)
-
-
-def refuse_complex(kind: np.dtype[Any], place: str) -> None:
-    """Check that numbers are real, as the imaginary parts of others would be lost.
-
-    Raises:
-        DataError: They are complex.
-    """
-    if kind.kind == "c":
-        raise DataError(
-            "complex numbers",
-            place=place,
-            found=str(kind),
-            expected="real numbers",
-            hint="give real and imaginary parts side by side: np.concatenate([x.real, x.imag], 1)",
-        )
 
 
 def digest(array: Rows) -> str:

@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,19 @@ from typing import Any
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.special_files import refuse_special, special
 from ogacli.base.wording import listed
 from ogacli.data.ids import joined
 from ogacli.data.listing import Listing, list_folder
 from ogacli.data.reading import Unreadable
-from ogacli.data.zip_directory import NO_FILE, read_directory
+from ogacli.data.zip_directory import DAMAGED, NO_FILE, read_directory
 from ogacli.errors import DataError
 
+_MANY = 16
 Content = bytes | Unreadable
 """The bytes of a file, or the reason why it cannot be read."""
 
@@ -59,21 +63,25 @@ class Tree(Files):
         return self.listing().names
 
 
-def open_files(root: str) -> Tree:
+def open_files(root: str, limits: Limits = USUAL) -> Tree:
     """The files below a folder or URL, or in a zip archive.
 
     ``photos.zip/train`` is the folder ``train`` in the archive ``photos.zip``.
 
+    Args:
+        root: The folder, URL or archive.
+        limits: Of what an archive may hold.
+
     Raises:
-        DataError: There is no such folder, or the archive cannot be read.
+        DataError: There is no such folder, or the archive cannot be read or would unpack to too much.
     """
     archive, folder = _split_archive(root)
     if archive is not None:
-        return Archive(archive, folder)
+        return Archive(archive, folder, limits)
     if "://" in root:
         return Bucket(root)
-    if not Path(root).is_dir():
-        what = "not a folder or zip archive" if Path(root).exists() else "no such folder or archive"
+    if not os.path.isdir(root):
+        what = "not a folder or zip archive" if os.path.exists(root) else "no such folder or archive"
         raise DataError(what, place=root, hint="check the path")
     return Folder(Path(root))
 
@@ -83,9 +91,9 @@ def _split_archive(root: str) -> tuple[str | None, str]:
     if "::" in root:
         return None, ""
     head, suffix, tail = root.partition(".zip/")
-    if suffix and not ("://" not in root and Path(head + ".zip").is_dir()):
+    if suffix and not ("://" not in root and os.path.isdir(head + ".zip")):
         return head + ".zip", tail.strip("/")
-    if root.endswith(".zip") and not ("://" not in root and Path(root).is_dir()):
+    if root.endswith(".zip") and not ("://" not in root and os.path.isdir(root)):
         return root, ""
     return None, ""
 
@@ -133,17 +141,18 @@ class Archive(Tree):
     ``zipfile`` would take half a kilobyte in every worker process.
     """
 
-    def __init__(self, location: str, folder: str = "") -> None:
+    def __init__(self, location: str, folder: str = "", limits: Limits = USUAL) -> None:
         self.location = location
         self.folder = f"{folder}/" if folder else ""
         refuse_special(location, DataError)
         try:
             with fsspec.open(location, "rb") as file:
-                directory = read_directory(file)
+                directory = read_directory(file).whole()
         except FileNotFoundError:
             raise DataError("no such archive", place=location, hint="check the path") from None
         except (zipfile.BadZipFile, OSError, ValueError, ImportError) as error:
             raise DataError("cannot be read as a zip archive", place=location, found=str(error)) from None
+        limits.check_unpacked(directory.unpacked, directory.packed, location, DataError)
         if not len(directory.names):
             raise DataError("the archive is empty", place=location)
         self._names, self._entries = directory.names, directory.entries
@@ -155,8 +164,8 @@ class Archive(Tree):
         Raises:
             DataError: One does.
         """
-        repeated = np.unique(self._names[1:][self._names[1:] == self._names[:-1]]).tolist()
-        names = [name.decode() for name in repeated if not name.endswith(b"/")]
+        repeated = pc.unique(self._names[1:].filter(pc.equal(self._names[1:], self._names[:-1]))).to_pylist()
+        names = [name.decode(errors="replace") for name in repeated if not name.endswith(b"/")]
         if names:
             raise DataError(
                 "a name occurs more than once in the archive",
@@ -168,19 +177,30 @@ class Archive(Tree):
 
     def listing(self) -> Listing:
         """All members below the folder."""
-        places = [i for i, name in enumerate(self._names.tolist()) if name.startswith(self.folder.encode())]
-        names = [self._names[i].decode()[len(self.folder) :] for i in places]
-        no_file = self._entries[places, 3] == NO_FILE
-        odd = [name for name, strange in zip(names, no_file, strict=True) if strange]
-        return Listing.of((name for name in names if name), odd)
+        below = self._names.filter(within := pc.starts_with(self._names, self.folder.encode()))
+        no_file = self._entries[np.asarray(within), 4] == NO_FILE
+        names: list[str] = []
+        odd: list[str] = []
+        garbled: list[str] = []
+        for name, strange in zip(below.to_pylist(), no_file, strict=True):
+            text = name.decode(errors="replace")
+            known = text.encode() == name
+            (names if known else garbled).append(text.removeprefix(self.folder))
+            if known and strange:
+                odd.append(names[-1])
+        return Listing.of((name for name in names if name), odd, garbled)
 
     def fetch(self, names: Sequence[str]) -> Iterator[Content]:
         """One read a file; from a URL all files in one request."""
         places = self._find(names)
         entries = self._entries[places].tolist()
         # The local header repeats the name and may add fields of its own, seldom more than 64 bytes.
-        extra = 30 + self._names.itemsize + 64
-        spans = [(e[0], e[0] + e[1] + extra) for e, place in zip(entries, places, strict=True) if place >= 0]
+        extra = [30 + len(key) + 64 for key in self._keys(names)]
+        spans = [
+            (entry[0], entry[0] + entry[1] + more)
+            for entry, more, place in zip(entries, extra, places, strict=True)
+            if place >= 0
+        ]
         chunks = iter(self._ranges(spans))
         for entry, place in zip(entries, places, strict=True):
             chunk = next(chunks) if place >= 0 else Unreadable("not in the archive")
@@ -188,20 +208,33 @@ class Archive(Tree):
                 yield chunk if isinstance(chunk, Unreadable) else self._unpack(chunk, *entry)
             except Unreadable as error:
                 yield error
-            except (struct.error, zlib.error):
+            except (struct.error, zlib.error, MemoryError):
                 yield Unreadable("damaged in the archive")
 
     def signature(self, names: pa.StringArray) -> str:
         """A hash of the name and the CRC of each file."""
         parts = (names.slice(start, 65536).to_pylist() for start in range(0, len(names), 65536))
         places = np.concatenate([self._find(part) for part in parts])
-        return _signature(names, np.where(places >= 0, self._entries[places, 2], -1))
+        return _signature(names, np.where(places >= 0, self._entries[places, 3], -1))
 
     def _find(self, names: Sequence[str]) -> Int64[np.ndarray, " f"]:
         """The index of each name in the directory; -1 where it is not there."""
-        keys = np.array([(self.folder + name).encode() for name in names], dtype="S")
-        places = np.searchsorted(self._names, keys).clip(max=len(self._names) - 1)
-        return np.where(self._names[places] == keys, places, -1)
+        keys = self._keys(names)
+        if _MANY * len(keys) > len(self._names):  # a table of all names is quicker than one search a name
+            found = pc.index_in(pa.array(keys, pa.large_binary()), value_set=self._names)
+            return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
+        everywhere = range(len(self._names))
+        places = [bisect_left(everywhere, key, key=lambda i: self._names[i].as_py()) for key in keys]
+        return np.array(
+            [
+                place if place < len(self._names) and self._names[place].as_py() == key else -1
+                for place, key in zip(places, keys, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    def _keys(self, names: Sequence[str]) -> list[bytes]:
+        return [(self.folder + name).encode(errors="replace") for name in names]
 
     def _ranges(self, spans: Sequence[tuple[int, int]]) -> Iterator[Content]:
         if "://" in self.location:
@@ -214,20 +247,23 @@ class Archive(Tree):
                 file.seek(start)
                 yield file.read(end - start)
 
-    def _unpack(self, chunk: bytes, offset: int, size: int, crc: int, method: int) -> bytes:
+    def _unpack(self, chunk: bytes, offset: int, packed_size: int, size: int, crc: int, method: int) -> bytes:
         if method == NO_FILE:
             raise Unreadable("a link or device, no file")
+        if method == DAMAGED:
+            raise Unreadable("damaged in the archive")
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unreadable("encrypted, or packed by a method other than store or deflate")
         name_length, extra_length = struct.unpack_from("<HH", chunk, 26)
         start = 30 + name_length + extra_length
-        packed = chunk[start : start + size]
-        if len(packed) < size:
+        packed = chunk[start : start + packed_size]
+        if len(packed) < packed_size:
             begin = offset + start
-            rest = next(self._ranges([(begin + len(packed), begin + size)]))
+            rest = next(self._ranges([(begin + len(packed), begin + packed_size)]))
             packed += rest if isinstance(rest, bytes) else b""
-        content = packed if method == zipfile.ZIP_STORED else zlib.decompress(packed, wbits=-15)
-        if zlib.crc32(content) != crc:
+        stored = method == zipfile.ZIP_STORED
+        content = packed if stored else zlib.decompressobj(wbits=-15).decompress(packed, size + 1)
+        if len(content) != size or zlib.crc32(content) != crc:
             raise Unreadable("damaged in the archive")
         return content
 

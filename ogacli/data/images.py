@@ -15,11 +15,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from ogacli.base import pictures
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.options import Options
+from ogacli.base.pictures import Undecodable, opened_picture
 from ogacli.data.files import Content, Files
 from ogacli.data.reading import Preview, Reader, Unreadable
 from ogacli.errors import DataError
@@ -172,6 +175,7 @@ class ImageReader(PictureReader):
         names: pa.StringArray,
         transform: Transform,
         *,
+        limits: Limits = USUAL,
         notes: Sequence[str] = (),
         others: Sequence[str] = (),
     ) -> None:
@@ -181,11 +185,13 @@ class ImageReader(PictureReader):
             files: Where they are.
             names: The file of each sample.
             transform: Of the pictures.
+            limits: Of the size of each picture.
             notes: What was found beside the samples.
             others: Files beside the samples that are none.
         """
         self.files = files
         self.names = names
+        self.limits = limits
         self.notes = tuple(notes)
         self.others = tuple(others)
         super().__init__(len(names), transform)
@@ -194,7 +200,7 @@ class ImageReader(PictureReader):
         """Each file in turn."""
         for content in self._fetch(positions):
             try:
-                with _opened(content) as image, decoding():
+                with _opened(content, self.limits) as image, decoding():
                     pixels: Pixels | Unreadable = self.transform.pixels(image)
             except Unreadable as reason:
                 pixels = reason
@@ -202,7 +208,7 @@ class ImageReader(PictureReader):
 
     def preview(self, position: int) -> Preview:
         """The image before the transform, made small."""
-        with _opened(next(self._fetch([position]))) as image:
+        with _opened(next(self._fetch([position])), self.limits) as image:
             return thumbnail(image)
 
     def file(self, position: int) -> Path | bytes | None:
@@ -241,20 +247,17 @@ def thumbnail(image: Image.Image) -> Preview:
 def decoding() -> Iterator[None]:
     """Turn the errors of Pillow for damaged files into ``Unreadable``."""
     try:
-        yield
-    except UnidentifiedImageError:
-        raise Unreadable("not an image") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"cannot be decoded: {error}") from None
+        with pictures.decoding():
+            yield
+    except Undecodable as error:
+        raise Unreadable(str(error)) from None
 
 
-def _opened(content: Content) -> Image.Image:
+def _opened(content: Content, limits: Limits) -> Image.Image:
     if isinstance(content, Unreadable):
         raise content
-    if not content:
-        raise Unreadable("the file is empty")
     with decoding():
-        return Image.open(io.BytesIO(content))
+        return opened_picture(content, limits)
 
 
 def _coloured(image: Image.Image, mode: str) -> Image.Image:

@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.features import Choice, features_of
 from ogacli.base.tables.json_lines import typed_column
-from ogacli.data.arrays import ArrayReader, array_reader, digest, refuse_complex
+from ogacli.data.arrays import ArrayReader, array_reader, digest
 from ogacli.data.ids import RowNumbers, numbered
 from ogacli.data.items import (
     LABELS,
@@ -32,6 +32,7 @@ from ogacli.data.items import (
     own_labels,
 )
 from ogacli.data.labels import Classes, Target, Targets
+from ogacli.data.npy import check_kind
 from ogacli.data.reading import Reader
 from ogacli.errors import DataError
 
@@ -211,7 +212,7 @@ def _of_frame(frame: Any, apart: Sequence[str]) -> _Dataset:
 def _arrow(name: str, values: Any) -> pa.Array:
     """A column of a DataFrame, in which all values are of one type."""
     if isinstance(values.dtype, np.dtype):
-        refuse_complex(values.dtype, f"column {name!r}")
+        check_kind(values.dtype, f"column {name!r}")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):

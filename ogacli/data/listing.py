@@ -37,14 +37,15 @@ class Listing:
     """Names that are no text in UTF-8, with the wrong bytes replaced."""
 
     @classmethod
-    def of(cls, names: Iterable[str], special: Iterable[str] = ()) -> "Listing":
+    def of(cls, names: Iterable[str], special: Iterable[str] = (), garbled: Iterable[str] = ()) -> "Listing":
         """The listing of an archive or a bucket.
 
         Args:
             names: All names in it.
             special: Those among them that are no files.
+            garbled: Further names, which are not in UTF-8.
         """
-        found, odd, hidden = cls(), set(special), dict[str, None]()
+        found, odd, hidden = cls(garbled=list(garbled)), set(special), dict[str, None]()
         for name in names:
             if (top := _hidden_part(name)) is not None:
                 hidden[top] = None

@@ -4,9 +4,12 @@ In: a path or URL, and for an npz the name of an array. Out: ``Rows``: a ``Mappe
 are stored uncompressed in a local file, otherwise an array in memory.
 """
 
-import io
+import math
+import os
 import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,11 +17,15 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ogacli.base.blocks import MEMORY, watch
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.tables import opened
+from ogacli.base.wording import cut
 from ogacli.errors import DataError
 
 _TOGETHER = 128
 """Rows that are read from one mapping: each may load 64 kilobytes around it into memory."""
+_SHOWN = 200
+"""Characters of the names that an error shows."""
 
 
 @runtime_checkable
@@ -82,57 +89,137 @@ def whole(array: Rows) -> Shaped[np.ndarray, "..."]:
     return array.whole() if isinstance(array, MappedArray) else np.asarray(array[...])
 
 
-def open_array(path: str, name: str | None = None) -> Rows:
+def open_array(path: str, name: str | None = None, limits: Limits = USUAL) -> Rows:
     """The array in an npy file, or the one called ``name`` in an npz file.
 
+    Args:
+        path: The file.
+        name: The array in an npz file.
+        limits: Of what a compressed array may unpack to.
+
     Raises:
-        DataError: The file or name does not exist, is not npy or npz, or holds pickled objects.
+        DataError: The file or name does not exist, is not npy or npz, holds pickled objects or numbers of a
+            type that networks do not have, or would unpack to too much.
     """
     place = path if name is None else f"{path}: {name}"
     try:
         with opened(path) as file:
-            start = 0 if name is None else _member_start(file, path, name)
-            if start is not None and "://" not in path:
-                file.seek(start)
-                return _mapped(file, path)
             if name is None:
-                return np.asarray(np.load(io.BytesIO(file.read()), allow_pickle=False))
-            with np.load(file, allow_pickle=False) as archive:
-                return np.asarray(archive[name])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, struct.error) as error:
+                found = _array(file, path, _length(file))
+            else:
+                found = _member(file, path, name, limits)
+    except _DAMAGED as error:
         raise DataError(
             "cannot be read as an array",
             place=place,
-            found=str(error),
+            found=str(error) or type(error).__name__,
             expected="an npy file, or a name inside an npz, of numbers or text (no Python objects)",
         ) from None
+    check_kind(found.dtype, place)
+    if found.dtype.kind not in "biufSUM":
+        raise DataError("not numbers or texts", place=place, found=str(found.dtype))
+    return found
 
 
-def _mapped(file: Any, path: str) -> Rows:
-    start = file.tell()
+def array_names(path: str) -> list[str]:
+    """The names of the arrays in an npz file of this machine.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
+            return [entry.removesuffix(".npy") for entry in archive.namelist()]
+    except _DAMAGED as error:
+        raise DataError("cannot be read as an npz file", place=path, found=str(error)) from None
+
+
+def check_kind(kind: np.dtype[Any], place: str) -> None:
+    """Check that numbers keep their values in a network.
+
+    Raises:
+        DataError: They are complex, or of more than 64 bits.
+    """
+    if kind.kind == "c":
+        raise DataError(
+            "complex numbers",
+            place=place,
+            found=str(kind),
+            expected="real numbers",
+            hint="give real and imaginary parts side by side: np.concatenate([x.real, x.imag], 1)",
+        )
+    if kind.kind == "f" and kind.itemsize > 8:
+        raise DataError(
+            "numbers of a type that networks do not have",
+            place=place,
+            found=str(kind),
+            expected="at most 64 bits",
+            hint="convert them first: x.astype(np.float64)",
+        )
+
+
+_DAMAGED = (
+    *(ValueError, EOFError, OSError, zipfile.BadZipFile, struct.error, zlib.error, NotImplementedError),
+    *(RuntimeError, MemoryError, OverflowError, TypeError, LookupError, SyntaxError, RecursionError),
+    tokenize.TokenError,
+)
+"""What zipfile and numpy raise for damaged files; a RuntimeError is a password."""
+
+
+def _length(file: Any) -> int:
+    length: int = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return length
+
+
+def _member(file: Any, path: str, name: str, limits: Limits) -> Rows:
+    """An array in an npz file: mapped where it is stored as it is, otherwise unpacked."""
+    packed = _length(file)
+    with zipfile.ZipFile(file) as archive:
+        known = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        if name not in known:
+            found = cut(", ".join(known), _SHOWN) or "no arrays"
+            raise DataError(f"no array {name!r}", place=path, found=found)
+        entry = archive.infolist()[known.index(name)]
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            limits.check_unpacked(entry.file_size, packed, f"{path}: {name}", DataError)
+            with archive.open(entry) as member:
+                return _array(member, "://", entry.file_size)
+    file.seek(entry.header_offset + 26)
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    file.seek(int(entry.header_offset + 30 + name_length + extra_length))
+    return _array(file, path, packed)
+
+
+def _array(file: Any, path: str, end: int) -> Rows:
+    """The array that begins here: mapped from a local file, otherwise in memory.
+
+    Args:
+        file: An open file, at the beginning of the array.
+        path: Its path or URL.
+        end: Where its bytes end at the latest.
+
+    Raises:
+        ValueError: It is damaged, or holds Python objects.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds pickled Python objects, which could run code")
-    found = MappedArray(path, file.tell(), shape, dtype, fortran)
-    if not shape or 0 in shape:
-        # An empty array cannot be mapped.
-        file.seek(start)
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    found[:0]  # Raises an error if the file is shorter than its header says.
-    return found
-
-
-def _member_start(file: Any, path: str, name: str) -> int | None:
-    """The offset of an array's npy file in an npz; None where it is compressed."""
-    with zipfile.ZipFile(file) as archive:
-        known = [entry.removesuffix(".npy") for entry in archive.namelist()]
-        if name not in known:
-            raise DataError(f"no array {name!r}", place=path, found=", ".join(known))
-        entry = archive.infolist()[known.index(name)]
-    if entry.compress_type != zipfile.ZIP_STORED:
-        return None
-    file.seek(entry.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    return int(entry.header_offset + 30 + name_length + extra_length)
+    if any(side < 0 for side in shape):
+        raise ValueError(f"the shape {shape}")
+    size = math.prod(shape) * dtype.itemsize
+    if size > end - file.tell():
+        raise ValueError(f"it is cut off: {size:,} bytes of values are missing in part")
+    if shape and 0 not in shape and "://" not in path:
+        return MappedArray(path, file.tell(), shape, dtype, fortran)
+    content = bytearray(size)
+    view, filled = memoryview(content), 0
+    while filled < size:
+        count = file.readinto(view[filled:])
+        if not count:
+            raise ValueError("it is cut off")
+        filled += count
+    values = np.frombuffer(content, dtype) if size else np.empty(0, dtype)
+    return values.reshape(shape, order="F" if fortran else "C")

@@ -6,6 +6,7 @@ file stays open.
 """
 
 import hashlib
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +18,18 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from ogacli.base.limits import USUAL, Limits, raise_limit
 from ogacli.base.tables import opened
+from ogacli.base.wording import cut, number
 from ogacli.data.files import Content, Files, contents
 from ogacli.data.listing import is_hidden
 from ogacli.data.reading import Unreadable
 from ogacli.errors import DataError
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
+_DIGITS, _SHOWN = 18, 200
+_LARGEST_TEXT = 1 << 28
+"""Bytes of a label or text, which is held in memory."""
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -39,12 +45,17 @@ class Sample:
     """The bytes of the members that were read during the walk."""
 
 
-def shard_paths(pattern: str) -> list[str]:
+def shard_paths(pattern: str, limits: Limits = USUAL) -> list[str]:
     """The files that match ``train-{000..009}.tar`` or ``train-*.tar``, in order.
 
+    Args:
+        pattern: The pattern.
+        limits: Of the number of files.
+
     Raises:
-        DataError: There is none.
+        DataError: There is none, or there are more than the limit.
     """
+    _check_ranges(pattern, limits)
     paths = [pattern]
     while span := _RANGE.search(paths[0]):
         low, high = span.groups()
@@ -54,11 +65,39 @@ def shard_paths(pattern: str) -> list[str]:
         return paths
     found = []
     for path in paths:
-        fs, inner = fsspec.core.url_to_fs(path)
+        try:
+            fs, inner = fsspec.core.url_to_fs(path)
+        except (OSError, ValueError, ImportError) as error:
+            raise DataError("cannot be opened", place=pattern, found=str(error)) from None
         found += [fs.unstrip_protocol(name) if "://" in path else name for name in sorted(fs.glob(inner))]
     if not found:
         raise DataError("no shard of such a name", place=pattern, hint="check the path")
     return found
+
+
+def _check_ranges(pattern: str, limits: Limits) -> None:
+    """Check how many files the ranges in a pattern name, before they are listed.
+
+    Raises:
+        DataError: They name none, or more than the limit.
+    """
+    count = 1
+    for low, high in _RANGE.findall(pattern):
+        if max(len(low), len(high)) > _DIGITS or int(low) > int(high):
+            raise DataError(
+                "not a range of numbers",
+                place=cut(pattern, _SHOWN),
+                expected=f"such as {{000..009}}, ascending, of at most {_DIGITS} digits",
+            )
+        count *= int(high) - int(low) + 1
+    if count > limits.files:
+        raise DataError(
+            "the pattern names more files than may be read",
+            place=cut(pattern, _SHOWN),
+            found=number(count),
+            expected=f"at most {number(limits.files)}",
+            hint=raise_limit("files", count),
+        )
 
 
 def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator[Sample]:
@@ -72,14 +111,15 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
         DataError: A file cannot be opened, is no tar file, is packed, or ends early; or a name occurs twice
             in it.
     """
-    for number, path in enumerate(paths):
-        with opened(path) as file:
+    for i, path in enumerate(paths):
+        with opened(path) as raw:
+            file = _Within(raw)
             if file.read(2) == b"\x1f\x8b":
                 raise DataError(
                     "samples cannot be picked out of a packed shard", place=path, hint="unpack it: gunzip"
                 )
             file.seek(0)
-            yield from _walk(file, path, number, wanted)
+            yield from _walk(file, path, i, wanted)
 
 
 def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> Iterator[Sample]:
@@ -102,7 +142,7 @@ def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> I
                 if wanted(kind):
                     current.texts[kind] = _bytes(file, member)
             _check_end(file, tar.offset)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(
             "the shard ends early, or is no tar file",
             place=path,
@@ -120,14 +160,35 @@ def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
 
     Raises:
         DataError: A member is a link, FIFO or device.
+        tarfile.ReadError: A member has a size below 0 or a hole in it; following it might never end.
     """
     while (member := tar.next()) is not None:
+        if member.size < 0 or tar.offset <= member.offset or member.sparse is not None:
+            raise tarfile.ReadError(f"{member.name!r} has holes, or a size of {member.size}")
         if not any(map(is_hidden, member.name.split("/"))):
             if member.isfile():
                 yield member
             elif not member.isdir():
                 raise _no_file(path, member)
         tar.members.clear()  # type: ignore[attr-defined]
+
+
+class _Within:
+    """An open file that is never asked for more bytes than it has, which Python would make room for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._end = file.seek(0, os.SEEK_END)
+        self.tell = file.tell
+        self.seek = file.seek
+        self.seek(0)
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes."""
+        if size < 0:
+            raise EOFError(f"a size of {size} bytes")
+        found: bytes = self._file.read(max(0, min(size, self._end - self.tell())))
+        return found
 
 
 def _no_file(path: str, member: tarfile.TarInfo) -> DataError:
@@ -165,6 +226,8 @@ def _bytes(file: Any, member: tarfile.TarInfo) -> bytes:
     Raises:
         EOFError: The file ends before them.
     """
+    if member.size > _LARGEST_TEXT:
+        raise EOFError(f"{member.name!r} has {member.size:,} bytes, too many for a label or a text")
     file.seek(member.offset_data)
     found: bytes = file.read(member.size)
     if len(found) < member.size:

@@ -8,11 +8,13 @@ import os
 import stat
 import struct
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
 
 _END = struct.Struct("<4s4H2LH")
 """Signature, two disks, two counts of files, size and offset of the directory, length of a comment."""
@@ -25,10 +27,13 @@ _FILE = struct.Struct("<4s6H3L5H2L")
 fields and comment, disk, two kinds of attributes, offset. Name, extra fields and comment follow."""
 _LONGEST_COMMENT = 1 << 16
 _UTF8, _ENCRYPTED = 0x800, 0x1
-ENCRYPTED, NO_FILE = -1, -2
-"""In place of the method: a file that is encrypted; a link, FIFO, device or socket."""
+ENCRYPTED, NO_FILE, DAMAGED = -1, -2, -3
+"""In place of the method: a file that is encrypted; a link, FIFO, device or socket; a file that would not lie
+within the archive."""
 _UNIX = 3
 """The system of an archive whose attributes hold the mode of each file; the high byte of the version."""
+_LARGEST = 1 << 60
+"""In place of larger numbers; no file is as large."""
 _ELSEWHERE = 0xFFFFFFFF
 """In place of a number that is stored in the extra fields because it needs 64 bits."""
 
@@ -37,10 +42,26 @@ _ELSEWHERE = 0xFFFFFFFF
 class Directory:
     """The files of an archive, sorted by name."""
 
-    names: Shaped[np.ndarray, " n"]
-    """In UTF-8, as bytes of fixed width."""
-    entries: Int64[np.ndarray, "n 4"]
-    """Offset of the local header, packed size, CRC, and method, or ``ENCRYPTED`` or ``NO_FILE``."""
+    names: pa.LargeBinaryArray
+    """In UTF-8."""
+    entries: Int64[np.ndarray, "n 5"]
+    """Offset of the local header, packed size, size, CRC, and method, or ``ENCRYPTED``, ``NO_FILE`` or
+    ``DAMAGED``."""
+    packed: int
+    """Bytes of the archive."""
+
+    def whole(self) -> "Directory":
+        """The same, with the method ``DAMAGED`` for files that would not lie within the archive."""
+        entries = self.entries.copy()
+        outside = (entries[:, 0] < 0) | (entries[:, 0] + entries[:, 1] > self.packed)
+        entries[outside & (entries[:, 4] != NO_FILE), 4] = DAMAGED
+        entries[outside, :3] = 0
+        return replace(self, entries=entries)
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of all files together, as the directory states them."""
+        return int(self.entries[:, 2].astype(np.float64).sum())  # the sum of wrong sizes may need more bits
 
 
 def read_directory(file: Any) -> Directory:
@@ -52,8 +73,10 @@ def read_directory(file: Any) -> Directory:
     Raises:
         zipfile.BadZipFile: The file is no zip archive, or its directory is damaged.
     """
-    block, count, shift = _find(file)
-    spans, entries, place = np.empty((count, 3), np.int64), np.empty((count, 4), np.int64), 0
+    block, count, shift, length = _find(file)
+    if count * _FILE.size > len(block):
+        raise zipfile.BadZipFile("its directory is cut short")
+    spans, entries, place = np.empty((count, 3), np.int64), np.empty((count, 5), np.int64), 0
     for i in range(count):
         try:
             found = _FILE.unpack_from(block, place)
@@ -64,16 +87,17 @@ def read_directory(file: Any) -> Directory:
             raise zipfile.BadZipFile("its directory is damaged")
         place += _FILE.size
         spans[i] = place, place + lengths[0], flags & _UTF8
-        if _ELSEWHERE in (packed, offset):
+        if _ELSEWHERE in (packed, size, offset):
             extra = block[place + lengths[0] : place + lengths[0] + lengths[1]]
-            packed, offset = _long_numbers(extra, size, packed, offset)
+            packed, size, offset = _long_numbers(extra, size, packed, offset)
+        offset, packed, size = (min(number, _LARGEST) for number in (offset, packed, size))
         if _is_no_file(found[1] >> 8, mode >> 16):
             method = NO_FILE
-        entries[i] = offset + shift, packed, crc, ENCRYPTED if flags & _ENCRYPTED else method
+        entries[i] = offset + shift, packed, size, crc, ENCRYPTED if flags & _ENCRYPTED else method
         place += sum(lengths)
     names = _names(block, spans)
-    order = np.argsort(names, kind="stable")
-    return Directory(names[order], entries[order])
+    order = pc.sort_indices(names)
+    return Directory(names.take(order), entries[order.to_numpy()], length)
 
 
 def _is_no_file(system: int, mode: int) -> bool:
@@ -81,20 +105,20 @@ def _is_no_file(system: int, mode: int) -> bool:
     return system == _UNIX and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
 
 
-def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> Shaped[np.ndarray, " n"]:
+def _names(block: bytes, spans: Int64[np.ndarray, "n 3"]) -> pa.LargeBinaryArray:
     """The names; ``spans`` holds begin, end and whether it is in UTF-8 for each."""
-    width = int((spans[:, 1] - spans[:, 0]).max(initial=1))
-    names = np.empty(len(spans), f"S{width}")
-    for i, (begin, end, utf8) in enumerate(spans):
-        name = block[begin:end] if utf8 else block[begin:end].decode("cp437").encode()
-        if len(name) > names.itemsize:
-            names = names.astype(f"S{len(name)}")
-        names[i] = name
-    return names
+    return pa.array(
+        (
+            block[begin:end] if utf8 else block[begin:end].decode("cp437").encode()
+            for begin, end, utf8 in spans
+        ),
+        pa.large_binary(),
+        size=len(spans),
+    )
 
 
-def _find(file: Any) -> tuple[bytes, int, int]:
-    """The bytes of the directory, the number of files, and the shift to add to its offsets."""
+def _find(file: Any) -> tuple[bytes, int, int, int]:
+    """The bytes of the directory, the number of files, the shift of its offsets, and the archive's size."""
     length = file.seek(0, os.SEEK_END)
     start = max(0, length - _END.size - _LONGEST_COMMENT - _LOCATOR.size - _END_64.size)
     file.seek(start)
@@ -112,20 +136,20 @@ def _find(file: Any) -> tuple[bytes, int, int]:
         raise zipfile.BadZipFile("its directory is damaged")
     file.seek(begin)
     # Other content may precede the archive, such as a self-extracting program.
-    return file.read(size), count, begin - offset
+    return file.read(size), count, begin - offset, length
 
 
-def _long_numbers(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int]:
-    """Packed size and offset, at least one of them from the extra field of 64-bit numbers."""
+def _long_numbers(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Packed size, size and offset, at least one of them from the extra field of 64-bit numbers."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
         if kind == 1:
-            numbers = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
+            numbers = iter(struct.unpack_from(f"<{min(length, len(extra) - 4) // 8}Q", extra, 4))
             present = (next(numbers) if short == _ELSEWHERE else short for short in (size, packed, offset))
             try:
-                _, packed, offset = present
+                size, packed, offset = present
             except (RuntimeError, ValueError):
                 break
-            return packed, offset
+            return packed, size, offset
         extra = extra[4 + length :]
     raise zipfile.BadZipFile("its directory is damaged")

@@ -11,7 +11,6 @@ of the same data too. A table (csv, tsv, jsonl, parquet) has the columns ``id``,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
-from ogacli.base.special_files import refuse_special
+from ogacli.base.json_document import read_json
 from ogacli.base.tables import check_columns, read_table
 from ogacli.base.wording import listed, suggestion
 from ogacli.errors import DataError, OgaError, collecting
@@ -133,13 +132,10 @@ def _entries(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
 
 def _listed(path: str | Path) -> list[Any]:
     """The list ``decisions`` of a document."""
-    refuse_special(path, DataError)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        found = read_json(path, DataError)
     except FileNotFoundError:
         raise DataError("no such file", place=str(path), hint="check the path") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError("not JSON", place=str(path), found=str(error)) from None
     entries = found.get("decisions") if isinstance(found, dict) else None
     version = found.get("schema_version") if isinstance(found, dict) else None
     if not isinstance(entries, list) or version != SCHEMA_VERSION:

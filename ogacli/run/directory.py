@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,14 +32,16 @@ import yaml
 from pydantic import ValidationError
 
 from ogacli.base.atomic import holds_only
-from ogacli.base.special_files import refuse_special
-from ogacli.errors import RunError
+from ogacli.base.json_document import read_bytes, read_json
+from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
+from ogacli.base.yaml_values import plain_values
+from ogacli.errors import ConfigError, RunError
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
 from ogacli.run.issues import issues_table
 from ogacli.run.previews import previews_of
-from ogacli.run.scores import SCORE_COLUMNS, score_tables
+from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types, score_tables
 from ogacli.run.summary import SCHEMA_VERSION, Summary
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -48,9 +50,8 @@ if TYPE_CHECKING:  # reading a run needs no torch
 
 _REPEATED = ("label", "reason", "suggested_label", "status", "truth")
 """Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""Safe ones, in C where they are built: a config may list thousands of classes."""
+"""In C where it is built: a config may list thousands of classes."""
 _TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
 STATE = "state.safetensors"
@@ -68,6 +69,9 @@ _FILES = (
     "timing.json",
     "report.html",
 )
+
+
+Part = TypeVar("Part", pa.Table, pa.RecordBatch)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Run:
                 hint="`.save(folder)` of the result of a scan writes one",
             )
         folder = Path(path)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")
         run = cls(folder)
         run.summary  # noqa: B018
@@ -135,13 +139,15 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.yaml`` as plain values."""
-        refuse_special(self.config_file, RunError)
         try:
-            return dict(yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=_LOADER))
+            found = plain_values(read_bytes(self.config_file, RunError), str(self.config_file))
         except FileNotFoundError:
             raise RunError("no config.yaml in the run directory", place=str(self.path)) from None
-        except (ValueError, TypeError, yaml.YAMLError) as error:
-            raise RunError("not a config", place=str(self.config_file), found=str(error)) from None
+        except ConfigError as error:
+            raise RunError(str(error)) from None
+        if not isinstance(found, dict):
+            raise RunError("not a config", place=str(self.config_file), found=type(found).__name__)
+        return found
 
     @property
     def config_file(self) -> Path:
@@ -151,8 +157,7 @@ class Run:
     @cached_property
     def scores(self) -> pa.Table:
         """``scores.parquet``: a row a sample."""
-        with self._parquet("scores.parquet") as file:
-            return file.read()
+        return self._whole("scores.parquet", SCORE_COLUMNS)
 
     def rows(
         self, where: pc.Expression, columns: Sequence[str], limit: int, by: str | None = None
@@ -180,7 +185,7 @@ class Run:
                     highest is not None and not pc.any(pc.less_equal(one[by], highest)).as_py()
                 ):
                     continue
-                table = file.read_row_group(i).filter(where)
+                table = self._filled(file.read_row_group(i)).filter(where)
                 found.append(table if highest is None else table.filter(pc.field(by) <= highest))
                 if by is None and sum(map(len, found)) >= limit:
                     break
@@ -191,7 +196,7 @@ class Run:
         """All columns of ``scores.parquet``, in order, a row group at a time."""
         with self._parquet("scores.parquet") as file:
             for number in range(file.num_row_groups):
-                yield file.read_row_group(number)
+                yield self._filled(file.read_row_group(number))
 
     @cached_property
     def counts(self) -> Counts:
@@ -213,25 +218,23 @@ class Run:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of ``scores.parquet``, in order; one part of the rows is in memory at a time."""
         with self._parquet("scores.parquet") as file:
-            yield from file.iter_batches(batch_size=_TOGETHER, columns=list(columns))
+            for batch in file.iter_batches(batch_size=_TOGETHER, columns=list(columns)):
+                yield self._filled(batch)
 
     @cached_property
     def previews(self) -> pa.Table:
         """``previews.parquet``: position, kind and content of some samples."""
-        with self._parquet("previews.parquet", ()) as file:
-            return file.read()
+        return self._whole("previews.parquet", PREVIEW_COLUMNS)
 
     @cached_property
     def beside(self) -> pa.Table:
         """``beside.parquet``: the samples that a person compares with the most anomalous ones."""
-        with self._parquet("beside.parquet", BESIDE.names) as file:
-            return file.read()
+        return self._whole("beside.parquet", BESIDE.names)
 
     @cached_property
     def gradient_map(self) -> pa.Table:
         """``gradient_map.parquet``: two coordinates of the gradients of some samples."""
-        with self._parquet("gradient_map.parquet", MAP.names) as file:
-            return file.read()
+        return self._whole("gradient_map.parquet", MAP.names)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -242,36 +245,34 @@ class Run:
         return digest.hexdigest()
 
     def _json(self, name: str) -> dict[str, Any]:
-        refuse_special(self.path / name, RunError)
         try:
-            document = json.loads((self.path / name).read_text(encoding="utf-8"))
+            document = read_json(self.path / name, RunError)
         except FileNotFoundError:
             raise RunError(
                 f"not a run directory: no {name}", place=str(self.path), hint="`oga scan CONFIG` writes one"
             ) from None
-        except ValueError as error:
-            raise RunError("not valid JSON", place=str(self.path / name), found=str(error)) from None
         if not isinstance(document, dict):
             raise RunError("not a document that oga wrote", place=str(self.path / name))
         return document
 
+    def _whole(self, name: str, columns: Sequence[str]) -> pa.Table:
+        place = self.path / name
+        with self._parquet(name, columns) as file:
+            return self._filled(read_all(file, length_of(place), str(place), RunError), name)
+
     @contextmanager
     def _parquet(self, name: str, columns: Sequence[str] = SCORE_COLUMNS) -> Iterator[pa.parquet.ParquetFile]:
-        refuse_special(self.path / name, RunError)
+        place = self.path / name
         try:
-            with pa.parquet.ParquetFile(self.path / name) as file:
-                found = file.schema_arrow.names
-                if missing := [column for column in columns if column not in found]:
-                    raise RunError(
-                        f"no column {', '.join(missing)}",
-                        place=str(self.path / name),
-                        found=", ".join(found),
-                    )
+            with open_parquet(place, str(place), RunError) as file:
+                check_types(file.schema_arrow, columns, str(place))
                 yield file
         except FileNotFoundError:
             raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
-        except pa.ArrowInvalid as error:
-            raise RunError("not a parquet file", place=str(self.path / name), found=str(error)) from None
+
+    def _filled(self, part: Part, name: str = "scores.parquet") -> Part:
+        check_filled(part, str(self.path / name))
+        return part
 
 
 def is_run(folder: Path) -> bool:

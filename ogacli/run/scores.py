@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,8 @@ import pyarrow.compute
 
 from ogacli.base.arrow import numbers, texts
 from ogacli.base.blocks import blocks
+from ogacli.base.wording import cut
+from ogacli.errors import RunError
 from ogacli.verdict.reasons import REASONS
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -36,6 +38,79 @@ SCORE_COLUMNS = (
     "status",
 )
 """The columns that every run has."""
+PREVIEW_COLUMNS = ("position", "kind", "content")
+_FILLED = ("id", "position", "flagged", "status", "kind", "content")
+"""Columns with a value in each row."""
+_Is = Callable[[pa.DataType], bool]
+
+
+def _any(*tests: _Is) -> _Is:
+    return lambda kind: any(test(kind) for test in tests)
+
+
+_is_text = _any(pa.types.is_string, pa.types.is_large_string)
+_is_number = _any(pa.types.is_floating, pa.types.is_integer)
+_TEXT, _INTEGER, _NUMBER, _TRUTH = (
+    ("texts", _is_text),
+    ("whole numbers", pa.types.is_integer),
+    ("numbers", pa.types.is_floating),
+    ("true or false", pa.types.is_boolean),
+)
+_LABEL = (
+    "texts, numbers, or lists of them",
+    lambda kind: _any(_is_text, _is_number)(kind.value_type if pa.types.is_list(kind) else kind),
+)
+_KINDS: Mapping[str, tuple[str, _Is]] = {
+    **dict.fromkeys(
+        ("id", "reason", "suggested_label", "status", "duplicate_of", "fingerprint", "kind", "role"), _TEXT
+    ),
+    **dict.fromkeys(("position", "rank", "order", "other"), _INTEGER),
+    **dict.fromkeys(
+        ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
+    ),
+    **dict.fromkeys(("flagged", "wrong"), _TRUTH),
+    **dict.fromkeys(("label", "truth"), _LABEL),
+    "content": ("bytes", _any(pa.types.is_binary, pa.types.is_large_binary)),
+}
+"""What the columns of ``scores.parquet`` and ``previews.parquet`` hold."""
+
+
+def check_types(schema: pa.Schema, needed: Sequence[str], place: str) -> None:
+    """Check the columns of a file of a run, which may come from anybody.
+
+    Raises:
+        RunError: A needed column is missing, or one holds something else.
+    """
+    if missing := [name for name in needed if name not in schema.names]:
+        found = cut(", ".join(schema.names), _SHOWN)
+        raise RunError(f"no column {', '.join(missing)}", place=place, found=found, hint=_AGAIN)
+    for field in schema:
+        expected, fits = _KINDS.get(field.name, _NUMBER if field.name.startswith("score_") else _ANY)
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if not fits(kind) or schema.names.count(field.name) > 1:
+            raise RunError(
+                f"column {field.name!r} is not as oga writes it",
+                place=place,
+                found=str(field.type),
+                expected=expected,
+                hint=_AGAIN,
+            )
+
+
+_ANY = ("anything", lambda kind: True)
+_AGAIN = "scan again with this version of oga"
+_SHOWN = 200
+
+
+def check_filled(part: pa.Table | pa.RecordBatch, place: str) -> None:
+    """Check that no value is missing where each row has one.
+
+    Raises:
+        RunError: One is.
+    """
+    for name in _FILLED:
+        if name in part.schema.names and part.column(name).null_count:
+            raise RunError(f"a row without a value in column {name!r}", place=place, hint=_AGAIN)
 
 
 def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:

@@ -71,12 +71,12 @@ def test_no_such_run(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "summary.json: not valid JSON"),
+        ("{", "summary.json: not JSON"),
         ("[]", "summary.json: not a document that oga wrote"),
         ('{"schema_version": 1}', "summary.json: not a summary that oga wrote"),
         ('{"schema_version": 99}', "written by another version of oga\n  found: schema version 99"),
         ("{}", "written by another version of oga\n  found: schema version None"),
-        ("\xff", "summary.json: not valid JSON"),
+        ("\xff", "summary.json: not JSON"),
     ],
 )
 def test_a_summary_that_is_none(run, text, message):

@@ -18,11 +18,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.special_files import refuse_special
 from ogacli.base.tables import written
 from ogacli.base.tables.csv_file import read_csv, texts_of
 from ogacli.base.tables.dialect import Dialect, as_utf8
 from ogacli.base.tables.json_lines import read_json_lines
+from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
 from ogacli.errors import DataError
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -70,6 +72,7 @@ def read_file(
     text: Collection[str] = (),
     labels: Collection[str] = (),
     given: Dialect = Dialect(),  # noqa: B008
+    limits: Limits = USUAL,
 ) -> ReadTable:
     """Read a csv, tsv, jsonl or parquet file, and find out how it is written.
 
@@ -79,10 +82,11 @@ def read_file(
         labels: Columns that are read as text where their values would not be written again as they are:
             ``01``, ``True``, dates.
         given: What the user gave.
+        limits: Of what a parquet file may unpack to.
 
     Raises:
-        DataError: The file is missing, of no known format, or does not parse, or there are several ways to
-            read it.
+        DataError: The file is missing, of no known format, or does not parse, would unpack to too much, or
+            there are several ways to read it.
     """
     with _parsed(path) as (file, format):
         _check_given(given, format, str(path))
@@ -96,7 +100,8 @@ def read_file(
                 dialect = replace(given, encoding=encoding)
                 found = ReadTable(read_json_lines(content, str(path)), dialect, dialect.noted(""))
             case _:
-                found = ReadTable(pa.parquet.read_table(file), given)
+                with open_parquet(file, str(path), DataError, limits) as stored:
+                    found = ReadTable(read_all(stored, length_of(file), str(path), DataError, limits), given)
     table = _flat(found.table, str(path))
     if found.dialect.decimal is None and format != "csv":
         marks = written.marks(texts_of(table))
@@ -115,9 +120,9 @@ def read_beginning(path: str | Path) -> ReadTable:
     place = str(path)
     with _parsed(path) as (file, format):
         if format == "parquet":
-            stored = pa.parquet.ParquetFile(file)
-            rows = list(itertools.islice(stored.iter_batches(batch_size=_FIRST), 1))
-            found = ReadTable(pa.Table.from_batches(rows, stored.schema_arrow), Dialect())
+            with open_parquet(file, place, DataError) as stored:
+                rows = list(itertools.islice(stored.iter_batches(batch_size=_FIRST), 1))
+                found = ReadTable(pa.Table.from_batches(rows, stored.schema_arrow), Dialect())
         else:
             data, cut_off = file.read(_FIRST_BYTES), bool(file.read(1))
             if format == "csv":
@@ -177,12 +182,12 @@ def _parsed(path: str | Path) -> Iterator[tuple[Any, str]]:
     with opened(path) as file:
         try:
             yield file, FORMATS[suffix]
-        except (pa.ArrowException, ValueError, AttributeError, OverflowError) as error:
+        except (pa.ArrowException, OSError, ValueError, AttributeError, TypeError, OverflowError) as error:
             hint = "check the delimiter, and quotes around values that contain it; or give it as `delimiter`"
             raise DataError(
                 "does not parse",
                 place=str(path),
-                found=str(error).splitlines()[0],
+                found=(str(error) or type(error).__name__).splitlines()[0],
                 hint=hint if FORMATS[suffix] == "csv" else None,
             ) from None
 

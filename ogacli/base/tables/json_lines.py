@@ -35,8 +35,9 @@ def read_json_lines(content: bytes, place: str) -> pa.Table:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise DataError("not JSON", place=f"{place}:{number}", found=str(error)) from None
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise DataError("not JSON", place=f"{place}:{number}", found=reason) from None
         if not isinstance(row, dict):
             raise DataError(
                 "not a JSON object", place=f"{place}:{number}", found=type(row).__name__, expected="{..}"

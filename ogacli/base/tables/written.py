@@ -119,7 +119,7 @@ def lists_of_numbers(texts: pa.Array) -> pa.Array | None:
     rows = ["null" if text is None else text for text in texts.to_pylist()]
     try:
         return pa.array(json.loads(f"[{','.join(rows)}]"), pa.list_(pa.float64()))
-    except (ValueError, TypeError, pa.ArrowException):
+    except (ValueError, TypeError, RecursionError, pa.ArrowException):
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.options import Key, Location, Options, dotted
 from ogacli.base.registry import Registry, resolve
 from ogacli.data.rows import Rows
@@ -38,8 +39,16 @@ class Source(Options):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Number of processes that read and decode; ``auto``: none for data in memory, otherwise one a core."""
 
+    limits: Limits | None = None
+    """What archives, arrays, tables and pictures may take in memory: ``{unpacked, pixels, files}``."""
+
     runs_code: ClassVar[bool] = False
     """Whether the section may name the user's code, which is imported when the source is opened."""
+
+    @property
+    def bounds(self) -> Limits:
+        """The limits, with the usual ones where none are given."""
+        return self.limits or USUAL
 
     def includes(self, folder: Path) -> bool:
         """Whether images in a folder would become samples of this source.

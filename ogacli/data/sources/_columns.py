@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from pydantic import AfterValidator, Field, model_validator
 
-from ogacli.base.options import Location, Options
+from ogacli.base.options import Location
 from ogacli.base.tables import ReadTable, read_file
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.dialect import Dialect
@@ -37,7 +37,7 @@ def _encoding(name: str) -> str:
         raise ValueError(f"no such encoding: {name!r}, but such as utf-8, latin-1 or utf-16") from None
 
 
-class TableFile(Options):
+class TableFile(Source):
     """The keys of every source that reads one table from a file."""
 
     path: Location
@@ -60,7 +60,7 @@ class TableFile(Options):
             DataError: It cannot be read, can be read in several ways, or has no rows.
         """
         given = Dialect(self.delimiter, self.encoding, self.decimal)
-        found = read_file(self.path, text=text, labels=labels, given=given)
+        found = read_file(self.path, text=text, labels=labels, given=given, limits=self.bounds)
         if not len(found.table):
             raise DataError("the table has no rows", place=self.path)
         return found

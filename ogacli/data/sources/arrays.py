@@ -88,7 +88,8 @@ class Arrays(Source):
             return matrix_targets(labels, ids, target=self.target, classes=self.classes, truth=true)
 
     def _array(self, key: str, name: str, n: int | None = None) -> Rows:
-        found = open_array(name) if self.path is None else open_array(self.path, name)
+        path, inside = (name, None) if self.path is None else (self.path, name)
+        found = open_array(path, inside, self.bounds)
         length = found.shape[0] if found.shape else 0
         if n is not None and length != n:
             raise DataError(f"{n} labels but {length} rows", place=f"data.{key} {name}")

@@ -77,9 +77,8 @@ class HuggingFace(Texts):
         if self.image is not None:
             files = StoredFiles(dataset, _known(dataset, self.image, place))
             rows = numbered(len(dataset))
-            return self.samples(
-                table, place, ImageReader(files, rows, self.transform), files.signature(rows), names
-            )
+            reader = ImageReader(files, rows, self.transform, limits=self.bounds)
+            return self.samples(table, place, reader, files.signature(rows), names)
         columns = {name: StoredTexts(dataset, _known(dataset, name, place)) for name in self.text_columns}
         return self.samples(table, place, *self.reader(columns), names)
 

@@ -42,7 +42,7 @@ class ImageFolder(Source):
 
     def load(self) -> Samples:
         """All image files; ids are the paths below the root."""
-        files = open_files(self.root)
+        files = open_files(self.root, self.bounds)
         found = files.listing()
         images = [name for name in found.names if name.lower().endswith(SUFFIXES)]
         names = sorted((name for name in images if "/" in name), key=_order)
@@ -58,7 +58,7 @@ class ImageFolder(Source):
         others = sorted(name for name in found.names if _is_other(name))
         notes = _notes(found, images, names, folders, others)
         targets = self._targets(ids, names, self.classes or tuple(folders))
-        reader = ImageReader(files, ids, self.transform, notes=notes, others=others)
+        reader = ImageReader(files, ids, self.transform, limits=self.bounds, notes=notes, others=others)
         return Samples.from_targets(ids, targets, reader, files.signature(ids))
 
     def _targets(self, ids: pa.StringArray, names: Sequence[str], classes: tuple[str, ...]) -> Targets:

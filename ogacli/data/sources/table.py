@@ -1,5 +1,6 @@
 """A csv, jsonl or parquet file with a row a sample: its label, and the name of an image or features."""
 
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +24,9 @@ from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import Label, Labelled, TableFile, column_of
 from ogacli.errors import DataError
+
+_WIDEST = 255
+"""Letters of a name of a file."""
 
 
 @sources.register
@@ -142,8 +146,8 @@ class Table(TableFile, Labelled):
         if self.id is None:
             rows, again = _unique(names)
             notes += again
-        files = open_files(self.root or self.path.rpartition("/")[0] or ".")
-        reader = ImageReader(files, names, self.transform)
+        files = open_files(self.root or self.path.rpartition("/")[0] or ".", self.bounds)
+        reader = ImageReader(files, names, self.transform, limits=self.bounds)
         columns = Columns(notes=notes) if notes else None
         return self.samples(table, self.path, reader, files.signature(names), ids=rows, columns=columns)
 
@@ -175,11 +179,25 @@ def _unique(names: pa.StringArray) -> tuple[pa.StringArray, tuple[str, ...]]:
 
 
 def _fields(pattern: str) -> list[tuple[str, str]]:
-    """The columns that a pattern names, each with its format."""
+    """The columns that a pattern names, each with its format.
+
+    Raises:
+        DataError: A format is wider than a name of a file can be, or looks into a value.
+    """
     try:
-        return [(name, spec or "") for _, name, spec, _ in string.Formatter().parse(pattern) if name]
+        found = [(name, spec or "") for _, name, spec, _ in string.Formatter().parse(pattern) if name]
     except ValueError:
         return []
+    for name, spec in found:
+        widths = [int(digits[:4]) for digits in re.findall("[0-9]+", spec)]
+        if re.search(r"[.\[]", name) or "{" in spec or max(widths, default=0) > _WIDEST:
+            raise DataError(
+                "not a pattern of file names",
+                place=f"image {pattern!r}",
+                found=f"{{{name}:{spec}}}",
+                expected=f"columns, with formats of at most {_WIDEST} letters, such as {{index:05d}}.jpg",
+            )
+    return found
 
 
 def _formatted(pattern: str, row: dict[str, Any], ids: pa.StringArray, i: int) -> str:

@@ -3,7 +3,6 @@
 Labels and texts are read in one walk through the shards, pictures when a batch needs them.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ogacli.base.json_document import parse_json
 from ogacli.base.options import Location
 from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.ids import numbered
@@ -44,7 +44,7 @@ class WebDataset(Texts):
 
     def load(self) -> Samples:
         """All samples, named by shard and key."""
-        paths = shard_paths(self.path)
+        paths = shard_paths(self.path, self.bounds)
         read = (*self.label_columns, *self.text_columns, *self.truth_columns)
         named = (*read, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
@@ -70,19 +70,15 @@ class WebDataset(Texts):
             kinds = sorted({kind for one in members[:1000] for kind in one.spans})
             raise DataError("no sample has a picture", place=self.path, found=f"files {', '.join(kinds)}")
         rows = numbered(len(members))
-        return source.samples(
-            table, self.path, ImageReader(files, rows, self.transform), files.signature(rows)
-        )
+        reader = ImageReader(files, rows, self.transform, limits=self.bounds)
+        return source.samples(table, self.path, reader, files.signature(rows))
 
 
 def _fields(sample: Sample, name: str) -> dict[str, Any]:
     """The contents of the sample's small files, by suffix or by key."""
     found: dict[str, Any] = {}
     if "json" in sample.texts:
-        try:
-            found = json.loads(sample.texts["json"])
-        except ValueError as error:
-            raise DataError("not JSON", place=f"{name}.json", found=str(error)) from None
+        found = parse_json(sample.texts["json"], f"{name}.json", DataError, finite=False)
         if not isinstance(found, dict):
             raise DataError("not a JSON object", place=f"{name}.json", found=type(found).__name__)
     for kind, content in sample.texts.items():

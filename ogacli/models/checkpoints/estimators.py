@@ -11,7 +11,6 @@ import io
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from ogacli.base.atomic import new_file
 from ogacli.errors import CheckpointError
-from ogacli.models.checkpoints.metadata import packed, read_metadata
+from ogacli.models.checkpoints.metadata import names_in, packed, read_metadata
 from ogacli.models.checkpoints.scalers import Scale, flat, scale_of_all
 from ogacli.models.perceptron import perceptron
 
@@ -252,8 +251,8 @@ def read_coefficients(content: bytes, path: str) -> Coefficients:
     """
     try:
         tensors = load(content)
-        about = read_metadata(io.BytesIO(content))
-    except (SafetensorError, ValueError) as error:
+        about = read_metadata(io.BytesIO(content), path)
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError("not a whole safetensors file", place=path, found=str(error)) from None
     if about.get("format") != _FORMAT:
         raise CheckpointError(
@@ -264,16 +263,30 @@ def read_coefficients(content: bytes, path: str) -> Coefficients:
             hint="a network's checkpoint belongs to another `model.source`, such as mlp or torchvision",
         )
     layers = range(sum(name.startswith("weight") for name in tensors))
-    return Coefficients(
-        **{name: tensors.get(name) for name in _BEFORE},
-        weights=tuple(tensors[f"weight{i}"] for i in layers),
-        biases=tuple(tensors[f"bias{i}"] for i in layers),
-        activation=about["activation"],
-        classes=_names(about["classes"]),
-        features=_names(about["features"]),
+    try:
+        found = Coefficients(
+            **{name: tensors.get(name) for name in _BEFORE},
+            weights=tuple(tensors[f"weight{i}"] for i in layers),
+            biases=tuple(tensors[f"bias{i}"] for i in layers),
+            activation=about["activation"],
+            classes=names_in(about, "classes", path),
+            features=names_in(about, "features", path),
+        )
+        with torch.no_grad():
+            logits = found.network()(torch.zeros(1, found.width))
+        fits = found.classes is None or logits.shape[1] == len(found.classes)
+    except (LookupError, TypeError, RuntimeError, AttributeError, ValueError) as error:
+        raise _not_whole(path, str(error).partition("\n")[0]) from None
+    if not fits:
+        raise _not_whole(path, f"{logits.shape[1]} outputs for {len(found.classes or ())} classes")
+    return found
+
+
+def _not_whole(path: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        "the coefficients do not fit together",
+        place=path,
+        found=found,
+        expected="a file that save_estimator wrote",
+        hint="save the estimator again",
     )
-
-
-def _names(text: str) -> tuple[str, ...] | None:
-    found: Sequence[str] | None = json.loads(text)
-    return None if found is None else tuple(found)

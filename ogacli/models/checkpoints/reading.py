@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,12 +20,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor
 
+from ogacli.base.limits import USUAL
 from ogacli.base.special_files import refuse_special
+from ogacli.data.zip_directory import read_directory
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.inert import read_around_objects
 
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts put the state dict, beside optimizer and epoch."""
+_UNLOADABLE = (SafetensorError, OSError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
+"""What the library raises for damaged files, and torch for shapes that do not fit."""
 _EXPECTED = "a .safetensors file, or a file of torch.save(model.state_dict(), ..)"
 
 
@@ -41,7 +46,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
         if start[8:9] == b"{" or path.endswith(".safetensors"):
             try:
                 return load_file(path) if os.path.isfile(path) else load(file.read())
-            except SafetensorError as error:
+            except _UNLOADABLE as error:
                 raise CheckpointError(
                     "not a whole safetensors file",
                     place=path,
@@ -85,6 +90,7 @@ def opened(path: str) -> Iterator[Any]:
 
 
 def _unpickled(file: Any, path: str) -> Any:
+    _check_packed(file, path)
     try:
         with warnings.catch_warnings():
             # Of pickle protocols and old formats: such a file is either loaded whole or refused.
@@ -108,12 +114,27 @@ def _unpickled(file: Any, path: str) -> Any:
             expected=_EXPECTED,
             hint="where you trust the file, load it in Python and save model.state_dict() again",
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError) as error:
+    except Exception as error:  # a damaged file drives the reader of torch into any kind of error
         found = str(error).partition("\n")[0] or type(error).__name__
         if "TorchScript" in found:
             hint = "use `model: {source: torchscript}`, which needs no other key than `checkpoint`"
             raise _no_checkpoint(path, "a whole network in TorchScript", hint) from None
         raise _no_checkpoint(path, found) from None
+
+
+def _check_packed(file: Any, path: str) -> None:
+    """Check that a zip archive, as torch writes it, would not unpack to far more than its size.
+
+    Raises:
+        CheckpointError: It would.
+    """
+    try:
+        directory = read_directory(file)
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # an older format, or none: torch says which
+    finally:
+        file.seek(0)
+    USUAL.check_unpacked(directory.unpacked, directory.packed, path, CheckpointError)
 
 
 def _no_checkpoint(path: str, found: str, hint: str | None = None) -> CheckpointError:

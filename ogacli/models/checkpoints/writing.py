@@ -15,7 +15,7 @@ from ogacli.base.atomic import new_file
 from ogacli.base.wording import cut
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.matching import trained
-from ogacli.models.checkpoints.metadata import packed, read_metadata
+from ogacli.models.checkpoints.metadata import names_in, packed, read_metadata
 from ogacli.models.checkpoints.reading import opened
 
 _CLASSES = "oga.classes"
@@ -49,10 +49,14 @@ def save_weights(
 
 
 def trained_classes(path: str) -> tuple[str, ...]:
-    """The classes that a checkpoint of ``oga train`` was trained on; empty where the file names none."""
+    """The classes that a checkpoint of ``oga train`` was trained on; empty where the file names none.
+
+    Raises:
+        CheckpointError: The file cannot be read or is damaged.
+    """
     with opened(path) as file:
-        found = read_metadata(file).get(_CLASSES)
-    return tuple(json.loads(found)) if found else ()
+        found = read_metadata(file, path)
+    return names_in(found, _CLASSES, path) or ()
 
 
 def check_classes(path: str, classes: Sequence[str]) -> None:

@@ -4,11 +4,10 @@ In: the name of a folder, a pattern such as ``out/checkpoint-*``, or several. Ou
 their steps, and what they hold.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from ogacli.base.json_document import read_json
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import is_pattern, matching
 
@@ -77,8 +76,8 @@ def misplaced(name: str, noun: str) -> str | None:
 def _base(folder: Path) -> str | None:
     """The network that an adapter was made for, by its config."""
     try:
-        values: Any = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(folder / _ADAPTER, CheckpointError)
+    except (OSError, CheckpointError):
         return None
     found = values.get("base_model_name_or_path") if isinstance(values, dict) else None
     return found if isinstance(found, str) else None

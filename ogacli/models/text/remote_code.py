@@ -67,6 +67,7 @@ def code_refused(key: str, place: str, found: str) -> CheckpointError:
 
 
 def _json(file: Path) -> Any:
+    # As the library reads it, with all that is no JSON: what is refused here, it would read without a check.
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -13,8 +13,9 @@ import torch
 
 from ogacli._version import __version__
 from ogacli.base.atomic import holds_only
-from ogacli.base.special_files import special
+from ogacli.base.json_document import read_json
 from ogacli.data import Samples
+from ogacli.errors import CheckpointError
 
 SCHEMA_VERSION = 1
 _HISTORY = "history.json"
@@ -44,11 +45,9 @@ def write_history(
 
 def read_history(folder: Path) -> dict[str, Any]:
     """The record of a training; empty where there is none."""
-    if special(folder / _HISTORY):
-        return {}
     try:
-        record = json.loads((folder / _HISTORY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(folder / _HISTORY, CheckpointError, finite=False)
+    except (OSError, CheckpointError):
         return {}
     return record if isinstance(record, dict) and record.get("kind") == _KIND else {}
 

@@ -1,7 +1,6 @@
 """Previews of samples -> pictures and texts for a report, each in a bounded number of bytes."""
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,10 +8,14 @@ from io import BytesIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
 from ogacli.base import wording
 from ogacli.base.arrow import numbers
+from ogacli.base.json_document import parse_json
+from ogacli.base.pictures import Undecodable, decoding, opened_picture
+from ogacli.errors import RunError
 
 _SIDE = 160
 """Longest side of a thumbnail, in pixels."""
@@ -20,6 +23,7 @@ _BYTES = 10_000
 """PNG pictures up to this size are shown as they are."""
 _PIXELATED = 64
 """Pictures with fewer pixels on their longest side are enlarged with hard edges."""
+_WEIGHTED = TypeAdapter(list[tuple[str, float]])
 _LEVELS = 5
 """Shades that mark parts of a text."""
 
@@ -58,15 +62,27 @@ def look(kind: str, content: bytes, length: int) -> Shown:
     if kind == "text":
         return Shown(text=wording.cut(content.decode(errors="replace").strip(), length))
     if kind == "tokens":
-        return _in_parts(json.loads(content), length)
+        return _in_parts(_weighted(content), length)
     try:
-        with Image.open(BytesIO(content)) as picture:
+        with opened_picture(content) as picture, decoding():
             pixelated = max(picture.size) < _PIXELATED
             if picture.format == "PNG" and len(content) <= _BYTES:
                 return Shown(picture=_uri("png", content), pixelated=pixelated)
             return Shown(picture=_uri("jpeg", _smaller(picture)), pixelated=pixelated)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+    except Undecodable:
         return Shown()
+
+
+def _weighted(content: bytes) -> list[tuple[str, float]]:
+    """The parts of a text and their shares; of a run that may come from anybody.
+
+    Raises:
+        RunError: It is something else.
+    """
+    try:
+        return _WEIGHTED.validate_python(parse_json(content, "previews.parquet", RunError))
+    except ValidationError:
+        raise RunError("not a preview that oga wrote", place="previews.parquet", hint="scan again") from None
 
 
 def _in_parts(found: list[tuple[str, float]], length: int) -> Shown:

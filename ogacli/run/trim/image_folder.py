@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ogacli.base.pictures import Undecodable, opened_picture
 from ogacli.base.progress import Progress
 from ogacli.errors import DataError, RunError
 from ogacli.run.trim import FolderFormat, formats
@@ -84,8 +84,6 @@ def _file(read: Callable[[], Path | bytes | None], place: str) -> Path | bytes:
 
 def _suffix(source: Path | bytes, name: str) -> str:
     """The suffix of a file; of a file from an archive by its name, or else by its content."""
-    from PIL import Image
-
     from ogacli.data.images import SUFFIXES
 
     if isinstance(source, Path):
@@ -94,8 +92,8 @@ def _suffix(source: Path | bytes, name: str) -> str:
     if suffix.lower() in SUFFIXES:
         return suffix
     try:
-        found = f".{Image.open(io.BytesIO(source)).format}".lower()
-    except OSError:
+        found = f".{opened_picture(source).format}".lower()
+    except Undecodable:
         return ""
     return found if found in SUFFIXES else ""
 

@@ -22,7 +22,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ogacli.base.atomic import holds_only
+from ogacli.base.json_document import read_json
+from ogacli.base.tables.parquet_file import open_parquet
 from ogacli.data import Samples, Unreadable
+from ogacli.errors import RunError
 from ogacli.scan.attribution.relation import Relation
 from ogacli.scan.attribution.report import render
 from ogacli.scan.attribution.result import SCHEMA_VERSION, Attribution
@@ -40,9 +43,11 @@ def is_attribution(folder: Path) -> bool:
     if not holds_only(folder, _FILES):
         return False
     try:
-        document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        columns = pa.parquet.read_schema(folder / "attributions.parquet").names
-    except (OSError, ValueError):  # Arrow's errors are ValueErrors
+        document = read_json(folder / "summary.json", RunError)
+        table = folder / "attributions.parquet"
+        with open_parquet(table, str(table), RunError) as file:
+            columns = file.schema_arrow.names
+    except (OSError, RunError):
         return False
     return (
         isinstance(document, dict)
