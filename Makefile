@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(shell find ogacli -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types docs check bench clean
+.PHONY: help demo test test-slow lint types docs check check-lowest check-wheel fuzz audit bench clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,31 @@ docs: $(VENV)/docs  ## Build the pages of docs/ into build/site; a warning fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 check: lint types test docs  ## All of lint, types, test, docs
+
+check-lowest:  ## The tests with the lowest version of each dependency; needs 10 GB, as that torch brings CUDA
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[test]'
+	.venv-lowest/bin/python -m pytest $(TESTS)
+	rm -rf .venv-lowest
+
+check-wheel:  ## Build wheel and sdist, install each into an empty environment, and run `oga demo`
+	rm -rf dist && $(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/pip install --quiet --disable-pip-version-check build
+	.venv-wheel/bin/python -m build --outdir dist
+	for file in dist/*.whl dist/*.tar.gz; do \
+	  $(PYTHON) -m venv --clear .venv-wheel && \
+	  .venv-wheel/bin/pip install --quiet --disable-pip-version-check $$file && \
+	  (cd /tmp && $(CURDIR)/.venv-wheel/bin/oga demo --output $$(mktemp -d)/run) || exit 1; \
+	done
+	rm -rf .venv-wheel
+
+fuzz: $(VENV)/test  ## Mutate what reads files of others, a minute for each target
+	$(BIN)/python tests/fuzzing.py --seconds 60 --keep build/fuzz
+
+audit: $(VENV)/core  ## Known vulnerabilities of the installed dependencies
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 bench: $(VENV)/bench  ## What benchmarks/ measures; minutes
 	$(BIN)/python benchmarks/forest.py

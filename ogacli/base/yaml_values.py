@@ -18,6 +18,7 @@ from ogacli.errors import ConfigError
 _LARGEST, _DEEPEST, _MOST = 1 << 22, 64, 200_000
 """Characters of a file, sections within one another, and values; what an alias repeats counts each time."""
 _SHOWN = 60
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _WHOLE = range(-(1 << 63), 1 << 64)
 
 
@@ -123,6 +124,11 @@ class Parsed:
         self._count += 1
         if (problem := _beyond(len(key), self._count)) is not None:
             raise _Beyond(problem)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN:
+            self.problems.append(
+                ConfigError("not valid YAML", place=self._line(node), found=f"tag {node.tag}")
+            )
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._section(node, key)
         if isinstance(node, yaml.SequenceNode):

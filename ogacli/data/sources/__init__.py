@@ -103,7 +103,7 @@ def source_of(section: object, place: Path) -> Source:
 
     Raises:
         ConfigError: It is not a data section.
-        RunError: It would run code, or the samples were objects in memory.
+        RunError: It would run code or raise a limit, or the samples were objects in memory.
     """
 
     def where(key: Key) -> str:
@@ -128,4 +128,13 @@ def source_of(section: object, place: Path) -> Source:
             found=name,
             hint="add --config FILE, the config that was scanned, if you trust it",
         )
-    return resolve(sources, section, by="source", place=where, base=place.parent.absolute())
+    found = resolve(sources, section, by="source", place=where, base=place.parent.absolute())
+    if raised := [name for name in Limits.model_fields if getattr(found.bounds, name) > getattr(USUAL, name)]:
+        raise RunError(
+            "this source of data raises a limit, and none is raised that only a run directory names",
+            place=where(("limits", raised[0])),
+            found=getattr(found.bounds, raised[0]),
+            expected=f"at most {getattr(USUAL, raised[0])}",
+            hint="add --config FILE, the config that was scanned, if you trust it",
+        )
+    return found
