@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(shell find ogacli -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types docs check check-lowest check-wheel fuzz audit bench clean
+.PHONY: help demo test test-slow test-browser lint types docs check check-lowest check-wheel fuzz audit bench clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: $(VENV)/test  ## Install oga with its test extras into .venv and run the t
 
 test-slow: $(VENV)/test  ## The tests marked slow, too
 	$(BIN)/pytest -m "not gpu and not browser"
+
+test-browser: $(VENV)/test  ## The tests in Chromium (apt-get install chromium)
+	$(BIN)/pytest -m browser
 
 lint: $(VENV)/dev  ## ruff: format and rules
 	$(BIN)/ruff format --check .

@@ -88,7 +88,8 @@ class Recipe:
             summary = summary.model_copy(update={"diagnosis": diagnosis})
         document = summary.model_dump(mode="json")
         file = folder / "scores.parquet"
-        write_scores(file, [scores_table(verdict, samples)], document, dictionaries=(), rows=16)
+        rows = max(16, self.n // 8)
+        write_scores(file, [scores_table(verdict, samples)], document, dictionaries=(), rows=rows)
         self._write_documents(folder, summary)
         return Run.open(folder)
 

@@ -23,7 +23,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("detectors",),
     ("verdict",),
     ("run",),
-    ("run.trim", "run.gate", "run.reports"),
+    ("run.trim", "run.gate", "run.reports", "run.review"),
     ("scan",),
     ("scan.attribution",),
     ("config",),

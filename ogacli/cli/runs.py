@@ -1,13 +1,16 @@
 """Commands that read a run directory: ``report``, ``trim`` and ``compare``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ogacli.cli.arguments import BudgetText, Json, LogJson, Overwrite, Quiet, RunFolder
 from ogacli.cli.command import command
 from ogacli.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from ogacli.run.directory import Run
 
 
 @command(order=60)
@@ -18,14 +21,21 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="File to write; default: RUN/report.html for html, else stdout."),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write figures (PNG and SVG) there instead of a report."),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Write the report of a run."""
+    """Write the report of a run, or its figures."""
     from ogacli.run.directory import Run
     from ogacli.run.reports import report, write_report
 
     opened = Run.open(run)
+    if figures is not None:
+        _figures(opened, figures, Terminal(json=json), overwrite=overwrite)
+        return
     if output is None and format == "html":
         output, overwrite = opened.path / "report.html", True  # made from the run: nothing is lost
     if output is None:
@@ -37,6 +47,17 @@ def report(
         return
     write_report(opened, format, output, overwrite=overwrite)
     Terminal(json=json).result({"schema_version": 1, "report": str(output)}, str(output))
+
+
+def _figures(run: "Run", folder: Path, terminal: Terminal, *, overwrite: bool) -> None:
+    from ogacli.run.reports.figures import write_figures
+
+    found = write_figures(run, folder, overwrite=overwrite)
+    for name, reason in found.left_out.items():
+        terminal.note(f"no figure {name}: {reason}")
+    files = [str(one) for one in found.files]
+    document = {"schema_version": 1, "figures": files, "left_out": dict(found.left_out)}
+    terminal.result(document, *files)
 
 
 @command(order=70)

@@ -243,10 +243,13 @@ def _state(
     accuracy: float, majority: float, neighbours: NeighbourLabels | None, findings: Findings
 ) -> tuple[State, str]:
     """The state of the checkpoint, and why."""
-    who = "the mean prediction of a sample's neighbours" if findings.by_neighbours else "it"
+    who = "the mean prediction of a sample's neighbours" if findings.by_neighbours else "the model"
     text = f"{who} predicts {percent(accuracy)} of the given labels"
     if hardly_learned(accuracy, majority):
-        return "fresh", f"{text}, and {percent(majority)} of them are one class"
+        return (
+            "fresh",
+            f"{text}, hardly more than the {percent(majority)} that are of the most frequent class",
+        )
     if findings.held_out:
         return "useful", f"{text}, on samples that it was not trained on"
     if findings.by_neighbours:
@@ -257,15 +260,15 @@ def _state(
         return "memorised", f"{text}, including the wrong ones if there are any"
     vote = 1 - neighbours.contradicted
     if accuracy < vote - _BEHIND:
-        return "fresh", f"{text}, a majority vote of the neighbours' labels {percent(vote)}"
+        return "fresh", f"{text}; a majority vote of the labels of each sample's neighbours {percent(vote)}"
     if neighbours.learned is None or neighbours.contradicted * neighbours.samples < _FEWEST:
-        return "useful", f"{text}, and the neighbours' labels contradict hardly any"
+        return "useful", f"{text}; hardly any label differs from those of the sample's nearest neighbours"
     text += (
-        f", and {percent(neighbours.learned)} of the {percent(neighbours.contradicted)} "
-        "that the neighbours' labels contradict"
+        f"; {percent(neighbours.contradicted)} of the labels differ from those of most of the sample's "
+        f"nearest neighbours, and of these it predicts {percent(neighbours.learned)}"
     )
     if neighbours.learned < MEMORISED:
         return "useful", text
     if neighbours.contradicted < CONTRADICTED and neighbours.firmly < FIRMLY:
-        return "useful", f"{text}, which are so few that all may be right"
-    return "memorised", f"{text}, whether these are wrong or only hard"
+        return "useful", f"{text}; they are so few that all of them may be right"
+    return "memorised", f"{text}: it has learned them, whether they are wrong or only hard"

@@ -157,7 +157,7 @@ def test_a_bar_on_a_terminal(place):
     assert "scanning" in shown
     assert f"{N}/{N}" in shown
     assert "\x1b[" in shown
-    assert "flagged 12 of 120" in shown
+    assert "12 of 120 samples flagged (10.0%)" in shown
 
 
 def test_no_colour_and_dumb_terminals(scanned):

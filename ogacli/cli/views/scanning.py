@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from ogacli.base.wording import listed, part, percent
+from ogacli.base.wording import listed, percent
 from ogacli.cli.terminal import aligned, figure, shown, table
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
-from ogacli.run.reports import gains
-from ogacli.run.reports.content import CHECKPOINT_COLUMNS, asides, checkpoint_rows
+from ogacli.run.reports import gains, sentences
+from ogacli.run.reports.content import CHECKPOINT_COLUMNS, checkpoint_rows, class_shares
 
 if TYPE_CHECKING:
     from ogacli.base.tables.columns import Columns
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ogacli.scan.attribution.result import Attribution
     from ogacli.scan.plan import Plan
     from ogacli.verdict.benefit import Benefit
-    from ogacli.verdict.diagnosis import Diagnosis
 
 _CLASSES = 12
 """Classes in the table of a scan."""
@@ -127,30 +126,24 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         verbose: Also list the gradient layers.
     """
     summary = run.summary
-    quarantined = f", {summary.quarantined:,} quarantined" if summary.quarantined else ""
+    lost = f"; {summary.quarantined:,} could not be scored (quarantined)" if summary.quarantined else ""
     parts: list[Any] = [
-        f"[bold]flagged {part(summary.flagged, summary.scored)} samples[/]{quarantined}",
+        f"[bold]{escape(sentences.headline(summary))}[/]{lost}",
         *_wrapped(_looked_at(summary)),
     ]
     parts += columns_view(summary.columns)
     if verbose:
         parts += _layers(run.provenance["parameters"])
-    reasons = ", ".join(f"{count:,} {name}" for name, count in summary.reasons.items() if count)
-    if reasons:
+    if reasons := sentences.reasons(summary):
         parts.append(f"  {reasons}")
-    parts += [line for aside in asides(summary) for line in _wrapped(aside)]
+    parts += [line for sentence in sentences.results(summary) for line in _wrapped(f"{sentence}.")]
     if summary.benefit is not None:
         parts += benefit_view(summary.benefit)
-    parts += diagnosis_view(summary.diagnosis)
+    parts += _checkpoint_lines(summary)
     differ = len({one.diagnosis.verdict for one in summary.checkpoints}) > 1
     if verbose or (differ and len(summary.checkpoints) <= _FEW):
         parts += _checkpoints(summary)
-    if summary.rescored is not None:
-        parts.append(
-            f"  {summary.rescored.samples:,} samples flagged or near the cut were rescored in float32: "
-            f"{summary.rescored.changed:,} changed"
-        )
-    parts += [f"  note: {escape(note)}" for note in summary.notes]
+    parts += [line for note in sentences.notes(summary) for line in _wrapped(f"Note: {note}.")]
     if summary.classes:
         parts += ["", _class_table(run)]
     if summary.evaluation:
@@ -160,6 +153,16 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     option = {"trim": "", "relabel": " --relabel", "weight": " --weights"}[action]
     following = f"oga trim {shlex.quote(shown(run.path))}{option} --to clean.csv"
     return [*parts, "", *aligned([*files, ("next", following)])]
+
+
+def _checkpoint_lines(summary: Summary) -> list[str]:
+    """Whether the checkpoint is suited to find wrong labels, why, and what to do if it is not."""
+    verdict = summary.diagnosis.verdict
+    if verdict is None:
+        return []
+    colours = {"useful": "green", "memorised": "bold red"}
+    title = f"  Checkpoint: [{colours.get(verdict, 'yellow')}]{verdict}[/]."
+    return [title, *(line for text in sentences.checkpoint(summary) for line in _wrapped(f"{text}."))]
 
 
 def _checkpoints(summary: Summary) -> list[Any]:
@@ -192,17 +195,6 @@ def benefit_view(benefit: Benefit) -> list[Any]:
     return [*lines, "", grid, ""]
 
 
-def diagnosis_view(diagnosis: Diagnosis) -> list[Any]:
-    """Whether the checkpoint is suited to find wrong labels, why, and what to do if it is not."""
-    if diagnosis.verdict is None:
-        return []
-    colours = {"useful": "green", "memorised": "bold red"}
-    colour = colours.get(diagnosis.verdict, "yellow")
-    advice = "" if diagnosis.verdict == "useful" else f"; {diagnosis.advice}"
-    first, *rest = _wrapped(f"checkpoint {diagnosis.verdict}: {diagnosis.reason}{advice}")
-    return [first.replace(diagnosis.verdict, f"[{colour}]{diagnosis.verdict}[/]", 1), *rest]
-
-
 def _wrapped(text: str) -> list[str]:
     """The lines of a paragraph of the terminal's width, indented."""
     return [f"  {escape(line)}" for line in textwrap.wrap(text, _WIDTH - 2)]
@@ -210,14 +202,12 @@ def _wrapped(text: str) -> list[str]:
 
 def _class_table(run: Run) -> Table:
     """The classes with the largest flagged share."""
-    shares = [(one, one.flagged / max(one.samples, 1)) for one in run.summary.classes]
-    shares.sort(key=lambda pair: -pair[1])
-    rows = [
-        [one.name, f"{one.samples:,}", f"{one.flagged:,}", percent(share)] for one, share in shares[:_CLASSES]
-    ]
-    if len(shares) > _CLASSES:
-        rows.append([f"and {len(shares) - _CLASSES} more", "", "", ""])
-    return table(["label", "samples", "flagged", "share"], rows)
+    shown = class_shares(run.summary, _CLASSES)
+    rows = [[one.name, percent(one.share), f"{one.flagged:,}", f"{one.scored:,}"] for one in shown]
+    rest = sum(one.samples > 0 for one in run.summary.classes) - len(shown)
+    if rest > 0:
+        rows.append([f"and {rest:,} more classes", "", "", ""])
+    return table(["given label", "share", "flagged", "scored"], rows)
 
 
 def evaluation_table(run: Run) -> Table:

@@ -1,7 +1,7 @@
 """The contents that the report formats share, in a size that does not grow with n or k.
 
 In: a run. Out: the rows of its most anomalous flagged samples and of its quarantined ones, its classes, and
-sentences on the results.
+its data, model and detectors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,17 +13,14 @@ import pyarrow.compute as pc
 
 from ogacli.base import wording
 from ogacli.run.directory import Run
+from ogacli.run.reports.sentences import LABEL_LENGTH, TEXT_LENGTH
 from ogacli.run.scores import QUARANTINED
 from ogacli.run.summary import Summary
 from ogacli.verdict.evaluation import Evaluation
 from ogacli.verdict.reasons import DUPLICATE
 
-ID_LENGTH, LABEL_LENGTH, TEXT_LENGTH = 80, 48, 320
-"""Characters that are shown of an id, of a label, of any longer text."""
-_TOLD = (100, 500)
-"""The ranks whose expected precision is told in a sentence; the summary has more."""
-_STABLE = 0.8
-"""From this split-half stability on, more trees change little."""
+ID_LENGTH = 80
+"""Characters that are shown of an id."""
 _UNSET: tuple[Any, ...] = (None, False, 0, "", "auto", [], {})
 """Values of options that are not shown."""
 
@@ -111,101 +108,7 @@ def class_shares(summary: Summary, limit: int) -> tuple[ClassShare, ...]:
     return tuple(sorted(shares, key=lambda one: -one.share)[:limit])
 
 
-def _estimate(summary: Summary) -> list[str]:
-    """The estimated share of wrong labels, or why there is none."""
-    found = summary.estimate
-    if found is None:
-        return []
-    interval = f"{wording.percent(found.low)} to {wording.percent(found.high)}"
-    if found.share is None:
-        reason = "" if summary.diagnosis.verdict == "uncertain" else f": {found.reason}"
-        return [f"How many labels are wrong cannot be told ({interval}){reason}"]
-    if found.count(summary.scored) == 0:
-        return [f"No wrong labels found, nothing to trim (at most {wording.percent(found.high)} are wrong)"]
-    return [f"About {wording.percent(found.share)} of the labels seem to be wrong ({interval})"]
-
-
-def _expected(summary: Summary) -> list[str]:
-    """How many of the first samples are probably wrong."""
-    told = [one for one in summary.expected if one.wrong is not None and one.first in _TOLD]
-    parts = [
-        f"{wording.number(round(one.wrong or 0))} of the first {wording.number(one.first)} "
-        f"({wording.number(round(one.low))} to {wording.number(round(one.high))})"
-        for one in told
-    ]
-    return [f"Labels expected to be wrong: {wording.listed(parts, 3)}"] if parts else []
-
-
-def _below_half(summary: Summary) -> list[str]:
-    """The flagged samples whose labels are more probably right than wrong."""
-    if not summary.below_half or summary.cut is None:
-        return []
-    line = (
-        f"{wording.percent(summary.below_half)} of the flagged labels are more probably right than wrong "
-        f"(lowest flagged score {summary.cut:.2f})"
-    )
-    return [f"Warning: {line}; a smaller budget flags fewer of them" if summary.below_half > 0.5 else line]
-
-
-def _class_order(summary: Summary) -> list[str]:
-    """Where the order of the classes is a guess: that it is, and how to mend it."""
-    if summary.class_order != "sorted":
-        return []
-    names = wording.cut(wording.listed([one.name for one in summary.classes], 6), TEXT_LENGTH)
-    return [
-        f"The model does not name its outputs; they were taken as the sorted class names ({names}). "
-        "If it was trained on another order, list the names in that order as `classes` in the data section"
-    ]
-
-
-def asides(summary: Summary) -> list[str]:
-    """Further facts about the samples: sentences without full stop."""
-    lines = [
-        line
-        for told in (_estimate, _expected, _below_half, several_checkpoints, _class_order)
-        for line in told(summary)
-    ]
-    if summary.held_back:
-        noun = "sample is" if summary.held_back == 1 else "samples are"
-        classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
-        lines.append(
-            f"{wording.number(summary.held_back)} more {noun} within the budget but not flagged, to protect "
-            f"their classes ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
-            "`protect: off` flags them too"
-        )
-    if summary.duplicates:
-        noun = "sample has" if summary.duplicates == 1 else "samples have"
-        lines.append(
-            f"{wording.number(summary.duplicates)} {noun} the same inputs as a sample with another label"
-        )
-    if summary.flagged and (found := summary.consensus) is not None:
-        lines.append(
-            f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag "
-            f"{wording.number(found.all)} samples, "
-            f"at least one of them flags {wording.number(found.any)}"
-        )
-    if (overlap := summary.overlap.get(name := summary.detectors[0])) is not None:
-        lines.append(
-            f"Split-half stability of {name}: two halves of its trees share {wording.percent(overlap)} of "
-            "the samples that they flag" + ("; `trees: auto` grows more trees" if overlap < _STABLE else "")
-        )
-    return lines
-
-
-def several_checkpoints(summary: Summary) -> list[str]:
-    """How many of several checkpoints count, where not all do: sentences without full stop."""
-    left_out = [one for one in summary.checkpoints if not one.counts]
-    if not left_out:
-        return []
-    counted, all_of_them = len(summary.checkpoints) - len(left_out), len(summary.checkpoints)
-    verdicts = [f"{one.name} ({one.diagnosis.verdict})" for one in left_out]
-    return [
-        f"Scores and predictions are those of {counted} of {all_of_them} checkpoints; left out: "
-        f"{wording.cut(wording.listed(verdicts, 6), TEXT_LENGTH)}"
-    ]
-
-
-CHECKPOINT_COLUMNS = ("checkpoint", "verdict", "predicts", "counts")
+CHECKPOINT_COLUMNS = ("checkpoint", "verdict", "given labels predicted", "used")
 
 
 def checkpoint_rows(summary: Summary) -> list[tuple[str, str, str, str]]:
@@ -219,11 +122,6 @@ def checkpoint_rows(summary: Summary) -> list[tuple[str, str, str, str]]:
         )
         for one in summary.checkpoints
     ]
-
-
-def notes(summary: Summary) -> list[str]:
-    """Notes on data and gradients, cut to length, each beginning with a capital letter."""
-    return [wording.cut(note[:1].upper() + note[1:], TEXT_LENGTH) for note in summary.notes]
 
 
 EVALUATED = {
@@ -266,13 +164,20 @@ def what(run: Run) -> dict[str, str]:
         "Columns": "; ".join(columns.lines()) if columns else "",
         "Notes on the table": "; ".join(columns.notes) if columns else "",
         "Model": _section(config.get("model", {})),
-        "Gradients of": f"{wording.listed(summary.layers, 6)} ({summary.parameters:,} parameters)",
+        "Gradients with respect to": f"{wording.listed(summary.layers, 6)} "
+        f"({summary.parameters:,} parameters)",
         "Detectors" if len(summary.detectors) > 1 else "Detector": wording.listed(summary.detectors, 12),
         "Budget": wording.budget(summary.budget),
-        "Seeds": ", ".join(value for _, value in flat(provenance.get("seeds", []))),
+        "Random seeds": _seeds(config.get("detector")),
         "Computed with": ", ".join(used),
     }
     return {name: wording.cut(text, TEXT_LENGTH) for name, text in lines.items() if text}
+
+
+def _seeds(detectors: object) -> str:
+    """The seed of each detector that draws random numbers: ``isolation_forest 0``."""
+    named = [one for one in detectors if isinstance(one, Mapping)] if isinstance(detectors, list) else []
+    return ", ".join(f"{one.get('name', 'detector')} {one['seed']}" for one in named if "seed" in one)
 
 
 def _section(section: Mapping[str, Any]) -> str:

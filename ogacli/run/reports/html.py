@@ -1,43 +1,67 @@
-"""The report as a self-contained HTML page that loads nothing from a network.
+"""The report as a self-contained HTML page that loads nothing from a network, and in which people decide.
 
 The content security policy of the page allows its own style and its own script (by hash) and nothing else.
 """
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
+from ogacli.base import wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content, gains, pictures
+from ogacli.run.reports import content, gains, sentences
 from ogacli.run.reports.page import page, part
 from ogacli.run.reports.plot import plot
+from ogacli.run.reports.review import Review, embedded, review, script
 from ogacli.verdict.reasons import MEANINGS
 
-_SAMPLES, _CLASSES, _QUARANTINED, _LINES = 100, 50, 50, 80
+_CLASSES, _QUARANTINED, _LINES = 50, 50, 80
 
 
 @reports.formats.register
 def render(run: Run) -> str:
     """The page; the same run gives the same bytes."""
-    return page("ogacli.run.reports", "report.html.j2", **_content(run))
+    return page_of(run, review(run) if run.summary.flagged else None)
+
+
+def page_of(run: Run, shown: Review | None, served: Mapping[str, Any] | None = None) -> str:
+    """The page.
+
+    Args:
+        run: The run.
+        shown: The samples to decide on; None where nothing is flagged.
+        served: What a server adds: ``decisions``, those made before, and ``file``, where it saves them.
+    """
+    program = script()
+    served_data = {} if served is None else {"decisions": served["decisions"]}
+    return page(
+        "ogacli.run.reports",
+        "report.html.j2",
+        **_content(run),
+        review=shown,
+        serve=served is not None,
+        decisions_file="" if served is None else served["file"],
+        data="" if shown is None else embedded({**shown.data, **served_data}),
+        script=program,
+        script_hash=base64.b64encode(hashlib.sha256(program.encode()).digest()).decode(),
+    )
 
 
 def _content(run: Run) -> dict[str, Any]:
     summary = run.summary
-    flagged = content.samples(content.flagged_rows(run, _SAMPLES))
-    positions = [one.position for one in flagged]
-    script = part("report.js")
     return {
         "summary": summary,
+        "headline": sentences.headline(summary),
+        "flagged_share": sentences.flagged_share(summary),
+        "budget": wording.budget(summary.budget),
+        "checkpoint": sentences.checkpoint(summary),
+        "results": [*sentences.results(summary), *sentences.notes(summary)],
         "what": content.what(run),
         "meanings": MEANINGS,
-        "asides": [*content.asides(summary), *content.notes(summary)],
         "checkpoint_columns": content.CHECKPOINT_COLUMNS,
         "checkpoints": content.checkpoint_rows(summary),
-        "flagged": flagged,
-        "shown": pictures.shown(run.previews, positions, content.TEXT_LENGTH),
-        "nothing_shown": pictures.Shown(),
         "quarantined": content.samples(content.quarantined_rows(run, _QUARANTINED)),
         "classes": content.class_shares(summary, _CLASSES),
         "all_classes": sum(one.samples > 0 for one in summary.classes),
@@ -52,6 +76,4 @@ def _content(run: Run) -> dict[str, Any]:
         "config": list(content.flat(run.config))[:_LINES],
         "provenance": list(content.flat(run.provenance))[:_LINES],
         "style": part("report.css"),
-        "script": script,
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }

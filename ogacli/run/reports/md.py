@@ -3,7 +3,7 @@
 from ogacli.base import markdown, wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content, gains
+from ogacli.run.reports import content, gains, sentences
 from ogacli.run.reports.pictures import Shown
 from ogacli.run.reports.pictures import shown as shown_previews
 from ogacli.run.summary import Summary
@@ -19,8 +19,8 @@ def render(run: Run) -> str:
     summary = run.summary
     blocks = [
         "## Outlier gradient analysis",
-        f"**{wording.part(summary.flagged, summary.scored)} samples flagged**; "
-        f"{wording.number(summary.quarantined)} quarantined. Budget: {wording.budget(summary.budget)}.",
+        f"**{sentences.headline(summary)}**; {wording.number(summary.quarantined)} could not be scored "
+        f"(quarantined). Budget: {wording.budget(summary.budget)}.",
         *_diagnosis(summary),
         *_checkpoints(summary),
         *markdown.warnings(summary.diagnosis.warnings),
@@ -37,9 +37,8 @@ def render(run: Run) -> str:
 
 def _diagnosis(summary: Summary) -> list[str]:
     found = summary.diagnosis
-    return (
-        [] if found.verdict is None else [f"Checkpoint: **{found.verdict}**: {markdown.plain(found.reason)}."]
-    )
+    lines = [f"{markdown.plain(line)}." for line in sentences.checkpoint(summary)]
+    return [f"Checkpoint: **{found.verdict}**. {' '.join(lines)}"] if lines else []
 
 
 def _checkpoints(summary: Summary) -> list[str]:
@@ -50,10 +49,11 @@ def _checkpoints(summary: Summary) -> list[str]:
 
 
 def _reasons(summary: Summary) -> str:
-    found = [f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count]
-    lines = [f"Reasons: {', '.join(found)}."] if found else []
-    told = [*content.asides(summary), *content.notes(summary)]
-    return " ".join([*lines, *(f"{markdown.plain(line)}." for line in told)])
+    found = sentences.reasons(summary)
+    lines = [f"Reasons: {found}."] if found else []
+    lines += [f"{line}." for line in map(markdown.plain, sentences.results(summary))]
+    lines += [f"{line}." for line in map(markdown.plain, sentences.notes(summary))]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _benefit(summary: Summary) -> list[str]:

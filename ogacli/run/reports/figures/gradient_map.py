@@ -1,0 +1,31 @@
+"""A map of the gradients: the two directions in which those of the head differ most."""
+
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from ogacli.run.directory import Run
+from ogacli.run.reports.figures import BAR, MARK, figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@figures.register
+def gradient_map(run: Run, figure: "Figure") -> str | None:
+    """A point a sample; flagged ones are marked."""
+    found = run.gradient_map
+    if not len(found):
+        return "the scan kept no gradients that can be compared: folds have networks of their own"
+    here = pc.field("position").isin(found["position"].combine_chunks()) & pc.field("flagged")
+    flagged = pc.is_in(found["position"], run.rows(here)["position"].combine_chunks())
+    axes = figure.add_subplot()
+    for marked, colour, label in ((False, BAR, "not flagged"), (True, MARK, "flagged")):
+        points = found.filter(flagged if marked else pc.invert(flagged))
+        label = f"{label} ({len(points):,} shown)"
+        axes.scatter(points["x"], points["y"], s=9, color=colour, alpha=0.7, linewidths=0, label=label)
+    axes.legend(frameon=False, fontsize=8)
+    axes.set_xlabel("first direction (length on a square-root scale)")
+    axes.set_ylabel("second direction")
+    axes.set_title("Gradients of the head, projected", loc="left")
+    return None

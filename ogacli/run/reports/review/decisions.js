@@ -1,0 +1,148 @@
+// What was decided on each sample: kept in the browser, or by the server; exported as decisions.json.
+const ACTIONS = ["keep", "drop", "relabel"];
+const storageKey = `oga-review-${data.run}`;
+const decisions = new Map();
+const undone = []; // what to restore: [id, the decision before]
+let saving = null;
+
+function isDecision(value) {
+  return value && ACTIONS.includes(value.action) && (value.label === undefined || typeof value.label === "string");
+}
+
+/** Take decisions that were stored before; those on samples that are not on this page are kept, too. */
+function take(list) {
+  let taken = 0;
+  for (const one of Array.isArray(list) ? list : []) {
+    if (one && typeof one.id === "string" && isDecision(one)) {
+      decisions.set(one.id, one.action === "relabel" ? { action: one.action, label: one.label } : { action: one.action });
+      taken += 1;
+    }
+  }
+  return taken;
+}
+
+function restore() {
+  if (data.serve) {
+    take(data.decisions);
+    return;
+  }
+  try {
+    take(JSON.parse(localStorage.getItem(storageKey) ?? "[]"));
+  } catch {
+    warn("The browser does not keep decisions for this page. Export them before it is closed.");
+  }
+}
+
+const list = () =>
+  [...decisions].map(([id, one]) =>
+    one.action === "relabel" ? { id, action: one.action, label: one.label } : { id, action: one.action },
+  );
+const exported = () => ({ schema_version: 1, run: data.run, decisions: list() });
+
+function save() {
+  clearTimeout(saving);
+  saving = null;
+  if (data.serve) {
+    fetch("decisions", { method: "PUT", body: JSON.stringify(exported()), keepalive: decisions.size < 500 })
+      .then((answer) => warn(answer.ok ? "" : "The server refused the decisions. Export them."))
+      .catch(() => warn("The server does not answer. Export the decisions before the page is closed."));
+    return;
+  }
+  try {
+    localStorage.setItem(storageKey, JSON.stringify(list()));
+    warn("");
+  } catch {
+    warn("The browser does not keep these decisions. Export them before the page is closed.");
+  }
+}
+
+function changed() {
+  saving ??= setTimeout(save, 150);
+  showProgress();
+}
+addEventListener("pagehide", () => saving && save());
+
+function set(id, decision) {
+  if (decision) decisions.set(id, decision);
+  else decisions.delete(id);
+}
+
+/** Decide on a sample; the same decision once more takes it back. */
+function decide(sample, action, label) {
+  const before = decisions.get(sample.id);
+  const same = before && before.action === action && before.label === label;
+  undone.push([sample.id, before]);
+  set(sample.id, same ? null : label === undefined ? { action } : { action, label });
+  changed();
+  announce(same ? `${sample.id}: undecided` : `${sample.id}: ${spoken(decisions.get(sample.id))}`);
+  return !same;
+}
+
+/** Take back the last decision; returns its sample. */
+function undo() {
+  const last = undone.pop();
+  if (!last) {
+    announce("Nothing to undo");
+    return null;
+  }
+  set(...last);
+  changed();
+  announce(`Undone: ${last[0]} is ${spoken(last[1])}`);
+  return byId.get(last[0]);
+}
+
+function spoken(decision) {
+  if (!decision) return "undecided";
+  if (decision.action === "relabel") return `relabel as ${decision.label}`;
+  return decision.action;
+}
+
+function download() {
+  const file = new Blob([JSON.stringify(exported(), null, 1) + "\n"], { type: "application/json" });
+  const link = el("a", { href: URL.createObjectURL(file), download: "decisions.json" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  announce(`${plural(decisions.size, "decision")} exported as decisions.json`);
+}
+
+/** Add the decisions of a file that was exported before. */
+async function upload(file) {
+  let found = null;
+  try {
+    found = JSON.parse(await file.text());
+  } catch {
+    // told below
+  }
+  if (!found || found.schema_version !== 1 || !Array.isArray(found.decisions)) {
+    warn(`${file.name} holds no decisions of this tool.`);
+    return;
+  }
+  const taken = take(found.decisions);
+  undone.length = 0;
+  changed();
+  announce(`${plural(taken, "decision")} added from ${file.name}`);
+}
+
+function announce(text) {
+  $("#told").textContent = text;
+}
+
+function warn(text) {
+  $("#problem").textContent = text;
+  $("#problem").hidden = text === "";
+}
+
+function showProgress() {
+  const counts = { keep: 0, drop: 0, relabel: 0 };
+  let here = 0;
+  for (const [id, one] of decisions) {
+    counts[one.action] += 1;
+    here += byId.has(id);
+  }
+  const parts = ACTIONS.filter((action) => counts[action]).map((action) => `${count(counts[action])} ${action}`);
+  $("#progress").value = here;
+  $("#decided").textContent =
+    `${count(here)} of ${count(samples.length)} decided` + (parts.length ? `: ${parts.join(", ")}` : "");
+  $("#export").disabled = decisions.size === 0;
+  $("#undo").disabled = undone.length === 0;
+}

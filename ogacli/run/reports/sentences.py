@@ -1,0 +1,186 @@
+"""What a run found, in sentences without full stop, the same in every report and on the terminal.
+
+In: a summary. Out: sentences, each of which can be understood by itself. No other module words these results,
+so that all outputs agree to the digit.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ogacli.base import wording
+from ogacli.run.summary import Summary
+
+LABEL_LENGTH, TEXT_LENGTH = 48, 320
+_TOLD = (100, 500)
+"""The numbers of samples whose expected precision is told in a sentence; the summary has more."""
+_STABLE = 0.8
+"""From this split-half stability on, more trees change little."""
+
+
+def headline(summary: Summary) -> str:
+    """``90 of 1,797 samples flagged (5.0%)``."""
+    share = f" ({wording.percent(flagged_share(summary))})" if summary.scored else ""
+    scored = wording.number(summary.scored)
+    return f"{wording.number(summary.flagged)} of {scored} {_noun(summary.scored)} flagged{share}"
+
+
+def flagged_share(summary: Summary) -> float:
+    """The flagged share of the scored samples."""
+    return summary.flagged / summary.scored if summary.scored else 0.0
+
+
+def checkpoint(summary: Summary) -> list[str]:
+    """How far the scores can be trusted, why, and what to do."""
+    found = summary.diagnosis
+    if found.verdict is None:
+        return []
+    lines = [_capital(found.reason)]
+    if found.verdict != "useful" and found.advice:
+        lines.append(f"What to do: {found.advice}")
+    if found.residual is not None:
+        median, quarter = 1 - found.residual.q50, 1 - found.residual.q75
+        lines.append(
+            f"The model gives the given label a probability of {wording.percent(median)} in the median; "
+            f"for a quarter of the samples it is {wording.percent(quarter)} or less"
+        )
+    return lines
+
+
+def results(summary: Summary) -> list[str]:
+    """What was found, beside the counts."""
+    tellers: Sequence[Callable[[Summary], list[str]]] = (
+        _estimate,
+        _expected,
+        _below_half,
+        _held_back,
+        _duplicates,
+        _consensus,
+        _stability,
+        _several_checkpoints,
+        _rescored,
+        _class_order,
+    )
+    return [line for tell in tellers for line in tell(summary)]
+
+
+def notes(summary: Summary) -> list[str]:
+    """Notes on data and gradients, cut to length."""
+    return [wording.cut(_capital(note), TEXT_LENGTH) for note in summary.notes]
+
+
+def reasons(summary: Summary) -> str:
+    """``3 mislabelled, 5 atypical``; empty where nothing is flagged."""
+    return ", ".join(f"{wording.number(count)} {name}" for name, count in summary.reasons.items() if count)
+
+
+def _estimate(summary: Summary) -> list[str]:
+    found = summary.estimate
+    if found is None:
+        return []
+    between = f"between {wording.percent(found.low)} and {wording.percent(found.high)}"
+    if found.share is None:
+        reason = "" if summary.diagnosis.verdict == "uncertain" else f": {found.reason}"
+        return [f"How many labels are wrong cannot be told; it is {between}{reason}"]
+    if found.count(summary.scored) == 0:
+        return [f"No wrong labels found, nothing to trim; at most {wording.percent(found.high)} are wrong"]
+    return [f"About {wording.percent(found.share)} of all labels are estimated to be wrong ({between})"]
+
+
+def _expected(summary: Summary) -> list[str]:
+    return [
+        f"Of the {wording.number(one.first)} most anomalous samples about "
+        f"{wording.number(round(one.wrong))} are expected to have a wrong label "
+        f"({wording.number(round(one.low))} to {wording.number(round(one.high))})"
+        for one in summary.expected
+        if one.wrong is not None and one.first in _TOLD
+    ]
+
+
+def _below_half(summary: Summary) -> list[str]:
+    if not summary.below_half or summary.cut is None:
+        return []
+    line = f"{wording.percent(summary.below_half)} of the flagged labels are more probably right than wrong"
+    return [f"Warning: {line}; a smaller budget flags fewer of them" if summary.below_half > 0.5 else line]
+
+
+def _held_back(summary: Summary) -> list[str]:
+    if not summary.held_back:
+        return []
+    verb = "is" if summary.held_back == 1 else "are"
+    classes = [f"{one.name!r} {one.held_back:,}" for one in summary.classes if one.held_back]
+    return [
+        f"{wording.number(summary.held_back)} more {_noun(summary.held_back)} {verb} within the budget but "
+        f"not flagged, to protect their classes ({wording.cut(wording.listed(classes, 5), TEXT_LENGTH)}); "
+        "`protect: off` flags them too"
+    ]
+
+
+def _duplicates(summary: Summary) -> list[str]:
+    if not summary.duplicates:
+        return []
+    verb = "has" if summary.duplicates == 1 else "have"
+    return [
+        f"{wording.number(summary.duplicates)} {_noun(summary.duplicates)} {verb} the same inputs as a "
+        "sample with another label"
+    ]
+
+
+def _consensus(summary: Summary) -> list[str]:
+    found = summary.consensus
+    if not summary.flagged or found is None:
+        return []
+    return [
+        f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag the same "
+        f"{wording.number(found.all)} samples; at least one of them flags {wording.number(found.any)}"
+    ]
+
+
+def _stability(summary: Summary) -> list[str]:
+    name = summary.detectors[0]
+    overlap = summary.overlap.get(name)
+    if overlap is None:
+        return []
+    more = "; `trees: auto` grows more trees, which agree better" if overlap < _STABLE else ""
+    return [
+        f"The trees of {name} are random: of the samples that one half of them flags, the other half flags "
+        f"{wording.percent(overlap)} too{more}"
+    ]
+
+
+def _several_checkpoints(summary: Summary) -> list[str]:
+    left_out = [one for one in summary.checkpoints if not one.counts]
+    if not left_out:
+        return []
+    counted, all_of_them = len(summary.checkpoints) - len(left_out), len(summary.checkpoints)
+    verdicts = [f"{one.name} ({one.diagnosis.verdict})" for one in left_out]
+    return [
+        f"Scores and predictions are those of {counted} of {all_of_them} checkpoints; left out: "
+        f"{wording.cut(wording.listed(verdicts, 6), TEXT_LENGTH)}"
+    ]
+
+
+def _rescored(summary: Summary) -> list[str]:
+    found = summary.rescored
+    if found is None:
+        return []
+    return [
+        f"{wording.number(found.samples)} samples that are flagged or nearly so were scored again in "
+        f"float32, which changed {wording.number(found.changed)} flags"
+    ]
+
+
+def _class_order(summary: Summary) -> list[str]:
+    if summary.class_order != "sorted":
+        return []
+    names = wording.cut(wording.listed([one.name for one in summary.classes], 6), TEXT_LENGTH)
+    return [
+        f"The model does not name its outputs; they were taken as the sorted class names ({names}). "
+        "If it was trained on another order, list the names in that order as `classes` in the data section"
+    ]
+
+
+def _noun(count: int) -> str:
+    return "sample" if count == 1 else "samples"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,228 @@
+"""The server: only this machine, only with the token, only samples of the page; decisions are saved whole."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ogacli.config.commands import scan
+from ogacli.errors import RunError
+from ogacli.run.decisions import read_decisions
+from ogacli.run.review.server import ADDRESS, ReviewServer, serving
+from small_scans import make_place
+from synthetic_runs import Recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return scan(make_place(tmp_path_factory.mktemp("served")).config())
+
+
+@pytest.fixture
+def server(run, tmp_path, in_thread):
+    with serving(run, tmp_path / "decisions.json") as opened, in_thread(opened):
+        yield opened
+
+
+def ask(server, path, *, method="GET", body=None, token=None, **headers):
+    """The status, headers and body of an answer."""
+    connection = http.client.HTTPConnection(*server.server_address, timeout=20)
+    prefix = server.token if token is None else token
+    try:
+        connection.putrequest(method, f"/{prefix}/{path}", skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name.replace("_", "-"), value)
+        if body is not None and "Content_Length" not in headers:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def put(server, decisions, **headers):
+    body = json.dumps({"schema_version": 1, "run": "x", "decisions": decisions}).encode()
+    return ask(server, "decisions", method="PUT", body=body, **headers)
+
+
+def first(server):
+    return min(server.positions)
+
+
+def test_listens_on_this_machine_alone(server):
+    assert server.server_address[0] == "127.0.0.1" == ADDRESS
+    assert len(server.token) >= 32
+
+
+def test_the_page_asks_only_its_own_server(server):
+    status, headers, body = ask(server, "")
+    page = body.decode()
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "connect-src 'self'" in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+
+
+def test_a_sample_of_the_page_is_shown_and_no_other(server):
+    status, _, body = ask(server, f"look/{first(server)}")
+    assert status == 200
+    assert json.loads(body)["text"]
+    outside = next(i for i in range(1000) if i not in server.positions)
+    assert ask(server, f"look/{outside}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../etc/passwd",
+        "look/../../config.yaml",
+        "look/%2e%2e%2fconfig.yaml",
+        "config.yaml",
+        "look/-1",
+        "look/1e9",
+        "look/" + "9" * 400,
+        "look/",
+        "decisions",
+        "//",
+        "look/0?x=1",
+        "look/0%00",
+    ],
+)
+def test_no_other_address_leads_anywhere(server, path):
+    status, _, body = ask(server, path)
+    assert status in (400, 404)
+    assert b"root:" not in body
+    assert b"source" not in body
+
+
+@pytest.mark.parametrize("token", ["", "x", "favicon.ico", "é".encode().decode("latin1"), "a" * 5000])
+def test_without_the_token_nothing_is_told(server, token):
+    status, _, body = ask(
+        server, f"look/{first(server)}", token=token.encode("ascii", "ignore").decode() or "-"
+    )
+    assert status == 404
+    assert body == b"Not Found"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1:1", "", "[::1]:80"]
+)
+def test_a_foreign_name_that_leads_here_is_refused(server, host):
+    """A page of another site may make its own name lead to this machine (DNS rebinding)."""
+    assert ask(server, "", Host=host)[0] == 421
+    assert put(server, [], Host=host)[0] == 421
+
+
+def test_localhost_is_this_machine(server):
+    assert ask(server, "", Host=f"localhost:{server.server_address[1]}")[0] == 200
+
+
+def test_decisions_are_saved_and_shown_again(server, run):
+    name = run.scores["id"][0].as_py()
+    status, _, body = put(server, [{"id": name, "action": "keep"}])
+    assert (status, json.loads(body)) == (200, {"saved": 1})
+    assert [one.id for one in read_decisions(server.file, run).decided] == [name]
+    data = re.search(r'id="data">(.*?)</script>', ask(server, "")[2].decode())[1]
+    assert json.loads(data)["decisions"] == [{"id": name, "action": "keep"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"schema_version": 1}',
+        b'{"schema_version": 2, "decisions": []}',
+        b'{"schema_version": 1, "decisions": [3]}',
+        b'{"schema_version": 1, "decisions": [{"id": "a", "action": "burn"}]}',
+        b'{"schema_version": 1, "decisions": [{"id": "a", "action": ["keep"]}]}',
+        b'{"schema_version": 1, "decisions": [{"id": "a", "action": "relabel", "label": 3}]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
+def test_rubbish_is_refused_and_changes_nothing(server, body):
+    put(server, [{"id": "a", "action": "drop"}])
+    before = server.file.read_bytes()
+    assert ask(server, "decisions", method="PUT", body=body)[0] == 400
+    assert server.file.read_bytes() == before
+
+
+def test_a_page_of_another_site_cannot_decide(server):
+    assert put(server, [], Origin="http://evil.example")[0] == 403
+    assert put(server, [], Origin="null")[0] == 403
+    assert not server.file.exists()
+    assert put(server, [], Origin=server.url.rsplit("/", 2)[0])[0] == 200
+
+
+def test_a_body_without_end_is_not_read(server):
+    assert ask(server, "decisions", method="PUT", Content_Length=str(1 << 40))[0] == 413
+    assert ask(server, "decisions", method="PUT", Content_Length="-5")[0] == 413
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
+def test_other_methods_are_not_known(server, method):
+    assert ask(server, "", method=method)[0] == 501
+
+
+def test_a_file_that_holds_something_else_is_left_alone(run, tmp_path):
+    file = tmp_path / "decisions.json"
+    file.write_text("my notes")
+    with pytest.raises(RunError, match="not a file of decisions"):
+        ReviewServer(run, file)
+    assert file.read_text() == "my notes"
+
+
+def test_nothing_flagged_is_nothing_to_serve(tmp_path):
+    run = Recipe(budget=0).write(tmp_path / "run")
+    with pytest.raises(RunError, match="nothing is flagged"):
+        ReviewServer(run, tmp_path / "decisions.json")
+
+
+def test_a_source_that_changed_is_told_in_place_of_pictures(tmp_path, in_thread):
+    place = make_place(tmp_path, n=400)
+    run = scan(place.config("budget=300"))
+    place.write(x=place.arrays["x"] + 1)
+    with serving(run, tmp_path / "d.json") as server, in_thread(server):
+        shown = set(run.previews["position"].to_pylist())
+        outside = next(iter(server.positions - shown), None)
+        if outside is None:
+            pytest.skip("all samples have previews")
+        assert "has changed" in json.loads(ask(server, f"look/{outside}")[2])["missing"]
+
+
+def test_ctrl_c_ends_the_command_with_the_decisions_saved(run, tmp_path):
+    file = tmp_path / "mine.json"
+    command = [sys.executable, "-m", "ogacli", "review", str(run.path), "--serve", "--no-open"]
+    process = subprocess.Popen(
+        [*command, "--decisions", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        url = process.stdout.readline().strip()
+        host, token = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([\w-]+)/", url).groups()
+        connection = http.client.HTTPConnection(host, timeout=20)
+        body = json.dumps({"schema_version": 1, "decisions": [{"id": "7", "action": "drop"}]})
+        connection.request("PUT", f"/{token}/decisions", body)
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "1 decision" in errors
+    assert json.loads(file.read_text())["decisions"] == [{"id": "7", "action": "drop"}]
