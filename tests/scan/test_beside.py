@@ -3,7 +3,6 @@
 from itertools import groupby
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from ogacli.data import Samples
 from ogacli.gradients import GradientBatch
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.previews import FIRST
+from ogacli.run.reports.content import flagged_rows
 from ogacli.scan.top import TOP, TopSamples
 from small_scans import make_place
 
@@ -85,7 +85,7 @@ def test_the_map_separates_the_flagged_samples_from_the_others(run):
 
 def test_previews_hold_the_flagged_samples_and_those_beside_them(run):
     shown = run.previews["position"].to_pylist()
-    flagged = run.rows(pc.field("flagged"))["position"].to_pylist()
+    flagged = flagged_rows(run, 99)["position"].to_pylist()
     assert len(shown) == len(set(shown))
     assert set(flagged) <= set(shown)
     assert len(shown) >= min(FIRST, 103)

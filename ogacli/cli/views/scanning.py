@@ -151,8 +151,9 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     files = [("report", run.path / "report.html"), ("scores", run.path / "scores.parquet")]
     action = "trim" if summary.benefit is None else summary.benefit.action
     option = {"trim": "", "relabel": " --relabel", "weight": " --weights"}[action]
+    review = [("review", f"oga review {shlex.quote(shown(run.path))}")] if summary.flagged else []
     following = f"oga trim {shlex.quote(shown(run.path))}{option} --to clean.csv"
-    return [*parts, "", *aligned([*files, ("next", following)])]
+    return [*parts, "", *aligned([*files, *review, ("next", following)])]
 
 
 def _checkpoint_lines(summary: Summary) -> list[str]:

@@ -2,13 +2,13 @@
 
 import json
 
-import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
 from browsing import cards, exported, ids, visit
 from ogacli.config.commands import scan
 from ogacli.run.reports import write_report
+from ogacli.run.reports.content import flagged_rows
 from ogacli.run.review.server import serving
 from run.reports.test_html import png
 from small_scans import make_place
@@ -140,7 +140,7 @@ def test_the_number_of_detectors_that_flag_a_sample_is_a_filter(browser, tmp_pat
     opened = visit(browser, (run.path / "report.html").as_uri())
     page = opened.page
     found = dict.fromkeys(("1 of 2", "2 of 2"), 0)
-    for share in run.rows(pc.field("flagged"))["agreement"].to_pylist():
+    for share in flagged_rows(run, 99)["agreement"].to_pylist():
         found[f"{round(share * 2)} of 2"] += 1
     for text, number in found.items():
         if number and len(set(filter(None, found.values()))) > 1:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ogacli.base import wording
 from ogacli.run.directory import Run
@@ -22,14 +21,18 @@ _MOST, _NUMBERED = 30, 15
 @figures.register
 def confusion(run: Run, figure: "Figure") -> str | None:
     """Samples, flagged or not, whose most probable label is not the given one."""
-    found = run.rows(pc.field("suggested_label").is_valid())
-    if not len(found):
+    pairs: Counter[tuple[str, str]] = Counter()
+    for part in run.batches(["label", "suggested_label"]):
+        found = part.filter(part["suggested_label"].is_valid())
+        texts = (found[name].cast(pa.string()).to_pylist() for name in ("label", "suggested_label"))
+        pairs.update(zip(*texts, strict=True))
+    if not pairs:
         return "no other label is suggested for any sample"
-    given = found["label"].cast(pa.string()).to_pylist()
-    suggested = found["suggested_label"].cast(pa.string()).to_pylist()
-    pairs = Counter(zip(given, suggested, strict=True))
+    total: Counter[str] = Counter()
+    for pair, number in pairs.items():
+        total.update(dict.fromkeys(pair, number))
     order = {one.name: place for place, one in enumerate(run.summary.classes)}
-    most = [name for name, _ in Counter([*given, *suggested]).most_common(_MOST)]
+    most = [name for name, _ in total.most_common(_MOST)]
     names = sorted(most, key=lambda name: order.get(name, len(order)))
     counts = np.array([[pairs[row, column] for column in names] for row in names])
     size = 2.2 + 0.3 * len(names)
@@ -47,5 +50,5 @@ def confusion(run: Run, figure: "Figure") -> str | None:
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xlabel("suggested label")
     axes.set_ylabel("given label")
-    axes.set_title(f"{wording.number(len(found))} samples with another suggested label", loc="left")
+    axes.set_title(f"{wording.number(pairs.total())} samples with another suggested label", loc="left")
     return None

@@ -18,7 +18,8 @@ def gradient_map(run: Run, figure: "Figure") -> str | None:
     if not len(found):
         return "the scan kept no gradients that can be compared: folds have networks of their own"
     here = pc.field("position").isin(found["position"].combine_chunks()) & pc.field("flagged")
-    flagged = pc.is_in(found["position"], run.rows(here)["position"].combine_chunks())
+    rows = run.rows(here, ["position", "flagged"], len(found))
+    flagged = pc.is_in(found["position"], rows["position"].combine_chunks())
     axes = figure.add_subplot()
     for marked, colour, label in ((False, BAR, "not flagged"), (True, MARK, "flagged")):
         points = found.filter(flagged if marked else pc.invert(flagged))

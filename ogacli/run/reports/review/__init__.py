@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ogacli.base import wording
 from ogacli.run.beside import SAME
 from ogacli.run.directory import Run
+from ogacli.run.reports.content import flagged_rows
 from ogacli.run.reports.page import part
 from ogacli.run.reports.pictures import Shown, look
 
@@ -72,7 +73,7 @@ def review(run: Run, shown: Look | None = None, *, serve: bool = False, limit: i
         limit: Bytes of the data, about.
     """
     shown = shown or from_previews(run)
-    rows = run.rows(pc.field("flagged")).sort_by("rank").slice(0, ROWS)
+    rows = flagged_rows(run, ROWS)
     data = _with_rows(run, rows)
     while len(rows) > 1 and len(embedded(data)) > _ROW_BYTES:
         rows = rows.slice(0, len(rows) // 2)
@@ -138,12 +139,13 @@ def _one_class(rows: pa.Table) -> bool:
 
 def _others(run: Run, rows: pa.Table, beside: pa.Table) -> pa.Table:
     """The samples beside those of the page, and the duplicates that only ``duplicate_of`` names."""
-    wanted = pc.field("position").isin(pc.unique(beside["other"]))
+    wanted, columns, most = pc.field("position").isin(pc.unique(beside["other"])), ["position"], len(beside)
     if "duplicate_of" in rows.column_names and rows["duplicate_of"].null_count < len(rows):
         wanted |= pc.field("id").isin(pc.unique(rows["duplicate_of"].drop_null()))
+        columns, most = ["position", "id"], most + len(rows)
     elif not len(beside):
         return rows.slice(0, 0)
-    return run.rows(wanted)
+    return run.rows(wanted, columns, most)
 
 
 class _Names:
