@@ -8,9 +8,9 @@ from typing import Final, Literal
 import pyarrow as pa
 
 GIVEN: Final = "given"
-"""One of the nearest samples of the given class."""
+"""One of the nearest samples of the given class that are not flagged."""
 SUGGESTED: Final = "suggested"
-"""One of the nearest samples of the suggested class."""
+"""One of the nearest samples of the suggested class that are not flagged."""
 NEAREST: Final = "nearest"
 """One of the nearest samples of all, where samples do not have one class each."""
 SAME: Final = "same"

@@ -76,7 +76,7 @@ def _positions(samples: Samples, rows: Sequence[int]) -> pa.Array:
 def _nearest(
     top: Kept, others: Kept, verdict: Verdict, samples: Samples
 ) -> Iterator[tuple[int, Role, int, int]]:
-    """The nearest samples of the given and the suggested class; of any label where there are no classes."""
+    """The nearest unflagged samples of the given and the suggested class; without classes, of all."""
     if not len(top.rows) or not len(others.rows):
         return
     mean, unit = others.features.mean(0), units(others.features)
@@ -91,6 +91,8 @@ def _nearest(
         if labels is None:
             yield from _lowest(rows, distance, others.rows, NEAREST)
             continue
+        # Flagged samples do not show what a class looks like.
+        distance[:, verdict.flagged[others.rows]] = torch.inf
         given = labels[others.rows]
         own, suggested = labels[rows, None], verdict.suggested_label[rows, None]
         yield from _lowest(rows, _within(distance, given == own), others.rows, GIVEN)

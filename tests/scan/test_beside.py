@@ -37,12 +37,13 @@ def columns(run, *names):
 
 def test_neighbours_have_the_class_that_is_asked_for(run):
     assert run.beside.schema == BESIDE
-    found = columns(run, "label", "suggested_label")
+    found = columns(run, "label", "suggested_label", "flagged")
     roles = set()
     for one in run.beside.to_pylist():
         roles.add(one["role"])
         own, other = one["position"], one["other"]
         assert own != other
+        assert one["role"] == "same" or not found["flagged"][other]
         if one["role"] == "given":
             assert found["label"][other] == found["label"][own]
         if one["role"] == "suggested":
@@ -64,6 +65,8 @@ def test_neighbours_are_the_nearest_ones_by_the_features_of_the_model(run, tmp_p
     first = rows[0]["position"]
     distance = (features["h"] - features["h"][first]).norm(dim=1)
     distance[labels != labels[first]] = torch.inf
+    flagged = columns(run, "flagged")["flagged"]
+    distance[[row for row in range(103) if flagged[row]]] = torch.inf
     distance[first] = torch.inf
     nearest = [one["other"] for one in rows if one["position"] == first]
     expected = distance.sort().values[:4]
