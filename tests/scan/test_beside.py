@@ -123,7 +123,7 @@ def test_the_highest_scores_are_kept_in_any_order_of_batches():
     n = TOP + 500
     scores = torch.randperm(n, generator=torch.Generator().manual_seed(0)).double()
     scores[7] = torch.nan
-    kept = TopSamples(torch.full((n,), -1), 0, torch.device("cpu"))
+    kept = TopSamples(n, lambda rows: torch.full_like(rows, -1), 0, torch.device("cpu"))
     for rows in torch.arange(n).split(64):
         kept.add(*batch(rows.tolist(), scores[rows].tolist()), number=0)
     kept.next_checkpoint(counts=True, alone=True)
@@ -134,7 +134,7 @@ def test_the_highest_scores_are_kept_in_any_order_of_batches():
 
 
 def test_a_checkpoint_that_does_not_count_leaves_nothing():
-    kept = TopSamples(torch.full((4,), -1), 0, torch.device("cpu"))
+    kept = TopSamples(4, lambda rows: torch.full_like(rows, -1), 0, torch.device("cpu"))
     kept.add(*batch([0, 1], [1.0, 2.0]), number=0)
     kept.next_checkpoint(counts=False, alone=False)
     assert len(kept.top.known().rows) == 0
