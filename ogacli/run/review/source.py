@@ -47,7 +47,7 @@ class Looks:
             return shown
         with self._lock:  # readers are not made for several threads
             samples = self._samples
-            if samples is None:
+            if samples is None or not bool((samples.positions == position).any()):
                 return None
             from ogacli.data import Unreadable
 

@@ -342,6 +342,9 @@ def test_served_page_reads_pictures_on_demand_and_saves_decisions(browser, tmp_p
         opened = visit(browser, server.url)
         page = opened.page
         page.wait_for_selector("#samples .text")
+        page.fill("[name=search]", page.locator("#samples .text").first.text_content())
+        assert cards(page).count() == 1
+        page.click("[type=reset]")
         assert "data:" not in page.locator("#data").text_content()
         page.click("#start")
         with page.expect_response(lambda one: one.url.endswith("/decisions")):

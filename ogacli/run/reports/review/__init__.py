@@ -79,9 +79,9 @@ def review(run: Run, shown: Look | None = None, *, serve: bool = False, limit: i
         rows = rows.slice(0, len(rows) // 2)
         data = _with_rows(run, rows)
     room = limit - len(embedded(data))
-    data["looks"], left_out = ({}, 0) if serve else _looks(data, shown, room)
+    data["looks"], left_out = _looks(data, _texts_of(shown) if serve else shown, room)
     data["serve"] = serve
-    return Review(data, len(rows), run.summary.flagged, left_out)
+    return Review(data, len(rows), run.summary.flagged, 0 if serve else left_out)
 
 
 def embedded(data: Mapping[str, Any]) -> str:
@@ -193,6 +193,16 @@ def _looks(data: Mapping[str, Any], shown: Look, room: int) -> tuple[dict[str, A
             looks[str(position)] = plain
         left_out += full and number < own
     return looks, left_out
+
+
+def _texts_of(shown: Look) -> Look:
+    """Texts alone, which the page can be searched for."""
+
+    def text(position: int) -> Shown | None:
+        found = shown(position)
+        return None if found is None or found.picture is not None else found
+
+    return text
 
 
 def _each(roles: Mapping[str, list[int]] | None) -> list[int]:
