@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ogacli.base.atomic import new_file
 from ogacli.base.options import path_given
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BAR, MARK, LINES = "#8494a4", "#c2410c", ("#c2410c", "#1d5fbf", "#5c7a29", "#7a4d9e", "#8a6d00", "#4a4f55")
 """The colours of what is not flagged, of what is, and of several lines."""
 _FORMATS = ("png", "svg")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names of the data may contain dollars
     "svg.fonttype": "none",
     "svg.hashsalt": "oga",

@@ -38,8 +38,9 @@ def precision_recall(run: Run, figure: "Figure") -> str | None:
         colour = LINES[number % len(LINES)]
         label = name if one.average_precision is None else f"{name} (AP {one.average_precision:.3f})"
         axes.plot(recall, precision, color=colour, linewidth=1.4, label=label)
-        if number == 0 and one.precision_at_budget is not None:
-            axes.plot(one.recall_at_budget, one.precision_at_budget, "o", color=colour, label="flagged")
+        point = one.recall_at_budget, one.precision_at_budget
+        if number == 0 and point[0] is not None and point[1] is not None:
+            axes.plot(point[0], point[1], "o", color=colour, label="flagged")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("recall: share of the wrong labels among the first samples")
