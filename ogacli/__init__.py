@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ogacli.run.directory import Run as Run
     from ogacli.run.gate import gate as gate
     from ogacli.run.reports import report as report
+    from ogacli.run.review import review as review
     from ogacli.run.trim import trim as trim
     from ogacli.run.trim.kept import load_kept as load_kept
     from ogacli.scan import scan as scan
@@ -55,6 +56,7 @@ _HOMES = {
     "load_config": "config",
     "load_kept": "run.trim.kept",
     "report": "run.reports",
+    "review": "run.review",
     "scan": "scan",
     "train": "models.training.from_python",
     "trim": "run.trim",

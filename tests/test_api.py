@@ -14,7 +14,7 @@ from small_scans import N, make_place
 
 FUNCTIONS = [
     "attribute", "compare", "demo", "diff", "doctor", "gate", "gradients", "init", "load_config", "load_kept",
-    "report", "scan", "train", "trim", "verify",
+    "report", "review", "scan", "train", "trim", "verify",
 ]  # fmt: skip
 HEAVY = ["torch", "pyarrow", "sklearn", "torchvision", "numpy", "pydantic", "typer", "rich"]
 

@@ -44,7 +44,7 @@ def review(
     """
     from ogacli.config import load_config
     from ogacli.errors import ConfigError
-    from ogacli.run.review import write_page
+    from ogacli.run.review import review as write_page
 
     terminal = Terminal(json=json, quiet=quiet)
     source = None if config is None else load_config(config).data

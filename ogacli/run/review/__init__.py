@@ -14,7 +14,8 @@ from ogacli.base.atomic import new_file
 from ogacli.errors import RunError
 from ogacli.run.directory import Run
 from ogacli.run.reports.html import page_of
-from ogacli.run.reports.review import BYTES, Review, review
+from ogacli.run.reports.review import BYTES, Review
+from ogacli.run.reports.review import review as page_data
 from ogacli.run.review.source import Looks
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -41,7 +42,7 @@ class Page:
         return self.shown == self.flagged and not self.without_look
 
 
-def write_page(
+def review(
     run: Run | str | Path,
     destination: str | Path | None = None,
     *,
@@ -49,7 +50,7 @@ def write_page(
     overwrite: bool = False,
     limit: int = BYTES,
 ) -> Page:
-    """Write the page of a run.
+    """Write the page of a run in which people decide on its flagged samples.
 
     Args:
         run: The run, or its folder.
@@ -64,7 +65,7 @@ def write_page(
     """
     opened = with_flags(run)
     looks = Looks(opened, source)
-    found = review(opened, looks, limit=limit)
+    found = page_data(opened, looks, limit=limit)
     path = opened.path / "report.html" if destination is None else Path(destination)
     with new_file(path, overwrite=overwrite or destination is None) as file:
         file.write(page_of(opened, found).encode())
@@ -79,7 +80,7 @@ def served_page(run: Run, decisions: list[dict[str, str]], file: Path) -> tuple[
         decisions: Those made before.
         file: Where the server saves decisions.
     """
-    found = review(run, serve=True)
+    found = page_data(run, serve=True)
     return page_of(run, found, {"decisions": decisions, "file": str(file)}), found
 
 
