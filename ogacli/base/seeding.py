@@ -1,12 +1,14 @@
 """Seeded choices: torch's global random state for a block, and rows in random order."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+
+from ogacli.base.precision import deterministic
 
 _PERMUTED = 1 << 20
 """Up to so many rows a random order is that of all rows: 8 MB."""
@@ -34,15 +36,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     The global random state and cuDNN's settings are restored after the block.
     """
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        with deterministic_cudnn() if cuda else nullcontext():
-            torch.manual_seed(seed)
-            yield
-
-
-def deterministic_cudnn() -> AbstractContextManager[None]:
-    """cuDNN, enabled and deterministic for a block."""
-    cudnn = torch.backends.cudnn
-    # Arguments left out take the defaults of ``flags``, not the current settings; ``enabled`` is False there.
-    return cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=cudnn.allow_tf32)
+    kind, own = ("cuda", []) if device.type == "cpu" else (device.type, [device])
+    with torch.random.fork_rng(devices=own, device_type=kind), deterministic():
+        torch.manual_seed(seed)
+        yield

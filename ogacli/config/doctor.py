@@ -59,6 +59,8 @@ def examine() -> Checkup:
     """Import what a scan needs, and list versions and devices."""
     import torch
 
+    from ogacli.base.device import MPS
+
     problems = []
     try:
         import torchvision
@@ -83,7 +85,8 @@ def examine() -> Checkup:
         f"{torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB"
         for i in range(torch.cuda.device_count())
     ]
-    devices = (*gpus, f"cpu, {torch.get_num_threads()} threads")
+    refused = [f"mps, refused: {MPS}"] if torch.backends.mps.is_available() else []
+    devices = (*gpus, *refused, f"cpu, {torch.get_num_threads()} threads")
     return Checkup(versions, os.cpu_count() or 1, devices, tuple(problems))
 
 

@@ -18,7 +18,8 @@ _WIDTH = 1 << 12
 """Values that are multiplied with integers of their own; the next ones begin again, with another factor."""
 _AT_ONCE = 1 << 16
 """Values that are multiplied at a time, so that the products stay in the caches of a core."""
-_AT_ONCE_GPU = 1 << 24
+_AT_ONCE_GPU = 1 << 27
+"""On a GPU: 1 GiB of products."""
 _LABEL = 0x2545F4914F6CDD1D
 """Keeps the fingerprint of a label apart from that of inputs."""
 
@@ -81,10 +82,13 @@ def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
     if values.is_floating_point():
         values = values.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
     values = values.to(torch.int64 if size == 8 else torch.int32)
-    weights = _weights().to(values.device)
-    total = torch.zeros(len(values), dtype=torch.int64, device=values.device)
-    at_once = _AT_ONCE if values.device.type == "cpu" else _AT_ONCE_GPU
-    rows = max(1, at_once // max(1, min(values.shape[1], _WIDTH)))
+    if values.device.type != "cpu":
+        whole = _of_row(values.shape[1], values.device)
+        some = values.split(max(1, _AT_ONCE_GPU // max(1, values.shape[1])))
+        return _read(torch.cat([(part * whole).sum(1, dtype=torch.int64) for part in some]))
+    weights = _weights()
+    total = torch.zeros(len(values), dtype=torch.int64)
+    rows = max(1, _AT_ONCE // max(1, min(values.shape[1], _WIDTH)))
     for some, sums in zip(values.split(rows), total.split(rows), strict=True):
         for number, part in enumerate(some.split(_WIDTH, 1)):
             factor = weights[number % _WIDTH] if number else 1
@@ -94,6 +98,16 @@ def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
 
 def _read(found: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
     return found.where(found != 0, 1)
+
+
+@lru_cache
+def _of_row(count: int, device: torch.device) -> Int64[Tensor, " v"]:
+    """The factors of all values of a sample, on a device."""
+    weights, place = _weights(), torch.arange(count)
+    first = place < _WIDTH
+    with torch.inference_mode(False):
+        factors = torch.where(first, 1, weights[place // _WIDTH % _WIDTH])
+        return (weights[place % _WIDTH] * factors).to(device)
 
 
 @lru_cache

@@ -17,6 +17,7 @@ from ogacli.detectors._influence import InfluenceOptions
 from ogacli.detectors.influence.curvature import Curvature, InverseCurvature
 from ogacli.detectors.influence.quadratic_form import Held, QuadraticForm, count
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.layers.plain import sums
 from ogacli.gradients.products import combined, dots, spread, squares
 
 
@@ -50,7 +51,7 @@ class MeanOfInverses(InverseCurvature):
 
     def form(self, held: Held) -> QuadraticForm:
         """C is diagonal: one weight for each fitted sample."""
-        own, m = held.sums([2])[2], count(held)
+        own, m = sums([held], [2])[2], count(held)
         damping = self.damping * float(own.mean()) / held.p
         if not damping:
             return QuadraticForm(held, 0.0, torch.zeros_like(own))

@@ -99,9 +99,15 @@ class Isolation(Detector):
         """From 0 to 1, about 0.5 for an ordinary sample; float64."""
         assert self.forests is not None, "fit or restore first"
         self.forests = self.forests.to(batch.residual.device)
-        if not self.forests.classes:
-            self._split_half.see(self.forests.whole, batch)
-        return self.forests.score(batch)
+        if self.forests.classes:
+            return self.forests.score(batch)
+        whole = self.forests.whole
+        if batch.residual.device.type == "cpu" or not whole.splits:
+            self._split_half.see(whole, batch)
+            return whole.score(batch)
+        scores, halves = whole.score_with_halves(batch)
+        self._split_half.note(batch, halves)
+        return scores
 
     def overlap(self, share: float) -> float | None:
         """Split-half stability; None for a forest a class, a single tree or too few samples."""

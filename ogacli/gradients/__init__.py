@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ogacli.base.device import Precision
 from ogacli.base.options import Options
+from ogacli.base.precision import Precision
 from ogacli.errors import GradientError
 from ogacli.gradients.batch import GradientBatch as GradientBatch
 from ogacli.gradients.capture import LayerGradients as LayerGradients
@@ -38,10 +38,13 @@ class GradientOptions(Options):
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Samples a batch; results do not depend on it."""
     device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one."""
+    """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
     precision: Precision = "float32"
-    """Of the forward and backward pass. ``bfloat16`` is quicker on a GPU; the flagged samples and those near
-    the cut are then scored once more in ``float32``."""
+    """Of the forward and backward pass. ``bfloat16`` is quicker on a GPU, and so is ``tf32``, float32 rounded
+    to 10 bits; the flagged samples and those near the cut are then scored once more in ``float32``."""
+    deterministic: bool = False
+    """On a GPU: the same bits at every run, by slower algorithms where torch has them. Convolutions of cuDNN
+    are deterministic in any case, and so is all that runs on the CPU."""
     fold: bool = True
     """For the head: merge batch norms into convolutions and use channels last, where the logits of the first
     batch stay the same up to rounding."""

@@ -4,7 +4,6 @@ They are a [b, p] matrix that is not formed. Each part holds the factors of some
 parameter; the parts lie side by side in the order of the parameters.
 """
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +11,10 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.gradients.layers.part import Part, Sums
+from ogacli.gradients.layers.plain import sums
+from ogacli.gradients.layers.workspace import planned
 from ogacli.gradients.projections import projected
 
 
@@ -37,9 +39,17 @@ class GradientBatch:
     returns_loss: bool = False
     """True where ``logits`` are parts of the loss, as the network returned them (``Task.returns_loss``)."""
     _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
+    _places: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def places(self) -> Int64[Tensor, " b"]:
+        """``rows`` on the device of the gradients; copied once."""
+        if not self._places:
+            self._places.append(sent(self.rows, self.residual.device))
+        return self._places[0]
 
     @property
     def p(self) -> int:
@@ -63,8 +73,8 @@ class GradientBatch:
 
         Computed in one call they share work; the results are cached.
         """
-        sums = self.sums(orders)
-        return {order: sums[order].sqrt() if order == 2 else sums[order] for order in orders}
+        found = self.sums(orders)
+        return {order: found[order].sqrt() if order == 2 else found[order] for order in orders}
 
     def sums(self, orders: Sequence[int]) -> Sums:
         """For each sample the sum of absolute values (order 1) and of squares (order 2), float64."""
@@ -73,9 +83,7 @@ class GradientBatch:
                 raise ValueError(f"order {order}: 1 or 2")
         missing = [order for order in orders if order not in self._sums]
         if missing:
-            found = [part.sums(missing) for part in self.parts]
-            for order in missing:
-                self._sums[order] = torch.stack([sums[order] for sums in found]).sum(0)
+            self._sums.update(sums(self.parts, missing))
         return {order: self._sums[order] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
@@ -83,10 +91,11 @@ class GradientBatch:
         if len(self.parts) == 1:
             return self.parts[0].entries(coords)
         columns = self.columns or Columns([part.p for part in self.parts])
-        found = self.residual.new_empty(len(self), len(coords))
-        for index, here, local in columns.split(coords):
-            found[:, here] = self.parts[index].entries(local).to(found.dtype)
-        return found
+        by_part, places = columns.distinct(coords)
+        if not by_part:
+            return self.residual.new_empty(len(self), 0)
+        values = torch.cat([self.parts[index].entries(local) for index, local in by_part], 1)
+        return values.index_select(1, places)
 
     def dense(self) -> Float[Tensor, "b p"]:
         """The whole matrix; for small p."""
@@ -103,6 +112,10 @@ class GradientBatch:
     def select(self, index: Int64[Tensor, " c"] | slice) -> "GradientBatch":
         """The gradients of some of the samples; a slice copies nothing."""
         host = index if isinstance(index, slice) else index.cpu()
+        return self.taken(host, index)
+
+    def taken(self, host: Int64[Tensor, " c"] | slice, index: Int64[Tensor, " c"] | slice) -> "GradientBatch":
+        """The gradients of some of the samples, whose index is known on the CPU and on the device."""
         return replace(
             self,
             rows=self.rows[host],
@@ -123,32 +136,42 @@ class Columns:
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self._sizes = torch.tensor(sizes)
-        self._ends = self._sizes.cumsum(0)
-        self._cached: tuple[weakref.ref[Tensor], int, list[tuple[int, Tensor, Tensor]]] | None = None
+        self._sizes = tuple(sizes)
 
     def split(
         self, coords: Int64[Tensor, " f"]
     ) -> list[tuple[int, Int64[Tensor, " g"], Int64[Tensor, " g"]]]:
-        """Group coordinates by part.
-
-        The last result is cached, as a detector needs the same coordinates of every batch.
+        """Group coordinates by part; done once for each tensor of coordinates, as each batch needs the same.
 
         Returns:
             For each part that holds some of them: its index, the places of these in ``coords``, and the
             coordinates counted from the part's first column.
         """
-        if self._cached is not None:
-            last, version, found = self._cached
-            if last() is coords and version == coords._version:
-                return found
-        ends = self._ends.to(coords.device)
-        owner = torch.bucketize(coords, ends, right=True)
-        local = coords - (ends - self._sizes.to(coords.device))[owner]
-        found = []
-        for index in owner.unique().tolist():
-            here = (owner == index).nonzero()[:, 0]
-            found.append((index, here, local[here]))
-        if not coords.is_inference():
-            self._cached = weakref.ref(coords), coords._version, found
-        return found
+        return planned(coords, ("split", self._sizes), lambda: self._split(coords))
+
+    def distinct(
+        self, coords: Int64[Tensor, " f"]
+    ) -> tuple[list[tuple[int, Int64[Tensor, " g"]]], Int64[Tensor, " f"]]:
+        """The distinct ones of the coordinates by part, and the place of each coordinate among them.
+
+        Returns:
+            For each part its index and coordinates counted from its first column, ascending; and for each of
+            ``coords`` its place among all of these.
+        """
+
+        def find() -> tuple[list[tuple[int, Tensor]], Tensor]:
+            every, places = torch.unique(coords, return_inverse=True)
+            return [(index, local) for index, _, local in self._split(every)], places
+
+        return planned(coords, ("distinct", self._sizes), find)
+
+    def _split(self, coords: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+        sizes = torch.tensor(self._sizes)
+        ends = sizes.cumsum(0)
+        here = coords.cpu()
+        owner = torch.bucketize(here, ends, right=True)
+        order = owner.argsort(stable=True)
+        local = sent((here - (ends - sizes)[owner])[order], coords.device)
+        counts = owner.bincount(minlength=len(sizes)).tolist()
+        parts = zip(counts, sent(order, coords.device).split(counts), local.split(counts), strict=True)
+        return [(index, own, inside) for index, (count, own, inside) in enumerate(parts) if count]

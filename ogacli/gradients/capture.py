@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from ogacli.base.device import Precision, computing_in
+from ogacli.base.device import out_of_memory
+from ogacli.base.precision import Precision, computing_in, products
 from ogacli.data import Batch
 from ogacli.errors import GradientError
 from ogacli.gradients.batch import Columns, GradientBatch
@@ -26,9 +27,11 @@ from ogacli.gradients.kept import Kept
 from ogacli.gradients.layers.axis import SampleAxis, candidates
 from ogacli.gradients.layers.combined import Zero, added_up, of_parameter
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.layers.plain import sums
 from ogacli.gradients.loss_check import check_loss
 from ogacli.gradients.neighbours import Neighbours
 from ogacli.gradients.recording import CallPattern, RecordedCall, Recorder
+from ogacli.gradients.recurrent import without_cudnn_for_recurrent
 from ogacli.gradients.routing import called_in_one
 from ogacli.gradients.self_check import mismatches
 from ogacli.models.checks import check_outputs, in_evaluation
@@ -116,7 +119,7 @@ class LayerGradients:
         Raises:
             GradientError: Per-sample gradients cannot be computed; raised on the first batch.
         """
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), products(), without_cudnn_for_recurrent(self.network.module):
             if self._pattern is None:
                 self._examine(batch)
             found = self._compute(batch, self._precision)
@@ -154,10 +157,11 @@ class LayerGradients:
         assert self._pattern is not None
         for _ in range(2):
             changed = len(self._pattern.changed)
-            passed = self._forward(batch, precision)
-            if [recorded.key for recorded in passed.recorder.calls] != self._pattern.calls:
-                return None
-            passed.backward(passed.residual)
+            with products(short=precision != "float32"):
+                passed = self._forward(batch, precision)
+                if [recorded.key for recorded in passed.recorder.calls] != self._pattern.calls:
+                    return None
+                passed.backward(passed.residual)
             if len(self._pattern.changed) == changed:
                 break
         return self._gather(batch, passed)
@@ -277,7 +281,7 @@ class LayerGradients:
         try:
             wrong = mismatches(self.network.module, self.selection, few.inputs, found)
         except RuntimeError as error:
-            if not self._pattern.changed:
+            if not self._pattern.changed or out_of_memory(error):
                 raise
             read = {key for index in self._pattern.changed for key in self._pattern.calls[index][1:]}
             raise GradientError(
@@ -301,7 +305,7 @@ class LayerGradients:
         if not found.residual.isfinite().all():
             return
         for name, part in reversed(list(zip(self.selection, found.parts, strict=True))):
-            if not part.sums((2,))[2].isfinite().any():
+            if not sums([part], (2,))[2].isfinite().any():
                 own = str(self.selection[name].dtype).removeprefix("torch.")
                 raise GradientError(
                     "the gradients of all samples overflow",

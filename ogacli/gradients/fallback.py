@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from ogacli.base.device import out_of_memory
 from ogacli.gradients.layers.plain import Plain
 from ogacli.models.outputs import call
 
@@ -35,7 +36,9 @@ class Fallback:
         if self._vectorises:
             try:
                 return self._vectorised(parameters, inputs, residual)
-            except (RuntimeError, NotImplementedError, ValueError, TypeError, Warning):
+            except (RuntimeError, NotImplementedError, ValueError, TypeError, Warning) as error:
+                if out_of_memory(error):
+                    raise  # a smaller batch may fit
                 self._vectorises = False
         return self._one_by_one(parameters, inputs, residual)
 

@@ -6,13 +6,15 @@ and its ``GradientBatch``. Where a batch does not fit in memory, it and all late
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
-from ogacli.base.device import Precision, device_of
+from ogacli.base.device import device_of, free_bytes, free_cache, total_bytes, where_it_fits
+from ogacli.base.precision import Precision
 from ogacli.base.registry import resolve
 from ogacli.data import Batch, Samples
 from ogacli.data.loader import batches
@@ -37,8 +39,10 @@ _FACTOR_BYTES = 96 << 20
 """Gradients of all layers: factors of a batch at the automatic batch size."""
 _LOOKED_UP_BYTES = 32 << 20
 """Logits, residuals and features of a batch where they are looked up instead of computed."""
-_GPU, _GPU_WIDEST = 16, 64
-"""On a GPU, inputs and factors, and the largest activation, may be larger by these multiples."""
+_PART = 4
+"""On a GPU a batch takes at most this part of the memory."""
+_ACTIVATIONS, _FACTORS = 8, 4
+"""What a sample takes there, as a multiple of its largest activation, or of the factors of its gradients."""
 _FEWEST, _MOST, _MOST_LOOKED_UP = 4, 2048, 1 << 14
 """Limits of the automatic batch size."""
 _LEAST = -1e30
@@ -106,7 +110,7 @@ class GradientFeed:
             if len(batch.rows):
                 yield from self._computed(batch)
             else:
-                yield Step(batch, None)
+                yield Step(batch.to(self.device), None)
             del batch
 
     def finite(self, rows: Int64[Tensor, " m"], lost: MutableMapping[int, str]) -> Iterator[GradientBatch]:
@@ -134,12 +138,11 @@ class GradientFeed:
     def _read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         size = self.read_size
         if self.model.reads_inputs:
-            pin = self.device.type == "cuda"
-            for batch in batches(self.samples, rows, size, workers=self.workers, pin=pin):
-                yield batch.to(self.device)
+            pin = self.device.type != "cpu"
+            yield from batches(self.samples, rows, size, workers=self.workers, pin=pin)
         else:
             for chunk in rows.split(size):
-                yield Batch(chunk, None, self.samples.labels[chunk].to(self.device), {})
+                yield Batch(chunk, None, self.samples.labels[chunk], {})
 
     def batch_size(self) -> int:
         """The configured size; if ``auto``, as many as make some megabytes of inputs and factors.
@@ -156,21 +159,31 @@ class GradientFeed:
         probe = _readable(self.samples)
         if probe is None:
             return _PROBE
-        gpu = self.device.type == "cuda"
-        more = _GPU if gpu else 1
         own = self._probed = max(1, probe.nbytes // len(probe.rows))
-        inputs = more * _INPUT_BYTES // own
+        inputs = _INPUT_BYTES // own
         if self.options.layers != "head":
-            taken = self.gradients(probe.to(self.device)).nbytes // len(probe.rows)
-            return max(1, min(_MOST, inputs, more * _FACTOR_BYTES // max(1, taken)))
+            taken = max(1, self.gradients(probe.to(self.device)).nbytes // len(probe.rows))
+            if self.device.type != "cpu":
+                return self._fitting(own + _FACTORS * taken)
+            return max(1, min(_MOST, inputs, _FACTOR_BYTES // taken))
         widest = own
         if isinstance(self.model, Network):
             widest = max(own, self.model.widest(probe.to(self.device)))
-        size = max(_FEWEST, min(_MOST, (_GPU_WIDEST if gpu else 1) * _WIDEST_BYTES // widest))
+        if self.device.type != "cpu":
+            return self._fitting(own + _ACTIVATIONS * widest)
+        size = max(_FEWEST, min(_MOST, _WIDEST_BYTES // widest))
         if isinstance(self.gradients, HeadGradients) and isinstance(probe.inputs, torch.Tensor):
             self.gradients.piece = size  # not for texts, which are padded to the longest of the batch
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size
+
+    def _fitting(self, each: int) -> int:
+        """How many samples of so many bytes a GPU has room for.
+
+        A power of two, so that a little more or less free memory does not change the last bits of the scores.
+        """
+        room = min(free_bytes(self.device), total_bytes(self.device)) // _PART
+        return 1 << (min(_MOST, max(1, room // each)).bit_length() - 1)
 
     def _looked_up(self) -> int:
         """Bytes of the logits, residual and features of a sample."""
@@ -184,18 +197,17 @@ class GradientFeed:
         if self._probed is not None:
             size = max(1, size * self._probed // max(self._probed, batch.nbytes // len(batch.rows)))
         for part in batch.split(size):
-            try:
-                step = Step(part, self.gradients(part))
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not out_of_memory(error):
-                    raise
-                step = None
-            if step is not None:  # outside of the handler, which keeps the memory of the attempt allocated
+            step = where_it_fits(partial(self._step, part))
+            if step is not None:
                 yield step
                 step = None  # frees its memory before the next one is computed
             else:
                 self.halve(len(part.rows))
                 yield from self._computed(part)
+
+    def _step(self, part: Batch) -> Step:
+        batch = part.to(self.device)
+        return Step(batch, self.gradients(batch))
 
     def halve(self, size: int) -> None:
         """Limit later batches to half of ``size`` samples, which did not fit in memory.
@@ -209,8 +221,7 @@ class GradientFeed:
                 place=str(self.device),
                 hint="select fewer layers, or use a device with more memory",
             )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_cache(self.device)
         self._size, self._pieces = min(self.batch_size(), size // 2), 1
 
 
@@ -221,11 +232,6 @@ def _readable(samples: Samples) -> Batch | None:
         if len(probe.rows):
             return probe
     return None
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory; on the CPU only the message tells."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ogacli.base.device import Precision, computing_in
+from ogacli.base.precision import Precision, computing_in
 from ogacli.data import Batch
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain
@@ -47,7 +47,8 @@ class HeadGradients:
             GradientError: The loss of a sample depends on the others; raised on the first batch.
         """
         if not self.parameters and self._precision != "float32":
-            self.model.outputs(batch)  # the checks of the first batch need float32
+            with computing_in("float32", batch.labels.device):  # the checks of the first batch need it
+                self.model.outputs(batch)
         with computing_in(self._precision, batch.labels.device):
             outputs = self._outputs(batch)
         logits = outputs.logits.float()

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.utils.weak import WeakIdRef
 
 from ogacli.gradients.batch import GradientBatch
-from ogacli.gradients.layers.part import Factors, Part, Sums
+from ogacli.gradients.layers.part import Factors, Part, PartialSums
+from ogacli.gradients.layers.plain import sums
+from ogacli.gradients.layers.workspace import planned
 from ogacli.models.neighbours.exact import compressed
 
 
@@ -21,8 +24,8 @@ class Kept(Factors):
     """A part of which only some norms and coordinates are known."""
 
     p: int
-    known: Mapping[int, Float[Tensor, " b"]]
-    """``{order: [b]}``: sums of absolute values (1) and of squares (2)."""
+    known: Mapping[int, Float[Tensor, "b m"]]
+    """``{order: [b, m]}``: sums of absolute values (1) and of squares (2) over pieces of the gradient."""
     coords: Int64[Tensor, " f"]
     """Ascending."""
     values: Float[Tensor, "b f"]
@@ -38,21 +41,35 @@ class Kept(Factors):
             orders: The norms to keep: 1, 2, both or none.
             coords: The coordinates to keep, ascending and each once.
         """
-        known = gradients.sums(orders) if orders else {}
-        return cls(gradients.p, known, coords, gradients.entries(coords))
+        values = gradients.entries(coords)
+        known: PartialSums = {}
+        if isinstance(gradients, GradientBatch):
+            known = {order: found[:, None] for order, found in gradients.sums(orders).items()}
+        elif orders and values.device.type == "cpu":
+            known = {order: found[:, None] for order, found in sums([gradients], orders).items()}
+        elif orders:  # added up in one go when all layers are done
+            known = gradients.partial_sums(orders)
+        return cls(gradients.p, known, coords, values)
 
     @property
     def held(self) -> Iterable[Tensor]:
         """Values and sums; the coordinates are shared between batches."""
         return self.values, *self.known.values()
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """The sums that were kept; KeyError for others."""
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """Those that were kept; KeyError for others."""
         return {order: self.known[order] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """The gradient at coordinates that were kept."""
-        return self.values.index_select(1, torch.searchsorted(self.coords, coords))
+        if coords is self.coords:
+            return self.values
+        places = planned(coords, ("kept", WeakIdRef(self.coords)), lambda: self._places(coords))
+        return self.values if places is None else self.values.index_select(1, places)
+
+    def _places(self, coords: Int64[Tensor, " f"]) -> Int64[Tensor, " f"] | None:
+        """The places of coordinates among those that were kept; None where they are the same."""
+        return None if torch.equal(coords, self.coords) else torch.searchsorted(self.coords, coords)
 
     def dense(self) -> Float[Tensor, "b p"]:
         """Not kept."""
@@ -60,7 +77,7 @@ class Kept(Factors):
 
     def select(self, index: Int64[Tensor, " c"] | slice) -> "Kept":
         """The same for some of the samples."""
-        known = {order: sums[index] for order, sums in self.known.items()}
+        known = {order: found[index] for order, found in self.known.items()}
         return replace(self, known=known, values=self.values[index])
 
 

@@ -7,6 +7,7 @@ a sample changes with the other samples of its batch, as it does where a loss di
 import torch
 from torch import Tensor
 
+from ogacli.base.device import out_of_memory
 from ogacli.errors import GradientError
 from ogacli.models.tasks import Labels, Logits, Task
 
@@ -38,8 +39,9 @@ def check_loss(task: Task, logits: Logits, labels: Labels, classes: int) -> None
     same = _same(task, logits, labels)
     try:
         same = same and _same(task, *_made_up(logits, labels, classes))
-    except Exception:  # a loss of the user may take no logits but those of the network
-        pass
+    except Exception as error:  # a loss of the user may take no logits but those of the network
+        if out_of_memory(error):
+            raise
     if not same:
         raise GradientError(
             "the loss of a sample depends on the other samples of its batch",

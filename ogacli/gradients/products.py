@@ -13,6 +13,7 @@ from torch import Tensor
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.layers.linear import Outer, Plain, Positions
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.layers.plain import sums
 from ogacli.gradients.layers.workspace import at_a_time
 
 _SUMMED = 1 << 16
@@ -32,7 +33,7 @@ def blocks(batch: GradientBatch) -> list[Part]:
 
 def squares(batch: GradientBatch) -> Float[Tensor, "b l"]:
     """The squared L2 norm of each sample's gradient, block by block."""
-    return torch.stack([part.sums([2])[2] for part in blocks(batch)], 1)
+    return torch.stack([sums([part], [2])[2] for part in blocks(batch)], 1)
 
 
 def dots(batch: GradientBatch, vector: Float[Tensor, " p"]) -> Float[Tensor, "b l"]:
@@ -75,7 +76,7 @@ def inner(one: Part, other: Outer | Plain, b: int) -> Float[Tensor, "b m"]:
         return (one.a.double() @ other.a.double().T) * (one.d.double() @ other.d.double().T)
     found = other.values.new_empty(b, len(other.values), dtype=torch.float64)
     held = other.values.double().T
-    for here, values in _formed(one, b):
+    for here, values in _formed(one, b, held.device):
         found[here] = values.double() @ held
     return found
 
@@ -92,7 +93,7 @@ def _dot(part: Part, vector: Float[Tensor, " p"], b: int) -> Float[Tensor, " b"]
             return values.double() @ vector
     found = vector.new_zeros(b)
     pieces = vector.float().split(_SUMMED)
-    for here, formed in _formed(part, b):
+    for here, formed in _formed(part, b, vector.device):
         for values, piece in zip(formed.split(_SUMMED, 1), pieces, strict=True):
             found[here] += values @ piece
     return found
@@ -109,14 +110,14 @@ def _sum(part: Part, weights: Float[Tensor, " b"]) -> Float[Tensor, " p"]:
             return weights @ values.double()
     narrow = weights.float()
     total = narrow.new_zeros(part.p)
-    for here, formed in _formed(part, len(weights)):
+    for here, formed in _formed(part, len(weights), weights.device):
         total.addmv_(formed.T, narrow[here])
     return total.double()
 
 
-def _formed(part: Part, b: int) -> Iterator[tuple[slice, Float[Tensor, "c p"]]]:
+def _formed(part: Part, b: int, device: torch.device) -> Iterator[tuple[slice, Float[Tensor, "c p"]]]:
     """The gradients of a block, some samples at a time."""
-    step = at_a_time(part.p)
+    step = at_a_time(part.p, device)
     for first in range(0, b, step):
         here = slice(first, first + step)
         yield here, part.select(here).dense()

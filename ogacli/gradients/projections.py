@@ -31,7 +31,7 @@ def projected(
     shifts = torch.randint(0, size, (blocks,), generator=generator).tolist()
     flips = (torch.randint(0, 2, (blocks,), generator=generator) * 2 - 1).tolist()
     found = like.new_empty(len(like), dim)
-    step = at_a_time(size)
+    step = at_a_time(size, like.device)
     for start in range(0, len(like), step):
         some = slice(start, min(start + step, len(like)))
         total = _blocks_added([part.select(some) for part in parts], found[some], size, shifts, flips)
@@ -46,7 +46,7 @@ def _blocks_added(
     total = like.new_zeros(len(like), size)
     first = 0
     for part in parts:
-        step = at_a_time(part.p)
+        step = at_a_time(part.p, like.device)
         for begin in range(0, len(like), step):
             here = slice(begin, begin + step)
             values = part.select(here).dense()

@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.weak import WeakIdKeyDictionary, WeakIdRef
 
 from ogacli.gradients.layers import NotCovered, Reading, rule_of
 from ogacli.gradients.layers.axis import SampleAxis
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.layers.plain import Plain
+from ogacli.gradients.layers.workspace import planned
 from ogacli.gradients.routing import Routing
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -242,7 +244,8 @@ class Recorder(TorchFunctionMode):
         try:
             for tensor, part in rule(reading, *replaced(call.args, single), **replaced(call.kwargs, single)):
                 reduce = self._reductions.get(id(tensor))
-                if reduce is not None and id(tensor) not in self._origins:
+                small = isinstance(part, Plain) and part.values.device.type != "cpu"
+                if reduce is not None and not small and id(tensor) not in self._origins:
                     part = reduce(part)
                 self.parts.setdefault(id(tensor), []).append(part)
         except NotCovered as reason:
@@ -283,11 +286,18 @@ def frozen_batch_norm(
     rest = (running_mean, running_var, weight, bias, training, momentum, eps)
     if training or running_mean is None or running_var is None or not input.requires_grad:
         return F.batch_norm(input, *rest)
-    scale = torch.rsqrt(running_var + eps)
-    if weight is not None:
-        scale = scale * weight.detach()
-    scale = scale.reshape(-1, *(1,) * (input.ndim - 2))
-    return _FrozenBatchNorm.apply(input, scale, *rest)  # type: ignore[no-any-return]
+
+    def scales() -> Tensor:
+        scale = torch.rsqrt(running_var + eps)
+        scale = scale if weight is None else scale * weight.detach()
+        return scale.reshape(-1, *(1,) * (input.ndim - 2))
+
+    key = "batch norm", running_var._version, input.ndim, eps, *_identity(weight)
+    return _FrozenBatchNorm.apply(input, planned(running_var, key, scales), *rest)  # type: ignore[no-any-return]
+
+
+def _identity(weight: Tensor | None) -> tuple[object, ...]:
+    return () if weight is None else (WeakIdRef(weight), weight._version)
 
 
 @cache

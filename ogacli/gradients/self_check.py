@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ogacli.gradients.batch import GradientBatch
 from ogacli.gradients.fallback import indexed, trainable
+from ogacli.gradients.layers.plain import sums
 from ogacli.models.outputs import call
 
 _TOLERANCE = 1e-2
@@ -28,7 +29,7 @@ def mismatches(
     generator = torch.Generator().manual_seed(0)
     coords = [torch.randint(p.numel(), (_ENTRIES,), generator=generator) for p in selection.values()]
     wrong: dict[str, str] = {}
-    own_norms = [part.sums((2,))[2].sqrt() for part in found.parts]
+    own_norms = [sums([part], (2,))[2].sqrt() for part in found.parts]
     scale = torch.stack(own_norms).square().sum(0).sqrt()
     entries = [
         part.entries(at.to(found.residual.device)) for part, at in zip(found.parts, coords, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ogacli.base.device import out_of_memory
 from ogacli.errors import GradientError
 from ogacli.models.outputs import call
 
@@ -39,7 +40,9 @@ def quickened(module: nn.Module, inputs: Any) -> nn.Module:
             last = copy.deepcopy(candidate).to(memory_format=torch.channels_last)
             if agree(_logits(last, inputs), expected):
                 return last
-        except (RuntimeError, TypeError):
+        except (RuntimeError, TypeError) as error:
+            if out_of_memory(error):
+                raise
             continue
     return module
 
@@ -55,6 +58,8 @@ def compile_network(module: nn.Module, inputs: Any) -> Callable[..., Any]:
         found: Callable[..., Any] = torch.compile(module)
         same = agree(_logits(found, inputs), expected)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise GradientError(
             "the network cannot be compiled",
             place="gradients.compile",
@@ -93,5 +98,7 @@ def _folded(module: nn.Module) -> nn.Module | None:
             warnings.simplefilter("ignore")
             # Tracing creates new containers, which are in train mode.
             return fuse(copy.deepcopy(module)).eval()
-    except Exception:  # tracing runs the network's own code on proxies, which may raise anything
+    except Exception as error:  # tracing runs the network's own code on proxies, which may raise anything
+        if out_of_memory(error):
+            raise
         return None

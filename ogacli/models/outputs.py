@@ -6,10 +6,10 @@ In: a module and inputs. Out: logits [b, k], or [b, k, ...] for logits of each p
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ogacli.base.device import out_of_memory
 from ogacli.data import Batch
 from ogacli.errors import GradientError
 
@@ -28,9 +28,9 @@ def first_logits(module: nn.Module, batch: Batch, outputs: int) -> Float[Tensor,
     name = type(module).__name__
     try:
         logits = call(module, batch.inputs)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # the user's code may raise anything
+        if out_of_memory(error):
+            raise
         raise GradientError(
             "the network cannot be called with these samples",
             place=name,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ogacli.base.device import out_of_memory
 from ogacli.models.outputs import call
 
 _HALF = {torch.float16, torch.bfloat16}
@@ -70,6 +71,8 @@ def _runs(module: nn.Module, example: Any) -> bool:
     try:
         with torch.no_grad():
             call(module.eval(), moved)
-    except Exception:  # the user's code may raise anything
+    except Exception as error:  # the user's code may raise anything
+        if out_of_memory(error):
+            raise
         return False
     return True

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from ogacli.base.device import Precision
 from ogacli.base.options import Options
+from ogacli.base.precision import Precision
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
@@ -66,6 +66,7 @@ def scan(
     batch_size: int | Literal["auto"] = "auto",
     device: str = "auto",
     precision: Precision = "float32",
+    deterministic: bool = False,
     fold: bool = True,
     compile: bool = False,
     workers: int | Literal["auto"] = "auto",
@@ -100,6 +101,7 @@ def scan(
         batch_size: Samples a batch; results do not depend on it.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``.
         precision: Of the forward and backward pass.
+        deterministic: On a GPU the same bits at every run, by slower algorithms where torch has them.
         fold: With ``layers="head"``: merge batch norms into convolutions.
         compile: With ``layers="head"``: run the network under ``torch.compile``.
         workers: Processes that read samples.
@@ -122,6 +124,7 @@ def scan(
             "batch_size": batch_size,
             "device": device,
             "precision": precision,
+            "deterministic": deterministic,
             "fold": fold,
             "compile": compile,
         },

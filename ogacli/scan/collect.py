@@ -85,8 +85,8 @@ class Collector:
         if one_class and (found := task.class_probabilities(batch.logits)) is not None:
             self.rows.predict(batch, found, scored.true_class)
         elif (probability := task.label_probability(batch.logits, batch.labels)) is not None:
-            self.rows.probability[batch.rows.to(self.device)] = probability
-        self.evidence.add(batch.rows, scored.evidence)
+            self.rows.probability[batch.places] = probability
+        self.evidence.add(batch.places, scored.evidence)
         if scored.cells is not None:
             self.cells.set(batch.rows, scored.cells)
         self.top.add(batch, scored.scores[0], len(self.checkpoints))

@@ -8,6 +8,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from ogacli.base.blocks import column
+from ogacli.base.device import sent
 
 _CPU = torch.device("cpu")
 _KINDS = {
@@ -29,4 +30,4 @@ def place(rows: Int64[Tensor, " b"], device: torch.device) -> slice | Int64[Tens
     """The rows of a batch in a column: a slice where they are in sequence, which is written faster."""
     if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows.to(device)
+    return sent(rows, device)

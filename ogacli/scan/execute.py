@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ogacli.base.device import device_of
+from ogacli.base.precision import computing_on
 from ogacli.base.progress import SILENT, Progress
 from ogacli.errors import DataError
 from ogacli.models.checkpoints.snapshots import distinct
@@ -66,10 +67,11 @@ def execute(
     device = device_of(setup.gradients.device)
     clock.lap("load")
     scoring = _Scoring(setup, device, unfinished, earlier)
-    scoring.run(resume=resume, keep=choose is not None, progress=progress)
-    clock.lap("score")
-    last = scoring.last
-    findings = own = scoring.findings()
+    with computing_on(device, repeatable=setup.gradients.deterministic):
+        scoring.run(resume=resume, keep=choose is not None, progress=progress)
+        clock.lap("score")
+        last = scoring.last
+        findings = own = scoring.findings()
     suspected = None
     if not scoring.snapshots[0].source.trained_on(setup.samples.classes):
         suspected = scoring.alignment(findings)

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ogacli.base.blocks import release
+from ogacli.base.device import where_it_fits
 from ogacli.base.progress import Progress
 from ogacli.base.seeding import shuffled
 from ogacli.detectors import Needs
@@ -55,6 +56,8 @@ class Fitting:
         self.collector = collector
         self.progress = progress
         self._held: list[GradientBatch] = []
+        self._hold = True
+        """False once memory did not suffice."""
         self._seed: int | None = None
         """The seed of the order of the held batches: that of the first detector that is fitted."""
 
@@ -73,17 +76,34 @@ class Fitting:
     def _fit(self, one: Scorer, size: int, seed: int) -> None:
         if self._seed is None:
             self._seed = seed
-        rows, hold = self.rows[shuffled(len(self.rows), seed, size)], seed == self._seed
+        rows = self.rows[shuffled(len(self.rows), seed, size)]
 
         def again() -> Iterator[GradientBatch]:
             with self.progress.bar("fitting", size) as advance:
-                for batch in self._batches(rows, size, hold):
+                for batch in self._batches(rows, size, self._hold and seed == self._seed):
                     advance(len(batch))
                     yield one.of(batch)
                     del batch  # before the next one is computed
 
-        with one.watch:
-            one.detector.fit(Repeated(lambda: one.watch.without(again())))
+        def fit() -> bool:
+            with one.watch:
+                one.detector.fit(Repeated(lambda: one.watch.without(again())))
+            return True
+
+        while where_it_fits(fit) is None:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Hold no batches any more; if there are none, compute smaller ones.
+
+        Raises:
+            GradientError: Batches have a single sample.
+        """
+        if self._held:
+            self._held.clear()
+            self._hold = False
+        else:
+            self.feed.halve(self.feed.batch_size())
 
     def _batches(self, rows: Int64[Tensor, " n"], size: int, hold: bool) -> Iterator[GradientBatch]:
         """The first ``size`` of the rows with a finite gradient; held ones come from memory."""

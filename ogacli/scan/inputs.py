@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
+from ogacli.base.device import sent
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
@@ -51,7 +52,7 @@ class InputNotes:
         inputs = step.batch.inputs if step.batch.inputs is not None else batch.features
         if inputs is None or self.seen[batch.rows].all():
             return
-        here = batch.rows.to(self.fingerprints.device)
+        here = batch.places
         self.fingerprints[here] = input_fingerprints(inputs).to(here.device)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
@@ -109,8 +110,8 @@ class InputNotes:
         wanted = (place >= 0).nonzero()[:, 0]
         if not len(wanted):
             return
-        found = compressed(features[wanted.to(features.device)])
-        self.features[place[wanted].to(found.device)] = F.pad(found, (0, DIM - found.shape[1]))
+        found = compressed(features[sent(wanted, features.device)])
+        self.features[sent(place[wanted], found.device)] = F.pad(found, (0, DIM - found.shape[1]))
 
 
 def _chosen(n: int) -> Int64[Tensor, " m"]:

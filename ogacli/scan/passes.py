@@ -10,9 +10,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks, numbered
+from ogacli.base.device import sent, where_it_fits
 from ogacli.base.progress import SILENT, Advance, Progress
 from ogacli.gradients import GradientBatch, GradientOptions, LayerGradients, Neighbours
-from ogacli.gradients.feed import GradientFeed, out_of_memory
+from ogacli.gradients.feed import GradientFeed
 from ogacli.models import Model
 from ogacli.scan.collect import Collector
 from ogacli.scan.fitting import Fitting
@@ -173,7 +174,7 @@ class CheckpointPass:
         if isinstance(gradients, LayerGradients) and not needs.everything:
             none = torch.empty(0, dtype=torch.int64)
             coordinates = none if needs.coordinates is None else needs.coordinates
-            gradients.reduce_to(needs.norms, coordinates.to(self.device))
+            gradients.reduce_to(needs.norms, sent(coordinates, self.device))
 
     def _score_held(self, held: Sequence[GradientBatch], collector: Collector) -> None:
         for batch in held:
@@ -233,12 +234,7 @@ class CheckpointPass:
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         """Score a batch; in halves where memory does not suffice."""
-        try:
-            scored = self.scorers.score(batch)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            scored = None
+        scored = where_it_fits(lambda: self.scorers.score(batch))
         if scored is not None:
             collector.add(batch, scored, self.setup.task)
             return

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
-from ogacli.base.device import device_name, device_of
+from ogacli.base.device import device_name, device_of, wait
+from ogacli.base.precision import computing_on
 from ogacli.base.progress import SILENT
 from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import OgaError, collecting
+from ogacli.models import Model
 from ogacli.models.sources import Snapshot
 from ogacli.scan.benefit import trainings
 from ogacli.scan.passes import CheckpointPass
@@ -77,27 +81,38 @@ def plan(setup: Setup, output: Path) -> Plan:
     check_checkpoints(snapshots, samples, device)
     model = snapshots[0].source.open(samples, device)
     check_validation(setup, model)
-    one = CheckpointPass(setup, model, device, snapshots[0].rows)
-    one.see_neighbours(SILENT, torch.arange(min(_BANK, len(samples))))
-    size = one.feed.batch_size()
-    rows = snapshots[0].rows[:size]
-    pace = 0.0
-    for _ in range(2):  # the first time warms up
-        began = time.perf_counter()
-        for step in one.feed(rows):
-            if step.gradients is not None:
-                step.gradients.norm(2)
-        pace = (time.perf_counter() - began) / len(rows)
+    with computing_on(device):
+        one, pace = _timed(setup, model, device, snapshots[0].rows)
     return Plan(
         output=output,
         samples=len(samples),
         classes=len(samples.classes),
         parameters=dict(one.feed.gradients.parameters),
         device=device_name(device),
-        batch_size=size,
+        batch_size=one.feed.batch_size(),
         detectors=column_names(setup.detectors),
         checkpoints=len(snapshots),
         seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
         columns=samples.columns,
         trainings=trainings(setup),
     )
+
+
+def _timed(
+    setup: Setup, model: Model, device: torch.device, rows: Int64[Tensor, " m"]
+) -> tuple[CheckpointPass, float]:
+    """The pass of a checkpoint, and its seconds a sample, from one batch that is computed twice."""
+    one = CheckpointPass(setup, model, device, rows)
+    one.see_neighbours(SILENT, torch.arange(min(_BANK, len(setup.samples))))
+    size = one.feed.batch_size()
+    rows = rows[:size]
+    pace = 0.0
+    for _ in range(2):  # the first time warms up
+        wait(device)
+        began = time.perf_counter()
+        for step in one.feed(rows):
+            if step.gradients is not None:
+                step.gradients.norm(2)
+        wait(device)
+        pace = (time.perf_counter() - began) / len(rows)
+    return one, pace

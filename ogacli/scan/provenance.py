@@ -38,6 +38,7 @@ def provenance(
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "precision": setup.gradients.precision,
+        "deterministic": device.type == "cpu" or setup.gradients.deterministic,
         "seeds": [seed for seed in seeds if seed is not None],
         "dataset": {
             "source": data["source"],

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import DIM, compressed
 
@@ -64,7 +65,7 @@ class Kept:
             residual = residual[:, :0]
         elif residual.shape[1] > _RESIDUAL:
             residual = compressed(residual, _RESIDUAL, _SEED)
-        rows = batch.rows.to(index.device)[index]
+        rows = batch.places[index]
         return cls(
             rows,
             scores[index],
@@ -137,8 +138,8 @@ class TopSamples:
         scores = scores.double().nan_to_num(nan=-torch.inf)
         place = self._places(batch.rows)
         if len(wanted := (place >= 0).nonzero()[:, 0]):
-            kept = Kept.of(batch, scores, wanted.to(self.device), number)
-            self.others.put(place[wanted].to(self.device), kept)
+            kept = Kept.of(batch, scores, sent(wanted, self.device), number)
+            self.others.put(sent(place[wanted], self.device), kept)
         highest, index = scores.topk(min(len(scores), len(self.current.rows)))
         if self.device.type == "cpu":  # elsewhere a comparison would wait for the device
             index = index[highest > self.current.scores.min()]

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from ogacli.base.seeding import deterministic_cudnn, seeded
+from ogacli.base.seeding import seeded
 
 
 def test_a_seed_decides_and_the_random_state_is_left_as_it_was():
@@ -14,15 +15,16 @@ def test_a_seed_decides_and_the_random_state_is_left_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_cudnn_stays_enabled_while_it_is_deterministic(monkeypatch):
+@pytest.mark.parametrize("tf32", [True, False])
+def test_cudnn_stays_enabled_while_it_is_deterministic(monkeypatch, tf32):
     cudnn = torch.backends.cudnn
 
     def settings() -> tuple[bool, ...]:
         return cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
 
-    monkeypatch.setattr(cudnn, "allow_tf32", False)
+    monkeypatch.setattr(cudnn, "allow_tf32", tf32)
     before = settings()
     assert before[0], "as torch has it"
-    with deterministic_cudnn():
-        assert settings() == (True, True, False, False)
+    with seeded(1, torch.device("cpu")):
+        assert settings() == (True, True, False, tf32)
     assert settings() == before

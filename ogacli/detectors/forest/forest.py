@@ -5,7 +5,7 @@ two children of a node side by side. Scoring reads only the coordinates of the i
 does not depend on p, and processes one level of all trees at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ogacli.base.device import one_thread
 from ogacli.gradients import GradientBatch
+from ogacli.gradients.layers.workspace import at_a_time
 
 _CHUNK = 1 << 18
-"""Comparisons at a time while scoring, so that they fit in the cache of a core."""
+"""Comparisons at a time while scoring on the CPU, so that they fit in the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,7 @@ class Forest:
 
     def halves(self) -> tuple["Forest", "Forest"]:
         """The trees with even and with odd numbers, as two forests."""
-        tree = torch.empty_like(self.left)
-        tree[: len(self.usual)] = torch.arange(len(self.usual), device=tree.device)
-        depth = self.depths()
-        for level in range(int(depth.max())):
-            inner = ((self.left > 0) & (depth == level)).nonzero()[:, 0]
-            tree[self.left[inner]] = tree[self.left[inner] + 1] = tree[inner]
+        tree = _trees(self)
         return self._some(tree % 2 == 0, slice(0, None, 2)), self._some(tree % 2 == 1, slice(1, None, 2))
 
     def _some(self, nodes: Bool[Tensor, " nodes"], trees: slice) -> "Forest":
@@ -108,35 +104,85 @@ class Forest:
 
         Near 1 for a sample that is isolated at once, below 0.5 for one on long paths.
         """
-        total = self.usual.sum()
+        total = self._usual
         if total == 0:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
-        size = max(1, _CHUNK // max(1, len(self._coordinate)))
-        parts = (batch.select(slice(i, i + size)) for i in range(0, max(1, len(batch)), size))
         with one_thread():
-            return torch.cat([_exp2(-self._path_length(part) / total) for part in parts])
+            lengths = (
+                self._longer(part, [level.rise for level in self._levels]).sum(0).add_(self._shortest.sum())
+                for part in self._parts(batch)
+            )
+            return torch.cat([_exp2(-length / total) for length in lengths])
 
-    def _path_length(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The path length of each sample, summed over the trees."""
+    def score_with_halves(self, batch: GradientBatch) -> tuple[Float[Tensor, " b"], Float[Tensor, "2 b"]]:
+        """The scores, and those by the trees with even and with odd numbers; in one go, for a GPU."""
+        halves = []
+        for part in self._parts(batch):
+            longer = self._longer(part, self._rise_of_halves).view(2, 2, -1).sum(1)
+            halves.append(longer.add_(self._shortest[:, None]))
+        lengths = halves[0] if len(halves) == 1 else torch.cat(halves, 1)
+        return torch.exp2(-lengths.sum(0) / self._usual), torch.exp2(-lengths / self._usual_of_halves)
+
+    def _parts(self, batch: GradientBatch) -> Iterator[GradientBatch]:
+        """The batch, as many samples at a time as make a chunk of comparisons."""
+        size = max(1, _CHUNK // max(1, len(self._coordinate)))
+        if self.left.device.type != "cpu":
+            size = at_a_time(4 * len(self._coordinate), self.left.device)
+        if len(batch) <= size:
+            yield batch
+            return
+        for start in range(0, len(batch), size):
+            yield batch.select(slice(start, start + size))
+
+    def _longer(
+        self, batch: GradientBatch, rises: Sequence[Float[Tensor, "r inner"]]
+    ) -> Float[Tensor, "r b"]:
+        """By how much the path of each sample is longer than that to the leftmost leaves; float64."""
         values = batch.entries(self._coordinate).t()
         arrived = values.new_ones(len(self.usual), len(batch))
-        longer = values.new_zeros(2, len(batch))
-        for level in self._levels:
+        longer = values.new_zeros(len(rises[0]), len(batch))
+        for level, rise in zip(self._levels, rises, strict=True):
             arrived = arrived.index_select(0, level.origin)
             # 0 or 1 as floats: torch is several times slower where it mixes booleans and floats.
             right = torch.gt(values[level.here], level.threshold, out=torch.empty_like(arrived)).mul_(arrived)
-            longer.addmm_(level.rise, right)
+            longer.addmm_(rise, right)
             arrived = torch.cat([arrived.sub_(right), right])
-        return self._leftmost.sum() + longer.double().sum(0)
+        return longer.double()
+
+    @cached_property
+    def splits(self) -> bool:
+        """Whether it has two halves, and both have inner nodes."""
+        return len(self.usual) > 1 and bool(
+            torch.stack([self.usual[::2].sum(), self.usual[1::2].sum()]).all()
+        )
+
+    @cached_property
+    def _usual(self) -> float:
+        """The mean path lengths of all trees, added up."""
+        return float(self.usual.sum())
 
     @cached_property
     def _coordinate(self) -> Int64[Tensor, " inner"]:
         return self.coordinate[self.left > 0]
 
     @cached_property
-    def _leftmost(self) -> Float[Tensor, " trees"]:
-        """For each tree the path length of its leftmost leaf."""
-        return _left_ends(self)[: len(self.usual)]
+    def _usual_of_halves(self) -> Float[Tensor, "2 1"]:
+        """The same for the trees with even and with odd numbers."""
+        return torch.stack([self.usual[::2].sum(), self.usual[1::2].sum()])[:, None]
+
+    @cached_property
+    def _shortest(self) -> Float[Tensor, "2"]:
+        """The path lengths of the leftmost leaves, added up over the trees with even and with odd numbers."""
+        ends = _left_ends(self)[: len(self.usual)]
+        return torch.stack([ends[::2].sum(), ends[1::2].sum()])
+
+    @cached_property
+    def _rise_of_halves(self) -> list[Float[Tensor, "4 inner"]]:
+        """``_Level.rise`` of the trees with even numbers, below it that of the others; 0 elsewhere."""
+        odd = _trees(self)[self.left > 0] % 2
+        parities = [odd[level.here] for level in self._levels]
+        pairs = zip(self._levels, parities, strict=True)
+        return [torch.cat([level.rise * (1 - each), level.rise * each]) for level, each in pairs]
 
     @cached_property
     def _levels(self) -> Sequence["_Level"]:
@@ -185,6 +231,17 @@ def _levels(forest: Forest) -> list[_Level]:
         begin += len(inner)
         origin[children], origin[children + 1] = place, place + len(inner)
     return levels
+
+
+def _trees(forest: Forest) -> Int64[Tensor, " nodes"]:
+    """The number of each node's tree."""
+    tree = torch.empty_like(forest.left)
+    tree[: len(forest.usual)] = torch.arange(len(forest.usual), device=tree.device)
+    depth = forest.depths()
+    for level in range(int(depth.max())):
+        inner = ((forest.left > 0) & (depth == level)).nonzero()[:, 0]
+        tree[forest.left[inner]] = tree[forest.left[inner] + 1] = tree[inner]
+    return tree
 
 
 def _left_ends(forest: Forest) -> Float[Tensor, " nodes"]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.detectors.forest.forest import Forest
 from ogacli.detectors.forest.forests import Forests
 from ogacli.gradients import GradientBatch
@@ -47,9 +48,15 @@ class SplitHalf:
         if self._of is not forest:
             self._of, self._halves = forest, forest.halves()
         assert self._halves is not None
-        some = batch.select(chosen.to(batch.residual.device))
+        some = batch.taken(chosen, sent(chosen, batch.residual.device))
         scores = torch.stack([half.score(some) for half in self._halves])
         self._seen.append((batch.rows[chosen], scores))
+
+    def note(self, batch: GradientBatch, halves: Float[Tensor, "2 b"]) -> None:
+        """Take the scores of a batch by both halves, which are known already."""
+        chosen = self._chosen(batch.rows).nonzero()[:, 0]
+        if len(chosen):
+            self._seen.append((batch.rows[chosen], halves[:, sent(chosen, halves.device)]))
 
     def overlap(self, share: float) -> float | None:
         """The share that both halves have in common of the most anomalous samples.

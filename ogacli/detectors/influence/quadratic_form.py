@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.layers.part import Part
+from ogacli.gradients.layers.plain import sums
 from ogacli.gradients.products import inner
 
 Held = Outer | Plain
@@ -47,7 +48,7 @@ class QuadraticForm:
         """The form at each gradient of a batch of b samples; float64."""
         products = inner(part, self.held, b)
         weighted = products * self.matrix if self.matrix.ndim == 1 else products @ self.matrix
-        return self.alpha * part.sums([2])[2] + (weighted * products).sum(1)
+        return self.alpha * sums([part], [2])[2] + (weighted * products).sum(1)
 
     def to(self, device: torch.device) -> "QuadraticForm":
         """The same on a device; itself where it is there already."""

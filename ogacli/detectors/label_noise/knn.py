@@ -88,7 +88,7 @@ class NeighbourProbabilities:
     def __call__(self, batch: GradientBatch) -> Float[Tensor, "b k"]:
         """The smoothed log-probability of each class among a sample's neighbours; float32."""
         assert batch.features is not None, "a model has features for all samples or for none"
-        return self.of(batch.rows, compressed(batch.features))
+        return self.of(batch.places, compressed(batch.features))
 
     def of(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """The same for samples of which rows and compressed features are known."""

@@ -11,14 +11,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers.linear import Outer, Positions
-from ogacli.gradients.layers.part import Factors, Part, Sums
-from ogacli.gradients.layers.plain import reduced
+from ogacli.gradients.layers.part import Factors, Part, PartialSums
+from ogacli.gradients.layers.plain import one_below_the_other, row_sums, side_by_side
 from ogacli.gradients.layers.workspace import at_a_time
 
 
 @dataclass(frozen=True, slots=True)
 class Summed(Factors):
-    """The sum of several gradients of the same parameter. Norms have cross terms, so it is formed."""
+    """The sum of several gradients of the same parameter. PartialSums have cross terms, so it is formed."""
 
     parts: Sequence[Part]
     width: int
@@ -34,15 +34,14 @@ class Summed(Factors):
         """The tensors of all parts."""
         return [tensor for part in self.parts for tensor in part.held]
 
-    def sums(self, orders: Sequence[int]) -> Sums:
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
         """Computed for some rows of the parameter at a time."""
-        found: Sums = {}
-        whole = self.p // self.width
-        for start in range(0, whole, step := at_a_time(self.width)):
-            block = self.rows(start, min(whole, start + step), self.width)
-            for order, values in reduced(block, orders).items():
-                found[order] = found[order] + values if order in found else values
-        return found
+        whole, device = self.p // self.width, next(iter(self.held)).device
+        step = at_a_time(self.width, device)
+        return side_by_side(
+            row_sums(self.rows(start, min(whole, start + step), self.width), orders)
+            for start in range(0, whole, step)
+        )
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """The sum of the entries."""
@@ -100,10 +99,9 @@ class Pieces(Factors):
         """The tensors of all blocks."""
         return [tensor for piece in self.pieces for tensor in piece.part.held]
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """The total over all blocks."""
-        found = [piece.part.sums(orders) for piece in self.pieces]
-        return {order: reduce(add, (sums[order] for sums in found)) for order in orders}
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """Those of all blocks."""
+        return side_by_side(piece.part.partial_sums(orders) for piece in self.pieces)
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """Each entry from the block that it lies in; zero outside of all blocks."""
@@ -158,10 +156,9 @@ class Derived(Factors):
             (found,) = torch.autograd.grad(self.tensor, self.parameter, gradient, retain_graph=True)
             yield found.reshape(1, -1)
 
-    def sums(self, orders: Sequence[int]) -> Sums:
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
         """Computed sample by sample."""
-        found = [reduced(row[None], orders) for row in self._each()]
-        return {order: torch.cat([sums[order] for sums in found]) for order in orders}
+        return one_below_the_other(row_sums(row[None], orders) for row in self._each())
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """Computed sample by sample."""
@@ -185,9 +182,9 @@ class Zero(Factors):
     p: int
     """Size of the parameter."""
 
-    def sums(self, orders: Sequence[int]) -> Sums:
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
         """Zero."""
-        return {order: self.like.new_zeros(len(self.like), dtype=torch.float64) for order in orders}
+        return {order: self.like.new_zeros(len(self.like), 1) for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """Zero."""

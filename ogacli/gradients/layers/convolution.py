@@ -15,60 +15,15 @@ from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
 from ogacli.gradients.layers.combined import added_up
-from ogacli.gradients.layers.linear import WRITTEN, positions_summed
-from ogacli.gradients.layers.part import Factors, Part, Sums
-from ogacli.gradients.layers.plain import reduced
-from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
+from ogacli.gradients.layers.linear import positions_summed
+from ogacli.gradients.layers.part import Factors, Part, PartialSums
+from ogacli.gradients.layers.plain import one_below_the_other, row_sums, side_by_side
+from ogacli.gradients.layers.unfolded import Unfolded
+from ogacli.gradients.layers.windows import Windows
+from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked, planned, written
 
 _SHIFTED = 16
 """Measured: as many multiplications take as long as adding one number of a shifted Gram matrix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Shape of the windows: which input positions an output position depends on; a number a dimension."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    """Zeros before the first input position."""
-    dilation: tuple[int, ...]
-
-    def reach(self, outputs: Sequence[int]) -> tuple[int, ...]:
-        """Number of input positions, padding included, below this many output positions."""
-        return tuple(
-            (q - 1) * s + (k - 1) * g + 1
-            for q, s, k, g in zip(outputs, self.stride, self.kernel, self.dilation, strict=True)
-        )
-
-    def padded(self, a: Float[Tensor, "b ... i"], size: Sequence[int], name: str) -> Float[Tensor, "b ... i"]:
-        """The input, zero-padded, in a reused buffer; positions that no window covers are cut off."""
-        inside = a.shape[1:-1]
-        if tuple(size) == tuple(inside) and not any(self.padding):
-            return a
-        buffer = borrowed(name, (len(a), *size, a.shape[-1]), a).zero_()
-        taken = [min(n, m - p) for n, m, p in zip(inside, size, self.padding, strict=True)]
-        target = tuple(slice(p, p + n) for p, n in zip(self.padding, taken, strict=True))
-        source = tuple(slice(0, n) for n in taken)
-        buffer[(slice(None), *target)] = a[(slice(None), *source)]
-        return buffer
-
-    def seen(self, offset: Sequence[int], outputs: Sequence[int], inputs: Sequence[int]) -> "Overlap":
-        """Output positions at which kernel element ``offset`` is inside the input, and these inputs."""
-        there, here = [], []
-        sizes = zip(offset, outputs, inputs, self.stride, self.padding, self.dilation, strict=True)
-        for u, q, n, s, p, g in sizes:
-            shift = u * g - p
-            low = max(0, -(shift // s))
-            high = max(low, min(q, (n - 1 - shift) // s + 1))
-            there.append(slice(low, high))
-            start = low * s + shift
-            here.append(slice(start, (high - 1) * s + shift + 1 if high > low else start, s))
-        return (slice(None), *there), (slice(None), *here)
-
-
-Overlap = tuple[tuple[slice, ...], tuple[slice, ...]]
-"""Index of output positions, and of the input positions that belong to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +46,24 @@ class Convolved(Factors):
     def _width(self) -> int:
         return self.a.shape[-1] // self.groups * math.prod(self.windows.kernel)
 
-    # --- norms ----------------------------------------------------------------------------------------
-
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """By forming the gradients, or, of squares alone, by inner products of positions where cheaper."""
-        outputs = self.d.shape[1:-1]
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """By forming the gradients, or, of order 2 alone, by inner products of positions where cheaper."""
+        outputs, extra = self.d.shape[1:-1], written(self.a.device)
         q, seen = math.prod(outputs), math.prod(self.windows.reach(outputs))
         i, o, taps = self.a.shape[-1], self.d.shape[-1], math.prod(self.windows.kernel)
-        by_forming = o * self._width * (q + WRITTEN)
+        by_forming = o * self._width * (q + extra)
         by_inner_products = seen * seen * i + q * q * (o + _SHIFTED * taps)
         if tuple(orders) == (2,) and self.groups == 1 and by_inner_products < by_forming:
-            return {2: self._inner_products()}
-        b = len(self.a)
-        found = {order: self.a.new_zeros(b, dtype=torch.float64) for order in orders}
+            return {2: self._inner_products()[:, None]}
         kernel = self.windows.kernel
         each = max(seen * i * math.prod(kernel[1:]), o * self._width // kernel[0])
-        samples = at_a_time(each)
-        for first in range(0, b, samples):
-            here = slice(first, first + samples)
-            for block in self.select(here)._formed():
-                for order, part in reduced(block, orders).items():
-                    found[order][here] += part
-        return found
+        samples = at_a_time(each, self.a.device)
+        return one_below_the_other(
+            side_by_side(
+                row_sums(block, orders) for block in self.select(slice(first, first + samples))._formed()
+            )
+            for first in range(0, max(1, len(self.a)), samples)
+        )
 
     def _formed(self) -> Iterator[Float[Tensor, "c o w"]]:
         """The gradient in blocks, one a row of the kernel, in a reused buffer; ``w`` = other taps x i.
@@ -152,7 +103,7 @@ class Convolved(Factors):
         reach = self.windows.reach(outputs)
         seen, q = math.prod(reach), math.prod(outputs)
         found = self.a.new_empty(len(self.a), dtype=torch.float64)
-        samples = at_a_time(seen * seen + 2 * q * q)
+        samples = at_a_time(seen * seen + 2 * q * q, self.a.device)
         for first in range(0, len(self.a), samples):
             d = self.d[first : first + samples].reshape(-1, q, self.d.shape[-1])
             c = len(d)
@@ -175,25 +126,32 @@ class Convolved(Factors):
             )
         return found.clamp_min_(0)
 
-    # --- values ---------------------------------------------------------------------------------------
-
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """One product for each output position an entry."""
+        found = self.a.new_zeros(len(self.a), len(coords))
+        key = "convolution", self._width, self.d.shape[-1], self.a.shape[-1], self.groups, self.windows.kernel
+        for offset, here, out, channel in planned(coords, key, lambda: list(self._by_tap(coords))):
+            there, seen = self.windows.seen(offset, self.d.shape[1:-1], self.a.shape[1:-1])
+            d, a = self.d[there], self.a[seen]
+            step = at_a_time(2 * max(1, math.prod(d.shape[:-1])), a.device)
+            for first in range(0, len(here), step):
+                some = slice(first, first + step)
+                product_ = picked(d, out[some], "picked d").mul_(picked(a, channel[some], "picked a"))
+                found[:, here[some]] = product_.flatten(1, -2).sum(1)
+        return found
+
+    def _by_tap(
+        self, coords: Int64[Tensor, " f"]
+    ) -> Iterator[tuple[tuple[int, ...], Tensor, Tensor, Tensor]]:
+        """Each kernel element that occurs, the places of its coordinates, their outputs and their inputs."""
         taps = math.prod(self.windows.kernel)
         out, rest = coords // self._width, coords % self._width
         group = out // (self.d.shape[-1] // self.groups)
         channel, tap = rest // taps + group * (self.a.shape[-1] // self.groups), rest % taps
-        found = self.a.new_zeros(len(self.a), len(coords))
         offsets = list(product(*map(range, self.windows.kernel)))
         for index in tap.unique().tolist():
             here = (tap == index).nonzero()[:, 0]
-            there, seen = self.windows.seen(offsets[index], self.d.shape[1:-1], self.a.shape[1:-1])
-            d, a = self.d[there], self.a[seen]
-            step = at_a_time(2 * max(1, math.prod(d.shape[:-1])))
-            for some in here.split(step):
-                product_ = picked(d, out[some], "picked d").mul_(picked(a, channel[some], "picked a"))
-                found[:, some] = product_.flatten(1, -2).sum(1)
-        return found
+            yield offsets[index], here, out[here], channel[here]
 
     def dense(self) -> Float[Tensor, "b p"]:
         """All of them, in the kernel's own order."""
@@ -272,5 +230,6 @@ def _images(tensor: Tensor, rank: int) -> Tensor:
 def _convolved(
     a: Float[Tensor, "b m ... i"], d: Float[Tensor, "b m ... o"], windows: Windows, groups: int
 ) -> Part:
-    parts = [Convolved(a[:, m], d[:, m], windows, groups) for m in range(a.shape[1])]
+    kind = Convolved if a.device.type == "cpu" else Unfolded
+    parts = [kind(a[:, m], d[:, m], windows, groups) for m in range(a.shape[1])]
     return added_up(parts, parts[0].p // parts[0].d.shape[-1])

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
-from ogacli.gradients.layers.part import Factors, Part, Sums
-from ogacli.gradients.layers.plain import summed
+from ogacli.gradients.layers.part import Factors, Part, PartialSums
 from ogacli.gradients.layers.workspace import at_a_time, picked
 
 
@@ -30,15 +29,20 @@ class Table(Factors):
         """Number of weights."""
         return self.count * self.d.shape[2]
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """Sums over the rows that are not zero."""
-        return {order: summed(self.d.abs() if order == 1 else self.d.square()) for order in orders}
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """Of the rows that are not zero."""
+        found: PartialSums = {}
+        if 2 in orders:
+            found[2] = self.d.square().sum(-1)
+        if 1 in orders:
+            found[1] = self.d.abs().sum(-1)
+        return found
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """The gradient at the positions whose key is the entry's row."""
         b, t, h = self.d.shape
         found = self.d.new_empty(b, len(coords))
-        for some in torch.arange(len(coords), device=coords.device).split(at_a_time(b * t)):
+        for some in torch.arange(len(coords), device=coords.device).split(at_a_time(b * t, coords.device)):
             match = self.keys[:, :, None] == coords[some] // h
             found[:, some] = picked(self.d, coords[some] % h, "picked d").mul_(match).sum(1)
         return found

@@ -12,14 +12,18 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.layers import NotCovered, Reading, reads
-from ogacli.gradients.layers.part import Factors, Part, Sums
-from ogacli.gradients.layers.plain import Plain, columns, reduced, summed
-from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked
+from ogacli.gradients.layers.part import Factors, Part, PartialSums
+from ogacli.gradients.layers.plain import (
+    Plain,
+    columns,
+    one_below_the_other,
+    row_sums,
+    side_by_side,
+    summed,
+)
+from ogacli.gradients.layers.workspace import at_a_time, borrowed, picked, planned, written
 
 __all__ = ["Outer", "Plain", "Positions"]
-
-WRITTEN = 12
-"""Measured: as many multiplications take as long as writing one gradient entry and adding it to a sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +42,33 @@ class Outer(Factors):
         """Number of weights, and of biases where they are included."""
         return self.d.shape[1] * (self.a.shape[1] + self.bias)
 
-    def sums(self, orders: Sequence[int]) -> Sums:
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
         """|d|_1 (|a|_1 + 1) and |d|^2 (|a|^2 + 1), the 1 for the bias."""
-        found: Sums = {}
-        if 1 in orders:
-            found[1] = summed(self.d.abs()) * (summed(self.a.abs()) + self.bias)
-        if 2 in orders:
-            found[2] = summed(self.d.square()) * (summed(self.a.square()) + self.bias)
-        return found
+        return {
+            order: (summed(self.d, order) * (summed(self.a, order) + self.bias))[:, None] for order in orders
+        }
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """One product an entry; computed as [f, b], so that the samples of a coordinate lie side by side."""
+        h, k = self.a.shape[1], self.d.shape[1]
+        row, column, biases = planned(coords, ("outer", h, k, self.bias), lambda: self._places(coords))
+        found = columns(self.a, column)
+        if len(biases):
+            found.index_fill_(0, biases, 1.0)
+        return found.mul_(columns(self.d, row)).t()
+
+    def _places(
+        self, coords: Int64[Tensor, " f"]
+    ) -> tuple[Int64[Tensor, " f"], Int64[Tensor, " f"], Int64[Tensor, " e"]]:
+        """Row and column of each coordinate, and which are biases: weights whose input is always 1."""
         h = self.a.shape[1]
         row, column = coords // h, coords % h
-        if self.bias:
-            # A bias is a weight whose input is always 1.
-            weights = self.d.shape[1] * h
-            inside = coords < weights
-            row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, 0)
-        found = columns(self.a, column)
-        if self.bias:
-            found.index_fill_(0, (~inside).nonzero()[:, 0], 1.0)
-        return found.mul_(columns(self.d, row)).t()
+        if not self.bias:
+            return row, column, coords.new_empty(0)  # a view would keep ``coords`` in memory
+        weights = self.d.shape[1] * h
+        inside = coords < weights
+        row, column = torch.where(inside, row, coords - weights), torch.where(inside, column, 0)
+        return row, column, (~inside).nonzero()[:, 0]
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:
         """The gradients of some of the weight's rows."""
@@ -91,20 +100,21 @@ class Positions(Factors):
         """Number of weights."""
         return self.d.shape[2] * self.a.shape[2]
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """By forming the gradients, or, of squares alone, by inner products of positions where cheaper."""
-        t, h, k = self.a.shape[1], self.a.shape[2], self.d.shape[2]
-        if tuple(orders) == (2,) and t * t * (h + k + WRITTEN) < h * k * (t + WRITTEN):
-            return {2: self._inner_products()}
-        b, rows = len(self.a), min(k, at_a_time(h))
-        found = {order: self.a.new_zeros(b, dtype=torch.float64) for order in orders}
-        samples = at_a_time(rows * h)
-        for first in range(0, b, samples):
-            here = slice(first, first + samples)
-            for start in range(0, k, rows):
-                for order, part in reduced(self._formed(here, slice(start, start + rows)), orders).items():
-                    found[order][here] += part
-        return found
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """By forming the gradients, or, of order 2 alone, by inner products of positions where cheaper."""
+        (b, t, h), k, device = self.a.shape, self.d.shape[2], self.a.device
+        extra = written(device)
+        if tuple(orders) == (2,) and t * t * (h + k + extra) < h * k * (t + extra):
+            return {2: self._inner_products()[:, None]}
+        rows = min(k, at_a_time(h, device))
+        samples = at_a_time(rows * h, device)
+        return one_below_the_other(
+            side_by_side(
+                row_sums(self._formed(slice(first, first + samples), slice(start, start + rows)), orders)
+                for start in range(0, k, rows)
+            )
+            for first in range(0, max(1, b), samples)
+        )
 
     def _formed(self, samples: slice, rows: slice) -> Float[Tensor, "c r h"]:
         a, d = self.a[samples], self.d[samples, :, rows]
@@ -115,7 +125,7 @@ class Positions(Factors):
         """|sum_t d_t a_t'|^2 = sum_st (d_s . d_t) (a_s . a_t)."""
         b, t = self.a.shape[:2]
         found = self.a.new_empty(b, dtype=torch.float64)
-        samples = at_a_time(2 * t * t)
+        samples = at_a_time(2 * t * t, self.a.device)
         for first in range(0, b, samples):
             a, d = self.a[first : first + samples], self.d[first : first + samples]
             one = torch.bmm(a, a.transpose(1, 2), out=borrowed("inner a", (len(a), t, t), a))
@@ -126,12 +136,13 @@ class Positions(Factors):
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """T products an entry."""
         b, t, h = self.a.shape
+        row, column = planned(coords, ("positions", h), lambda: (coords // h, coords % h))
         found = self.a.new_empty(b, len(coords))
-        step = at_a_time(2 * b * t)
+        step = at_a_time(2 * b * t, self.a.device)
         for first in range(0, len(coords), step):
-            some = coords[first : first + step]
-            product = picked(self.d, some // h, "picked d").mul_(picked(self.a, some % h, "picked a"))
-            torch.sum(product, 1, out=found[:, first : first + step])
+            here = slice(first, first + step)
+            product = picked(self.d, row[here], "picked d").mul_(picked(self.a, column[here], "picked a"))
+            torch.sum(product, 1, out=found[:, here])
         return found
 
     def rows(self, start: int, stop: int, width: int) -> Float[Tensor, "b r w"]:

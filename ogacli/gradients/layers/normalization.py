@@ -35,8 +35,12 @@ def batch_norm(
         raise NotCovered("batch norm by the statistics of the batch")
     _check_channels(reading)
     if reading.wants(weight):
-        sums = _channel_sums(reading.gradient, reading.first(input), running_mean)
-        yield weight, Plain(sums * torch.rsqrt(running_var + eps))
+        if input.device.type == "cpu":
+            sums = _channel_sums(reading.gradient, reading.first(input), running_mean)
+            yield weight, Plain(sums * torch.rsqrt(running_var + eps))
+        else:  # one operation in place of four
+            normalized = F.batch_norm(reading.first(input).detach(), running_mean, running_var, eps=eps)
+            yield weight, Plain(_channel_sums(reading.gradient, normalized))
     if reading.wants(bias):
         yield bias, Plain(_channel_sums(reading.gradient))
 
@@ -142,8 +146,12 @@ def _channel_sums(
     if x is None:
         return d.sum(2)
     x = x.flatten(2) if x.ndim > 2 else x.unsqueeze(2)
+    if d.device.type != "cpu":  # inner products, as one operation
+        x = x if mean is None else x - mean[:, None]
+        length = d.shape[2]
+        return torch.bmm(x.reshape(-1, 1, length), d.reshape(-1, length, 1)).view(d.shape[:2])
     found = d.new_empty(d.shape[:2])
-    samples = at_a_time(d[0].numel())
+    samples = at_a_time(math.prod(d.shape[1:]), d.device)
     for first in range(0, len(d), samples):
         some = x[first : first + samples]
         block = borrowed("normal", some.movedim(1, 2).shape, some).movedim(2, 1)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 Sums = dict[int, Tensor]
 """``{order: [b]}``, float64: for each sample the sum of |g| (order 1) or of g^2 (order 2)."""
+PartialSums = dict[int, Tensor]
+"""The same for m pieces of each sample's gradient, ``{order: [b, m]}``; float32 or float64."""
 
 
 class Part(Protocol):
@@ -27,8 +29,8 @@ class Part(Protocol):
         """The tensors that the part keeps in memory, other than parameters."""
         ...
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """For each sample the sum of absolute values (order 1) and of squares (order 2), float64.
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """The sums over some pieces of each sample's gradient, which together are all of it.
 
         Several orders are computed together.
         """

@@ -1,13 +1,13 @@
-"""Gradients as a plain matrix, and the sums over the gradients of a block that all parts share."""
+"""Gradients as a plain matrix, and the sums over gradients that all parts share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.gradients.layers.part import Factors, Sums
+from ogacli.gradients.layers.part import Factors, Part, PartialSums, Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Plain(Factors):
         """Number of columns."""
         return self.values.shape[1]
 
-    def sums(self, orders: Sequence[int]) -> Sums:
-        """Sums over the columns."""
-        return {order: summed(self.values.abs() if order == 1 else self.values.square()) for order in orders}
+    def partial_sums(self, orders: Sequence[int]) -> PartialSums:
+        """One of all columns."""
+        return {order: summed(self.values, order)[:, None] for order in orders}
 
     def entries(self, coords: Int64[Tensor, " f"]) -> Float[Tensor, "b f"]:
         """Some columns; computed as [f, b], so that the samples of a coordinate lie side by side."""
@@ -35,25 +35,59 @@ class Plain(Factors):
 
 
 def columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[Tensor, "f b"]:
-    """Some columns as rows; of many columns the whole matrix is transposed first, which is faster."""
+    """Some columns as rows; of many columns the CPU transposes the whole matrix first, which is faster."""
+    if values.device.type != "cpu":
+        return values.t().index_select(0, index)
     if 4 * len(index) < values.shape[1]:
         return values.index_select(1, index).t().contiguous()
     return values.t().contiguous().index_select(0, index)
 
 
-def summed(values: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-    """The sum of each sample's values, float64."""
-    return values.flatten(1).sum(1, dtype=torch.float64)
+def summed(values: Float[Tensor, "b w"], order: int) -> Float[Tensor, " b"]:
+    """The sum of each sample's absolute values or squares, float64."""
+    return (values.abs() if order == 1 else values.square()).sum(1, dtype=torch.float64)
 
 
-def reduced(block: Float[Tensor, "c r w"], orders: Sequence[int]) -> Sums:
-    """The sums of absolute values and squares of a block of gradients; **overwrites the block**.
+def sums(parts: Sequence[Part], orders: Sequence[int]) -> Sums:
+    """For each sample the sum of absolute values (order 1) or squares (order 2) over all parts, float64."""
+    plain = [part.values for part in parts if isinstance(part, Plain)]
+    if len(plain) > 1 and plain[0].device.type != "cpu":  # a few operations in place of a few a layer
+        others = [part for part in parts if not isinstance(part, Plain)]
+        parts = [Plain(torch.cat(plain, 1)), *others]
+    several = [part.partial_sums(orders) for part in parts]
+    return {order: _total([found[order] for found in several]) for order in orders}
 
-    Sums are float32 within a row and float64 over rows. A row is so short that its sum is exact to 1e-6.
+
+def _total(several: Sequence[Float[Tensor, "b m"]]) -> Float[Tensor, " b"]:
+    if several[0].device.type != "cpu":
+        return torch.cat([one.double() for one in several], 1).sum(1)
+    return torch.stack([one.sum(1, dtype=torch.float64) for one in several]).sum(0)
+
+
+def row_sums(block: Float[Tensor, "c r w"], orders: Sequence[int]) -> PartialSums:
+    """The sums over the rows of a block of gradients, [c, r]; **overwrites the block**.
+
+    A row is so short that its float32 sum is exact to 1e-6.
     """
-    found: Sums = {}
+    found: PartialSums = {}
     if 2 in orders:
-        found[2] = torch.linalg.vector_norm(block, dim=-1).double().square().flatten(1).sum(1)
+        found[2] = torch.linalg.vector_norm(block, dim=-1).double().square()
     if 1 in orders:
-        found[1] = block.abs_().sum(-1).flatten(1).sum(1, dtype=torch.float64)
+        found[1] = block.abs_().sum(-1)
     return found
+
+
+def side_by_side(several: Iterable[PartialSums]) -> PartialSums:
+    """The sums over several pieces of the gradients of the same samples."""
+    return _joined(list(several), 1)
+
+
+def one_below_the_other(several: Iterable[PartialSums]) -> PartialSums:
+    """The sums over the same pieces for several groups of samples."""
+    return _joined(list(several), 0)
+
+
+def _joined(several: Sequence[PartialSums], dim: int) -> PartialSums:
+    if len(several) == 1:
+        return several[0]
+    return {order: torch.cat([one[order] for one in several], dim) for order in several[0]}

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.models.neighbours.faiss import Inverted
 
 Search = Literal["exact", "faiss"]
@@ -39,8 +40,9 @@ class Bank:
         Raises:
             ConfigError: ``search`` is ``faiss``, which is not installed.
         """
-        self._place = torch.full((int(rows.max()) + 2 if len(rows) else 1,), -1)
-        self._place[rows.cpu()] = torch.arange(len(rows))
+        place = torch.full((int(rows.max()) + 2 if len(rows) else 1,), -1)
+        place[rows.cpu()] = torch.arange(len(rows))
+        self._place = place.to(features.device)
         self._mean = features.sum(0) / max(1, len(features))
         self._units = units(features)
         # Distances are computed from inner products, whose rounding errors are smaller for centred features.
@@ -63,7 +65,7 @@ class Bank:
             features: The features of the queries.
             count: How many neighbours.
         """
-        own = self._place[rows.cpu().clamp_max(len(self._place) - 1)].to(features.device)
+        own = self._place[sent(rows, features.device).clamp_max(len(self._place) - 1)]
         queries = (features - self._mean) / self._units
         parts = zip(queries.split(_QUERIES), own.split(_QUERIES), strict=True)
         distances, indices = zip(*(self._nearest(*part, count) for part in parts), strict=True)
@@ -80,8 +82,9 @@ class Bank:
         for start in range(0, len(self._features), _BLOCK):
             block = self._features[start : start + _BLOCK]
             distance = torch.addmm(block.square().sum(1), queries, block.t(), alpha=-2)
-            inside = (own >= start) & (own < start + len(block))
-            distance[lines[inside], own[inside] - start] = torch.inf
+            column = (own - start).clamp(0, len(block) - 1)
+            at = own == column + start
+            distance[lines, column] = distance[lines, column].masked_fill(at, torch.inf)
             near = distance.topk(min(count, len(block)), largest=False)
             best = torch.cat([best, near.values], 1)
             where = torch.cat([where, near.indices + start], 1)
@@ -127,9 +130,11 @@ def compressed(features: Float[Tensor, "b h"], dim: int = DIM, seed: int = 0) ->
     """Features in float32; above ``dim`` dimensions a seeded random projection to ``dim``."""
     features = features.float()
     h = features.shape[1]
-    return features if h <= dim else features @ _projection(h, dim, seed).to(features.device)
+    return features if h <= dim else features @ _projection(h, dim, seed, features.device)
 
 
 @lru_cache
-def _projection(h: int, dim: int, seed: int) -> Float[Tensor, "h dim"]:
-    return torch.randn(h, dim, generator=torch.Generator().manual_seed(seed)).div(dim**0.5)
+def _projection(h: int, dim: int, seed: int, device: torch.device) -> Float[Tensor, "h dim"]:
+    with torch.inference_mode(False):
+        drawn = torch.randn(h, dim, generator=torch.Generator().manual_seed(seed))
+        return drawn.div(dim**0.5).to(device)

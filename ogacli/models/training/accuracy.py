@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ogacli.base.device import device_of
+from ogacli.base.precision import computing_on
 from ogacli.data import Samples
 from ogacli.data.loader import batches
 from ogacli.errors import DataError
@@ -59,9 +60,9 @@ def correct(
     device = device or torch.device("cpu")
     module.to(device).eval()
     found = torch.full((len(samples),), torch.nan)
-    with torch.inference_mode():
+    with torch.inference_mode(), computing_on(device):
         order = samples.longest_first(torch.arange(len(samples)))
-        for batch in batches(samples, order, _READ, workers=workers):
+        for batch in batches(samples, order, _READ, workers=workers, pin=device.type != "cpu"):
             if len(batch.rows):
                 here = batch.to(device)
                 found[batch.rows] = (first_logits(module, here, 0).argmax(1) == here.labels).float().cpu()

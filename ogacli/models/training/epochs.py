@@ -102,7 +102,7 @@ class Epochs:
         return torch.cat([mixed.flatten(), order[whole:]])
 
     def _read(self, order: Int64[Tensor, " n"]) -> Iterator[Batch]:
-        pin = self.device.type == "cuda"
+        pin = self.device.type != "cpu"
         for batch in batches(self.samples, order, self.batch_size, workers=self.workers, pin=pin):
             self.skipped.update(batch.quarantined)
             if len(batch.rows):

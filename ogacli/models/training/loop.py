@@ -15,8 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from ogacli.base.device import Precision, computing_in
+from ogacli.base.device import current
 from ogacli.base.options import Location, Options
+from ogacli.base.precision import Precision, computing_in, products
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.seeding import seeded
 from ogacli.data import Batch, Samples
@@ -50,7 +51,7 @@ class TrainOptions(Options):
     """For texts: the samples of a batch have similar lengths, which saves padding."""
     precision: Precision = "float32"
     """Of the forward and backward pass; the weights are updated in ``float32``. ``bfloat16`` is faster on a
-    GPU, and on a CPU with instructions for it."""
+    GPU, and on a CPU with instructions for it; ``tf32`` on a GPU."""
     augment: bool = False
     """For pictures: a random crop after padding by 4 pixels, and a mirror image with probability 1/2."""
     seed: int = 0
@@ -157,7 +158,8 @@ def train_network(
         progress=progress,
     )
     done = []
-    with seeded(options.seed, device):
+    short = options.precision == "tf32"
+    with seeded(options.seed, device), current(device), products(short=short):
         loop = _Loop(module, batches, task, options, _product(samples.weights, weights))
         with progress.bar("training", options.epochs * batches.size) as advance:
             for number in range(1, options.epochs + 1):

@@ -1,0 +1,132 @@
+"""What a batch asks of a device: operations and synchronisations, counted on the stand-in.
+
+They stand for the time on a GPU, where each operation of a small layer takes as long as starting it.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import ogacli
+from ogacli.data import Batch, Samples
+from ogacli.gradients import GradientOptions, capture
+from ogacli.models import Network
+from ogacli.models.sources.resnet_cifar import ResNet
+from ogacli.models.tasks.classification import Classification
+from stand_in import COUNTS
+from tests.gradients.one_by_one import labels_of
+from tests.gradients.test_zoo import seeded_weights
+
+K = 3
+COORDINATES = torch.arange(0, 5000, 7)
+
+
+def network() -> nn.Module:
+    return seeded_weights(lambda: ResNet([1, 1, 1], 8, 3, K, projected=True))
+
+
+def batch(b: int, device: torch.device) -> Batch:
+    pictures = torch.randn(b, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    return Batch(torch.arange(b), pictures, labels_of(b) % K, {}).to(device)
+
+
+def plain(b: int, device: torch.device, *, backward: bool, module: nn.Module | None = None) -> int:
+    """Operations of an ordinary pass with weight gradients."""
+    module, one = (module or network()).to(device), batch(b, device)
+    COUNTS.reset()
+    if backward:
+        module.requires_grad_(True)
+        F.cross_entropy(module(one.inputs), one.labels, reduction="sum").backward()
+    else:
+        with torch.inference_mode():
+            module(one.inputs)
+    return COUNTS.total
+
+
+def ours(b: int, device: torch.device, orders: list[int], coords: Tensor = COORDINATES[:0]) -> Any:
+    """Operations and synchronisations of all layers, from the second batch on."""
+    model = Network(network(), head=None, outputs=K)
+    model.to(device)
+    compute = capture(model, Classification(), GradientOptions(layers="all"))
+    compute.reduce_to(orders, coords.to(device))
+    one, on_device = batch(b, device), coords.to(device)
+    for _ in range(2):
+        COUNTS.reset()
+        found = compute(one)
+        if orders:
+            found.norms(orders)
+        if len(coords):
+            found.entries(on_device)
+    return COUNTS.total, COUNTS.synchronisations
+
+
+@pytest.mark.parametrize(("orders", "most"), [([2], 3), ([1], 4), ([1, 2], 4)])
+def test_norms_of_all_layers(counts, orders, most):
+    device = torch.device("standin", 0)
+    operations, waits = ours(8, device, orders)
+    assert operations <= most * plain(8, device, backward=True)
+    assert waits == 0
+    assert ours(32, device, orders) == (operations, waits), "whatever the batch size"
+
+
+def test_coordinates_of_all_layers(counts):
+    device = torch.device("standin", 0)
+    operations, waits = ours(8, device, [], COORDINATES)
+    assert operations <= 4 * plain(8, device, backward=True)
+    assert waits == 0
+    assert ours(32, device, [], COORDINATES) == (operations, waits)
+
+
+def deep() -> nn.Module:
+    """The layers of a ResNet-18."""
+    return seeded_weights(lambda: ResNet([2, 2, 2, 2], 4, 3, K, projected=True))
+
+
+def scanned(n: int, **options: Any) -> tuple[int, int]:
+    x = np.random.default_rng(0).normal(size=(n, 3, 16, 16)).astype(np.float32)
+    samples = Samples.of(x, labels=np.arange(n) % K, classes=K)
+    COUNTS.reset()
+    ogacli.scan(samples, deep(), device="standin", batch_size=8, workers=0, **options)
+    return COUNTS.total, COUNTS.synchronisations
+
+
+@pytest.mark.parametrize(("layers", "most"), [("head", 4), ("all", 8)])
+def test_one_more_batch_of_a_scan(counts, layers, most):
+    few, many = (scanned(n, layers=layers, detector="l2", fold=False) for n in (16, 48))
+    operations, waits = ((after - before) / 4 for before, after in zip(few, many, strict=True))
+    assert waits <= most
+    device, passes = torch.device("standin", 0), deep()
+    if layers == "head":
+        assert operations <= plain(8, device, backward=False, module=passes) + 120
+    else:
+        assert operations <= 3 * plain(8, device, backward=True, module=passes) + 40
+
+
+def test_scores_of_a_forest(counts):
+    from ogacli.detectors.isolation_forest import IsolationForest
+    from tests.gradient_batches import head_batch
+
+    device = torch.device("standin", 0)
+    detector = IsolationForest(trees=100, subsample=64).detector()
+    rows = head_batch(600)
+    detector.fit_size(600)
+    detector.fit([rows])
+    totals = []
+    for size in (20, 300):
+        there = rows.select(slice(0, size))
+        moved = type(there)(
+            there.rows, there.labels.to(device), there.logits.to(device), there.residual.to(device),
+            there.features.to(device),
+            [type(part)(part.a.to(device), part.d.to(device), part.bias) for part in there.parts],
+        )  # fmt: skip
+        detector.score(moved)
+        COUNTS.reset()
+        detector.score(moved)
+        totals.append((COUNTS.total, COUNTS.synchronisations))
+    assert totals[0] == totals[1]
+    assert totals[0][0] <= 150
+    assert totals[0][1] == 0

@@ -1,0 +1,94 @@
+"""Memory of a device that runs out: batches are halved, and nothing of a failed attempt stays."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ogacli.data import Batch
+from ogacli.gradients import GradientBatch, HeadGradients, LayerGradients
+from ogacli.gradients.fallback import Fallback
+from ogacli.gradients.feed import GradientFeed
+from stand_in import ALIVE, FREE
+from tests.scan.test_on_a_device import Pictures, pictures, scored
+
+
+@pytest.mark.parametrize(("layers", "cls"), [("head", HeadGradients), ("all", LayerGradients)])
+def test_failed_attempts_leave_nothing(counts, monkeypatch, layers, cls):
+    """Moving a batch fails first; then gradients, when they are nearly done."""
+    options = {"layers": layers, "detector": "l2", "batch_size": 36}
+    expected = scored(pictures(), Pictures, "cpu", **options)
+    alive: list[int] = []
+    halve, compute, move = GradientFeed.halve, cls.__call__, Batch.to
+
+    def full(self: Any, batch: Batch) -> GradientBatch:
+        found = compute(self, batch)
+        if len(batch.rows) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    def moved(self: Batch, device: torch.device) -> Batch:
+        there = move(self, device)
+        if len(self.rows) > 20:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+        return there
+
+    def counted(self: GradientFeed, size: int) -> None:
+        alive.append(sum(values.nbytes for values in list(ALIVE.keys())))
+        halve(self, size)
+
+    monkeypatch.setattr(cls, "__call__", full)
+    monkeypatch.setattr(Batch, "to", moved)
+    monkeypatch.setattr(GradientFeed, "halve", counted)
+    found = scored(pictures(), Pictures, "standin", **options)
+    monkeypatch.undo()
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=2e-5)
+    assert len(alive) == 5
+    assert alive[-1] <= alive[1] + 5000, "results of batches that went well, and no attempts"
+
+
+def test_a_fit_that_does_not_fit_is_made_again(counts, monkeypatch):
+    from ogacli.detectors.isolation_forest import Isolation
+
+    forest = {"name": "isolation_forest", "trees": 10, "subsample": 16}
+    expected = scored(pictures(), Pictures, "cpu", detector=forest)
+    fit, tries = Isolation.fit, []
+
+    def full(self: Isolation, batches: object) -> None:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+        fit(self, batches)
+
+    monkeypatch.setattr(Isolation, "fit", full)
+    found = scored(pictures(), Pictures, "standin", detector=forest)
+    np.testing.assert_allclose(found["score"], expected["score"], rtol=2e-5)
+    assert len(tries) == 3
+
+
+def test_the_fallback_does_not_swallow_it():
+    """Otherwise it would go on sample by sample for good."""
+    fallback = Fallback(torch.nn.Linear(2, 2))
+
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    fallback._vectorised = full  # type: ignore[method-assign]
+    with pytest.raises(torch.OutOfMemoryError):
+        fallback(["weight"], torch.ones(3, 2), torch.ones(3, 2))
+    assert fallback._vectorises
+
+
+def test_the_batch_size_follows_the_free_memory(counts):
+    import ogacli
+
+    sizes = []
+    for free in (64 << 30, 1 << 20):
+        FREE[0] = free
+        run = ogacli.scan(pictures(), Pictures().eval(), device="standin", detector="l2", workers=0)
+        sizes.append(run.provenance["batch_size"])
+    FREE[0] = 64 << 30
+    assert sizes[0] == 2048
+    assert 1 <= sizes[1] < 512
+    assert sizes[1] & (sizes[1] - 1) == 0, "a power of two, so that little changes do not show"

@@ -1,0 +1,158 @@
+"""Scans on a device: no tensors of the CPU among its own, and the scores of the CPU.
+
+Each test runs on the stand-in of ``stand_in.py``; with ``-m gpu`` on a GPU as well.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ogacli
+from ogacli.data import Samples
+from ogacli.detectors import detectors
+from tests.gradients.test_zoo import Lstm, Tied, UNet, seeded_weights
+
+K = 3
+N = 36
+
+
+class Pictures(nn.Module):
+    """Plain, grouped and transposed convolutions, and batch norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.grouped = nn.Conv2d(6, 6, 3, stride=2, groups=2, padding=1)
+        self.wider = nn.ConvTranspose2d(6, 6, 2, stride=2)
+        self.single = nn.Conv2d(6, 6, 1)
+        self.head = nn.Linear(6, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.single(self.wider(self.grouped(self.stem(x))))).mean((2, 3)))
+
+
+class Sequences(nn.Module):
+    """Convolutions over one and three dimensions, and norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = nn.Conv1d(3, 4, 3, dilation=2, padding=2)
+        self.norm = nn.GroupNorm(2, 4)
+        self.deep = nn.Conv3d(4, 4, 2)
+        self.head = nn.Linear(4, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = torch.tanh(self.norm(self.flat(x.flatten(2))))
+        return self.head(self.deep(found.view(len(x), 4, 2, 4, -1)).mean((2, 3, 4)))
+
+
+class Gated(nn.Module):
+    """A gated recurrent network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 6)
+        self.cells = nn.GRU(6, 5, batch_first=True)
+        self.head = nn.Linear(5, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(self.table(x))[0].mean(1))
+
+
+def pictures() -> Samples:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(N, 3, 8, 8)).astype(np.float32)
+    x[7], x[8] = x[3], 0.5
+    return Samples.of(x, labels=np.arange(N) % K, classes=K)
+
+
+def tokens() -> Samples:
+    return Samples.of(np.random.default_rng(0).integers(1, 50, (N, 6)), labels=np.arange(N) % K, classes=K)
+
+
+def scored(samples: Samples, make: Callable[[], nn.Module], device: Any, **options: Any) -> dict[str, Any]:
+    given = {"batch_size": 13, "workers": 0} | options
+    table = ogacli.scan(samples, seeded_weights(make), device=str(device), **given).table()
+    return {name: table[name].to_numpy() for name in table.column_names if name.startswith("score")}
+
+
+def same(samples: Samples, make: Callable[[], nn.Module], device: Any, **options: Any) -> None:
+    expected, found = scored(samples, make, "cpu", **options), scored(samples, make, device, **options)
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("layers", ["head", "all", ["stem.*", "head"]])
+@pytest.mark.parametrize("name", sorted(detectors.names()))
+def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
+    given: dict[str, Any] = {"name": name}
+    if name == "isolation_forest":
+        given |= {"trees": 10, "subsample": 16}
+    if name == "pyod":
+        pytest.importorskip("pyod")
+        given |= {"model": "KNN"}
+    same(pictures(), Pictures, device, layers=layers, detector=given)
+
+
+@pytest.mark.parametrize("against", ["self", "training"])
+@pytest.mark.parametrize("name", ["datainf", "lissa", "gradient_tracing"])
+def test_influence(name: str, against: str, device: torch.device) -> None:
+    same(pictures(), Pictures, device, layers="all", detector={"name": name, "against": against})
+
+
+@pytest.mark.parametrize("make", [Lstm, Gated, Tied])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_texts(make: Callable[[], nn.Module], layers: str, device: torch.device) -> None:
+    if make is Gated and device.type == "standin":
+        pytest.skip("the stand-in has no gated recurrent networks")
+    same(tokens(), make, device, layers=layers, detector=["l2", "l1", "isolation_forest"])
+
+
+@pytest.mark.parametrize("make", [UNet, Sequences])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_networks(make: Callable[[], nn.Module], layers: str, device: torch.device) -> None:
+    same(pictures(), make, device, layers=layers, detector=["l2", "l1", "isolation_forest"])
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_neighbours(layers: str, device: torch.device) -> None:
+    same(pictures(), Pictures, device, layers=layers, detector="l2", residual="neighbours")
+
+
+def test_a_forest_beside_a_detector_of_answers(device: torch.device) -> None:
+    several = ["latent_label", "l2", {"name": "isolation_forest", "per_class": True}, "self_confidence"]
+    same(pictures(), Pictures, device, layers="all", detector=several)
+
+
+def test_factors_that_are_not_held(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ogacli.scan.fitting._HELD_BYTES", 0)
+    same(pictures(), Pictures, device, layers="all", detector=["isolation_forest", "loss", "latent_label"])
+
+
+def test_layers_of_a_detector(device: torch.device) -> None:
+    several = [{"name": "l2", "layers": "head"}, {"name": "isolation_forest", "layers": ["stem.*"]}]
+    same(pictures(), Pictures, device, layers="all", detector=several)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_lower_precision_decides_as_float32(precision: Any, layers: str, device: torch.device) -> None:
+    options = {"layers": layers, "detector": "l2", "budget": 0.1}
+    exact = scored(pictures(), Pictures, device, **options)["score"]
+    found = scored(pictures(), Pictures, device, precision=precision, **options)["score"]
+    rough = np.abs(found / exact - 1)
+    assert 0 < rough.max() < 0.1
+    top = exact.argsort()[-6:]
+    np.testing.assert_allclose(found[top], exact[top], rtol=1e-5)
+
+
+def test_the_same_again_is_the_same(device: torch.device) -> None:
+    options = {"layers": "all", "detector": ["l2", "isolation_forest", "latent_label"]}
+    once, again = (scored(pictures(), Pictures, device, **options) for _ in range(2))
+    for name, values in once.items():
+        np.testing.assert_array_equal(again[name], values)
