@@ -65,6 +65,10 @@ bench: $(VENV)/bench  ## What benchmarks/ measures; minutes
 	$(BIN)/python benchmarks/head.py
 	$(BIN)/python benchmarks/gradients.py
 
+.PHONY: gpu-check
+gpu-check: $(VENV)/test  ## Check and time everything on a CUDA device; five minutes
+	$(BIN)/python benchmarks/gpu.py
+
 clean:  ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 

@@ -136,7 +136,7 @@ def _mrpc(label: str, samples: int | None) -> Task:
 def _features(label: str, samples: int | None) -> Task:
     """What the head of an ImageNet MobileNetV2 reads; a perceptron."""
     n, test = samples or 6000, 2000
-    labels, right = _columns("labels.csv", n), _columns("labels_test.csv", test)["clean"]
+    labels, right = columns_of("labels.csv", n), columns_of("labels_test.csv", test)["clean"]
     trained, tested = (
         kept(WORK / f"{file}-{count}.npy", partial(_embedded, file, count))
         for file, count in (("images_train", n), ("images_test", test))
@@ -175,19 +175,19 @@ _RESNET = TrainOptions(epochs=12, batch_size=64, augment=True, precision="bfloat
 def _cifar(
     label: str, samples: int, test: int, size: int, network: NetworkSource, train: TrainOptions
 ) -> Task:
-    labels = _columns("labels.csv", samples)
+    labels = columns_of("labels.csv", samples)
     given = Samples.of(
         _pictures("images_train.zip", samples, size),
         labels=labels[label],
         classes=10,
         truth=labels["clean"],
     )
-    right = _columns("labels_test.csv", test)["clean"]
+    right = columns_of("labels_test.csv", test)["clean"]
     tested = Samples.of(_pictures("images_test.zip", test, size), labels=right, classes=10)
     return Task(given, tested, network, train)
 
 
-def _columns(file: str, n: int) -> dict[str, np.ndarray]:
+def columns_of(file: str, n: int) -> dict[str, np.ndarray]:
     with real(f"cifar10n/{file}").open(encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))[:n]
     return {name: np.array([int(row[name]) for row in rows]) for name in rows[0] if name != "index"}
@@ -195,13 +195,19 @@ def _columns(file: str, n: int) -> dict[str, np.ndarray]:
 
 def _pictures(file: str, n: int, size: int) -> np.ndarray:
     """The first so many, standardised, [n, 3, size, size]."""
+    pixels = bytes_of(file, n, size)
+    return (pixels / np.float32(255) - np.float32(0.47)) / np.float32(0.25)
+
+
+def bytes_of(file: str, n: int, size: int = 32) -> np.ndarray:
+    """The first so many pictures, uint8 [n, 3, size, size]."""
     from PIL import Image
 
     with zipfile.ZipFile(real(f"cifar10n/{file}")) as archive:
         opened = (Image.open(io.BytesIO(archive.read(f"{i:05d}.jpg"))) for i in range(n))
         small = (one if size == one.width else one.resize((size, size), Image.BILINEAR) for one in opened)
         pixels = np.stack([np.asarray(one) for one in small])
-    return (pixels.transpose(0, 3, 1, 2) / np.float32(255) - np.float32(0.47)) / np.float32(0.25)
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
 
 
 class Experiment:
@@ -337,7 +343,16 @@ def main() -> None:
     parser.add_argument("--probe", default="auto", help="auto, head, network, or several with commas")
     parser.add_argument("--arms", choices=("few", "all"), default="few")
     parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--device", default="auto", help="of --paper")
+    parser.add_argument(
+        "--paper", action="store_true", help="the paper's experiment; see benchmarks/paper.py"
+    )
     options = parser.parse_args()
+    if options.paper:
+        import paper
+
+        paper.run(options)
+        return
     if options.seeds < 2:
         parser.error("an interval takes two seeds or more")
     for name in options.sets or SETS:

@@ -1,0 +1,425 @@
+"""A short check of everything on somebody's GPU: is it right, and how fast is it.
+
+    python benchmarks/gpu.py [PART ..] [--device cuda] [--small] [--long] [--list]
+
+Each part runs in a process of its own with its own time limit, and prints a line of JSON for each result as
+it comes, so that a cut-off loses only what is left. All parts together take at most five minutes; `--long`
+gives each part six times as much. `--device cpu --small` tries the script itself out without a GPU.
+
+tests        the tests marked `gpu`: the scores of the CPU for networks of many kinds, equal reruns
+pace NAME    plain forward, plain forward + backward; head with l2; all layers: capture, l2, l1, forest, all
+             three. Median seconds of a batch, ratios to the plain pass, peak memory
+vmap NAME    `torch.func.vmap(grad)` beside our norms of all layers
+scan LAYERS  `oga scan` of 50,000 pictures, ResNet-18, from a new process to the report: head or all
+lora         the parameters of low-rank adapters of an encoder
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+NETWORKS = {
+    "resnet18": 256,
+    "resnet34": 256,
+    "resnet50-224": 64,
+    "vit-b16": 64,
+    "encoder-4": 256,
+    "encoder-125m": 32,
+    "gpt2": 16,
+}
+"""With the samples of a batch."""
+LIMITS = {
+    "tests": 90,
+    "pace resnet18": 25,
+    "scan head": 25,
+    "scan all": 35,
+    "vmap resnet18": 15,
+    "pace resnet34": 15,
+    "pace encoder-4": 12,
+    "pace vit-b16": 20,
+    "pace resnet50-224": 20,
+    "pace gpt2": 15,
+    "pace encoder-125m": 15,
+    "lora": 13,
+}
+"""Seconds of each part, the most telling ones first."""
+CLASSES, COORDINATES = 10, 2_500
+Run = Callable[[], Any]
+
+
+def main() -> None:
+    """Run the parts, or one of them in this process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="of the list below; all by default")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action="store_true", help="tiny networks and few samples")
+    parser.add_argument("--long", action="store_true", help="six times as much time for each part")
+    parser.add_argument("--list", action="store_true", help="list the parts")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(LIMITS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(LIMITS)}")
+    if options.list:
+        print("\n".join(f"{name}: {seconds} s" for name, seconds in LIMITS.items()))
+    elif options.one:
+        here(options.parts[0], options)
+    else:
+        failed = [name for name in options.parts or LIMITS if not apart(name, options)]
+        sys.exit(1 if failed else 0)
+
+
+def told(**found: Any) -> None:
+    """Print a result at once."""
+    print(json.dumps(found), flush=True)
+
+
+def apart(name: str, options: argparse.Namespace) -> bool:
+    """One part in a process of its own; whether it ended well and in time."""
+    limit = LIMITS[name] * (6 if options.long else 1)
+    flags = [f"--device={options.device}", *(["--small"] if options.small else [])]
+    began = time.perf_counter()
+    try:
+        done = subprocess.run([sys.executable, __file__, name, "--one", *flags], timeout=limit, check=False)
+        told(part=name, exit=done.returncode, seconds=round(time.perf_counter() - began, 1))
+        return done.returncode == 0
+    except subprocess.TimeoutExpired:
+        told(part=name, cut_off_after=limit)
+        return False
+
+
+def here(part: str, options: argparse.Namespace) -> None:
+    """One part in this process."""
+    kind, _, name = part.partition(" ")
+    if kind == "tests":
+        sys.exit(tests(options))
+    told(part=part, machine=machine(options.device))
+    {"pace": pace, "vmap": vectorised, "scan": scan, "lora": lora}[kind](name, options)
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What the numbers are from."""
+    import torch
+
+    from ogacli.base.device import device_name, device_of
+
+    return {
+        "device": device_name(device_of(device)),
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+
+
+def tests(options: argparse.Namespace) -> int:
+    """The tests marked ``gpu``; without a GPU those of the stand-in that run the same code."""
+    folder = Path(__file__).parents[1]
+    chosen = ["-m", "gpu"] if options.device.startswith("cuda") else ["-k", "on_a_device and test_networks"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *chosen,
+        "tests/scan",
+        "tests/gradients",
+    ]
+    return subprocess.run(command, cwd=folder, check=False).returncode
+
+
+# --- networks -----------------------------------------------------------------------------------------
+
+
+def network(name: str, small: bool) -> Any:
+    """A network of random weights in evaluation mode."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _network(name, small).eval()
+
+
+def _network(name: str, small: bool) -> Any:
+    from ogacli.models.sources.resnet_cifar import ResNet
+
+    if name in ("resnet18", "resnet34"):
+        blocks = [2, 2, 2, 2] if name == "resnet18" else [3, 4, 6, 3]
+        return ResNet([1, 1] if small else blocks, 8 if small else 64, 3, CLASSES, projected=True)
+    if name in ("resnet50-224", "vit-b16"):
+        import torchvision
+
+        if name == "resnet50-224":
+            return torchvision.models.resnet50(weights=None, num_classes=CLASSES)
+        sizes = {"image_size": 32, "num_layers": 1, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
+        if small:
+            return torchvision.models.VisionTransformer(patch_size=16, num_classes=CLASSES, **sizes)
+        return torchvision.models.vit_b_16(weights=None, num_classes=CLASSES)
+    return _transformer(name, small)
+
+
+def _transformer(name: str, small: bool) -> Any:
+    import transformers
+
+    layers, width = (2, 32) if small else ((4, 256) if name == "encoder-4" else (12, 768))
+    if name == "gpt2":
+        sizes = {"n_embd": width, "n_layer": layers, "n_head": max(2, width // 64), "n_positions": 256}
+        config = transformers.GPT2Config(num_labels=CLASSES, pad_token_id=0, **sizes)
+        return transformers.GPT2ForSequenceClassification(config)
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": 4 * width}
+    heads = max(2, width // 64)
+    config = transformers.RobertaConfig(num_labels=CLASSES, num_attention_heads=heads, **sizes)
+    return transformers.RobertaForSequenceClassification(config)
+
+
+def inputs_of(name: str, b: int, small: bool) -> Any:
+    """Random inputs of a batch."""
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    side = {"resnet50-224": 224, "vit-b16": 224}.get(name, 32)
+    if name in ("resnet18", "resnet34", "resnet50-224", "vit-b16"):
+        side = 32 if small else side
+        return torch.randn(b, 3, side, side, generator=generator)
+    length = 16 if small else (64 if name == "encoder-4" else 128)
+    tokens = torch.randint(10, 500, (b, length), generator=generator)
+    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+
+def batch_of(name: str, options: argparse.Namespace) -> Any:
+    """A batch on the device."""
+    import torch
+
+    from ogacli.data import Batch
+
+    b = 4 if options.small else NETWORKS[name]
+    labels = torch.randint(CLASSES, (b,), generator=torch.Generator().manual_seed(2))
+    return Batch(torch.arange(b), inputs_of(name, b, options.small), labels, {}).to(
+        torch.device(options.device)
+    )
+
+
+# --- parts --------------------------------------------------------------------------------------------
+
+
+def timed(run: Run, device: Any, *, least: float = 1.0) -> dict[str, float]:
+    """Median seconds of a call and the peak memory, after a warm-up."""
+    import torch
+
+    from ogacli.base.device import wait
+
+    for _ in range(2):
+        run()
+    wait(device)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds: list[float] = []
+    while len(seconds) < 3 or (sum(seconds) < least and len(seconds) < 30):
+        if cuda:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            run()
+            end.record()
+            end.synchronize()
+            seconds.append(begin.elapsed_time(end) / 1000)
+        else:
+            before = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - before)
+    peak = torch.cuda.max_memory_allocated(device) if cuda else 0
+    return {"seconds": round(statistics.median(seconds), 5), "megabytes": round(peak / 2**20, 1)}
+
+
+def plain(name: str, batch: Any, options: argparse.Namespace, *, backward: bool) -> Run:
+    """An ordinary pass, in exact float32 as ours."""
+    import torch
+
+    from ogacli.models.outputs import call
+
+    module = network(name, options.small).to(options.device)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            call(module, batch.inputs)
+
+    def both() -> None:
+        module.zero_grad(set_to_none=True)
+        logits = call(module, batch.inputs)
+        torch.nn.functional.cross_entropy(logits, batch.labels, reduction="sum").backward()
+
+    return both if backward else forward
+
+
+def engine(
+    name: str, batch: Any, options: argparse.Namespace, layers: str, orders: Any = None, coords: Any = None
+) -> Run:
+    """Our gradients of a batch, reduced to norms and coordinates where these are given."""
+    import torch
+
+    from ogacli.gradients import GradientOptions, capture
+    from ogacli.models import Network
+    from ogacli.models.tasks.classification import Classification
+
+    model = Network(network(name, options.small), head=None, outputs=CLASSES)
+    model.to(torch.device(options.device))
+    compute = capture(model, Classification(), GradientOptions(layers=layers))
+    if orders is not None:
+        none = torch.empty(0, dtype=torch.int64, device=options.device)
+        compute.reduce_to(orders, none if coords is None else coords)
+
+    def run() -> None:
+        found = compute(batch)
+        if layers == "head" or orders:
+            found.norms(orders or [2])
+        if coords is not None:
+            found.entries(coords)
+
+    return run
+
+
+def pace(name: str, options: argparse.Namespace) -> None:
+    """Each pass of a network, and its ratio to the plain one."""
+    import torch
+
+    from ogacli.base.precision import computing_on
+
+    device, batch = torch.device(options.device), batch_of(name, options)
+    p = sum(parameter.numel() for parameter in network(name, options.small).parameters())
+    coords = (
+        torch.randperm(p, generator=torch.Generator().manual_seed(3))[:COORDINATES].sort().values.to(device)
+    )
+    ours: dict[str, Callable[[], Run]] = {
+        "head, l2": lambda: engine(name, batch, options, "head"),
+        "all, capture": lambda: engine(name, batch, options, "all"),
+        "all, l2": lambda: engine(name, batch, options, "all", [2]),
+        "all, l1": lambda: engine(name, batch, options, "all", [1]),
+        "all, forest": lambda: engine(name, batch, options, "all", [], coords),
+        "all, all three": lambda: engine(name, batch, options, "all", [1, 2], coords),
+    }
+    with computing_on(device):
+        forward = timed(plain(name, batch, options, backward=False), device)
+        both = timed(plain(name, batch, options, backward=True), device)
+        told(network=name, samples=len(batch.rows), parameters=p, forward=forward, forward_backward=both)
+        for what, make in ours.items():
+            try:
+                found = timed(make(), device)
+            except Exception as error:  # the other passes are told all the same
+                told(network=name, what=what, failed=f"{type(error).__name__}: {str(error)[:300]}")
+                continue
+            base = forward if what.startswith("head") else both
+            told(network=name, what=what, ratio=round(found["seconds"] / base["seconds"], 3), **found)
+
+
+def vectorised(name: str, options: argparse.Namespace) -> None:
+    """``vmap(grad)`` over our norms of all layers; the batch is halved until it fits."""
+    import torch
+    from torch.func import functional_call, grad, vmap
+
+    from ogacli.base.device import where_it_fits
+    from ogacli.base.precision import computing_on
+
+    device, batch = torch.device(options.device), batch_of(name, options)
+    module = network(name, options.small).to(device)
+    values = {key: parameter.detach() for key, parameter in module.named_parameters()}
+
+    def loss(given: Any, picture: Any, label: Any) -> Any:
+        logits = functional_call(module, given, (picture[None],))
+        return torch.nn.functional.cross_entropy(logits, label[None])
+
+    with computing_on(device):
+        while len(batch.rows):
+            one = batch
+
+            def run(one: Any = one) -> Any:
+                found = vmap(grad(loss), in_dims=(None, 0, 0))(values, one.inputs, one.labels)
+                return torch.stack([part.flatten(1).square().sum(1) for part in found.values()]).sum(0).sqrt()
+
+            if (theirs := where_it_fits(lambda run=run: timed(run, device))) is not None:
+                ours = timed(engine(name, one, options, "all", [2]), device)
+                ratio = round(theirs["seconds"] / ours["seconds"], 2)
+                told(network=name, samples=len(one.rows), vmap=theirs, ours=ours, ratio=ratio)
+                return
+            batch = batch.split(max(1, len(batch.rows) // 2))[0]
+
+
+def scan(layers: str, options: argparse.Namespace) -> None:
+    """``oga scan`` from a new process to the report."""
+    import numpy as np
+    import torch
+
+    from ogacli.config import parse_config
+    from ogacli.models.checkpoints import save_weights
+    from ogacli.models.sources import Fit
+
+    n = 200 if options.small else 50_000
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        random = np.random.default_rng(0)
+        np.save(folder / "x.npy", random.standard_normal((n, 3, 32, 32), np.float32))
+        np.save(folder / "y.npy", random.integers(CLASSES, size=n))
+        depth = 8 if options.small else 18
+        detector = "l2" if layers == "head" else "[isolation_forest, l1, l2]"
+        text = (
+            f"data: {{source: arrays, x: x.npy, y: y.npy, classes: {CLASSES}}}\n"
+            f"model: {{source: resnet_cifar, depth: {depth}, checkpoint: w.safetensors}}\n"
+            f"gradients: {{layers: {layers}, device: '{options.device}'}}\n"
+            f"detector: {detector}\noutput: run\n"
+        )
+        config = parse_config(text, base=folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save_weights(config.model.build(Fit.of(config.data.open())), folder / "w.safetensors")
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        began = time.perf_counter()
+        for command in (["scan", "config.yaml", "-q"], ["report", "run"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "ogacli", *command], cwd=folder, capture_output=True, text=True
+            )
+            if done.returncode:
+                sys.exit(done.stderr)
+        told(scan=layers, samples=n, seconds=round(time.perf_counter() - began, 2))
+        timing = json.loads((folder / "run" / "summary.json").read_text()).get("timing")
+        told(scan=layers, timing=timing)
+
+
+def lora(name: str, options: argparse.Namespace) -> None:
+    """The parameters of low-rank adapters, of an encoder of 125 million parameters."""
+    import peft
+    import torch
+
+    from ogacli.base.precision import computing_on
+    from ogacli.gradients import GradientOptions, capture
+    from ogacli.models import Network
+    from ogacli.models.tasks.classification import Classification
+
+    device, which = torch.device(options.device), "encoder-125m"
+    batch = batch_of(which, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = peft.LoraConfig(r=8, target_modules=["query", "value"], task_type="SEQ_CLS")
+        module = peft.get_peft_model(network(which, options.small), config).eval()
+    model = Network(module, head=None, outputs=CLASSES)
+    model.to(device)
+    compute = capture(model, Classification(), GradientOptions(layers="lora"))
+    compute.reduce_to([2], torch.empty(0, dtype=torch.int64, device=device))
+    with computing_on(device):
+        both = timed(plain(which, batch, options, backward=True), device)
+        found = timed(lambda: compute(batch).norm(2), device)
+    told(network=which, what="lora, l2", ratio=round(found["seconds"] / both["seconds"], 3), **found)
+
+
+if __name__ == "__main__":
+    main()
