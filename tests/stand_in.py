@@ -22,7 +22,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 NAME = "standin"
 _aten = torch.ops.aten
-_CAST = ("linear", "mm", "bmm", "addmm", "baddbmm", "matmul", "conv1d", "conv2d", "conv3d", "convolution")
+_CAST = ("linear", "mm", "bmm", "addmm", "baddbmm", "matmul", "conv1d", "conv2d", "conv3d", "convolution",
+    "conv_transpose1d", "conv_transpose2d.input", "conv_transpose3d.input")  # fmt: skip
 """What autocast computes in bfloat16."""
 _NO_WORK = {
     "empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like",
@@ -262,8 +263,7 @@ def _rounded(name: str, args: Any) -> Any:
     def to_tf32(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or leaf.dtype is not torch.float32:
             return leaf
-        bits = leaf.contiguous(memory_format=torch.preserve_format).view(torch.int32)
-        return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+        return ((leaf.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
     return tree_map(to_tf32, args)
 
@@ -346,7 +346,9 @@ def register() -> None:
     anything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     library = torch.library.Library("aten", "IMPL")
     for name in _CAST:
-        library.impl(name, functools.partial(_autocast, getattr(_aten, name).default), "AutocastPrivateUse1")
+        base, _, overload = name.partition(".")
+        cast = functools.partial(_autocast, getattr(getattr(_aten, base), overload or "default"))
+        library.impl(name, cast, "AutocastPrivateUse1")
     _ready.extend((anything, library))
 
 

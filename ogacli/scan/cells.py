@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.detectors import DetectorOptions
 from ogacli.detectors._cells import CellDetector, Cells
 from ogacli.verdict.cells import CellFindings
@@ -37,7 +38,7 @@ class DoubtfulCells:
 
     def set(self, rows: Int64[Tensor, " b"], cells: Cells) -> None:
         """Keep those of a batch."""
-        here = rows.to(self.index.device)
+        here = sent(rows, self.index.device)
         wrong, index = cells.wrong.float().topk(self.index.shape[1])
         self.index[here], self.wrong[here] = index.int(), wrong
         self.suggested[here] = cells.suggested.gather(1, index).float()

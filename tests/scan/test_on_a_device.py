@@ -4,6 +4,7 @@ Each test runs on the stand-in of ``stand_in.py``; with ``-m gpu`` on a GPU as w
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_a_forest_beside_a_detector_of_answers(device: torch.device) -> None:
 
 
 def test_factors_that_are_not_held(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ogacli.scan.fitting._HELD_BYTES", 0)
+    monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     same(pictures(), Pictures, device, layers="all", detector=["isolation_forest", "loss", "latent_label"])
 
 
