@@ -98,9 +98,10 @@ class Kept:
             own[places] = new
 
     def known(self) -> Kept:
-        """Each sample once, those with finite features, on the CPU."""
+        """Each sample once, those with finite features and residuals, on the CPU."""
         found = Kept(*(one.cpu() for one in self.tensors().values()))
-        found = found.take((found.rows >= 0) & found.features.isfinite().all(1))
+        finite = found.features.isfinite().all(1) & found.residual.isfinite().all(1)
+        found = found.take((found.rows >= 0) & finite)
         last = {row: place for place, row in enumerate(found.rows.tolist())}
         return found.take(torch.tensor(sorted(last.values()), dtype=torch.int64))
 
