@@ -7,7 +7,7 @@ They are what a person needs to judge a flagged sample: its nearest samples, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -88,9 +88,16 @@ class Kept:
         return Kept(*(one[index] for one in self.tensors().values()))
 
     def highest(self, other: Kept) -> Kept:
-        """As many as these, those with the highest scores of both."""
-        both = self.joined(other)
-        return both.take(both.scores.topk(len(self.rows)).indices)
+        """As many as these, those with the highest scores of both, whatever the batches and their order.
+
+        A sample of both is taken from the other; of equal scores the lower row comes first.
+        """
+        again = torch.isin(self.rows, other.rows)
+        rows, scores = self.rows.masked_fill(again, -1), self.scores.masked_fill(again, -torch.inf)
+        both = replace(self, rows=rows, scores=scores).joined(other)
+        by_row = both.rows.argsort(stable=True)
+        highest = both.scores[by_row].argsort(descending=True, stable=True)[: len(self.rows)]
+        return both.take(by_row[highest])
 
     def put(self, places: Int64[Tensor, " c"], other: Kept) -> None:
         """Replace what is kept at some places."""
