@@ -83,6 +83,7 @@ class Running:
         Raises:
             RunError: Another process holds it, or something else stands there.
         """
+        _clear(self.file)
         with writing(self.file), _written(self.file, self._document()) as mine:
             for _ in range(_TRIES):
                 if _placed(mine, self.file):
@@ -204,12 +205,25 @@ def _written(file: Path, document: Mapping[str, Any]) -> Iterator[Path]:
     """A file beside another one, with this content; it is removed after the block if it is still there."""
     handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(json.dumps(document, ensure_ascii=False) + "\n")
+        with os.fdopen(handle, "wb") as opened:
+            opened.write((json.dumps(document) + "\n").encode())
         os.chmod(name, 0o644)
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _clear(file: Path) -> None:
+    """Remove what processes left beside a lock file that were killed while they wrote it."""
+    with suppress(OSError):
+        for name in os.listdir(file.parent):
+            left = file.with_name(name)
+            if not name.startswith(f".{file.name}-") or left.is_symlink() or not left.is_file():
+                continue
+            process = Process.of((_read(left) or {}).get("process"))
+            old = time.time() - left.stat().st_mtime > _SILENT
+            if (process is not None and process.runs() is False) or (_empty(left) and old):
+                left.unlink(missing_ok=True)
 
 
 def _placed(mine: Path, place: Path) -> bool:

@@ -22,6 +22,8 @@ _OWNER = "owner.json"
 _KIND = "oga work in progress"
 _NAME = 120
 """Bytes of the destination's name that are repeated, as names may not be longer than 255."""
+_HOUR = 3600.0
+"""After so many seconds an empty folder counts as left over."""
 _WEEK = 7 * 24 * 3600.0
 """After so many seconds a folder of a process on another machine counts as left over."""
 
@@ -67,7 +69,10 @@ def _left_over(folder: Path, destination: Path) -> bool:
     try:
         if folder.is_symlink() or not folder.is_dir():
             return False
-        if not {path.name for path in folder.iterdir()} <= {_OWNER, NEW, OLD}:
+        names = {path.name for path in folder.iterdir()}
+        if not names:  # the process was killed before it wrote its mark; nothing can be lost
+            return time.time() - folder.stat().st_mtime > _HOUR
+        if not names <= {_OWNER, NEW, OLD}:
             return False
         mark = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
         if not isinstance(mark, dict) or mark.get("kind") != _KIND or mark.get("of") != destination.name:
