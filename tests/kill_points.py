@@ -154,7 +154,7 @@ class Job:
         return forked(work)
 
     def tried(self, point: dict[str, int], *, again: bool) -> dict[str, Any]:
-        """What is found after a scan was killed at a point and resumed; ``again``: killed once more between."""
+        """What is found after a scan was killed at a point, killed once more if ``again``, and resumed."""
         for path in [path for path in self.folder.iterdir() if "out" in path.name]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if self.old:

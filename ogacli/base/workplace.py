@@ -64,6 +64,14 @@ def clear(destination: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def replacing(destination: Path) -> bool:
+    """Whether some process is writing a destination; what it writes may bear the mark or not."""
+    try:
+        return any(name.startswith(_prefix(destination)) for name in os.listdir(destination.parent))
+    except OSError:
+        return False
+
+
 def _left_over(folder: Path, destination: Path) -> bool:
     """Whether a folder was made for a destination by a process that has ended, and holds nothing else."""
     try:

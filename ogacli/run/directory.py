@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,7 @@ from ogacli.errors import ConfigError, RunError
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
+from ogacli.run.held import HeldFiles, hold
 from ogacli.run.issues import issues_table
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types, score_tables
@@ -76,9 +77,14 @@ Part = TypeVar("Part", pa.Table, pa.RecordBatch)
 
 @dataclass(frozen=True)
 class Run:
-    """A complete run directory. Each file is read when it is first used."""
+    """A complete run directory. Each file is read when it is first used.
+
+    An opened run stays the same while a later scan replaces the directory, except on Windows.
+    """
 
     path: Path
+    held: HeldFiles = field(default_factory=HeldFiles, repr=False, compare=False)
+    """Its files, where they were opened together."""
 
     @classmethod
     def open(cls, path: Run | str | Path) -> Run:
@@ -97,9 +103,10 @@ class Run:
                 hint="`.save(folder)` of the result of a scan writes one",
             )
         folder = Path(path)
+        held = hold(folder, _FILES)
         if not os.path.isdir(folder):
             raise RunError("no such run directory", place=str(path), hint="`oga scan CONFIG` writes one")
-        run = cls(folder)
+        run = cls(folder, held)
         run.summary  # noqa: B018
         return run
 
@@ -140,7 +147,8 @@ class Run:
     def config(self) -> dict[str, Any]:
         """``config.yaml`` as plain values."""
         try:
-            found = plain_values(read_bytes(self.config_file, RunError), str(self.config_file))
+            with self._named("config.yaml") as place:
+                found = plain_values(read_bytes(place, RunError), str(self.config_file))
         except FileNotFoundError:
             raise RunError("no config.yaml in the run directory", place=str(self.path)) from None
         except ConfigError as error:
@@ -148,6 +156,24 @@ class Run:
         if not isinstance(found, dict):
             raise RunError("not a config", place=str(self.config_file), found=type(found).__name__)
         return found
+
+    def file(self, name: str) -> Path:
+        """From where one of its files is read."""
+        return self.held.place(self.path / name)
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[Path]:
+        """From where a file is read; an error names its own path."""
+        place = self.file(name)
+        try:
+            yield place
+        except RunError as error:
+            if error.place is None or not error.place.startswith(str(place)):
+                raise
+            named = error.place.replace(str(place), str(self.path / name), 1)
+            raise RunError(
+                error.problem, place=named, found=error.found, expected=error.expected, hint=error.hint
+            ) from None
 
     @property
     def config_file(self) -> Path:
@@ -239,14 +265,15 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """Identifies the result: SHA-256 over the summary and the fingerprints of data and weights."""
-        digest = hashlib.sha256((self.path / "summary.json").read_bytes())
+        digest = hashlib.sha256(self.file("summary.json").read_bytes())
         shared = [self.provenance.get("dataset"), self.provenance.get("checkpoints")]
         digest.update(json.dumps(shared, sort_keys=True).encode())
         return digest.hexdigest()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            document = read_json(self.path / name, RunError)
+            with self._named(name) as place:
+                document = read_json(place, RunError)
         except FileNotFoundError:
             raise RunError(
                 f"not a run directory: no {name}", place=str(self.path), hint="`oga scan CONFIG` writes one"
@@ -258,13 +285,13 @@ class Run:
     def _whole(self, name: str, columns: Sequence[str]) -> pa.Table:
         place = self.path / name
         with self._parquet(name, columns) as file:
-            return self._filled(read_all(file, length_of(place), str(place), RunError), name)
+            return self._filled(read_all(file, length_of(self.file(name)), str(place), RunError), name)
 
     @contextmanager
     def _parquet(self, name: str, columns: Sequence[str] = SCORE_COLUMNS) -> Iterator[pa.parquet.ParquetFile]:
         place = self.path / name
         try:
-            with open_parquet(place, str(place), RunError) as file:
+            with open_parquet(self.file(name), str(place), RunError) as file:
                 check_types(file.schema_arrow, columns, str(place))
                 yield file
         except FileNotFoundError:

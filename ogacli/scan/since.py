@@ -110,7 +110,7 @@ class Earlier:
     ) -> None:
         self.run = Run.open(run)
         check_same(self.run, setup, weights)
-        self._state = _read(self.run.path / STATE)
+        self._state = _read(self.run.file(STATE))
         self.rows, self._there, self._content = _unchanged(self.run, setup, progress)
         """The samples that are as they were; their rows in the earlier run; fingerprints of their inputs."""
         self.total = len(setup.samples)

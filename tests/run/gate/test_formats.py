@@ -60,7 +60,7 @@ def test_other_files_are_left_alone(tmp_path, name):
         write(CALM, name, file)
     link = tmp_path / "link"
     link.symlink_to(file)
-    with pytest.raises(RunError, match="already exists"):
+    with pytest.raises(RunError, match="a link stands there"):
         write(CALM, name, link)
     assert file.read_text() == "mine"
     write(CALM, name, file, overwrite=True)
