@@ -164,7 +164,7 @@ class Job:
             less = {name: value // times for name, value in point.items()}
             codes.append(self.killed(**less))
             states.append(self.state())
-            if codes[-1] == 0:
+            if states[-1] == "new":
                 break
         if codes[-1] != 0 and states[-1] != "new":
             codes.append(forked(lambda: self.scan(self.out, resume=True, overwrite=self.old)))

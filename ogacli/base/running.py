@@ -26,6 +26,8 @@ from ogacli.base.progress import Progress, State, Watched
 from ogacli.errors import RunError
 
 _KIND = "oga running"
+_START = json.dumps({"kind": _KIND})[:-1].encode()
+"""With this each record begins."""
 _SUFFIX = ".running.json"
 _EVERY = 5.0
 """Seconds between two heartbeats."""
@@ -110,7 +112,7 @@ class Running:
         if not os.path.lexists(self.file):
             return
         found = _read(self.file)
-        if found is None and not _empty(self.file):
+        if found is None and not _cut(self.file):
             if not os.path.lexists(self.file):
                 return
             raise RunError(
@@ -222,7 +224,7 @@ def _clear(file: Path) -> None:
                 continue
             process = Process.of((_read(left) or {}).get("process"))
             old = time.time() - left.stat().st_mtime > _SILENT
-            if (process is not None and process.runs() is False) or (_empty(left) and old):
+            if (process is not None and process.runs() is False) or (_cut(left) and old):
                 left.unlink(missing_ok=True)
 
 
@@ -254,10 +256,13 @@ def _read(file: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("kind") == _KIND else None
 
 
-def _empty(file: Path) -> bool:
-    """Whether it is a plain file without content, of a process that was killed before it wrote it."""
+def _cut(file: Path) -> bool:
+    """Whether it is a record that was cut off, or empty, as its process was killed while it wrote it."""
     with suppress(OSError):
-        return not file.is_symlink() and file.is_file() and not file.stat().st_size
+        if not file.is_symlink() and file.is_file() and _read(file) is None:
+            with file.open("rb") as opened:
+                start = opened.read(len(_START))
+            return _START.startswith(start)
     return False
 
 

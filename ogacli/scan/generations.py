@@ -1,7 +1,7 @@
 """The last two states of an unfinished scan on disk: the older one is there should the newer one be damaged.
 
 In: named tensors and a document. Out: the same, or nothing. A state is one file,
-``state-000007-<checksum>``, written under another name, waited for until it is on the disk, and renamed.
+``state-000007-<checksum>``, written in another folder, waited for until it is on the disk, and moved there.
 The folder bears a mark; one that holds anything else is left alone.
 """
 
@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,9 +29,7 @@ from ogacli.errors import RunError
 
 KIND = "oga unfinished scan"
 _MARK = "oga.json"
-_WRITTEN = "state.new"
-"""The name of a state that is being written."""
-_FILES = (_MARK, _WRITTEN, "state-*.safetensors")
+_FILES = (_MARK, "state-*.safetensors")
 _NAME = re.compile(r"state-(\d{6})-([0-9a-f]{16})\.safetensors")
 _DOCUMENT = "document"
 _KEPT = 2
@@ -103,15 +100,14 @@ class Generations:
         number = 1 + max((_numbered(file) for file in older), default=0)
         text = json.dumps(document).encode()
         saved = {_DOCUMENT: torch.frombuffer(bytearray(text), dtype=torch.uint8), **_apart(tensors)}
-        written = self.folder / _WRITTEN
-        try:
+        # Not in the folder itself: the library leaves a file of its own there when it is killed.
+        with workplace(self.folder) as work:
+            (work / NEW).mkdir()
+            written = work / NEW / "state"
             save_file(saved, written)
             settle(written)
             written.rename(self.folder / f"state-{number:06d}-{_checksum(written)}.safetensors")
             settle_names(self.folder)
-        finally:
-            with suppress(OSError):
-                written.unlink(missing_ok=True)
         for file in older[_KEPT - 1 :]:
             file.unlink(missing_ok=True)
 

@@ -93,8 +93,9 @@ def check(found: dict[str, Any], *, old: bool) -> None:
         *killed_ones, last = point["states"]
         assert set(killed_ones) <= {before, "new"}, point
         assert last == "new", point
-        assert point["codes"][-1] == 0 or point["states"][-1] == "new", point
-        assert point["beside"] == [], point
+        finished = point["codes"][-1] == 0
+        # Killed between the run and the removal of the state, which the next --overwrite removes.
+        assert set(point["beside"]) <= (set() if finished else {"out.partial"}), point
 
 
 KINDS = {one.__name__: one for one in (arrays, overwrite, checkpoints, folds, pictures, texts)}
