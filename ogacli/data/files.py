@@ -26,7 +26,7 @@ from ogacli.base.special_files import refuse_special, special
 from ogacli.base.wording import listed
 from ogacli.data.ids import joined
 from ogacli.data.listing import Listing, list_folder
-from ogacli.data.reading import Unreadable
+from ogacli.data.unreadable import Unreadable
 from ogacli.data.zip_directory import DAMAGED, NO_FILE, read_directory
 from ogacli.errors import DataError
 

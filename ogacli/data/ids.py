@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from torch import Tensor
 
 from ogacli.base.arrow import numbers
 from ogacli.errors import DataError
@@ -140,7 +139,8 @@ def refuse(
         row = bad.index(True).as_py()
         found = None
         if values is not None:
-            found = repr(values[row].tolist() if isinstance(values, Tensor) else values[row].as_py())
+            value = values[row]
+            found = repr(value.as_py() if isinstance(value, pa.Scalar) else value.tolist())
         raise DataError(
             problem + (f", as in {count - 1} more samples" if count > 1 else ""),
             place=sample_place(ids, row),

@@ -24,7 +24,8 @@ from ogacli.base.limits import USUAL, Limits
 from ogacli.base.options import Options
 from ogacli.base.pictures import Undecodable, opened_picture
 from ogacli.data.files import Content, Files
-from ogacli.data.reading import Preview, Reader, Unreadable
+from ogacli.data.reading import Preview, Reader
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

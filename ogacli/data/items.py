@@ -20,7 +20,8 @@ from ogacli.data.arrays import channel_axis, first_values, picture
 from ogacli.data.class_names import whole
 from ogacli.data.label_lists import matrix_targets
 from ogacli.data.labels import Target, Targets, class_targets
-from ogacli.data.reading import Inputs, Preview, Reader, Unreadable
+from ogacli.data.reading import Inputs, Preview, Reader
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 LABELS = ("label", "labels")

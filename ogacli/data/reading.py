@@ -15,13 +15,11 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from ogacli.data.unreadable import Unreadable
+
 Inputs = Any
 """What the network is called with: a tensor [b, ...], a mapping of names to tensors [b, ...], or a list of b
 texts or pairs of texts."""
-
-
-class Unreadable(Exception):
-    """Raised by a reader for a sample that cannot be read; the sample is quarantined with this reason."""
 
 
 @dataclass(frozen=True, slots=True)

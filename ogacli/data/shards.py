@@ -23,7 +23,7 @@ from ogacli.base.tables import opened
 from ogacli.base.wording import cut, number
 from ogacli.data.files import Content, Files, contents
 from ogacli.data.listing import is_hidden
-from ogacli.data.reading import Unreadable
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")

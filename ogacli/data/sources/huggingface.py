@@ -21,12 +21,12 @@ from ogacli.base.user_code import optional
 from ogacli.data.files import Content, Files
 from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
-from ogacli.data.reading import Unreadable
 from ogacli.data.rows import Rows, silent
 from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import check_column
 from ogacli.data.sources.text import Texts
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 _BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}

@@ -16,9 +16,10 @@ from ogacli.data.ids import RowNumbers
 from ogacli.data.images import PictureReader, Pixels, Transform, decoding, thumbnail
 from ogacli.data.items import label_targets, own_classes, own_labels
 from ogacli.data.labels import Classes
-from ogacli.data.reading import Preview, Unreadable
+from ogacli.data.reading import Preview
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 _UNPICKLED = ("LSUN", "LSUNClass")
