@@ -63,7 +63,9 @@ def _figures(run: "Run", folder: Path, terminal: Terminal, *, overwrite: bool) -
 @command(order=70)
 def trim(
     run: RunFolder,
-    to: Annotated[Path, typer.Option("--to", metavar="DEST", help="File or folder to write.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="DEST", help="File or folder for the rows that stay.")
+    ] = None,
     budget: BudgetText = None,
     decisions: Annotated[
         Path | None,
@@ -77,29 +79,46 @@ def trim(
         typer.Option("--relabel", help="Relabel where the suggested label is probable; drop the others."),
     ] = False,
     weights: Annotated[
-        bool, typer.Option("--weights", help="Drop nothing; add a column `weight` to the manifest.")
+        bool, typer.Option("--weights", help="Drop nothing; add a column `weight` for the training.")
+    ] = False,
+    keep_quarantined: Annotated[
+        bool, typer.Option("--keep-quarantined", help="Keep samples that could not be scored.")
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the fate of every sample: csv, jsonl or parquet."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links in place of copies of image files.")
     ] = False,
     format: Annotated[
-        str | None, typer.Option(help="csv, jsonl, parquet, indices, image_folder or hf; default: by suffix.")
+        str | None,
+        typer.Option(
+            help="csv, tsv, jsonl, parquet, hf, image_folder, webdataset, npz, npy, indices; for other tools "
+            "cleanlab, fiftyone, label_studio, argilla. Default: by suffix, or that of the source."
+        ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Config with the data section to open, for image_folder and hf."),
+        typer.Option(metavar="FILE", help="Config whose data section is opened in place of the run's."),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
-    """Write the cleaned dataset: a manifest, positions, or a folder."""
+    """Write the dataset without the dropped samples, in the form of the source."""
     from ogacli.cli.views.runs import trim_view
-    from ogacli.config import load_config
     from ogacli.run.trim import trim
     from ogacli.verdict.budget import Budget
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     amount = None if budget is None else Budget.parse(budget, "--budget")
-    source = None if config is None else load_config(config).data
+    source = None
+    if config is not None:
+        from ogacli.config import load_config  # imports torch
+
+        source = load_config(config).data
     trimmed = trim(
         run,
         to,
@@ -107,6 +126,9 @@ def trim(
         decisions=decisions,
         relabel=relabel,
         weights=weights,
+        keep_quarantined=keep_quarantined,
+        manifest=manifest,
+        link=link,
         format=format,
         source=source,
         overwrite=overwrite,
@@ -115,10 +137,11 @@ def trim(
     if trimmed.not_compared is not None:
         terminal.note(f"not compared with the dataset that was scanned: {trimmed.not_compared}")
     document = {
-        "path": str(trimmed.path),
+        "path": None if trimmed.path is None else str(trimmed.path),
         "format": trimmed.format,
+        "manifest": None if trimmed.manifest is None else str(trimmed.manifest),
         "fates": dict(trimmed.fates),
-        "others": trimmed.others,
+        "notes": list(trimmed.notes),
         "not_compared": trimmed.not_compared,
     }
     terminal.result({"schema_version": 1} | document, *trim_view(trimmed))

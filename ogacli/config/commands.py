@@ -21,6 +21,7 @@ from ogacli.config.folds import (
     local_folder,
     rehearsed,
 )
+from ogacli.data.originals import stamp_of
 from ogacli.errors import ConfigError, OgaError, collecting
 from ogacli.models.training.folds import CrossValidation, train_folds
 from ogacli.models.training.start import trainable
@@ -249,6 +250,7 @@ def setup_of(config: Config) -> Setup:
     """The input of a scan of this config; the samples are opened."""
     compares = any(options.detector().wants_validation for options in config.detectors)
     validation = config.validation if compares else None
+    stamp = stamp_of(config.resolved["data"], Path())  # before the data is read, which may change meanwhile
     samples = config.model.prepare(config.data.open())
     return Setup(
         samples=config.train.weighted(samples) if config.budget.value == "benefit" else samples,
@@ -262,4 +264,5 @@ def setup_of(config: Config) -> Setup:
         workers=config.data.workers,
         settings=config.resolved,
         train=config.train,
+        stamp=stamp,
     )

@@ -61,7 +61,7 @@ class Demo:
             "config": str(self.config),
             "run": str(self.run.path),
             "report": str(self.run.path / "report.html"),
-            "manifest": str(self.trimmed.path),
+            "manifest": str(self.trimmed.manifest),
             "summary": self.run.summary.model_dump(mode="json"),
             "fates": dict(self.trimmed.fates),
             "verification": self.verification.document(),
@@ -82,7 +82,7 @@ def demo(folder: str | Path, *, overwrite: bool = False, progress: Progress = SI
     with one_thread():
         train(config, overwrite=overwrite, progress=progress)
         run = scan(config, overwrite=overwrite, progress=progress)
-        trimmed = trim(run, destination / "clean.csv", overwrite=overwrite)
+        trimmed = trim(run, manifest=destination / "manifest.csv", overwrite=overwrite)
         verification = verify(config, run, progress=progress)
     return Demo(destination, run, trimmed, verification)
 

@@ -28,8 +28,6 @@ from ogacli.data.reading import Preview, Reader
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Suffixes of image files."""
 
 _THUMBNAIL = 96
 """Longer side of a preview, in pixels."""

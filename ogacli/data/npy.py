@@ -11,10 +11,10 @@ import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
 
 from ogacli.base.blocks import MEMORY, watch
 from ogacli.base.limits import USUAL, Limits
@@ -26,6 +26,8 @@ _TOGETHER = 128
 """Rows that are read from one mapping: each may load 64 kilobytes around it into memory."""
 _SHOWN = 200
 """Characters of the names that an error shows."""
+_PART = 1 << 24
+"""Bytes of the rows that are written together."""
 
 
 @runtime_checkable
@@ -223,3 +225,57 @@ def _array(file: Any, path: str, end: int) -> Rows:
         filled += count
     values = np.frombuffer(content, dtype) if size else np.empty(0, dtype)
     return values.reshape(shape, order="F" if fortran else "C")
+    found = MappedArray(path, file.tell(), shape, dtype, fortran)
+    if not shape or 0 in shape:
+        # An empty array cannot be mapped.
+        file.seek(start)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    found[:0]  # Raises an error if the file is shorter than its header says.
+    return found
+
+
+def _member_start(file: Any, path: str, name: str) -> int | None:
+    """The offset of an array's npy file in an npz; None where it is compressed."""
+    with zipfile.ZipFile(file) as archive:
+        known = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        if name not in known:
+            raise DataError(f"no array {name!r}", place=path, found=", ".join(known))
+        entry = archive.infolist()[known.index(name)]
+    if entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    file.seek(entry.header_offset + 26)
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    return int(entry.header_offset + 30 + name_length + extra_length)
+
+
+def array_names(file: Any, path: str) -> list[str]:
+    """The names of the arrays in an npz file.
+
+    Raises:
+        DataError: It is no npz file.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError("cannot be read as an npz file", place=path, found=str(error)) from None
+
+
+def write_rows(file: IO[bytes], rows: Rows, chosen: Int64[np.ndarray, " m"]) -> None:
+    """Write some rows of an array as an npy file, a part at a time.
+
+    Args:
+        file: Open for writing.
+        rows: The array.
+        chosen: Its rows to write.
+    """
+    head = {
+        "descr": np.lib.format.dtype_to_descr(rows.dtype),
+        "fortran_order": False,
+        "shape": (len(chosen), *rows.shape[1:]),
+    }
+    np.lib.format.write_array_header_2_0(file, head)
+    together = max(1, _PART // max(1, int(np.prod(rows.shape[1:])) * rows.dtype.itemsize))
+    for start in range(0, len(chosen), together):
+        part = rows[chosen[start : start + together]]
+        file.write(np.ascontiguousarray(part).tobytes())

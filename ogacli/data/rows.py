@@ -1,9 +1,9 @@
-"""Write rows of a dataset of the library ``datasets`` to a folder.
+"""The rows of a dataset of the library ``datasets``, as record batches; and such batches as a saved dataset.
 
-In: the dataset and the positions of rows. Out: a folder for ``datasets.load_from_disk``.
+In: the dataset. Out: its rows, a part at a time; or a folder for ``datasets.load_from_disk``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from ogacli.base.user_code import optional
+
+_TOGETHER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +25,49 @@ class Rows:
     label: str | None
     """The column of the labels; None where labels are in several columns, or in none."""
 
-    def save(self, positions: Sequence[int], labels: Sequence[str | None], folder: Path) -> None:
-        """Write some rows.
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, with the features of the library as metadata."""
+        found: pa.Schema = self.dataset.features.arrow_schema
+        return found
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows, in order."""
+        for part in self.dataset.with_format("arrow").iter(batch_size=_TOGETHER):
+            yield from part.cast(self.schema).combine_chunks().to_batches()
+
+    def class_values(self) -> dict[str, int]:
+        """The number of each class, where the dataset names its classes."""
+        feature = None if self.label is None else self.dataset.features.get(self.label)
+        names = getattr(getattr(feature, "feature", feature), "names", None)
+        return {} if names is None else {name: i for i, name in enumerate(names)}
+
+    def save(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, same: Sequence[str], folder: Path
+    ) -> None:
+        """Write rows with the features of this dataset.
 
         Args:
-            positions: The rows, in this order.
-            labels: The new label of each; None where it is unchanged. All are None where ``label`` is None.
+            batches: The rows.
+            schema: Their columns: those of the dataset, and added ones.
+            same: For each added column the column whose feature it has; empty for plain values.
             folder: The folder to write.
         """
+        library = optional("datasets", "hf", "data.source huggingface")
+        features = self.dataset.features.copy()
+        for field, like in zip(list(schema)[len(features) :], same, strict=True):
+            plain = library.features.features.generate_from_arrow_type(field.type)
+            features[field.name] = features[like] if like else plain
+        unsorted = folder / ".rows.arrow"
         with silent():
-            chosen = self.dataset.select(positions)
-            if self.label is not None and any(label is not None for label in labels):
-                chosen = _relabelled(chosen, self.label, labels)
-            chosen.save_to_disk(str(folder))
-
-
-def _relabelled(rows: Any, column: str, new: Sequence[str | None]) -> Any:
-    """The rows with some labels replaced; the type and place of the column are kept."""
-    feature, old = rows.features[column], rows[column]
-    names = getattr(feature, "names", None)
-
-    def typed(label: str) -> Any:
-        if names is not None:
-            return feature.str2int(label)
-        return pa.scalar(label).cast(feature.pa_type).as_py()
-
-    values = [before if label is None else typed(label) for before, label in zip(old, new, strict=True)]
-    changed = rows.remove_columns(column).add_column(column, values, feature=feature)
-    return changed.select_columns(rows.column_names)
+            with library.arrow_writer.ArrowWriter(path=str(unsorted), features=features) as writer:
+                for batch in batches:
+                    writer.write_table(pa.Table.from_batches([batch]).cast(features.arrow_schema))
+                writer.finalize()
+            info = self.dataset.info.copy()
+            info.features, info.splits = features, None
+            library.Dataset.from_file(str(unsorted), info=info).save_to_disk(str(folder))
+        unsorted.unlink()
 
 
 @contextmanager

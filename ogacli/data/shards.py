@@ -100,6 +100,15 @@ def _check_ranges(pattern: str, limits: Limits) -> None:
         )
 
 
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The paths of the shards without their common folders."""
+    parts = [path.split("/") for path in paths]
+    common = 0
+    while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
+        common += 1
+    return ["/".join(part[common:]) for part in parts]
+
+
 def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator[Sample]:
     """The samples of some tar files, in order.
 
@@ -251,6 +260,20 @@ def _split(name: str) -> tuple[str, str]:
     folder, slash, file = name.removeprefix("./").rpartition("/")
     stem, _, kind = file.partition(".")
     return folder + slash + stem, kind.lower()
+
+
+def shard_members(file: Any, path: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+    """The key, the kind and the header of each member of an open shard, in order.
+
+    Raises:
+        DataError: It is no tar file, or ends early.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in _members(tar, path):
+                yield *_split(member.name), member
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError("the shard ends early, or is no tar file", place=path, found=str(error)) from None
 
 
 class Shards(Files):

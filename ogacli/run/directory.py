@@ -10,6 +10,7 @@ gradient_map.parquet  two coordinates of the gradients of some samples, for a fi
 timing.json       start and duration of each step; the only file that differs between reruns
 state.safetensors the fitted detectors, by which ``oga scan --since`` scores new samples
 report.html       the result as a page
+manifest.parquet  the fate of each sample, after ``oga trim``
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ _TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
 STATE = "state.safetensors"
 """What ``oga scan --since`` takes from a run beside its scores; read by nothing else."""
+MANIFEST = "manifest.parquet"
+"""The fate of every sample, as the last ``oga trim`` of the run had it."""
 _FILES = (
     STATE,
     "config.yaml",
@@ -69,6 +72,7 @@ _FILES = (
     "issues.parquet",
     "timing.json",
     "report.html",
+    MANIFEST,
 )
 
 

@@ -46,6 +46,7 @@ def provenance(
             "source_rows": setup.samples.source_rows,
             "fingerprint": setup.samples.fingerprint,
             "inputs": setup.samples.signature,
+            "stamp": None if setup.stamp is None else setup.stamp.plain(),
         },
         "validation": None
         if validation is None

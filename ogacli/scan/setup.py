@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ogacli.data import Samples
+from ogacli.data.originals import Stamp
 from ogacli.detectors import DetectorOptions
 from ogacli.errors import ConfigError
 from ogacli.gradients import GradientOptions
@@ -46,6 +47,8 @@ class Setup:
     """All options as plain values, for the run directory."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """How networks are trained to try out a budget ``benefit``."""
+    stamp: Stamp | None = None
+    """Of the files of the samples, taken before they were read; None where there are none on this machine."""
 
     def __post_init__(self) -> None:
         one_class = self.samples.class_index is not None and not self.task.returns_loss

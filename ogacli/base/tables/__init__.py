@@ -111,8 +111,12 @@ def read_file(
     return replace(found, table=_with_texts(table, text, path))
 
 
-def read_beginning(path: str | Path) -> ReadTable:
+def read_beginning(path: str | Path, given: Dialect = Dialect()) -> ReadTable:  # noqa: B008
     """The first rows of a table; of a csv or jsonl file the first megabyte is read.
+
+    Args:
+        path: A local path or fsspec URL.
+        given: What the user gave, or what is known already.
 
     Raises:
         DataError: As in ``read_file``.
@@ -127,9 +131,9 @@ def read_beginning(path: str | Path) -> ReadTable:
             data, cut_off = file.read(_FIRST_BYTES), bool(file.read(1))
             if format == "csv":
                 first = _FIRST if cut_off else None
-                found = ReadTable(*read_csv(data, place, _usual(path), first=first))
+                found = ReadTable(*read_csv(data, place, _usual(path), given=given, first=first))
             else:
-                content, encoding = as_utf8(data, place, None, unicode=True)
+                content, encoding = as_utf8(data, place, given.encoding, unicode=True)
                 lines = content.split(b"\n")[: -1 if cut_off else None]
                 rows = read_json_lines(b"\n".join(lines[:_FIRST]), place)
                 found = ReadTable(rows, Dialect(encoding=encoding))
@@ -244,11 +248,12 @@ def _with_texts(table: pa.Table, text: Collection[str], path: str | Path) -> pa.
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def write_table(table: pa.Table, file: Any, format: str) -> None:
-    """Write ``table`` as csv, jsonl or parquet to an open binary file."""
+def write_table(table: pa.Table, file: Any, format: str, *, header: bool = True) -> None:
+    """Write ``table`` as csv, jsonl or parquet to an open binary file; a csv file with or without a header."""
     match format:
         case "csv":
-            pa.csv.write_csv(table, file, pa.csv.WriteOptions(quoting_style="needed"))
+            options = pa.csv.WriteOptions(quoting_style="needed", include_header=header)
+            pa.csv.write_csv(table, file, options)
         case "jsonl":
             for chunk in table.to_batches(max_chunksize=8192):
                 for line in chunk.to_pylist():

@@ -23,11 +23,11 @@ _CLASSES, _IDS = 20, 10
 def trim_view(trimmed: Trimmed) -> list[Any]:
     """How many samples were kept, dropped, relabelled, and where the dataset was written."""
     fates = ", ".join(f"{count:,} {fate}" for fate, count in trimmed.fates.items() if count)
-    several = "" if trimmed.others == 1 else "s"
-    others = [f"  {trimmed.others:,} file{several} beside the samples handed on unread"] * bool(
-        trimmed.others
-    )
-    return [f"[bold]{fates}[/]", *others, *aligned([(trimmed.format, trimmed.path)])]
+    notes = [f"  {escape(note)}" for note in trimmed.notes]
+    places = [(trimmed.format, trimmed.path)] if trimmed.format is not None else []
+    if trimmed.manifest is not None:
+        places.append(("manifest", trimmed.manifest))
+    return [f"[bold]{fates}[/]", *notes, *aligned(places)]
 
 
 def evaluation_cells(evaluation: Evaluation | None) -> list[str]:

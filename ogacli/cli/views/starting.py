@@ -29,7 +29,7 @@ def demo_view(demo: Demo) -> list[Any]:
     files = [
         ("config", demo.config),
         ("report", demo.run.path / "report.html"),
-        ("manifest", demo.trimmed.path),
+        ("manifest", demo.trimmed.manifest),
     ]
     return [
         f"[bold]{summary.samples:,} digits, {wrong:,} labels flipped; "

@@ -11,10 +11,11 @@ import torch
 from ogacli.base.options import Location
 from ogacli.base.wording import listed
 from ogacli.data.files import open_files
-from ogacli.data.images import SUFFIXES, ImageReader, Transform
+from ogacli.data.images import ImageReader, Transform
 from ogacli.data.labels import Classes, ClassOrder, Targets, class_targets
 from ogacli.data.listing import Listing, counted
 from ogacli.data.named_values import named_values
+from ogacli.data.originals.image_folder import SUFFIXES, other_names, sample_names
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError
@@ -45,7 +46,7 @@ class ImageFolder(Source):
         files = open_files(self.root, self.bounds)
         found = files.listing()
         images = [name for name in found.names if name.lower().endswith(SUFFIXES)]
-        names = sorted((name for name in images if "/" in name), key=_order)
+        names = sample_names(found)
         folders = sorted({name.partition("/")[0] for name in found.names if "/" in name})
         if not names:
             raise DataError(
@@ -55,7 +56,7 @@ class ImageFolder(Source):
                 expected=f"class/image, with a suffix of {', '.join(SUFFIXES)}",
             )
         ids = pa.array(names, pa.string())
-        others = sorted(name for name in found.names if _is_other(name))
+        others = other_names(found)
         notes = _notes(found, images, names, folders, others)
         targets = self._targets(ids, names, self.classes or tuple(folders))
         reader = ImageReader(files, ids, self.transform, limits=self.bounds, notes=notes, others=others)
@@ -79,17 +80,6 @@ class ImageFolder(Source):
         with DataError.within(self.truth):
             given = pa.array([name.partition("/")[0] for name in names], pa.string())
             return replace(class_targets(given, ids, classes=classes, truth=true), class_order=order)
-
-
-def _order(name: str) -> tuple[str, str, str]:
-    """By class, then by folder, then by file, so that positions are those of torchvision's ImageFolder."""
-    folder, _, file = name.rpartition("/")
-    return name.partition("/")[0], folder, file
-
-
-def _is_other(name: str) -> bool:
-    """Whether a name is a file in the folder of a class that is no sample."""
-    return "/" in name.rstrip("/") and not name.endswith("/") and not name.lower().endswith(SUFFIXES)
 
 
 def _notes(

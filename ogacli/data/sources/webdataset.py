@@ -16,7 +16,7 @@ from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Samples
-from ogacli.data.shards import Sample, Shards, read_shards, shard_paths
+from ogacli.data.shards import Sample, Shards, read_shards, shard_paths, short_names
 from ogacli.data.sources import sources
 from ogacli.data.sources.text import Texts, text_column
 from ogacli.errors import DataError
@@ -51,7 +51,7 @@ class WebDataset(Texts):
         members = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
         if not members:
             raise DataError("the shards hold no samples", place=self.path)
-        names = _short(paths)
+        names = short_names(paths)
         columns: dict[str, Any] = {_ID: pa.array([f"{names[one.shard]}/{one.key}" for one in members])}
         fields = [_fields(one, columns[_ID][i].as_py()) for i, one in enumerate(members)]
         labels = {*self.label_columns, *self.truth_columns}
@@ -107,12 +107,3 @@ def _places(samples: Sequence[Sample], kinds: Sequence[str]) -> np.ndarray[Any, 
         ],
         dtype=np.int64,
     )
-
-
-def _short(paths: Sequence[str]) -> list[str]:
-    """The paths of the shards without their common folders."""
-    parts = [path.split("/") for path in paths]
-    common = 0
-    while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
-        common += 1
-    return ["/".join(part[common:]) for part in parts]

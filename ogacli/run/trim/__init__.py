@@ -1,82 +1,79 @@
 """``oga trim``: writes the cleaned dataset of a run.
 
-In: a ``Run``. Out: a file or a folder. The dataset itself is never changed. A new format is a new file here
-with one class under ``@formats.register`` (named as its module) or ``@formats.register_as(name)``.
+In: a ``Run``. Out: the user's own rows without the dropped ones, and the manifest: every sample's fate. The
+dataset itself is never changed. A new format is a new file here with one class under ``@formats.register``
+(named as its module) or ``@formats.register_as(name)``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from ogacli.base.atomic import new_file
 from ogacli.base.options import path_given
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.registry import Registry
-from ogacli.errors import ConfigError
-from ogacli.run.directory import Run
-from ogacli.run.trim.fates import FATES
-from ogacli.run.trim.folder import check_apart, folder_with, reopened
-from ogacli.run.trim.manifest import manifest_table, staying
+from ogacli.base.registry import Registry, described
+from ogacli.data.originals import Original, original_of
+from ogacli.errors import ConfigError, RunError
+from ogacli.run.directory import MANIFEST, Run
+from ogacli.run.trim.fates import Options, fates_of
+from ogacli.run.trim.folder import check_apart, new_dataset
+from ogacli.run.trim.job import Job
+from ogacli.run.trim.manifest import budget_given, manifest_format, write_manifest
 from ogacli.run.trim.unchanged import compare_source
 from ogacli.verdict.budget import Budget
 
 if TYPE_CHECKING:  # reading a run needs no torch
-    from ogacli.data import Samples
     from ogacli.data.sources import Source
 
 
-class Format:
+class Format(ABC):
     """A form of the cleaned dataset."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """The format is chosen by these suffixes of the destination."""
+    own_rows: ClassVar[bool] = True
+    """Whether it writes rows of the source, which must be the one that was scanned then."""
 
-
-class FileFormat(Format, ABC):
-    """A file that needs only the manifest; the data is not opened."""
-
-    @abstractmethod
-    def write(self, manifest: pa.Table, file: IO[bytes]) -> None:
-        """Write the file.
-
-        Args:
-            manifest: Every sample and its fate.
-            file: Empty.
-        """
-
-
-class FolderFormat(Format, ABC):
-    """A folder that needs the data of the run, which is opened again."""
-
-    def check(self, source: Source) -> None:
-        """Check that the source offers what the format needs, before the data is read.
+    def check(self, job: Job) -> None:
+        """Check that the source offers what the format needs, before anything is read.
 
         Raises:
             RunError: It does not.
         """
 
+
+class FileFormat(Format):
+    """A file."""
+
     @abstractmethod
-    def write(
-        self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
-    ) -> int:
+    def write(self, job: Job, file: IO[bytes]) -> None:
+        """Write the file.
+
+        Args:
+            job: The run, what becomes of its samples, and their source.
+            file: Empty.
+
+        Raises:
+            OgaError: The samples cannot be written in this format.
+        """
+
+
+class FolderFormat(Format):
+    """A folder."""
+
+    @abstractmethod
+    def write(self, job: Job, folder: Path) -> None:
         """Write the samples that stay.
 
         Args:
-            source: The data section of the run.
-            samples: Its samples.
-            stays: The rows of the manifest that are kept or relabelled.
+            job: The run, what becomes of its samples, and their source.
             folder: Empty; the manifest is added by the caller.
-            progress: Shows the progress.
-
-        Returns:
-            How many files that are no samples were written too.
 
         Raises:
             OgaError: The samples cannot be written in this format.
@@ -88,100 +85,150 @@ formats: Registry[type[Format]] = Registry(__name__, "trim format")
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """The written file or folder."""
+    """What was written."""
 
-    path: Path
-    format: str
+    path: Path | None
+    """The cleaned dataset; None where only the manifest was asked for."""
+    format: str | None
+    manifest: Path | None
+    """The manifest that was asked for, or else that in the run directory; None where that cannot be written."""
     fates: Mapping[str, int]
     """The numbers of kept, dropped, relabelled and quarantined samples."""
     not_compared: str | None = None
     """Why the source could not be compared with the one that was scanned; None where it is the same."""
-    others: int = 0
-    """Files beside the samples, such as ``.gif``, that were handed on unread."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the result; sentences."""
 
 
 def trim(
     run: Run | str | Path,
-    to: str | Path,
+    to: str | Path | None = None,
     *,
     budget: Budget | str | float | None = None,
     decisions: str | Path | None = None,
     relabel: bool = False,
     weights: bool = False,
+    keep_quarantined: bool = False,
+    manifest: str | Path | None = None,
+    link: bool = False,
     format: str | None = None,
     source: Source | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Trimmed:
-    """Write the cleaned dataset of a run.
+    """Write the cleaned dataset of a run: the user's own rows without the dropped ones.
 
     Args:
         run: The run, or its folder.
-        to: The file or folder to write.
+        to: The file or folder to write; may be left out where a manifest is asked for.
         budget: Flag another share of the samples than the scan did: a fraction, a count, ``auto``, or after a
             scan with it ``benefit``.
         decisions: What ``oga review`` exports, or a table with the columns ``id``, ``action`` (keep, drop or
             relabel) and, for relabel, ``label``; it overrules the flags.
         relabel: Give flagged samples the suggested label where it is more probable than the bound
-            ``relabel: {above: ..}`` of the run; the others are dropped.
-        weights: Drop no flagged sample; the manifest has the column ``weight``, the probability that the
-            given label is right.
-        format: The name of one of ``formats``; from the suffix of ``to`` where left out.
+            ``relabel: {above: ..}`` of the run; the others are dropped. The column ``<label>_before`` holds the
+            old label of relabelled rows.
+        weights: Drop no flagged sample; the column ``weight`` holds the probability that the given label is
+            right.
+        keep_quarantined: Keep samples that could not be scored.
+        manifest: A csv, jsonl or parquet file for the fate of every sample. ``manifest.parquet`` in the run
+            directory always holds that of the last call.
+        link: Make the image files of a folder hard links where the file system allows it.
+        format: The name of one of ``formats``; from the suffix of ``to`` where left out, and without a suffix
+            that of the source.
         source: The source to open in place of the data section of the run, which may not run code. Where the
             source is no longer the one that was scanned, nothing is written.
-        overwrite: Replace an earlier file or folder that oga wrote.
+        overwrite: Replace earlier files, or a folder that oga wrote.
         progress: Shows the progress.
 
     Raises:
         OgaError: An argument, the run or the data is not usable; nothing is written then.
     """
-    opened, destination = Run.open(run), path_given(to, "to")
-    name = _by_suffix(destination) if format is None else format
-    writer = formats.get(name)()
-    manifest = manifest_table(opened, budget=budget, decisions=decisions, relabel=relabel, weights=weights)
-    not_compared, others = None, 0
+    opened = Run.open(run)
+    section = opened.config.get("data") if source is None else described(source, "source")
+    original = _original(section, opened)
+    destination = None if to is None else _destination(to)
+    listed = None if manifest is None else path_given(manifest, "manifest")
+    if destination is None and listed is None:
+        raise ConfigError("nothing to write", place="to", hint="give --to DEST, --manifest FILE, or both")
+    if listed is not None and listed == destination:
+        raise ConfigError("the dataset and the manifest are one file", place=f"--manifest {listed}")
+    name = None if destination is None else format or _format_of(destination, original)
+    writer = None if name is None else formats.get(name)()
+    options = Options(budget_given(budget), decisions, relabel, weights, keep_quarantined)
+    fates = fates_of(opened, options)
+    job = Job(opened, options, fates, original, destination or opened.path, progress, link, source)
+    if destination is not None:
+        check_apart(section, destination, folder=isinstance(writer, FolderFormat))
+    if writer is not None:
+        writer.check(job)
+    not_compared = compare_source(
+        opened, source, original, needed=writer is not None and writer.own_rows
+    )
+    with ExitStack() as stack:
+        if listed is not None:
+            form = manifest_format(listed)
+            file = stack.enter_context(new_file(listed, overwrite=overwrite))
+            write_manifest(opened, fates, options, file, form)
+        if destination is not None:
+            _write(writer, job, destination, overwrite=overwrite)
+    kept = _in_run(job)
+    return Trimmed(destination, name, listed or kept, fates.counts(), not_compared, tuple(job.notes))
+
+
+def _write(writer: Format | None, job: Job, destination: Path, *, overwrite: bool) -> None:
     if isinstance(writer, FolderFormat):
-        others = _write_folder(
-            writer, opened, manifest, destination, source, overwrite=overwrite, progress=progress
-        )
+        with new_dataset(job, destination, overwrite=overwrite) as folder:
+            writer.write(job, folder)
     elif isinstance(writer, FileFormat):
-        not_compared = compare_source(opened, source)
         with new_file(destination, overwrite=overwrite) as file:
-            writer.write(manifest, file)
-    fates = dict.fromkeys(FATES, 0)
-    fates |= {row["values"]: row["counts"] for row in pc.value_counts(manifest.column("fate")).to_pylist()}
-    return Trimmed(destination, name, fates, not_compared, others)
+            writer.write(job, file)
 
 
-def _write_folder(
-    writer: FolderFormat,
-    run: Run,
-    manifest: pa.Table,
-    destination: Path,
-    source: Source | None,
-    *,
-    overwrite: bool,
-    progress: Progress,
-) -> int:
-    from ogacli.data.sources import source_of
-
-    if source is None:
-        source = source_of(run.config.get("data"), run.config_file)
-    writer.check(source)
-    check_apart(source, destination)
-    samples = reopened(run, source)
-    with folder_with(manifest, destination, overwrite=overwrite) as folder:
-        return writer.write(source, samples, staying(manifest), folder, progress)
+def _in_run(job: Job) -> Path | None:
+    """Write the manifest into the run directory; a directory that may not be written is left alone."""
+    path = job.run.path / MANIFEST
+    try:
+        with new_file(path, overwrite=True) as file:
+            write_manifest(job.run, job.fates, job.options, file, "parquet")
+    except RunError as error:
+        job.notes.append(f"the run directory cannot be written, so that it has no manifest of this ({error.found})")
+        return None
+    return path
 
 
-def _by_suffix(destination: Path) -> str:
-    """The format whose suffix the destination has.
+def _original(section: object, run: Run) -> Original | None:
+    """The user's own files; None where there are none, or the section does not say."""
+    return original_of(section, run.config_file)
+
+
+def _destination(to: str | Path) -> Path:
+    """The destination, on this machine.
+
+    Raises:
+        ConfigError: It is a URL.
+    """
+    if isinstance(to, str) and "://" in to:
+        raise ConfigError(
+            "datasets are written to this machine only",
+            place=f"--to {to}",
+            expected="a path",
+            hint="write it here, and copy it there",
+        )
+    return path_given(to, "to")
+
+
+def _format_of(destination: Path, original: Original | None) -> str:
+    """The format whose suffix the destination has, or that of the source where it has none.
 
     Raises:
         ConfigError: There is none.
     """
     names = {suffix: name for name in formats.names() for suffix in formats.get(name).suffixes}
     found = names.get(destination.suffix.lower())
+    if found is None and not destination.suffix and original is not None:
+        own = original.own_format
+        found = own if own and issubclass(formats.get(own), FolderFormat) else None
     if found is None:
         raise ConfigError(
             "the format cannot be told from the name",

@@ -1,36 +1,197 @@
-"""The fate of each sample, and the user's decisions on it.
+"""The fate of each sample: kept, dropped, relabelled or quarantined.
 
-In: a file of decisions. Out: changed fates and new labels.
+In: a run and, if there are any, another budget and the decisions of people. Out: ``Fates``. Flagged samples are
+dropped; or get the suggested label; or all samples are kept with a weight. A few columns of the scores are read
+part by part; kept are some ten bytes a sample.
 """
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int8, Int64
+
+from ogacli.errors import ConfigError, RunError
 from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
+from ogacli.run.scores import OK
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.protection import parse_protect, protected
+from ogacli.verdict.relabel import Relabel
 
 KEPT, DROPPED, RELABELLED, QUARANTINED = FATES = ("kept", "dropped", "relabelled", "quarantined")
-_DECISIONS = {"keep": KEPT, "drop": DROPPED, "relabel": RELABELLED}
+_KEPT, _DROPPED, _RELABELLED, _QUARANTINED = range(len(FATES))
+_DECIDED = {"keep": _KEPT, "drop": _DROPPED, "relabel": _RELABELLED}
 
 
-def decide(path: str | Path, run: Run, fate: Any, new_label: list[Any]) -> list[int]:
-    """Replace fates by those of a file of decisions.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is done with the samples of a run."""
 
-    Args:
-        path: As in :func:`ogacli.run.decisions.read_decisions`.
-        run: The run of the samples.
-        fate: The fate of each sample; changed in place.
-        new_label: The new label of each relabelled sample, None elsewhere; changed in place.
+    budget: Budget | None = None
+    """Flag another share of the samples than the scan did."""
+    decisions: str | Path | None = None
+    """A file of decisions, which overrule the flags."""
+    relabel: bool = False
+    """Flagged samples get the suggested label where it is probable enough; the others are dropped."""
+    weights: bool = False
+    """No flagged sample is dropped; each has a weight."""
+    keep_quarantined: bool = False
+    """Samples that could not be scored stay."""
 
-    Returns:
-        The rows that were decided on.
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What becomes of each sample, a row a sample in the order of the run."""
+
+    fate: Int8[np.ndarray, " n"]
+    """An index into ``FATES``."""
+    position: Int64[np.ndarray, " n"]
+    """The row in the source."""
+    new_label: Mapping[int, str]
+    """The new label of each relabelled row."""
+    flagged: Bool[np.ndarray, " n"]
+    """By the budget, before the decisions."""
+    weight: Float[np.ndarray, " n"] | None
+    """With ``weights``: the probability that the given label is right, 1 where a person decided; NaN for samples
+    that go, and where it is unknown."""
+
+    @property
+    def staying(self) -> Int64[np.ndarray, " m"]:
+        """The rows of the samples that are kept or relabelled."""
+        return np.isin(self.fate, [_KEPT, _RELABELLED]).nonzero()[0]
+
+    def counts(self) -> dict[str, int]:
+        """How many samples have each fate."""
+        counts = np.bincount(self.fate, minlength=len(FATES)).tolist()
+        return dict(zip(FATES, counts, strict=True))
+
+
+def fates_of(run: Run, options: Options) -> Fates:
+    """The fate of each sample.
 
     Raises:
+        ConfigError: The budget is none, or samples do not have one class each as ``relabel`` and ``weights``
+            need.
         DataError: The decisions are wrong.
+        RunError: The run has no probabilities of the given labels, which are the weights.
     """
-    found = read_decisions(path, run)
-    rows: list[int] = found.rows.tolist()
-    for row, decision in zip(rows, found.decided, strict=True):
-        fate[row] = _DECISIONS[decision.action]
-        new_label[row] = decision.label
-    return rows
+    if options.relabel or options.weights:
+        _check_classes(run, options)
+    columns = _columns(run, options)
+    flagged, ok = columns["flagged"], columns["ok"]
+    if options.budget is not None:
+        flagged = _flagged(run, options.budget, columns["rank"])
+    keeps_all = options.weights or (options.budget is None and Budget.parse(run.summary.budget).review)
+    fate = np.where(flagged & (not keeps_all), _DROPPED, _KEPT).astype(np.int8)
+    if not options.keep_quarantined:
+        fate[~ok] = _QUARANTINED
+    new_label: dict[int, str] = {}
+    if options.relabel:
+        new_label = _relabelled(run, fate)
+        fate[list(new_label)] = _RELABELLED
+    weight = columns.get("given_label_probability")
+    if options.decisions is not None:
+        found = read_decisions(options.decisions, run)
+        for row, decision in zip(found.rows.tolist(), found.decided, strict=True):
+            fate[row] = _DECIDED[decision.action]
+            new_label.pop(row, None)
+            if decision.label is not None:
+                new_label[row] = decision.label
+        if weight is not None:
+            weight[found.rows] = 1.0
+    if weight is not None:
+        weight[np.isin(fate, [_DROPPED, _QUARANTINED])] = np.nan
+    return Fates(fate, columns["position"], new_label, flagged, weight)
+
+
+def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
+    """The columns of the scores that are needed, as arrays."""
+    names = ["flagged", "position", "status", "rank"]
+    if options.weights:
+        if "given_label_probability" not in run.schema.names:
+            raise RunError(
+                "the run has no probability of the given labels",
+                place="given_label_probability",
+                hint="scan again with this version of oga",
+            )
+        names.append("given_label_probability")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("ok", *names) if name != "status"}
+    for batch in run.batches(names):
+        parts["ok"].append(_array(pc.equal(batch.column("status"), OK)))
+        parts["rank"].append(_array(pc.fill_null(batch.column("rank"), 0)))
+        for name in parts.keys() - {"ok", "rank"}:
+            parts[name].append(_array(batch.column(name)))
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def _array(column: pa.Array) -> np.ndarray:
+    return np.array(column.to_numpy(zero_copy_only=False))
+
+
+def _check_classes(run: Run, options: Options) -> None:
+    """Refuse labels that are not one class each, and both actions at once."""
+    if options.relabel and options.weights:
+        raise ConfigError(
+            "either relabel or weight the samples", place="--weights", found="--relabel as well"
+        )
+    name = "--relabel" if options.relabel else "--weights"
+    if not has_one_class(run):
+        raise ConfigError(
+            "the samples do not have one class each", place=name, hint=f"leave {name} out to trim them"
+        )
+
+
+def has_one_class(run: Run) -> bool:
+    """Whether each sample has exactly one class."""
+    kind = run.schema.field("label").type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(run.summary.classes) and bool(pa.types.is_string(kind))
+
+
+def _relabelled(run: Run, fate: Int8[np.ndarray, " n"]) -> dict[int, str]:
+    """The suggested label of each dropped row for which it is probable enough, and is a class of the data."""
+    bound = Relabel.given(run.config.get("relabel"), "relabel")
+    classes = pa.array([one.name for one in run.summary.classes], pa.string())
+    found: dict[int, str] = {}
+    start = 0
+    for batch in run.batches(["suggested_label", "confidence"]):
+        names = batch.column("suggested_label").cast(pa.string())
+        confidence = _array(batch.column("confidence")).astype(float)
+        confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
+        rows = bound.relabelled(fate[start : start + len(batch)] == _DROPPED, confidence).nonzero()[0]
+        found |= dict(zip((rows + start).tolist(), names.take(pa.array(rows)).to_pylist(), strict=True))
+        start += len(batch)
+    return found
+
+
+def _flagged(run: Run, budget: Budget, rank: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """The flags of another budget; classes are protected as in the scan.
+
+    Raises:
+        ConfigError: The budget is ``benefit``, and the run did not try out how much.
+    """
+    if budget.value == "benefit":
+        if run.summary.benefit is None:
+            raise ConfigError(
+                "the run did not try out how much to leave out",
+                place="budget",
+                found="benefit",
+                expected="a run that was scanned with `budget: benefit`",
+                hint="oga scan CONFIG --set budget=benefit",
+            )
+        budget = budget.chosen(run.summary.benefit.amount)
+    scored, estimate = run.summary.scored, run.summary.estimate
+    count = budget.count(scored, estimate.count(scored) if estimate else 0)
+    flagged: Bool[np.ndarray, " n"] = (rank > 0) & (rank <= count)
+    if not has_one_class(run):
+        return flagged
+    parts = [batch.column("label").dictionary_encode() for batch in run.batches(["label"])]
+    classes = pa.chunked_array(parts).unify_dictionaries().combine_chunks()
+    index = (classes if isinstance(classes, pa.Array) else pa.concat_arrays(classes.chunks)).indices
+    return protected(flagged, rank, index.to_numpy(), parse_protect(run.config.get("protect", "off")))

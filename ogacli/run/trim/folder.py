@@ -1,6 +1,6 @@
 """A folder of the samples that stay, with the manifest and a mark in it.
 
-In: the manifest and a source of data. Out: a new folder. The mark holds a digest of the names of all files,
+In: a job. Out: a new folder. The mark holds a digest of the names of all files,
 so that the folder is replaced only if no file was added or removed.
 """
 
@@ -13,38 +13,40 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import Any
 
 from ogacli.base.atomic import new_folder
 from ogacli.base.special_files import special
-from ogacli.base.tables import write_table
 from ogacli.errors import RunError
-from ogacli.run.directory import Run
-from ogacli.run.trim.unchanged import check_fingerprint
-
-if TYPE_CHECKING:  # reading a run needs no torch
-    from ogacli.data import Samples
-    from ogacli.data.sources import Source
+from ogacli.run.trim.job import Job
+from ogacli.run.trim.manifest import write_manifest
 
 MANIFEST, MARK = "manifest.csv", ".oga.json"
 _KIND = "oga trimmed dataset"
 
 
-def check_apart(source: Source, destination: Path) -> None:
-    """Refuse a destination that holds the data, or that would become part of it.
+def check_apart(section: object, destination: Path, *, folder: bool) -> None:
+    """Refuse a destination that is or holds the data, or that would become part of it.
+
+    Args:
+        section: The data section of the run.
+        destination: Where the cleaned dataset goes.
+        folder: Whether it is a folder.
 
     Raises:
-        RunError: The data is in the folder, or the folder would be.
+        RunError: The data is there, or the folder would become part of it.
     """
     there = destination.resolve()
-    if source.includes(there):
-        raise _occupied(destination, "a folder of the dataset, whose files would become samples of it")
-    for key, value in source.model_dump(mode="json", exclude_none=True).items():
+    values = section if isinstance(section, dict) else {}
+    root = values.get("root")
+    if folder and values.get("source") == "image_folder" and isinstance(root, str) and os.path.isabs(root):
+        if there.is_relative_to(Path(root).resolve()):
+            raise _occupied(destination, "a folder of the dataset, whose files would become samples of it")
+    for key, value in values.items():
         if not (isinstance(value, str) and os.path.isabs(value)):
             continue
-        if Path(value).resolve().is_relative_to(there):
+        place = Path(value).resolve()
+        if place == there or (folder and place.is_relative_to(there)):
             raise _occupied(destination, f"data.{key} is {value}")
 
 
@@ -53,37 +55,26 @@ def _occupied(destination: Path, found: str) -> RunError:
         "the dataset itself lies there",
         place=str(destination),
         found=found,
-        hint="choose another folder; the dataset is left as it is",
+        hint="choose another place; the dataset is left as it is",
     )
 
 
-def reopened(run: Run, source: Source) -> Samples:
-    """The dataset of a run, unchanged since the scan.
-
-    Raises:
-        DataError: It has changed, or the source is of another dataset.
-    """
-    samples = source.open()
-    check_fingerprint(samples, run)
-    return samples
-
-
 @contextmanager
-def folder_with(manifest: pa.Table, destination: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_dataset(job: Job, destination: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new folder; the manifest and the mark are added when the block ends without an error.
 
     Raises:
         RunError: The place is taken by something else, or by an earlier folder and ``overwrite`` is off.
     """
-
-    def ours(folder: Path) -> bool:
-        return _header(folder / MANIFEST) == list(manifest.column_names) and _marked(folder)
-
-    with new_folder(destination, overwrite=overwrite, ours=ours) as work:
+    with new_folder(destination, overwrite=overwrite, ours=_is_ours) as work:
         yield work
         with (work / MANIFEST).open("wb") as file:
-            write_table(manifest, file, "csv")
+            write_manifest(job.run, job.fates, job.options, file, "csv")
         (work / MARK).write_text(json.dumps(_mark(work)) + "\n", encoding="utf-8")
+
+
+def _is_ours(folder: Path) -> bool:
+    return {"id", "fate", "new_label"} <= set(_header(folder / MANIFEST)) and _marked(folder)
 
 
 def _mark(folder: Path) -> dict[str, Any]:

@@ -1,101 +1,169 @@
-"""The image files of the samples that stay, ``<label>/<file>``, and those beside them that are no samples."""
+"""The image files of the samples that stay, in a folder a class, and those beside them that are no samples."""
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import pyarrow as pa
-
-from ogacli.base.pictures import Undecodable, opened_picture
-from ogacli.base.progress import Progress
+from ogacli.base.special_files import refuse_special
+from ogacli.data.originals.image_folder import SUFFIXES, other_names, sample_names
+from ogacli.data.originals.image_folder import ImageFolder as Original
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError, RunError
 from ogacli.run.trim import FolderFormat, formats
+from ogacli.run.trim.chosen import check_rows
 from ogacli.run.trim.folder import MANIFEST, MARK
-
-if TYPE_CHECKING:  # reading a run needs no torch
-    from ogacli.data import Samples
-    from ogacli.data.sources import Source
+from ogacli.run.trim.job import Job
 
 _LONGEST = 200
 """Bytes of a name without its suffix; file systems allow 255 in all."""
 
 
+class _File(NamedTuple):
+    """A file to write."""
+
+    read: Callable[[], Path | bytes | None]
+    place: str
+    """For messages."""
+    label: str
+    """The folder of its class."""
+    name: str
+    """Its name in the source, with folders; of a sample of another source its id."""
+    below: str | None
+    """The folders below that of its class that are kept; None where its name alone is kept."""
+
+
 @formats.register
 class ImageFolder(FolderFormat):
-    """Hard links where the file system allows, copies otherwise. Needs ``Reader.file``."""
+    """Copies, or hard links where that is asked for and the file system allows it.
 
-    def write(
-        self, source: Source, samples: Samples, stays: pa.Table, folder: Path, progress: Progress
-    ) -> int:
+    A folder of images keeps its files' names and its folders; a relabelled image goes to the folder of its new
+    class. The images of other sources are named by the samples' ids.
+    """
+
+    def write(self, job: Job, folder: Path) -> None:
         """Write each file into the folder of its label."""
-        others = samples.reader.others
-        with progress.bar("writing images", stays.num_rows + len(others)) as advance:
-            for file, name in _placed(samples, stays):
-                target = folder / name
-                target.parent.mkdir(exist_ok=True)
-                _place(file, target)
+        is_folder = isinstance(job.original, Original)
+        samples, others = _of_folder(job) if is_folder else _of_samples(job)
+        places, copied = _Places(), 0
+        with job.progress.bar("writing images", len(job.chosen.positions) + len(others)) as advance:
+            for file in chain(samples, others):
+                source = _content(file)
+                target = folder / places.of(file, _suffix(source, file.name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copied += _place(source, target, link=job.link)
                 advance(1)
-        return len(others)
+        if others:
+            several = len(others) != 1
+            job.notes.append(f"{len(others):,} file{'s' * several} beside the samples handed on unread")
+        if job.link and copied:
+            job.notes.append(f"{copied:,} of the files are copies: they cannot be linked from here")
 
 
-def _placed(samples: Samples, stays: pa.Table) -> Iterator[tuple[Path | bytes, PurePosixPath]]:
-    """The file of each sample, then each file that is none, and where it goes."""
-    folders: dict[str, tuple[str, _Names]] = {}
-    taken = _Names([MANIFEST, MARK])
+def _of_folder(job: Job) -> tuple[Iterator[_File], list[_File]]:
+    """The files of a folder of images that stay, and its other ones."""
+    original, chosen = job.original, job.chosen
+    assert isinstance(original, Original)
+    tree = original.tree()
+    listing = tree.listing()
+    names = sample_names(listing)
+    check_rows(original.root, len(names), chosen)
 
-    def place(label: str, name: str, suffix: str) -> PurePosixPath:
-        if label not in folders:
-            folders[label] = taken.new([label]), _Names()
-        folder, files = folders[label]
-        stems = (PurePosixPath(name).name.removesuffix(suffix), name.removesuffix(suffix))
-        return PurePosixPath(folder, files.new(stems, suffix))
+    def read(name: str) -> Path | bytes:
+        path = tree.path(name)
+        if path is not None:
+            return path
+        content = next(tree.fetch([name]))
+        if isinstance(content, Unreadable):
+            raise content
+        return content
 
-    for row in stays.to_pylist():
-        source = _file(partial(samples.reader.file, row["position"]), f"sample {row['id']!r}")
-        label = str(row["label"] if row["new_label"] is None else row["new_label"])
-        yield source, place(label, row["id"].replace("\\", "/"), _suffix(source, row["id"]))
-    for name in samples.reader.others:
-        source = _file(partial(samples.reader.other_file, name), f"file {name!r}")
-        yield source, place(name.partition("/")[0], name, PurePosixPath(name).suffix)
+    def file(name: str, noun: str, new: str | None = None) -> _File:
+        label, _, rest = name.partition("/")
+        return _File(partial(read, name), f"{noun} {name!r}", new or label, name, rest.rpartition("/")[0])
+
+    samples = (file(names[one], "sample", chosen.labels.get(one)) for one in chosen.positions.tolist())
+    return samples, [file(name, "file") for name in other_names(listing)]
 
 
-def _file(read: Callable[[], Path | bytes | None], place: str) -> Path | bytes:
-    """What ``read`` returns, with an error where it is nothing."""
-    from ogacli.data import Unreadable
+def _of_samples(job: Job) -> tuple[Iterator[_File], list[_File]]:
+    """The files that the samples of any other source were read from."""
+    reader, chosen, start = job.samples().reader, job.chosen, 0
+    staying = set(job.fates.staying.tolist())
 
+    def samples() -> Iterator[_File]:
+        nonlocal start
+        for batch in job.run.batches(["id", "position", "label"]):
+            for row, values in enumerate(batch.to_pylist(), start):
+                if row in staying:
+                    position, name = values["position"], values["id"]
+                    label = str(chosen.labels.get(position, values["label"]))
+                    read = partial(reader.file, position)
+                    yield _File(read, f"sample {name!r}", label, name.replace("\\", "/"), None)
+            start += len(batch)
+
+    return samples(), []
+
+
+def _content(file: _File) -> Path | bytes:
+    """The path or the bytes of a file.
+
+    Raises:
+        DataError: There is none, or it cannot be read.
+    """
     try:
-        source = read()
+        source = file.read()
     except Unreadable as error:
-        raise DataError("cannot be read any more", place=place, found=str(error)) from None
+        raise DataError("cannot be read any more", place=file.place, found=str(error)) from None
     if source is None:
         raise DataError(
             "the samples of this dataset are not files",
-            place=place,
-            hint="use --format csv, jsonl, parquet or indices",
+            place=file.place,
+            hint="leave out --format, or write --format indices",
         )
     return source
 
 
 def _suffix(source: Path | bytes, name: str) -> str:
     """The suffix of a file; of a file from an archive by its name, or else by its content."""
-    from ogacli.data.images import SUFFIXES
-
     if isinstance(source, Path):
         return source.suffix
     suffix = PurePosixPath(name).suffix
     if suffix.lower() in SUFFIXES:
         return suffix
+    from PIL import Image
+
     try:
-        found = f".{opened_picture(source).format}".lower()
-    except Undecodable:
-        return ""
-    return found if found in SUFFIXES else ""
+        found = f".{Image.open(io.BytesIO(source)).format}".lower()
+    except OSError:
+        return suffix
+    return found if found in SUFFIXES else suffix
+
+
+class _Places:
+    """From files to paths below the new folder, which differ even if upper and lower case are ignored."""
+
+    def __init__(self) -> None:
+        self._labels = _Names([MANIFEST, MARK])
+        self._folders: dict[str, str] = {}
+        self._names: dict[str, _Names] = {}
+
+    def of(self, file: _File, suffix: str) -> PurePosixPath:
+        """The path of a file."""
+        if file.label not in self._folders:
+            self._folders[file.label] = self._labels.new([file.label])
+        folder = PurePosixPath(self._folders[file.label], *map(_safe, filter(None, (file.below or "").split("/"))))
+        stems = [PurePosixPath(file.name).name.removesuffix(suffix)]
+        if file.below is None:
+            stems.append(file.name.removesuffix(suffix))
+        names = self._names.setdefault(str(folder).casefold(), _Names())
+        return folder / names.new(stems, suffix)
 
 
 class _Names:
@@ -121,17 +189,26 @@ def _safe(name: str) -> str:
     return plain.lstrip(".").encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
-def _place(source: Path | bytes, target: Path) -> None:
-    """Hard link where the file system allows, a copy otherwise; never through an existing link."""
+def _place(source: Path | bytes, target: Path, *, link: bool) -> bool:
+    """Write a file; never through an existing link.
+
+    Returns:
+        Whether it is a copy.
+    """
     try:
         if isinstance(source, bytes):
             target.write_bytes(source)
-            return
-        try:
-            os.link(source.resolve(), target)
-        except OSError:
-            with source.open("rb") as file, target.open("xb") as copy:
-                shutil.copyfileobj(file, copy)
+            return True
+        refuse_special(source, DataError)
+        if link:
+            try:
+                os.link(source.resolve(), target)
+                return False
+            except OSError:
+                pass
+        with source.open("rb") as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+        return True
     except OSError as error:
         name = target.name if isinstance(source, bytes) else str(source)
         raise RunError("cannot be copied", place=name, found=error.strerror or str(error)) from None

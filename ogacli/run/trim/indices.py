@@ -1,12 +1,13 @@
 """The positions of the samples that stay, as an npy file."""
 
+from __future__ import annotations
+
 from typing import IO
 
 import numpy as np
-import pyarrow as pa
 
 from ogacli.run.trim import FileFormat, formats
-from ogacli.run.trim.manifest import kept_positions
+from ogacli.run.trim.job import Job
 
 
 @formats.register
@@ -14,7 +15,8 @@ class Indices(FileFormat):
     """Positions in the source, int64; ``ogacli.load_kept`` reads them."""
 
     suffixes = (".npy",)
+    own_rows = False
 
-    def write(self, manifest: pa.Table, file: IO[bytes]) -> None:
-        """Write the positions in the order of the dataset."""
-        np.save(file, kept_positions(manifest))
+    def write(self, job: Job, file: IO[bytes]) -> None:
+        """Write the positions in the order of the run."""
+        np.save(file, job.fates.position[job.fates.staying].astype(np.int64))

@@ -13,7 +13,8 @@ import numpy as np
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import DataError
 from ogacli.run.directory import Run
-from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.run.trim.fates import Options, fates_of
+from ogacli.run.trim.manifest import budget_given
 from ogacli.run.trim.unchanged import check_dataset
 from ogacli.verdict.budget import Budget
 
@@ -43,7 +44,8 @@ def load_kept(
     else:
         run = Run.open(kept)
         check_dataset(dataset, run)
-        positions = kept_positions(manifest_table(run, budget=budget))
+        fates = fates_of(run, Options(budget_given(budget)))
+        positions = fates.position[fates.staying]
     n = len(dataset)  # type: ignore[arg-type]
     if len(positions) and positions.max() >= n:
         raise DataError(

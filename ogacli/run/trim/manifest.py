@@ -1,27 +1,31 @@
-"""The manifest of a run: every sample and its fate.
+"""The manifest of a run: every sample and its fate, a part of the rows at a time.
 
-In: a run and, if there are any, another budget and the user's decisions. Out: a table. Flagged samples are
-dropped; or get the suggested label; or all samples are kept with a weight.
+In: a run and its fates. Out: record batches, in the order of the dataset.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool
+import pyarrow.parquet
 
-from ogacli.errors import ConfigError, RunError
+from ogacli.base.tables import FORMATS, write_table
+from ogacli.errors import ConfigError
 from ogacli.run.directory import Run
-from ogacli.run.scores import OK
-from ogacli.run.trim.fates import DROPPED, KEPT, QUARANTINED, RELABELLED, decide
+from ogacli.run.trim.fates import FATES, Fates, Options, fates_of
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.protection import parse_protect, protected
 from ogacli.verdict.reasons import CORRUPT, REASONS, reasons
-from ogacli.verdict.relabel import Relabel
 
 _TEXTS = pa.list_(pa.string())
+_READ = (
+    *("id", "position", "label", "score", "rank", "reason", "suggested_label", "confidence"),
+    *("given_label_probability", "probability", "duplicate_of"),
+)
 
 
 def manifest_table(
@@ -32,140 +36,118 @@ def manifest_table(
     relabel: bool = False,
     weights: bool = False,
 ) -> pa.Table:
-    """Every sample with its fate, in the order of the dataset.
+    """Every sample with its fate, in the order of the dataset; the whole manifest in memory.
 
     Args:
         run: The run.
         budget: Flag another share of the samples than the scan did.
-        decisions: A table that overrules the flags, as of :func:`ogacli.run.trim.fates.decide`.
+        decisions: A file that overrules the flags, as of :func:`ogacli.run.decisions.read_decisions`.
         relabel: Give flagged samples the suggested label where it is more probable than ``relabel.above``.
-        weights: Drop none of the flagged samples; add the column ``weight``, the probability that the given
-            label is right.
+        weights: Drop none of the flagged samples; add the column ``weight``.
+
+    Returns:
+        The columns of :func:`manifest_batches`.
+
+    Raises:
+        ConfigError: As :func:`ogacli.run.trim.fates.fates_of`.
+        DataError: The decisions are wrong.
+    """
+    options = Options(budget_given(budget), decisions, relabel, weights)
+    return pa.Table.from_batches(manifest_batches(run, fates_of(run, options), options))
+
+
+def budget_given(budget: Budget | str | float | None) -> Budget | None:
+    """A budget from an argument of a Python function.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    return budget if budget is None or isinstance(budget, Budget) else Budget.parse(budget, "budget")
+
+
+def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.RecordBatch]:
+    """Every sample with its fate.
 
     Returns:
         Columns ``id, position, label, fate, new_label, score, rank, reason, suggested_label, confidence``,
         and with ``weights`` the column ``weight``.
-
-    Raises:
-        ConfigError: The budget is none, or samples do not have one class each as ``relabel`` and ``weights``
-            need.
-        DataError: The decisions name samples that are not in the run, or are not decisions.
     """
-    scores = run.scores
-    flagged = scores.column("flagged").to_numpy()
-    reason = scores.column("reason").combine_chunks()
-    ok = pc.equal(scores.column("status"), OK)
-    if budget is not None:
-        flagged = _flagged(run, budget if isinstance(budget, Budget) else Budget.parse(budget, "budget"))
-        reason = pc.if_else(
-            ok, pc.if_else(pa.array(flagged), _reasons(scores), None), scores.column("reason")
+    names, start = pa.array(FATES), 0
+    read = [name for name in _READ if name in run.schema.names]
+    for batch in run.batches(read):
+        rows = slice(start, start + len(batch))
+        columns: dict[str, Any] = {name: batch.column(name) for name in ("id", "position")}
+        label = batch.column("label")
+        columns["label"] = (
+            pc.binary_join(label.cast(_TEXTS), "|") if pa.types.is_list(label.type) else _decoded(label)
         )
-    if relabel or weights:
-        _check_classes(run, relabel=relabel, weights=weights)
-    keeps_all = weights or (budget is None and Budget.parse(run.summary.budget).review)
-    fate = np.where(ok.to_numpy(), np.where(flagged & (not keeps_all), DROPPED, KEPT), QUARANTINED)
-    fate = fate.astype(object)
-    new_label: list[Any] = [None] * len(fate)
-    if relabel:
-        _relabel(run, fate, new_label)
-    decided = [] if decisions is None else decide(decisions, run, fate, new_label)
-    label = scores.column("label")
-    columns: dict[str, Any] = {name: scores.column(name) for name in ("id", "position")}
-    columns |= {
-        "label": pc.binary_join(label.cast(_TEXTS), "|") if pa.types.is_list(label.type) else label,
-        "fate": pa.array(fate, pa.string()),
-        "new_label": pa.array(new_label, pa.string()),
-        "score": scores.column("score"),
-        "rank": scores.column("rank"),
-        "reason": reason,
-        "suggested_label": scores.column("suggested_label"),
-        "confidence": scores.column("confidence"),
-    }
-    if weights:
-        columns["weight"] = _weights(scores, fate, decided)
-    return pa.table(columns)
+        columns["fate"] = names.take(pa.array(fates.fate[rows]))
+        new = [fates.new_label.get(row) for row in range(rows.start, rows.stop)] if fates.new_label else None
+        columns["new_label"] = pa.nulls(len(batch), pa.string()) if new is None else pa.array(new, pa.string())
+        for name in ("score", "rank", "reason", "suggested_label", "confidence"):
+            columns[name] = _decoded(batch.column(name))
+        if options.budget is not None:
+            columns["reason"] = _reasons(batch, fates.flagged[rows])
+        if fates.weight is not None:
+            weight = fates.weight[rows]
+            columns["weight"] = pa.array(weight, mask=np.isnan(weight))
+        yield pa.record_batch(columns)
+        start += len(batch)
 
 
-def _check_classes(run: Run, *, relabel: bool, weights: bool) -> None:
-    """Refuse labels that are not one class each, and both actions at once."""
-    if relabel and weights:
-        raise ConfigError(
-            "either relabel or weight the samples", place="--weights", found="--relabel as well"
-        )
-    name = "--relabel" if relabel else "--weights"
-    if not run.summary.classes or not pa.types.is_string(run.scores.column("label").type):
-        raise ConfigError(
-            "the samples do not have one class each", place=name, hint=f"leave {name} out to trim them"
-        )
+def _decoded(column: pa.Array) -> pa.Array:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _relabel(run: Run, fate: Any, new_label: list[Any]) -> None:
-    """Replace the fate of dropped samples whose suggested label is probable enough; in place."""
-    suggested = run.scores.column("suggested_label")
-    confidence = run.scores.column("confidence").to_numpy().astype(float)
-    confidence[suggested.is_null().to_numpy()] = np.nan
-    bound = Relabel.given(run.config.get("relabel"), "relabel")
-    for row in bound.relabelled(fate == DROPPED, confidence).nonzero()[0].tolist():
-        fate[row], new_label[row] = RELABELLED, suggested[row].as_py()
+def _reasons(batch: pa.RecordBatch, flagged: Any) -> pa.Array:
+    """The reasons of another budget's flags; those of quarantined samples stay.
 
-
-def _weights(scores: pa.Table, fate: Any, decided: list[int]) -> pa.Array:
-    """The probability that the label is right: 1 where a person decided; null for samples that go."""
-    if "given_label_probability" not in scores.column_names:
-        raise RunError(
-            "the run has no probability of the given labels",
-            place="given_label_probability",
-            hint="scan again with this version of oga",
-        )
-    weight = scores.column("given_label_probability").to_numpy().astype(float)
-    weight[decided] = 1.0
-    return pa.array(weight, mask=~np.isin(fate, [KEPT, RELABELLED]) | np.isnan(weight))
-
-
-def _flagged(run: Run, budget: Budget) -> Bool[np.ndarray, " n"]:
-    """The flags of another budget; classes are protected as in the scan.
-
-    Raises:
-        ConfigError: The budget is ``benefit``, and the run did not try out how much.
+    Blank inputs are known only of samples that the scan flagged.
     """
-    scores = run.scores
-    if budget.value == "benefit":
-        if run.summary.benefit is None:
-            raise ConfigError(
-                "the run did not try out how much to leave out",
-                place="budget",
-                found="benefit",
-                expected="a run that was scanned with `budget: benefit`",
-                hint="oga scan CONFIG --set budget=benefit",
-            )
-        budget = budget.chosen(run.summary.benefit.amount)
-    rank = scores.column("rank").fill_null(0).to_numpy()
-    scored, estimate = run.summary.scored, run.summary.estimate
-    count = budget.count(scored, estimate.count(scored) if estimate else 0)
-    flagged: Bool[np.ndarray, " n"] = (rank > 0) & (rank <= count)
-    if not run.summary.classes:
-        return flagged
-    classes = scores.column("label").combine_chunks().dictionary_encode().indices.to_numpy()
-    return protected(flagged, rank, classes, parse_protect(run.config.get("protect", "off")))
-
-
-def _reasons(scores: pa.Table) -> pa.Array:
-    """The reason of each sample if it is flagged; blank inputs are known only of flagged ones."""
+    given = "given_label_probability" if "given_label_probability" in batch.schema.names else "probability"
+    old = _decoded(batch.column("reason"))
     index = reasons(
-        differs=scores.column("suggested_label").is_valid().to_numpy(),
-        confidence=scores.column("confidence").to_numpy(),
-        probability=scores.column("probability").to_numpy(),
-        duplicate=scores.column("duplicate_of").is_valid().to_numpy(),
-        blank=pc.equal(scores.column("reason"), CORRUPT).fill_null(False).to_numpy(),
+        differs=_array(batch.column("suggested_label").is_valid()),
+        confidence=_array(batch.column("confidence")),
+        probability=_array(batch.column(given)),
+        duplicate=_array(batch.column("duplicate_of").is_valid()),
+        blank=_array(pc.equal(old, CORRUPT).fill_null(False)),
     )
-    return pa.array(REASONS).take(pa.array(index))
+    quarantined = pa.array(_array(batch.column("score").is_null()))
+    found = pa.array(REASONS).take(pa.array(index, mask=~flagged))
+    return pc.if_else(quarantined, old, found)
 
 
-def kept_positions(manifest: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The positions, in the source, of the samples that stay."""
-    return np.asarray(staying(manifest).column("position"), dtype=np.int64)
+def _array(column: pa.Array) -> Any:
+    return column.to_numpy(zero_copy_only=False)
 
 
-def staying(manifest: pa.Table) -> pa.Table:
-    """The rows of the samples that are kept or relabelled."""
-    return manifest.filter(pc.is_in(manifest.column("fate"), pa.array([KEPT, RELABELLED])))
+def write_manifest(run: Run, fates: Fates, options: Options, file: IO[bytes], format: str) -> None:
+    """Write the manifest as csv, jsonl or parquet, a part at a time."""
+    batches = manifest_batches(run, fates, options)
+    first = next(batches)
+    if format == "parquet":
+        with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
+            writer.write_batch(first)
+            for batch in batches:
+                writer.write_batch(batch)
+        return
+    write_table(pa.table(first), file, format)
+    for batch in batches:
+        write_table(pa.table(batch), file, format, header=False)
+
+
+def manifest_format(path: Path) -> str:
+    """The format of a manifest by its suffix.
+
+    Raises:
+        ConfigError: It is none of a table.
+    """
+    found = FORMATS.get(path.suffix.lower())
+    if found is None or path.suffix.lower() == ".tsv":
+        raise ConfigError(
+            "the format cannot be told from the name",
+            place=f"--manifest {path}",
+            expected="a suffix .csv, .jsonl or .parquet",
+        )
+    return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ogacli.data.originals import Original, is_unchanged
 from ogacli.errors import ConfigError, DataError, OgaError, RunError
 from ogacli.run.directory import Run
 
@@ -42,22 +43,31 @@ def check_fingerprint(samples: Samples, run: Run) -> None:
         )
 
 
-def compare_source(run: Run, source: Source | None) -> str | None:
-    """Open the source of a run and compare it with what was scanned.
+def compare_source(
+    run: Run, source: Source | None, original: Original | None, *, needed: bool
+) -> str | None:
+    """Compare the source of a run with what was scanned.
+
+    Files with the names, sizes, times or content that they had when they were scanned are not opened. Otherwise
+    the samples are read, which imports torch.
 
     Args:
         run: The run.
         source: The source, where not that of the run's own config.
+        original: The files of the source.
+        needed: Whether rows of the source will be written.
 
     Returns:
         Why it could not be compared; None where it was.
 
     Raises:
-        DataError: It has changed.
+        OgaError: It has changed; or it cannot be opened, and is needed.
     """
     section = run.config.get("data")
-    if source is None and (gone := _gone(section)) is not None:
+    if source is None and not needed and (gone := _gone(section)) is not None:
         return f"{gone}: no such file or folder"
+    if original is not None and is_unchanged(original, run.provenance["dataset"].get("stamp")):
+        return None
 
     from ogacli.data.sources import source_of  # imports torch
 
@@ -65,7 +75,7 @@ def compare_source(run: Run, source: Source | None) -> str | None:
         opened = source or source_of(section, run.config_file)
         samples = opened.open()
     except (ConfigError, RunError, DataError) as error:
-        if source is not None:
+        if source is not None or needed:
             raise
         return _reason(error)
     check_fingerprint(samples, run)

@@ -1,0 +1,56 @@
+"""JSON objects as text: where the value of a key stands, so that one value is replaced and the rest stays.
+
+In: a line with one JSON object. Out: the span of a value, or the line with another value or further keys.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from json.decoder import scanstring
+from typing import Any
+
+_DECODER = json.JSONDecoder()
+_BLANK = " \t\r\n"
+
+
+def find(line: str, name: str, start: int = 0) -> tuple[int, int] | None:
+    """The span of the value of a key; ``a.b`` is the key ``b`` of the object ``a``, or the key ``a.b``.
+
+    Where a key occurs twice, the last one counts, as in Python's ``json``.
+    """
+    found = None
+    for key, begin, end in _members(line, _skipped(line, start)):
+        if key == name:
+            found = begin, end
+        elif name.startswith(f"{key}.") and line.startswith("{", begin):
+            found = find(line, name[len(key) + 1 :], begin) or found
+    return found
+
+
+def _members(line: str, start: int) -> Iterator[tuple[str, int, int]]:
+    """Each key of the object that begins at ``start``, and the span of its value."""
+    place = _skipped(line, start + 1)
+    while line.startswith('"', place):
+        key, place = scanstring(line, place + 1)
+        begin = _skipped(line, _skipped(line, place) + 1)
+        _, end = _DECODER.raw_decode(line, begin)
+        yield key, begin, end
+        place = _skipped(line, _skipped(line, end) + 1)
+
+
+def _skipped(line: str, place: int) -> int:
+    while place < len(line) and line[place] in _BLANK:
+        place += 1
+    return place
+
+
+def with_keys(line: str, values: Mapping[str, Any]) -> str:
+    """The line with further keys at the end of its object."""
+    end = line.rindex("}")
+    inside = line[:end].rstrip(_BLANK)
+    added = ", ".join(f"{text(name)}: {text(value)}" for name, value in values.items())
+    return f"{inside}{'' if inside.endswith('{') else ', '}{added}{line[end:]}"
+
+
+def text(value: Any) -> str:
+    """A value as JSON, in the way of all files of this tool."""
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,117 @@
+"""Lines of a jsonl file -> a jsonl file; a line that is not changed keeps its bytes.
+
+Of a changed line, the value of the label alone is replaced; new keys are added at its end.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from ogacli.base.progress import Progress
+from ogacli.base.tables import opened
+from ogacli.base.tables.json_text import find, text, with_keys
+from ogacli.data.originals._table_file import TableFile
+from ogacli.errors import DataError
+from ogacli.run.trim._labels import NewLabels, label_columns
+from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
+
+_STEP = 10_000
+
+
+class JsonRows:
+    """A jsonl file, of which some lines are written."""
+
+    def __init__(self, original: TableFile, chosen: Chosen) -> None:
+        """Find out the encoding, and how new labels are written."""
+        self.original, self.chosen = original, chosen
+        self.encoded = original.encoded(original.dialect())
+        self.columns = label_columns(original, chosen)
+        self.taken = self._first_keys()
+        self.labels = NewLabels(original, chosen, self._known())
+
+    def _lines(self, file: Any) -> Iterator[str]:
+        file.seek(len(self.encoded.mark))
+        return io.TextIOWrapper(file, encoding=self.encoded.codec, newline="\n")
+
+    def _first_keys(self) -> list[str]:
+        with opened(self.original.path) as file:
+            first = next((line for line in self._lines(file) if line.strip()), "{}")
+        return list(json.loads(first))
+
+    def _known(self) -> dict[str, Any]:
+        """The value of each class in the examples."""
+        at = {position: name for name, position in self.chosen.examples.items()}
+        if not at or len(self.columns) != 1:
+            return {}
+        found: dict[str, Any] = {}
+        with opened(self.original.path) as file:
+            position = -1
+            for line in self._lines(file):
+                position += bool(line.strip())
+                if line.strip() and position in at:
+                    found[at.pop(position)] = self._values(line)[0]
+                    if not at:
+                        break
+        return found
+
+    def _values(self, line: str) -> list[Any]:
+        return [json.loads(line[slice(*self._span(line, name))]) for name in self.columns]
+
+    def _span(self, line: str, name: str) -> tuple[int, int]:
+        found = find(line, name)
+        if found is None:
+            raise DataError(f"no key {name!r}", place=self.original.path, found=line[:80])
+        return found
+
+    @property
+    def added(self) -> list[str]:
+        """The names of the keys that are added."""
+        names = list(self.taken)
+        for name in self.columns:
+            names.append(self.chosen.column(name, names))
+        if self.chosen.weights is not None:
+            names.append(free_name(WEIGHT, names))
+        return names[len(self.taken) :]
+
+    def write(self, file: IO[bytes], progress: Progress) -> None:
+        """Write the lines that stay.
+
+        Raises:
+            DataError: The file has another number of rows than when it was scanned.
+        """
+        plain = not self.added
+        out = self.encoded.writing(file)
+        staying = iter(self.chosen.positions.tolist())
+        index, wanted, position = 0, next(staying, -1), -1
+        with (
+            opened(self.original.path) as source,
+            progress.bar("writing rows", len(self.chosen.positions)) as advance,
+        ):
+            for line in self._lines(source):
+                if not line.strip():
+                    continue
+                position += 1
+                if position == wanted:
+                    out.write(line if plain else self._edited(line, position, index))
+                    index, wanted = index + 1, next(staying, -1)
+                    if not index % _STEP:
+                        advance(_STEP)
+        out.flush()
+        out.detach()
+        check_rows(self.original.path, position + 1, self.chosen)
+
+    def _edited(self, line: str, position: int, index: int) -> str:
+        added = dict.fromkeys(self.added)
+        label = self.chosen.labels.get(position)
+        if label is not None:
+            old = self._values(line)
+            added |= zip(self.added, old, strict=False)
+            for name, new in zip(self.columns, self.labels.of(label, old), strict=True):
+                begin, end = self._span(line, name)
+                line = line[:begin] + text(new) + line[end:]
+        if self.chosen.weights is not None:
+            added[self.added[-1]] = self.chosen.weight_of(index)
+        return with_keys(line, added)

@@ -1,0 +1,191 @@
+"""The samples that stay, as tar shards: each shard of the source under its name, with every member of a sample.
+
+Members that are not changed keep their bytes and headers. Shards that lose all samples stay as empty tar files,
+so that patterns such as ``train-{000..009}.tar`` still fit.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ogacli.base.tables import opened
+from ogacli.base.tables.json_text import find, text, with_keys
+from ogacli.data.originals.webdataset import WebDataset as Original
+from ogacli.data.shards import read_shards, shard_members, short_names
+from ogacli.errors import DataError
+from ogacli.run.trim import FolderFormat, formats
+from ogacli.run.trim._labels import NewLabels, label_columns
+from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows
+from ogacli.run.trim.job import Job
+
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(slots=True)
+class _Sample:
+    """The members of one sample in a shard: kind, header, and the bytes of header and content."""
+
+    members: list[tuple[str, tarfile.TarInfo, bytes]] = field(default_factory=list)
+
+    def content(self, kind: str) -> bytes | None:
+        """The content of a member; None where the sample has none of the kind."""
+        for name, member, raw in self.members:
+            if name == kind:
+                begin = member.offset_data - member.offset
+                return raw[begin : begin + member.size]
+        return None
+
+    def put(self, kind: str, content: bytes) -> None:
+        """Replace the content of a member, or add a member with the name of the first one but for the kind."""
+        for i, (name, member, _) in enumerate(self.members):
+            if name == kind:
+                self.members[i] = _member(kind, member, member.name, content)
+                return
+        first = self.members[0][1]
+        folder, slash, file = first.name.rpartition("/")
+        name = f"{folder}{slash}{file.partition('.')[0]}.{kind}"
+        self.members.append(_member(kind, first, name, content))
+
+
+def _member(
+    kind: str, like: tarfile.TarInfo, name: str, content: bytes
+) -> tuple[str, tarfile.TarInfo, bytes]:
+    """A member with the owner, mode and time of another one."""
+    head = copy.copy(like)
+    head.name, head.size, head.type, head.pax_headers = name, len(content), tarfile.REGTYPE, {}
+    padding = bytes(-len(content) % tarfile.BLOCKSIZE)
+    block = head.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    head.offset, head.offset_data = 0, len(block)
+    return kind, head, block + content + padding
+
+
+@formats.register
+class WebDataset(FolderFormat):
+    """Tar shards."""
+
+    def check(self, job: Job) -> None:
+        """Refuse samples that are in no shards."""
+        if not isinstance(job.original, Original):
+            raise job.without_rows("webdataset")
+
+    def write(self, job: Job, folder: Path) -> None:
+        """Write one shard after the other.
+
+        Raises:
+            DataError: A shard cannot be read, or there are more or fewer samples than before.
+        """
+        original, chosen = job.original, job.chosen
+        assert isinstance(original, Original)
+        paths = original.files()
+        editor = _Editor(original, chosen)
+        position, empty, index = -1, 0, 0
+        with job.progress.bar("writing samples", len(chosen.positions)) as advance:
+            for path, name in zip(paths, short_names(paths), strict=True):
+                target = folder / name.lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                written = 0
+                with opened(path) as source, target.open("xb") as out:
+                    for sample in _samples(source, path):
+                        position += 1
+                        if index == len(chosen.positions) or chosen.positions[index] != position:
+                            continue
+                        editor.edit(sample, position, index)
+                        for _, _, raw in sample.members:
+                            out.write(raw)
+                        index, written = index + 1, written + 1
+                        advance(1)
+                    _close(out)
+                empty += not written
+        check_rows(original.path, position + 1, chosen)
+        if empty:
+            job.notes.append(f"{empty:,} shard{'s' * (empty != 1)} without any sample that stays")
+        if editor.added:
+            job.notes.append(f"added the members {', '.join(f'`{name}`' for name in editor.added)}")
+
+
+def _samples(file: Any, path: str) -> Iterator[_Sample]:
+    """The samples of a shard with the bytes of their members, one at a time."""
+    current, sample = None, _Sample()
+    for key, kind, member in shard_members(file, path):
+        if key != current and sample.members:
+            yield sample
+            sample = _Sample()
+        current = key
+        end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        file.seek(member.offset)
+        sample.members.append((kind, member, file.read(end - member.offset)))
+    if sample.members:
+        yield sample
+
+
+def _close(out: IO[bytes]) -> None:
+    """Write the end mark, and zeros up to a whole record, as tar does."""
+    out.write(_END)
+    out.write(bytes(-out.tell() % tarfile.RECORDSIZE))
+
+
+class _Editor:
+    """New labels and weights in the members of samples."""
+
+    def __init__(self, original: Original, chosen: Chosen) -> None:
+        self.chosen = chosen
+        self.columns = label_columns(original, chosen)
+        self.labels = NewLabels(original, chosen, self._known(original))
+        weight = [f"{WEIGHT}.json"] if chosen.weights is not None else []
+        self.added = [f"{name}_before" for name in self.columns if chosen.labels] + weight
+
+    def _known(self, original: Original) -> dict[str, Any]:
+        """The value of each class in the examples."""
+        at = {position: name for name, position in self.chosen.examples.items()}
+        if not at or len(self.columns) != 1:
+            return {}
+        name, found = self.columns[0], {}
+        for position, one in enumerate(read_shards(original.files(), lambda kind: kind in (name, "json"))):
+            if position in at:
+                sample = one.texts
+                value = sample[name].decode().strip() if name in sample else None
+                if value is None:
+                    value = json.loads(sample.get("json", b"{}")).get(name)
+                found[at.pop(position)] = value
+                if not at:
+                    break
+        return found
+
+    def edit(self, sample: _Sample, position: int, index: int) -> None:
+        """Put the new label and the weight of a sample into its members."""
+        label = self.chosen.labels.get(position)
+        if label is not None:
+            old = [self._value(sample, name) for name in self.columns]
+            for name, before, new in zip(self.columns, old, self.labels.of(label, old), strict=True):
+                self._replace(sample, name, before, new)
+        if self.chosen.weights is not None:
+            sample.put(f"{WEIGHT}.json", text(self.chosen.weight_of(index)).encode())
+
+    def _value(self, sample: _Sample, name: str) -> Any:
+        content = sample.content(name)
+        if content is not None:
+            return content.decode().strip()
+        line = (sample.content("json") or b"{}").decode()
+        span = find(line, name)
+        if span is None:
+            key = sample.members[0][1].name
+            raise DataError(f"no member and no key {name!r}", place=f"sample {key!r}")
+        return json.loads(line[slice(*span)])
+
+    def _replace(self, sample: _Sample, name: str, old: Any, new: Any) -> None:
+        content = sample.content(name)
+        if content is not None:
+            before = content.decode()
+            sample.put(name, before.replace(str(old), str(new), 1).encode())
+            sample.put(f"{name}_before", content)
+            return
+        line = (sample.content("json") or b"{}").decode()
+        begin, end = find(line, name) or (0, 0)
+        line = line[:begin] + text(new) + line[end:]
+        sample.put("json", with_keys(line, {f"{name}_before": old}).encode())
