@@ -68,7 +68,7 @@ def test_a_config_is_scanned_from_python(tmp_path):
     run = commands.scan(config)
     assert isinstance(run, ogacli.Run)
     assert isinstance(config, ogacli.Config)
-    trimmed = ogacli.trim(run, tmp_path / "clean.csv")
+    trimmed = ogacli.trim(run, tmp_path / "clean.npz")
     assert Path(trimmed.path).is_file()
     assert ogacli.gate(run).passed
     assert len(ogacli.load_kept(list(range(N)), run)) == N - 12

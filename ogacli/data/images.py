@@ -28,7 +28,6 @@ from ogacli.data.reading import Preview, Reader
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
-
 _THUMBNAIL = 96
 """Longer side of a preview, in pixels."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -58,16 +59,15 @@ class Rows:
         for field, like in zip(list(schema)[len(features) :], same, strict=True):
             plain = library.features.features.generate_from_arrow_type(field.type)
             features[field.name] = features[like] if like else plain
-        unsorted = folder / ".rows.arrow"
-        with silent():
-            with library.arrow_writer.ArrowWriter(path=str(unsorted), features=features) as writer:
+        with silent(), TemporaryDirectory(prefix=".rows-", dir=folder.parent) as beside:
+            file = str(Path(beside, "rows.arrow"))
+            with library.arrow_writer.ArrowWriter(path=file, features=features) as writer:
                 for batch in batches:
                     writer.write_table(pa.Table.from_batches([batch]).cast(features.arrow_schema))
                 writer.finalize()
             info = self.dataset.info.copy()
             info.features, info.splits = features, None
-            library.Dataset.from_file(str(unsorted), info=info).save_to_disk(str(folder))
-        unsorted.unlink()
+            library.Dataset.from_file(file, info=info).save_to_disk(str(folder))
 
 
 @contextmanager

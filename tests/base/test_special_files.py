@@ -13,6 +13,7 @@ import pytest
 from ogacli.base.special_files import refuse_special_in, special
 from ogacli.base.tables import read_table
 from ogacli.config import load_config
+from ogacli.config.commands import scan
 from ogacli.config.starter import starter
 from ogacli.data.files import open_files
 from ogacli.data.npy import open_array
@@ -123,29 +124,14 @@ def test_policy_decisions_and_manifest(tmp_path: Path) -> None:
     with pytest.raises(OgaError, match="no file"):
         gate(run, policy=fifo(tmp_path / "policy.yaml"))
     with pytest.raises(OgaError, match="no file"):
-        trim(run, tmp_path / "clean.csv", decisions=fifo(tmp_path / "decisions.csv"))
+        trim(run, tmp_path / "kept.npy", decisions=fifo(tmp_path / "decisions.csv"))
+    place = make_place(tmp_path / "place").config()
     with pytest.raises(OgaError, match="no file"):
-        kept_ids(make_place(tmp_path / "place").config().data.open(), fifo(tmp_path / "manifest.csv"))
+        kept_ids(place.data.open(), fifo(tmp_path / "manifest.csv"))
     (tmp_path / "clean").mkdir()
     fifo(tmp_path / "clean" / "manifest.csv")
     with pytest.raises(OgaError, match="something else stands there"):
-        trim(run, tmp_path / "clean", format="image_folder", overwrite=True, source=FakeSource())  # type: ignore[arg-type]
-
-
-class FakeSource:
-    """A source whose samples are those of the run."""
-
-    def includes(self, folder: Path) -> bool:
-        return False
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        return {}
-
-    def open(self) -> Any:
-        class Samples:
-            fingerprint = "f1" * 32
-
-        return Samples()
+        trim(scan(place), tmp_path / "clean", format="npy", overwrite=True)
 
 
 def test_a_folder_of_transformers(tmp_path: Path) -> None:

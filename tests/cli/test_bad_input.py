@@ -213,8 +213,10 @@ def test_an_existing_output(place):
     assert oga("scan", "config.yaml", cwd=place.folder).code == 0
     refused(place, "run: already exists", "add --overwrite")
     refused(place, "run: already exists", command=("scan", "config.yaml", "--dry-run"))
-    (place.folder / "clean.csv").write_text("mine")
-    refused(place, "clean.csv: already exists", command=("trim", "run", "--to", "clean.csv"))
+    for name in ("clean.csv", "clean.npz"):
+        (place.folder / name).write_text("mine")
+    refused(place, "clean.npz: already exists", command=("trim", "run", "--to", "clean.npz"))
+    refused(place, "clean.csv: already exists", command=("trim", "run", "--manifest", "clean.csv"))
     report = ("report", "run", "--format", "md", "--output", "clean.csv")
     refused(place, "clean.csv: already exists", command=report)
     assert oga("scan", "config.yaml", "--overwrite", cwd=place.folder).code == 0
@@ -255,8 +257,8 @@ def test_a_training_that_exists(place):
         (("gate", "run", "--policy", "nowhere.yaml"), "nowhere.yaml: no such policy file"),
         (("report", "run", "--format", "pdf"), "unknown report format 'pdf'"),
         (("trim", "run", "--to", "clean.docx"), "the format cannot be told from the name"),
-        (("trim", "run", "--to", "c.csv", "--budget", "x"), "--budget: not a budget"),
-        (("trim", "run", "--to", "c.csv", "--decisions", "d.csv"), "d.csv: no such file"),
+        (("trim", "run", "--to", "c.npz", "--budget", "x"), "--budget: not a budget"),
+        (("trim", "run", "--to", "c.npz", "--decisions", "d.csv"), "d.csv: no such file"),
         (("scan", "run/config.yaml"), "no output given"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -260,7 +260,7 @@ def test_every_command_prints_one_document(place):
     assert (Path(found["run"]) / "report.html").is_file()
     gate = document(place, "gate", "run", "--max-flagged", "1", code=1)
     assert gate["passed"] is False
-    trimmed = document(place, "trim", "run", "--to", "clean.csv")
+    trimmed = document(place, "trim", "run", "--to", "clean.npz")
     assert sum(trimmed["fates"].values()) == N
     assert Path(document(place, "report", "run")["report"]).name == "report.html"
     assert document(place, "report", "run", "--format", "json")["summary"]["samples"] == N
@@ -319,7 +319,7 @@ def test_nothing_is_wider_than_80_columns_or_broken_within_a_cell(place):
         ("scan", "config.yaml", "-v", "--set", "model.checkpoint=run-checkpoints/epoch-*.safetensors"),
         ("gate", "run"),
         ("gate", "run", "--baseline", "run"),
-        ("trim", "run", "--to", "clean.csv"),
+        ("trim", "run", "--to", "clean.npz"),
         ("verify", "config.yaml", *small),
         ("doctor",),
     ):

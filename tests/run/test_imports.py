@@ -44,9 +44,9 @@ found = gate(run, baseline=run)
 """)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "npy"])
-def test_a_run_is_trimmed(run, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_manifest_is_written(run, tmp_path, suffix):
     without_torch(f"""
 from ogacli.run.trim import trim
-trim({str(run)!r}, {str(tmp_path / f"clean.{suffix}")!r})
+trim({str(run)!r}, {str(tmp_path / "kept.npy")!r}, manifest={str(tmp_path / f"clean.{suffix}")!r})
 """)

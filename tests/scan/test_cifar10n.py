@@ -39,7 +39,7 @@ def test_wrong_human_labels_score_higher(tmp_path, monkeypatch):
         assert found.auroc > 0.56, name
         assert found.precision_at_budget > 0.5, name
 
-    trimmed = trim(run, tmp_path / "clean.csv")
+    trimmed = trim(run, manifest=tmp_path / "clean.csv")
     assert trimmed.fates["dropped"] == SAMPLES // 5
     fates = read_table(tmp_path / "clean.csv").column("fate").to_pylist()
     assert fates.count("kept") == SAMPLES - SAMPLES // 5

@@ -50,6 +50,7 @@ def test_texts_are_shown_as_texts_and_empty_ones_are_counted(tmp_path: Path) -> 
     assert "`bad bad bad bad" in comment
     trimmed = trim(run, tmp_path / "clean.csv")
     assert trimmed.fates["quarantined"] == 2
+    assert len(read_table(tmp_path / "clean.csv")) == trimmed.fates["kept"]
 
 
 def test_texts_of_about_one_length_are_scored_together(
@@ -76,7 +77,7 @@ def test_texts_of_about_one_length_are_scored_together(
 
 def test_a_manifest_selects_texts_again(tmp_path: Path) -> None:
     run = scanned(tmp_path, reviews(), "text: text, label: label")
-    trim(run, tmp_path / "clean.jsonl")
+    trim(run, manifest=tmp_path / "clean.jsonl")
     kept = [row["id"] for row in read_table(tmp_path / "clean.jsonl").to_pylist() if row["fate"] == "kept"]
     config = parse_config(
         "data: {source: text, path: t.jsonl, text: text, label: label, manifest: clean.jsonl}\n"
@@ -109,7 +110,7 @@ def test_several_classes_a_text(keys: str, tmp_path: Path) -> None:
     assert run.summary.scored == 24
     assert run.scores["label"].to_pylist() == [row["tags"].split("|") for row in rows]
     assert {one.name for one in run.summary.classes} == {"bad", "good"}
-    trim(run, tmp_path / "clean.csv")
+    trim(run, manifest=tmp_path / "clean.csv")
     assert set(read_table(tmp_path / "clean.csv")["label"].to_pylist()) <= {"bad", "good", "bad|good"}
 
 

@@ -249,7 +249,7 @@ def _with_texts(table: pa.Table, text: Collection[str], path: str | Path) -> pa.
 
 
 def write_table(table: pa.Table, file: Any, format: str, *, header: bool = True) -> None:
-    """Write ``table`` as csv, jsonl or parquet to an open binary file; a csv file with or without a header."""
+    """Write ``table`` as csv, jsonl or parquet to an open binary file; csv with or without a header."""
     match format:
         case "csv":
             options = pa.csv.WriteOptions(quoting_style="needed", include_header=header)

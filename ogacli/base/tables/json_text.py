@@ -5,7 +5,7 @@ In: a line with one JSON object. Out: the span of a value, or the line with anot
 
 import json
 from collections.abc import Iterator, Mapping
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 _DECODER = json.JSONDecoder()

@@ -6,6 +6,8 @@ line ends stay as they are.
 
 import codecs
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -41,15 +43,31 @@ class Encoded:
                     return cls(mark, codec)
         return cls(b"", "utf-8" if named == "utf-8-sig" else named)
 
-    def reading(self, file: Any) -> io.TextIOWrapper:
-        """The text after the mark; lines end at any line end, which is kept."""
-        file.seek(len(self.mark))
-        return io.TextIOWrapper(file, encoding=self.codec, newline="")
+    @contextmanager
+    def reading(self, file: Any, newline: str = "") -> Iterator[io.TextIOWrapper]:
+        """The text after the mark.
 
-    def writing(self, file: IO[bytes]) -> io.TextIOWrapper:
-        """A text file that begins with the mark. It must be detached at the end."""
+        Args:
+            file: Open for reading bytes; it stays open.
+            newline: The end of a line; by default any. Line ends are kept.
+        """
+        file.seek(len(self.mark))
+        text = io.TextIOWrapper(file, encoding=self.codec, newline=newline)
+        try:
+            yield text
+        finally:
+            text.detach()
+
+    @contextmanager
+    def writing(self, file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
+        """A text file that begins with the mark; ``file`` stays open."""
         file.write(self.mark)
-        return io.TextIOWrapper(file, encoding=self.codec, newline="")
+        text = io.TextIOWrapper(file, encoding=self.codec, newline="")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
 
 
 def is_utf8(file: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -24,7 +25,9 @@ def trim_view(trimmed: Trimmed) -> list[Any]:
     """How many samples were kept, dropped, relabelled, and where the dataset was written."""
     fates = ", ".join(f"{count:,} {fate}" for fate, count in trimmed.fates.items() if count)
     notes = [f"  {escape(note)}" for note in trimmed.notes]
-    places = [(trimmed.format, trimmed.path)] if trimmed.format is not None else []
+    places: list[tuple[str, str | Path]] = []
+    if trimmed.format is not None and trimmed.path is not None:
+        places.append((trimmed.format, trimmed.path))
     if trimmed.manifest is not None:
         places.append(("manifest", trimmed.manifest))
     return [f"[bold]{fates}[/]", *notes, *aligned(places)]

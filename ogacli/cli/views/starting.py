@@ -26,10 +26,10 @@ def demo_view(demo: Demo) -> list[Any]:
     summary = demo.run.summary
     assert summary.evaluation is not None
     wrong = next(iter(summary.evaluation.values())).wrong
-    files = [
+    files: list[tuple[str, str | Path]] = [
         ("config", demo.config),
         ("report", demo.run.path / "report.html"),
-        ("manifest", demo.trimmed.manifest),
+        ("manifest", str(demo.trimmed.manifest)),
     ]
     return [
         f"[bold]{summary.samples:,} digits, {wrong:,} labels flipped; "

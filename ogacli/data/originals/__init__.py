@@ -1,8 +1,8 @@
 """The rows of a dataset as the user wrote them: the files behind a source of samples.
 
-In: the data section of a run, as plain values. Out: an ``Original``, whose files are read without torch, and a
-``Stamp`` that shows whether they are still the same. A source whose samples are rows of the user's own files
-has one file here, named as the source; its samples are written back in the form of that file.
+In: the data section of a run, as plain values. Out: an ``Original``, whose files are read without torch, and
+a ``Stamp`` that shows whether they are still the same. A source whose samples are rows of the user's own
+files has one file here, named as the source; its samples are written back in the form of that file.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The rows of a csv, tsv, jsonl or parquet file, as text or as typed columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class TableFile(Labelled):
         return FORMATS[suffix]
 
     def dialect(self) -> Dialect:
-        """How the text of a csv or jsonl file is written: the encoding, and of csv delimiter and decimal mark.
+        """How the text of a csv or jsonl file is written; of jsonl the encoding alone.
 
         Raises:
             DataError: It cannot be told.
@@ -75,8 +75,8 @@ class TableFile(Labelled):
         with opened(self.path) as file:
             return Encoded.of(file.read(_HEAD), dialect.encoding or "utf-8")
 
-    def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """The columns with their types, and the rows; of a parquet file, a part at a time.
+    def batches(self) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
+        """The columns with their types, and the rows: of a parquet file a part at a time, otherwise a list.
 
         Raises:
             DataError: The file does not parse.
@@ -93,7 +93,7 @@ class TableFile(Labelled):
             names = self.label_columns if isinstance(self.label, str) else ()
             given = Dialect(self.delimiter, self.encoding, self.decimal)
             table = read_file(self.path, text=text, labels=names, given=given).table  # type: ignore[arg-type]
-        return table.schema, iter(table.to_batches(max_chunksize=_ROWS))
+        return table.schema, table.to_batches(max_chunksize=_ROWS)
 
     def _stored(self) -> Iterator[pa.RecordBatch]:
         with opened(self.path) as file:

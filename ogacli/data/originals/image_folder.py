@@ -24,12 +24,12 @@ class ImageFolder(Original):
         """All files below the folder, or the archive."""
         if "://" in self.root:
             return (self.root,)
-        archive = next((str(one) for one in (Path(self.root), *Path(self.root).parents) if one.is_file()), None)
+        archive = next(
+            (str(one) for one in (Path(self.root), *Path(self.root).parents) if one.is_file()), None
+        )
         if archive is not None:
             return (archive,)
-        return sorted(
-            os.path.join(folder, name) for folder, _, names in os.walk(self.root) for name in names
-        )
+        return sorted(os.path.join(folder, name) for folder, _, names in os.walk(self.root) for name in names)
 
     @property
     def own_format(self) -> str:
@@ -46,7 +46,7 @@ class ImageFolder(Original):
 
 
 def sample_names(found: Listing) -> list[str]:
-    """The names of the samples, by class, then by folder, then by file, as torchvision's ImageFolder has them."""
+    """The names of the samples, by class, folder and file, in the order of torchvision's ImageFolder."""
     return sorted((name for name in found.names if "/" in name and _is_image(name)), key=_order)
 
 

@@ -7,7 +7,7 @@ dataset itself is never changed. A new format is a new file here with one class 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data.sources import Source
 
 
-class Format(ABC):
+class Format:
     """A form of the cleaned dataset."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -91,7 +91,7 @@ class Trimmed:
     """The cleaned dataset; None where only the manifest was asked for."""
     format: str | None
     manifest: Path | None
-    """The manifest that was asked for, or else that in the run directory; None where that cannot be written."""
+    """The manifest that was asked for, or else that in the run directory; None without either."""
     fates: Mapping[str, int]
     """The numbers of kept, dropped, relabelled and quarantined samples."""
     not_compared: str | None = None
@@ -126,8 +126,8 @@ def trim(
         decisions: What ``oga review`` exports, or a table with the columns ``id``, ``action`` (keep, drop or
             relabel) and, for relabel, ``label``; it overrules the flags.
         relabel: Give flagged samples the suggested label where it is more probable than the bound
-            ``relabel: {above: ..}`` of the run; the others are dropped. The column ``<label>_before`` holds the
-            old label of relabelled rows.
+            ``relabel: {above: ..}`` of the run; the others are dropped. The column ``<label>_before`` holds
+            the old label of relabelled rows.
         weights: Drop no flagged sample; the column ``weight`` holds the probability that the given label is
             right.
         keep_quarantined: Keep samples that could not be scored.
@@ -146,15 +146,17 @@ def trim(
     """
     opened = Run.open(run)
     section = opened.config.get("data") if source is None else described(source, "source")
-    original = _original(section, opened)
     destination = None if to is None else _destination(to)
     listed = None if manifest is None else path_given(manifest, "manifest")
     if destination is None and listed is None:
         raise ConfigError("nothing to write", place="to", hint="give --to DEST, --manifest FILE, or both")
     if listed is not None and listed == destination:
         raise ConfigError("the dataset and the manifest are one file", place=f"--manifest {listed}")
+    original, problem = _original(section, opened)
     name = None if destination is None else format or _format_of(destination, original)
     writer = None if name is None else formats.get(name)()
+    if problem is not None and writer is not None and writer.own_rows:
+        raise problem
     options = Options(budget_given(budget), decisions, relabel, weights, keep_quarantined)
     fates = fates_of(opened, options)
     job = Job(opened, options, fates, original, destination or opened.path, progress, link, source)
@@ -162,9 +164,7 @@ def trim(
         check_apart(section, destination, folder=isinstance(writer, FolderFormat))
     if writer is not None:
         writer.check(job)
-    not_compared = compare_source(
-        opened, source, original, needed=writer is not None and writer.own_rows
-    )
+    not_compared = compare_source(opened, source, original, needed=writer is not None and writer.own_rows)
     with ExitStack() as stack:
         if listed is not None:
             form = manifest_format(listed)
@@ -192,14 +192,19 @@ def _in_run(job: Job) -> Path | None:
         with new_file(path, overwrite=True) as file:
             write_manifest(job.run, job.fates, job.options, file, "parquet")
     except RunError as error:
-        job.notes.append(f"the run directory cannot be written, so that it has no manifest of this ({error.found})")
+        job.notes.append(
+            f"the run directory cannot be written, so that it has no manifest of this ({error.found})"
+        )
         return None
     return path
 
 
-def _original(section: object, run: Run) -> Original | None:
-    """The user's own files; None where there are none, or the section does not say."""
-    return original_of(section, run.config_file)
+def _original(section: object, run: Run) -> tuple[Original | None, ConfigError | None]:
+    """The user's own files, if there are any; or what is wrong with the data section."""
+    try:
+        return original_of(section, run.config_file), None
+    except ConfigError as error:
+        return None, error
 
 
 def _destination(to: str | Path) -> Path:

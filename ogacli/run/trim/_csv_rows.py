@@ -7,6 +7,7 @@ looked up in its first rows. Delimiter, quotes, encoding, byte order mark, line 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from ogacli.base.progress import Progress
@@ -38,8 +39,7 @@ class CsvRows:
         self.encoded: Encoded = original.encoded(self.dialect)
         self.old = self.dialect.delimiter or ","
         self.new = delimiter or self.old
-        with opened(original.path) as file:
-            stream = self._records(file)
+        with self._records() as stream:
             self.before_header, self.header = _header(stream, original.path, self.old)
         self.names = [
             value(one) if value(one).strip() else f"{NAMELESS}{i}"
@@ -48,19 +48,22 @@ class CsvRows:
         self.places = [self._place(name) for name in label_columns(original, chosen)]
         self.labels = NewLabels(original, chosen, self._known())
 
-    def _records(self, file: object) -> Iterator[str]:
-        return records(self.encoded.reading(file), self.old)
+    @contextmanager
+    def _records(self) -> Iterator[Iterator[str]]:
+        with opened(self.original.path) as file, self.encoded.reading(file) as lines:
+            yield records(lines, self.old)
 
     def _place(self, name: str) -> int:
         if name not in self.names:
             raise DataError(f"no column {name!r}", place=self.original.path, found=", ".join(self.names))
         return self.names.index(name)
 
-    def _rows(self, file: object) -> Iterator[str]:
+    @contextmanager
+    def _rows(self) -> Iterator[Iterator[str]]:
         """The records after the header; empty lines, which are no rows, among them."""
-        stream = self._records(file)
-        _header(stream, self.original.path, self.old)
-        return stream
+        with self._records() as stream:
+            _header(stream, self.original.path, self.old)
+            yield stream
 
     def _known(self) -> dict[str, str]:
         """The cell of each class in the examples."""
@@ -68,9 +71,9 @@ class CsvRows:
         if not at or len(self.places) != 1:
             return {}
         found: dict[str, str] = {}
-        with opened(self.original.path) as file:
+        with self._rows() as stream:
             position = -1
-            for record in self._rows(file):
+            for record in stream:
                 position += not _is_empty(record)
                 if position in at and not _is_empty(record):
                     found[at.pop(position)] = value(cells(record, self.old)[self.places[0]])
@@ -96,20 +99,20 @@ class CsvRows:
         """
         chosen, added = self.chosen, self.added
         plain = not added and self.old == self.new
-        out = self.encoded.writing(file)
         header = cells(self.header, self.old)
         quoted = any(one.startswith(QUOTE) for one in header)
         first = [self._recast(one) for one in header] + [cell(one, self.new, quoted=quoted) for one in added]
-        out.write(self.before_header.replace(f"={self.old}", f"={self.new}"))
-        out.write(self.header if plain else self.new.join(first) + parted(self.header)[1])
         edit = self._edit()
         staying = iter(chosen.positions.tolist())
         index, wanted, position = 0, next(staying, -1), -1
         with (
-            opened(self.original.path) as source,
+            self._rows() as stream,
+            self.encoded.writing(file) as out,
             progress.bar("writing rows", len(chosen.positions)) as advance,
         ):
-            for record in self._rows(source):
+            out.write(self.before_header.replace(f"={self.old}", f"={self.new}"))
+            out.write(self.header if plain else self.new.join(first) + parted(self.header)[1])
+            for record in stream:
                 if _is_empty(record):
                     out.write(record)
                     continue
@@ -119,8 +122,6 @@ class CsvRows:
                     index, wanted = index + 1, next(staying, -1)
                     if not index % _STEP:
                         advance(_STEP)
-        out.flush()
-        out.detach()
         check_rows(self.original.path, position + 1, chosen)
 
     def _edit(self) -> Callable[[str, int, int], str]:
@@ -178,4 +179,3 @@ def _header(stream: Iterator[str], place: str, delimiter: str) -> tuple[str, str
 
 def _names_delimiter(record: str, delimiter: str) -> bool:
     return parted(record)[0].lower() == f"sep={delimiter}"
-

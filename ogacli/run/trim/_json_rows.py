@@ -5,9 +5,9 @@ Of a changed line, the value of the label alone is replaced; new keys are added 
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from ogacli.base.progress import Progress
@@ -32,13 +32,15 @@ class JsonRows:
         self.taken = self._first_keys()
         self.labels = NewLabels(original, chosen, self._known())
 
-    def _lines(self, file: Any) -> Iterator[str]:
-        file.seek(len(self.encoded.mark))
-        return io.TextIOWrapper(file, encoding=self.encoded.codec, newline="\n")
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        """The lines that are not empty."""
+        with opened(self.original.path) as file, self.encoded.reading(file, "\n") as lines:
+            yield (line for line in lines if line.strip())
 
     def _first_keys(self) -> list[str]:
-        with opened(self.original.path) as file:
-            first = next((line for line in self._lines(file) if line.strip()), "{}")
+        with self._lines() as lines:
+            first = next(lines, "{}")
         return list(json.loads(first))
 
     def _known(self) -> dict[str, Any]:
@@ -47,11 +49,9 @@ class JsonRows:
         if not at or len(self.columns) != 1:
             return {}
         found: dict[str, Any] = {}
-        with opened(self.original.path) as file:
-            position = -1
-            for line in self._lines(file):
-                position += bool(line.strip())
-                if line.strip() and position in at:
+        with self._lines() as lines:
+            for position, line in enumerate(lines):
+                if position in at:
                     found[at.pop(position)] = self._values(line)[0]
                     if not at:
                         break
@@ -83,24 +83,19 @@ class JsonRows:
             DataError: The file has another number of rows than when it was scanned.
         """
         plain = not self.added
-        out = self.encoded.writing(file)
         staying = iter(self.chosen.positions.tolist())
         index, wanted, position = 0, next(staying, -1), -1
         with (
-            opened(self.original.path) as source,
+            self._lines() as lines,
+            self.encoded.writing(file) as out,
             progress.bar("writing rows", len(self.chosen.positions)) as advance,
         ):
-            for line in self._lines(source):
-                if not line.strip():
-                    continue
-                position += 1
+            for position, line in enumerate(lines):
                 if position == wanted:
                     out.write(line if plain else self._edited(line, position, index))
                     index, wanted = index + 1, next(staying, -1)
                     if not index % _STEP:
                         advance(_STEP)
-        out.flush()
-        out.detach()
         check_rows(self.original.path, position + 1, self.chosen)
 
     def _edited(self, line: str, position: int, index: int) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
+
 from ogacli.base.registry import type_name
-from ogacli.data.originals._labelled import Labelled
 from ogacli.data.originals._table_file import TableFile
 from ogacli.data.originals.huggingface import HuggingFace
 from ogacli.errors import RunError
@@ -30,8 +32,22 @@ def check_rows_of_columns(job: Job, format: str) -> None:
     Raises:
         RunError: They are not.
     """
-    if not isinstance(job.original, Labelled):
+    if not has_columns(job):
         raise job.without_rows(format)
+
+
+def has_columns(job: Job) -> bool:
+    """Whether the samples are rows with columns."""
+    return isinstance(job.original, TableFile | HuggingFace)
+
+
+def source_batches(job: Job) -> Iterable[pa.RecordBatch]:
+    """All rows of a source that has columns, in order."""
+    if isinstance(job.original, TableFile):
+        return job.original.batches()[1]
+    rows = job.source().rows()
+    assert rows is not None
+    return rows.batches()
 
 
 def typed_rows(job: Job) -> TypedRows:
@@ -46,7 +62,8 @@ def typed_rows(job: Job) -> TypedRows:
         schema, batches = original.batches()
         known: dict[str, Any] = {}
         if chosen.examples and isinstance(original.label, str):
-            known = known_values(original.batches()[1], original.label, chosen)
+            again = batches if isinstance(batches, list) else original.batches()[1]
+            known = known_values(again, original.label, chosen)
         return TypedRows(original, chosen, schema, batches, original.path, known)
     if isinstance(original, HuggingFace):
         rows = job.source().rows()

@@ -83,7 +83,7 @@ class TypedRows:
         values = [self.labels.of(str(new[row]), before) for row, *before in zip(rows, *old, strict=True)]
         for name, after in zip(self.columns, zip(*values, strict=True), strict=True) if values else ():
             _replace(columns, name, rows, after)
-        for field, before in itertools.zip_longest(self.schema[len(self.plain) :], old):
+        for field, before in itertools.zip_longest(list(self.schema)[len(self.plain) :], old):
             columns[field.name] = self._added(field, before, rows, indices)
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=self.schema)
 
@@ -99,9 +99,7 @@ class TypedRows:
         return pa.array(spread, field.type)
 
 
-def known_values(
-    batches: Iterable[pa.RecordBatch], column: str, chosen: Chosen
-) -> dict[str, Any]:
+def known_values(batches: Iterable[pa.RecordBatch], column: str, chosen: Chosen) -> dict[str, Any]:
     """The value of each class in the examples; the batches are read as far as these lie."""
     at = {position: name for name, position in chosen.examples.items()}
     found: dict[str, Any] = {}
@@ -109,9 +107,7 @@ def known_values(
     for batch in batches if at else ():
         here = [position for position in at if start <= position < start + len(batch)]
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        for position, value in zip(
-            here, _taken(columns, column, [one - start for one in here]), strict=True
-        ):
+        for position, value in zip(here, _taken(columns, column, [one - start for one in here]), strict=True):
             found[at.pop(position)] = value
         start += len(batch)
         if not at:
@@ -156,7 +152,9 @@ def _replace(columns: dict[str, pa.Array], name: str, rows: Sequence[int], new: 
         inner = _inner(outer)
         _replace(inner, parts[1], rows, new)
         mask = outer.is_null() if outer.null_count else None
-        columns[parts[0]] = pa.StructArray.from_arrays(list(inner.values()), fields=list(outer.type), mask=mask)
+        columns[parts[0]] = pa.StructArray.from_arrays(
+            list(inner.values()), fields=list(outer.type), mask=mask
+        )
         return
     column = columns[name]
     if pa.types.is_dictionary(column.type):

@@ -137,9 +137,11 @@ def _examples(run: Run, wanted: set[str], without: Mapping[int, str]) -> dict[st
 
 
 def _array(column: Any) -> Any:
-    return column.fill_null(False).to_numpy(zero_copy_only=False) if pa.types.is_boolean(
-        column.type
-    ) else column.to_numpy(zero_copy_only=False)
+    return (
+        column.fill_null(False).to_numpy(zero_copy_only=False)
+        if pa.types.is_boolean(column.type)
+        else column.to_numpy(zero_copy_only=False)
+    )
 
 
 def changed(place: str, found: int, chosen: Chosen) -> DataError:

@@ -12,7 +12,7 @@ from ogacli.run.trim.job import Job
 
 
 class _Separated(FileFormat):
-    """The dialect of the source where it is such a file; otherwise UTF-8, with ``\\n`` at line ends."""
+    """The dialect of the source where it is such a file; otherwise UTF-8, with line feeds at line ends."""
 
     delimiter: ClassVar[str]
     own_suffix: ClassVar[str]

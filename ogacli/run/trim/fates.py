@@ -1,8 +1,8 @@
 """The fate of each sample: kept, dropped, relabelled or quarantined.
 
-In: a run and, if there are any, another budget and the decisions of people. Out: ``Fates``. Flagged samples are
-dropped; or get the suggested label; or all samples are kept with a weight. A few columns of the scores are read
-part by part; kept are some ten bytes a sample.
+In: a run and, if there are any, another budget and the decisions of people. Out: ``Fates``. Flagged samples
+are dropped; or get the suggested label; or all samples are kept with a weight. A few columns of the scores
+are read, part by part; they take some ten bytes a sample.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ class Fates:
     """The new label of each relabelled row."""
     flagged: Bool[np.ndarray, " n"]
     """By the budget, before the decisions."""
+    decided: Int64[np.ndarray, " d"]
+    """The rows that people decided on."""
     weight: Float[np.ndarray, " n"] | None
-    """With ``weights``: the probability that the given label is right, 1 where a person decided; NaN for samples
-    that go, and where it is unknown."""
+    """With ``weights``: the probability that the given label is right, 1 where a person decided; NaN for
+    samples that go, and where it is unknown."""
 
     @property
     def staying(self) -> Int64[np.ndarray, " m"]:
@@ -96,8 +98,10 @@ def fates_of(run: Run, options: Options) -> Fates:
         new_label = _relabelled(run, fate)
         fate[list(new_label)] = _RELABELLED
     weight = columns.get("given_label_probability")
+    decided = np.empty(0, dtype=np.int64)
     if options.decisions is not None:
         found = read_decisions(options.decisions, run)
+        decided = found.rows
         for row, decision in zip(found.rows.tolist(), found.decided, strict=True):
             fate[row] = _DECIDED[decision.action]
             new_label.pop(row, None)
@@ -107,7 +111,7 @@ def fates_of(run: Run, options: Options) -> Fates:
             weight[found.rows] = 1.0
     if weight is not None:
         weight[np.isin(fate, [_DROPPED, _QUARANTINED])] = np.nan
-    return Fates(fate, columns["position"], new_label, flagged, weight)
+    return Fates(fate, columns["position"], new_label, flagged, decided, weight)
 
 
 def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:

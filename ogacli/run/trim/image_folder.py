@@ -1,4 +1,4 @@
-"""The image files of the samples that stay, in a folder a class, and those beside them that are no samples."""
+"""The image files of the samples that stay, in a folder a class."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class _File(NamedTuple):
 class ImageFolder(FolderFormat):
     """Copies, or hard links where that is asked for and the file system allows it.
 
-    A folder of images keeps its files' names and its folders; a relabelled image goes to the folder of its new
-    class. The images of other sources are named by the samples' ids.
+    A folder of images keeps its folders, and the files that are no samples; a relabelled image goes to
+    the folder of its new class. The images of other sources are named by the ids of the samples.
     """
 
     def write(self, job: Job, folder: Path) -> None:
@@ -158,7 +158,9 @@ class _Places:
         """The path of a file."""
         if file.label not in self._folders:
             self._folders[file.label] = self._labels.new([file.label])
-        folder = PurePosixPath(self._folders[file.label], *map(_safe, filter(None, (file.below or "").split("/"))))
+        folder = PurePosixPath(
+            self._folders[file.label], *map(_safe, filter(None, (file.below or "").split("/")))
+        )
         stems = [PurePosixPath(file.name).name.removesuffix(suffix)]
         if file.below is None:
             stems.append(file.name.removesuffix(suffix))

@@ -75,7 +75,7 @@ class Job:
                 place=f"--to {self.destination}",
                 found=f"data.source {name}",
                 expected="a table, texts, a dataset of the library `datasets`, image files, shards or arrays",
-                hint="write the positions of the kept samples (--format indices, or a name that ends in .npy), "
+                hint="write the positions of the kept samples (--format indices, or a name in .npy), "
                 "or every sample's fate (--manifest FILE)",
             )
         own = self.original.own_format

@@ -83,7 +83,9 @@ def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.Re
         )
         columns["fate"] = names.take(pa.array(fates.fate[rows]))
         new = [fates.new_label.get(row) for row in range(rows.start, rows.stop)] if fates.new_label else None
-        columns["new_label"] = pa.nulls(len(batch), pa.string()) if new is None else pa.array(new, pa.string())
+        columns["new_label"] = (
+            pa.nulls(len(batch), pa.string()) if new is None else pa.array(new, pa.string())
+        )
         for name in ("score", "rank", "reason", "suggested_label", "confidence"):
             columns[name] = _decoded(batch.column(name))
         if options.budget is not None:

@@ -1,7 +1,7 @@
 """How the source writes its labels: a class name of the run -> the value in the label column.
 
-In: for some classes a value that the source has for them, as the values of csv cells are texts. Out: the value
-of any class: a name, a number, a number from 0 of the class, or several of these.
+In: for some classes a value that the source has for them; the values of csv cells are texts. Out: the value
+of any class: a name, a number, the index of the class, or several of these.
 """
 
 from __future__ import annotations

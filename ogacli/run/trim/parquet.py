@@ -27,7 +27,9 @@ class Parquet(FileFormat):
         """Write all columns, in order."""
         typed = typed_rows(job)
         source = table_file(job)
-        packed = _compression(source.stored()) if source is not None and source.kind == "parquet" else "snappy"
+        packed = (
+            _compression(source.stored()) if source is not None and source.kind == "parquet" else "snappy"
+        )
         try:
             with (
                 pyarrow.parquet.ParquetWriter(file, typed.schema, compression=packed) as writer,

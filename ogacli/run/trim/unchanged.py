@@ -43,13 +43,11 @@ def check_fingerprint(samples: Samples, run: Run) -> None:
         )
 
 
-def compare_source(
-    run: Run, source: Source | None, original: Original | None, *, needed: bool
-) -> str | None:
+def compare_source(run: Run, source: Source | None, original: Original | None, *, needed: bool) -> str | None:
     """Compare the source of a run with what was scanned.
 
-    Files with the names, sizes, times or content that they had when they were scanned are not opened. Otherwise
-    the samples are read, which imports torch.
+    Files with the names, sizes, times or content that they had when they were scanned are not opened.
+    Otherwise the samples are read, which imports torch.
 
     Args:
         run: The run.

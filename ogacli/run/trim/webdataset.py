@@ -1,7 +1,7 @@
-"""The samples that stay, as tar shards: each shard of the source under its name, with every member of a sample.
+"""The samples that stay, as tar shards: each shard under its name, with every member of a sample.
 
-Members that are not changed keep their bytes and headers. Shards that lose all samples stay as empty tar files,
-so that patterns such as ``train-{000..009}.tar`` still fit.
+Members that are not changed keep their bytes and headers. Shards that lose all samples stay as empty tar
+files, so that patterns such as ``train-{000..009}.tar`` still fit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Sample:
         return None
 
     def put(self, kind: str, content: bytes) -> None:
-        """Replace the content of a member, or add a member with the name of the first one but for the kind."""
+        """Replace the content of the member of a kind, or add such a member."""
         for i, (name, member, _) in enumerate(self.members):
             if name == kind:
                 self.members[i] = _member(kind, member, member.name, content)

@@ -184,7 +184,7 @@ def test_segmentation_is_scanned(place, size):
     given = module(config.data.open().read(range(N)).inputs).softmax(1).gather(1, labels[:, None])
     np.testing.assert_allclose(run.scores["probability"].to_numpy(), given.mean((1, 2, 3)).numpy(), rtol=1e-4)
     assert report(run, "md").count("sky") >= 1
-    assert trim(run, place / "clean.jsonl").fates["dropped"] == 1
+    assert trim(run, manifest=place / "clean.jsonl").fates["dropped"] == 1
 
 
 @pytest.mark.parametrize(

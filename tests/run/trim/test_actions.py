@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from command_line import oga
-from ogacli.base.tables import read_table
 from ogacli.config.commands import scan, train
 from ogacli.errors import ConfigError
 from ogacli.run.directory import Run
@@ -127,14 +126,14 @@ def test_both_at_once_and_samples_without_classes_are_refused(run, tmp_path):
 
 
 def test_on_the_command_line(run, tmp_path):
-    done = oga("trim", run.path, "--to", "a.csv", "--relabel", cwd=tmp_path)
+    done = oga("trim", run.path, "--to", "a.npz", "--relabel", cwd=tmp_path)
     assert done.code == 0
     assert "relabelled" in done.out
-    assert oga("trim", run.path, "--to", "w.csv", "--weights", cwd=tmp_path).code == 0
-    weights = read_table(tmp_path / "w.csv")["weight"].to_numpy()
+    assert oga("trim", run.path, "--to", "w.npz", "--weights", cwd=tmp_path).code == 0
+    weights = np.load(tmp_path / "w.npz")["weight"]
     assert len(weights) == N
     assert ((weights >= 0) & (weights <= 1)).all()
-    done = oga("trim", run.path, "--to", "b.csv", "--budget", "benefit", cwd=tmp_path)
+    done = oga("trim", run.path, "--to", "b.npz", "--budget", "benefit", cwd=tmp_path)
     assert done.code == 2
     assert "did not try out" in done.err
 

@@ -19,8 +19,9 @@ from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.run.directory import Run
 from ogacli.run.reports import report
 from ogacli.run.trim import formats, trim
+from ogacli.run.trim.fates import Options, fates_of
 from ogacli.run.trim.kept import load_kept
-from ogacli.run.trim.manifest import kept_positions, manifest_table
+from ogacli.run.trim.manifest import manifest_table
 from ogacli.verdict.budget import Budget
 from small_scans import K, N, Place, contents, make_place
 from synthetic_runs import Recipe
@@ -66,8 +67,9 @@ def decided(folder: Path, text: str, name: str = "decisions.csv") -> Path:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_manifest_has_every_sample_and_its_fate(run, tmp_path, suffix):
-    found = trim(run, tmp_path / f"clean.{suffix}")
-    table = read_table(found.path, text=("id", "label"))
+    found = trim(run, manifest=tmp_path / f"clean.{suffix}")
+    assert (found.path, found.format) == (None, None)
+    table = read_table(found.manifest, text=("id", "label"))
     assert table.column_names == COLUMNS
     assert table["id"].to_pylist() == [str(i) for i in range(N)]
     rows = run.scores.to_pylist()
@@ -77,7 +79,6 @@ def test_a_manifest_has_every_sample_and_its_fate(run, tmp_path, suffix):
         assert line["label"] == row["label"]
         assert line["score"] == row["score"]
         assert (line["reason"] or None) == row["reason"]
-    assert found.format == suffix
     assert dict(found.fates) == {"kept": N - 2 - 12, "dropped": 12, "relabelled": 0, "quarantined": 2}
 
 
@@ -109,7 +110,8 @@ def test_load_kept(run, tmp_path):
 def test_positions_are_those_of_the_source(place, tmp_path):
     """Of a run over a part of it."""
     run = scan(place.config("data.limit={count: 40, seed: 3}"))
-    kept = kept_positions(manifest_table(run))
+    fates = fates_of(run, Options())
+    kept = fates.position[fates.staying]
     assert len(kept) == 36
     assert set(kept) < set(run.scores["position"].to_pylist())
     assert kept.max() > 40
@@ -147,7 +149,8 @@ def test_another_budget(place, run, budget, dropped):
 
 
 def test_the_scan_s_own_budget_changes_nothing(run):
-    assert manifest_table(run, budget=Budget(0.1)).equals(manifest_table(run))
+    found, expected = manifest_table(run, budget=Budget(0.1)), manifest_table(run)
+    assert found.combine_chunks().equals(expected.combine_chunks())
 
 
 # --- decisions ---------------------------------------------------------------------------------------------
@@ -209,7 +212,7 @@ def test_ids_and_labels_that_look_like_numbers_stay_text(tmp_path):
 def test_wrong_decisions(run, tmp_path, text, message):
     path = decided(tmp_path, text)
     with pytest.raises(DataError) as caught:
-        trim(run, tmp_path / "clean.csv", decisions=path)
+        trim(run, manifest=tmp_path / "clean.csv", decisions=path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "clean.csv").exists()
@@ -229,7 +232,7 @@ def test_a_manifest_is_a_dataset(place, run, tmp_path, suffix):
     kept = [row["id"] for row in run.scores.to_pylist() if row["status"] == "ok" and not row["flagged"]]
     given = int(run.scores["label"][int(kept[0])].as_py())
     decisions = decided(tmp_path, f"id,action,label\n{kept[0]},relabel,{(given + 1) % K}\n")
-    path = trim(run, tmp_path / f"clean.{suffix}", decisions=decisions).path
+    path = trim(run, manifest=tmp_path / f"clean.{suffix}", decisions=decisions).manifest
     samples = place.config(f"data.manifest={path}").data.open()
     assert samples.ids.to_pylist() == kept
     y = place.arrays["y"][[int(name) for name in kept]]
@@ -239,7 +242,7 @@ def test_a_manifest_is_a_dataset(place, run, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("kind", ["several classes", "no classes at all", "one target", "two targets"])
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "npy"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_labels_that_are_not_one_class(place, tmp_path, suffix, kind):
     rng = np.random.default_rng(0)
     y = {
@@ -256,10 +259,10 @@ def test_labels_that_are_not_one_class(place, tmp_path, suffix, kind):
         data=data | ({} if several else {"target": "regression"}),
     )
     place.new_weights(1, "model.checkpoint=null")
-    found = trim(scan(place.config()), tmp_path / f"clean.{suffix}")
+    found = trim(scan(place.config()), manifest=tmp_path / f"clean.{suffix}")
     assert dict(found.fates) == {"kept": N - 12, "dropped": 12, "relabelled": 0, "quarantined": 0}
     if suffix == "csv":
-        with found.path.open(newline="") as file:
+        with found.manifest.open(newline="") as file:
             label = list(csv.DictReader(file))[1]["label"]
         shown = "|".join(str(k) for k in range(K) if y[1, k]) if several else None
         assert label == shown or np.allclose([float(part) for part in label.split("|")], y[1], atol=1e-6)
@@ -274,11 +277,11 @@ def test_the_format_must_be_known(run, tmp_path):
     assert all(name in str(caught.value) for name in formats.names())
     with pytest.raises(ConfigError, match="unknown trim format 'xml'"):
         trim(run, tmp_path / "clean", format="xml")
-    assert trim(run, tmp_path / "clean", format="jsonl").format == "jsonl"
-    assert json.loads((tmp_path / "clean").read_text().splitlines()[0])["id"] == "0"
+    assert trim(run, tmp_path / "clean", format="npz").format == "npz"
+    assert set(np.load(tmp_path / "clean")) == {"x", "y", "truth"}
 
 
-@pytest.mark.parametrize("name", ["clean.csv", "kept.npy"])
+@pytest.mark.parametrize("name", ["clean.npz", "kept.npy"])
 def test_an_existing_file_is_replaced_only_when_asked(run, tmp_path, name):
     (tmp_path / name).write_text("old")
     with pytest.raises(RunError, match=f"{name}: already exists"):
@@ -325,10 +328,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return contents(folder, leave_out=["manifest.csv", ".oga.json"])
 
 
-def test_pictures_are_linked_under_unique_names(tmp_path):
+@pytest.mark.parametrize("link", [False, True])
+def test_pictures_are_copied_or_linked_under_unique_names(tmp_path, link):
     before = pictures(tmp_path / "pictures")
     run = picture_run(tmp_path)
-    found = trim(run, tmp_path / "clean", format="image_folder")
+    found = trim(run, tmp_path / "clean", format="image_folder", link=link)
     written = files_of(found.path)
     assert sorted(written.values()) == sorted(before.values()), "each picture once"
     for name in NAMES:
@@ -336,7 +340,8 @@ def test_pictures_are_linked_under_unique_names(tmp_path):
         assert any(path.startswith(f"{label}/") and data == before[name] for path, data in written.items())
     assert len({path.lower() for path in written}) == len(NAMES)
     assert not any(part.startswith(".") for path in written for part in path.split("/")), "none is hidden"
-    assert inodes(found.path) == inodes(tmp_path / "pictures"), "hard links, not copies"
+    both = inodes(found.path) & inodes(tmp_path / "pictures")
+    assert both == (inodes(tmp_path / "pictures") if link else set()), "copies unless links are asked for"
     assert contents(tmp_path / "pictures") == before
     assert read_table(found.path / "manifest.csv").num_rows == len(NAMES)
 
@@ -390,7 +395,8 @@ def test_copies_across_file_systems_leave_the_original_alone(tmp_path, monkeypat
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuses)
-    found = trim(run, tmp_path / "clean", format="image_folder")
+    found = trim(run, tmp_path / "clean", format="image_folder", link=True)
+    assert "7 of the files are copies" in found.notes[0]
     assert sorted(files_of(found.path).values()) == sorted(before.values())
     assert not inodes(found.path) & inodes(tmp_path / "pictures")
     (found.path / "cat/a.png").write_bytes(b"changed")
@@ -491,15 +497,19 @@ def run_with(run: Run, **sections: Any) -> Run:
     return Run.open(run.path)
 
 
-@pytest.mark.parametrize("format", ["image_folder", "hf"])
-def test_a_run_directory_cannot_name_code(tmp_path, format):
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [("image_folder", "this source of data may run code, and none is run"), ("hf", "no rows of its own")],
+)
+def test_a_run_directory_cannot_name_code(tmp_path, format, message):
     pictures(tmp_path / "pictures")
     run = picture_run(tmp_path)
     given = {"source": "python", "factory": "evil:items", "folder": str(run.path)}
-    with pytest.raises(RunError, match="this source of data may run code, and none is run") as caught:
+    with pytest.raises(RunError, match=message) as caught:
         trim(run_with(run, data=given), tmp_path / "clean", format=format)
-    assert f"{run.config_file}: data.source" in str(caught.value)
-    assert "found: python\n  next: add --config FILE" in str(caught.value)
+    if format == "image_folder":
+        assert f"{run.config_file}: data.source" in str(caught.value)
+        assert "found: python\n  next: add --config FILE" in str(caught.value)
     assert not (run.path / "ran").exists()
     assert not (tmp_path / "clean").exists()
 
@@ -588,7 +598,7 @@ def test_the_dataset_is_never_overwritten(tmp_path, where):
     place = tmp_path / "all"
     run = picture_run(place)
     for folder in (place, place / "pictures"):
-        trim(run, folder / "manifest.csv")
+        trim(run, manifest=folder / "manifest.csv")
     before = contents(place)
     with pytest.raises(RunError, match="the dataset itself lies there"):
         trim(run, place / where, format="image_folder", overwrite=True)
@@ -637,15 +647,16 @@ def test_a_format_is_one_file(tmp_path, added_module):
         "ogacli.run.trim.names",
         """
         from ogacli.run.trim import FileFormat, formats
-        from ogacli.run.trim.manifest import staying
 
 
         @formats.register
         class Names(FileFormat):
             suffixes = (".names",)
+            own_rows = False
 
-            def write(self, manifest, file):
-                file.write("\\n".join(staying(manifest)["id"].to_pylist()).encode())
+            def write(self, job, file):
+                ids = job.run.scores["id"].take(job.fates.staying).to_pylist()
+                file.write("\\n".join(ids).encode())
         """,
     )
     run = Recipe().write(tmp_path / "run")
@@ -658,6 +669,6 @@ def test_a_format_is_one_file(tmp_path, added_module):
 def test_plain_arguments(tmp_path, budget):
     run = Recipe().write(tmp_path / "run")
     for given in (run, run.path, str(run.path)):
-        assert trim(given, tmp_path / "clean.csv", budget=budget, overwrite=True).fates["dropped"] == 7
+        assert trim(given, tmp_path / "kept.npy", budget=budget, overwrite=True).fates["dropped"] == 7
     with pytest.raises(ConfigError, match="budget: not a budget"):
-        trim(run, tmp_path / "clean.csv", budget="many")
+        trim(run, tmp_path / "kept.npy", budget="many")

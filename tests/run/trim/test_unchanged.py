@@ -21,7 +21,7 @@ def place(tmp_path) -> Place:
     return make_place(tmp_path / "place")
 
 
-@pytest.mark.parametrize("name", ["clean.csv", "clean.parquet", "kept.npy"])
+@pytest.mark.parametrize("name", ["clean.npz", "kept.npy"])
 def test_a_changed_source_is_not_trimmed(place, tmp_path, name):
     run = scan(place.config())
     assert trim(run, tmp_path / f"before-{name}").not_compared is None
@@ -39,7 +39,11 @@ def test_a_changed_source_is_not_trimmed(place, tmp_path, name):
 def test_a_source_that_cannot_be_opened_is_said(place, tmp_path):
     run = scan(place.config())
     (place.folder / "data.npz").unlink()
-    found = oga("trim", str(run.path), "--to", str(tmp_path / "clean.csv"), cwd=tmp_path)
+    refused = oga("trim", str(run.path), "--to", str(tmp_path / "clean.npz"), cwd=tmp_path)
+    assert refused.code == 2
+    assert "data.npz" in refused.err
+    assert "no such file" in refused.err
+    found = oga("trim", str(run.path), "--to", str(tmp_path / "kept.npy"), cwd=tmp_path)
     assert found.code == 0
     assert "not compared with the dataset that was scanned" in found.err
     assert "no such file" in found.err

@@ -1,0 +1,54 @@
+"""Image classes for FiftyOne: a folder of the type ``FiftyOneImageClassificationDataset``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ogacli.errors import RunError
+from ogacli.run.trim import FolderFormat, formats
+from ogacli.run.trim._findings import check_classes, contents, findings, local_path
+from ogacli.run.trim.job import Job
+
+
+@formats.register
+class FiftyOne(FolderFormat):
+    """``labels.json`` with the label of every image, and ``data.json`` with its path; no image is copied.
+
+    It is loaded by ``Dataset.from_dir(dataset_dir=.., dataset_type=FiftyOneImageClassificationDataset,
+    data_path="data.json")``. The confidence of a label is the probability that it is right; its attributes
+    say what was found.
+    """
+
+    def check(self, job: Job) -> None:
+        """Refuse samples that are no image files, or do not have one class each."""
+        check_classes(job, "fiftyone")
+
+    def write(self, job: Job, folder: Path) -> None:
+        """Write every sample."""
+        samples = list(findings(job))
+        shown = contents(job, samples)
+        paths: dict[str, str] = {}
+        labels: dict[str, Any] = {}
+        for one in samples:
+            path = local_path(job, shown.get(one.position, {}))
+            if path is None:
+                raise RunError(
+                    "the samples are no image files in a folder of this machine",
+                    place="--format fiftyone",
+                    found=f"sample {one.id!r}",
+                    hint="unpack the images; or write tasks for another tool: --format label_studio",
+                )
+            paths[one.id] = str(path)
+            label: dict[str, Any] = {"label": one.label}
+            if one.quality is not None:
+                label["confidence"] = one.quality
+            known = one.metadata | {"issue": one.issue}
+            labels[one.id] = label | {
+                "attributes": known | ({"suggested_label": one.suggested} if one.suggested else {})
+            }
+        classes = [one.name for one in job.run.summary.classes]
+        document = {"classes": classes, "labels": labels}
+        (folder / "labels.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        (folder / "data.json").write_text(json.dumps(paths, ensure_ascii=False), encoding="utf-8")
