@@ -29,8 +29,8 @@ class Source(Options):
     limit: Annotated[int, Field(ge=1)] | Limit | None = None
     """Only this many samples, the first ones; or ``{count: .., seed: ..}`` for a random subset."""
     manifest: Location | None = None
-    """A manifest written by ``oga trim``: dropped and quarantined samples are left out, and relabelled ones
-    have their new label."""
+    """A manifest written by ``oga trim --manifest``: dropped and quarantined samples are left out; relabelled
+    ones have their new label."""
     flip: Annotated[float, Field(ge=0, le=1)] | None = None
     """For experiments: give this share of the samples another label, drawn uniformly; the original ones
     are kept as the truth."""

@@ -12,12 +12,19 @@ from ogacli.run.trim._findings import check_classes, findings
 from ogacli.run.trim.job import Job
 
 
+_COLUMNS = (
+    *("id", "is_label_issue", "label_quality"),
+    *("given_label", "predicted_label", "given_class", "predicted_class"),
+)
+
+
 @formats.register
 class Cleanlab(FileFormat):
     """A csv or parquet file with a row for every sample.
 
     ``is_label_issue`` is whether it is flagged; ``label_quality`` the probability that the given label is
-    right, so that low is bad; ``given_label`` and ``predicted_label`` are names of classes.
+    right, so that low is bad; ``given_label`` and ``predicted_label`` are indices of classes, as cleanlab has
+    them, and ``given_class`` and ``predicted_class`` their names.
     """
 
     own_rows = False
@@ -28,11 +35,11 @@ class Cleanlab(FileFormat):
 
     def write(self, job: Job, file: IO[bytes]) -> None:
         """Write all samples, in the order of the run."""
-        columns: dict[str, list[object]] = {
-            name: [] for name in ("id", "is_label_issue", "label_quality", "given_label", "predicted_label")
-        }
+        index = {one.name: i for i, one in enumerate(job.run.summary.classes)}
+        columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
         for one in findings(job):
-            values = (one.id, one.issue, one.quality, one.label, one.suggested or one.label)
+            new = one.suggested or one.label
+            values = (one.id, one.issue, one.quality, index[one.label], index.get(new), one.label, new)
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)
         kind = "parquet" if job.destination.suffix.lower() == ".parquet" else "csv"
