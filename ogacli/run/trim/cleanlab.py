@@ -11,7 +11,6 @@ from ogacli.run.trim import FileFormat, formats
 from ogacli.run.trim._findings import check_classes, findings
 from ogacli.run.trim.job import Job
 
-
 _COLUMNS = (
     *("id", "is_label_issue", "label_quality"),
     *("given_label", "predicted_label", "given_class", "predicted_class"),
