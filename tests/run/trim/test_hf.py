@@ -65,11 +65,11 @@ def test_relabelled_rows_carry_their_new_label(tmp_path: Path, label: Any) -> No
     (tmp_path / "decisions.csv").write_text(f"id,action,label\n3,relabel,{new}\n")
     trim(run, tmp_path / "clean", format="hf", decisions=tmp_path / "decisions.csv")
     found = datasets.load_from_disk(str(tmp_path / "clean"))
-    assert found.column_names == ["text", "mood", "extra"]
-    assert found.features == rows(label).features
+    assert found.column_names == ["text", "mood", "extra", "mood_before"]
+    assert found.features["mood_before"] == found.features["mood"] == rows(label).features["mood"]
     row = found["extra"].index(3)
     before = rows(label)["mood"][3]
-    assert found["mood"][row] != before
+    assert found["mood"][row] != before == found["mood_before"][row]
     others = [i for i in found["extra"] if i != 3]
     assert all(found["mood"][found["extra"].index(i)] == rows(label)["mood"][i] for i in others)
 
