@@ -225,40 +225,6 @@ def _array(file: Any, path: str, end: int) -> Rows:
         filled += count
     values = np.frombuffer(content, dtype) if size else np.empty(0, dtype)
     return values.reshape(shape, order="F" if fortran else "C")
-    found = MappedArray(path, file.tell(), shape, dtype, fortran)
-    if not shape or 0 in shape:
-        # An empty array cannot be mapped.
-        file.seek(start)
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    found[:0]  # Raises an error if the file is shorter than its header says.
-    return found
-
-
-def _member_start(file: Any, path: str, name: str) -> int | None:
-    """The offset of an array's npy file in an npz; None where it is compressed."""
-    with zipfile.ZipFile(file) as archive:
-        known = [entry.removesuffix(".npy") for entry in archive.namelist()]
-        if name not in known:
-            raise DataError(f"no array {name!r}", place=path, found=", ".join(known))
-        entry = archive.infolist()[known.index(name)]
-    if entry.compress_type != zipfile.ZIP_STORED:
-        return None
-    file.seek(entry.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    return int(entry.header_offset + 30 + name_length + extra_length)
-
-
-def array_names(file: Any, path: str) -> list[str]:
-    """The names of the arrays in an npz file.
-
-    Raises:
-        DataError: It is no npz file.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError("cannot be read as an npz file", place=path, found=str(error)) from None
 
 
 def write_rows(file: IO[bytes], rows: Rows, chosen: Int64[np.ndarray, " m"]) -> None:

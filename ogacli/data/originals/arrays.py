@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
-from ogacli.base.tables import opened
 from ogacli.data.npy import Rows, array_names, open_array
 from ogacli.data.originals import Original, originals
 
@@ -61,6 +60,4 @@ class Arrays(Original):
         if self.path is None:
             given = {key: getattr(self, key) for key in _KEYS}
             return {key: open_array(file) for key, file in given.items() if file is not None}
-        with opened(self.path) as file:
-            names = array_names(file, self.path)
-        return {name: open_array(self.path, name) for name in names}
+        return {name: open_array(self.path, name) for name in array_names(self.path)}
