@@ -168,6 +168,18 @@ def _decision(values: Mapping[str, Any], place: str) -> Decision:
     return Decision(name, action, label if action == "relabel" and label else None)
 
 
+def label_text(label: Any) -> str | None:
+    """A label of a run as a text: the names of several classes with ``|`` between them; None without one."""
+    if isinstance(label, list):
+        return SEPARATOR.join(map(str, label))
+    return None if label is None else str(label)
+
+
+def classes_in(label: str) -> list[str]:
+    """The names in a text of several classes; none in an empty one."""
+    return [name for name in label.split(SEPARATOR) if name]
+
+
 def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str | None]]:
     """The row and the suggested label of each id that the run has."""
     names = pa.array(list(wanted), pa.string())
@@ -177,7 +189,7 @@ def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str 
         ids = part.column("id").cast(pa.string())
         rows = pc.is_in(ids, value_set=names).to_numpy(zero_copy_only=False).nonzero()[0]
         for row in rows.tolist():
-            found[ids[row].as_py()] = start + row, part.column("suggested_label")[row].as_py()
+            found[ids[row].as_py()] = start + row, label_text(part.column("suggested_label")[row].as_py())
         start += len(part)
     return found
 
@@ -201,7 +213,7 @@ class _Labels:
         label = decision.label or suggested
         if label is None:
             raise DataError("no new label", place=place, expected="a class name as `label`")
-        parts = label.split(SEPARATOR) if self.several else [label]
+        parts = classes_in(label) if self.several else [label]
         if unknown := [one for one in parts if one not in self.classes]:
             names = listed(sorted(self.classes), 12) or "no classes: samples of this run cannot be relabelled"
             near = suggestion(unknown[0], sorted(self.classes))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ogacli.data.originals._labelled import Labelled
 from ogacli.errors import RunError
-from ogacli.run.decisions import SEPARATOR
+from ogacli.run.decisions import classes_in
 from ogacli.run.trim.chosen import Chosen
 from ogacli.run.trim.notation import Notation, zero_one
 
@@ -51,5 +51,5 @@ class NewLabels:
         """
         if self.notation is not None:
             return [self.notation.of(label, old[0])]
-        on = label.split(SEPARATOR)
+        on = classes_in(label)
         return [zero_one(name in on, value) for name, value in zip(self.chosen.classes, old, strict=True)]

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int8, Int64
 
 from ogacli.errors import ConfigError, RunError
-from ogacli.run.decisions import read_decisions
+from ogacli.run.decisions import SEPARATOR, read_decisions
 from ogacli.run.directory import Run
 from ogacli.run.scores import OK
 from ogacli.verdict.budget import Budget
@@ -145,7 +145,8 @@ def _check_classes(run: Run, options: Options) -> None:
             "either relabel or weight the samples", place="--weights", found="--relabel as well"
         )
     name = "--relabel" if options.relabel else "--weights"
-    if not has_one_class(run):
+    several = pa.types.is_list(run.schema.field("suggested_label").type) and bool(run.summary.classes)
+    if not has_one_class(run) and not (options.relabel and several):
         raise ConfigError(
             "the samples do not have one class each", place=name, hint=f"leave {name} out to trim them"
         )
@@ -165,9 +166,14 @@ def _relabelled(run: Run, fate: Int8[np.ndarray, " n"]) -> dict[int, str]:
     found: dict[int, str] = {}
     start = 0
     for batch in run.batches(["suggested_label", "confidence"]):
-        names = batch.column("suggested_label").cast(pa.string())
+        names = batch.column("suggested_label")
         confidence = _array(batch.column("confidence")).astype(float)
-        confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
+        if pa.types.is_list(names.type):  # several classes a sample
+            names = pc.binary_join(names.cast(pa.list_(pa.string())), SEPARATOR)
+            confidence[_array(names.is_null())] = np.nan
+        else:
+            names = names.cast(pa.string())
+            confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
         rows = bound.relabelled(fate[start : start + len(batch)] == _DROPPED, confidence).nonzero()[0]
         found |= dict(zip((rows + start).tolist(), names.take(pa.array(rows)).to_pylist(), strict=True))
         start += len(batch)

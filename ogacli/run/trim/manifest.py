@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from ogacli.base.tables import FORMATS, write_table
 from ogacli.errors import ConfigError
+from ogacli.run.decisions import SEPARATOR
 from ogacli.run.directory import Run
 from ogacli.run.trim.fates import FATES, Fates, Options, fates_of
 from ogacli.verdict.budget import Budget
@@ -77,17 +78,14 @@ def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.Re
     for batch in run.batches(read):
         rows = slice(start, start + len(batch))
         columns: dict[str, Any] = {name: batch.column(name) for name in ("id", "position")}
-        label = batch.column("label")
-        columns["label"] = (
-            pc.binary_join(label.cast(_TEXTS), "|") if pa.types.is_list(label.type) else _decoded(label)
-        )
+        columns["label"] = _plain(batch.column("label"))
         columns["fate"] = names.take(pa.array(fates.fate[rows]))
         new = [fates.new_label.get(row) for row in range(rows.start, rows.stop)] if fates.new_label else None
         columns["new_label"] = (
             pa.nulls(len(batch), pa.string()) if new is None else pa.array(new, pa.string())
         )
         for name in ("score", "rank", "reason", "suggested_label", "confidence"):
-            columns[name] = _decoded(batch.column(name))
+            columns[name] = _plain(batch.column(name))
         if options.budget is not None:
             columns["reason"] = _reasons(batch, fates.flagged[rows])
         if fates.weight is not None:
@@ -97,7 +95,10 @@ def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.Re
         start += len(batch)
 
 
-def _decoded(column: pa.Array) -> pa.Array:
+def _plain(column: pa.Array) -> pa.Array:
+    """A column without dictionary, and lists as texts with ``|`` between their members."""
+    if pa.types.is_list(column.type):
+        return pc.binary_join(column.cast(_TEXTS), SEPARATOR)
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
@@ -107,7 +108,7 @@ def _reasons(batch: pa.RecordBatch, flagged: Any) -> pa.Array:
     Blank inputs are known only of samples that the scan flagged.
     """
     given = "given_label_probability" if "given_label_probability" in batch.schema.names else "probability"
-    old = _decoded(batch.column("reason"))
+    old = _plain(batch.column("reason"))
     index = reasons(
         differs=_array(batch.column("suggested_label").is_valid()),
         confidence=_array(batch.column("confidence")),

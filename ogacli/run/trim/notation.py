@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ogacli.run.decisions import SEPARATOR
+from ogacli.run.decisions import classes_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Notation:
             old: The value in its place, whose form is kept.
         """
         if isinstance(old, list | tuple):
-            return self._listed(name.split(SEPARATOR), list(old))
+            return self._listed(classes_in(name), list(old))
         if self.separator is not None:
-            return self.separator.join(str(self._one(one)) for one in name.split(SEPARATOR))
+            return self.separator.join(str(self._one(one)) for one in classes_in(name))
         if isinstance(old, str) and old.startswith("[") and old.endswith("]") and name not in self.known:
             try:
-                return json.dumps(self._listed(name.split(SEPARATOR), list(json.loads(old))))
+                return json.dumps(self._listed(classes_in(name), list(json.loads(old))))
             except ValueError:
                 pass
         return self._one(name, old)

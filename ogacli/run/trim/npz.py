@@ -15,7 +15,7 @@ from jaxtyping import Shaped
 from ogacli.base.tables import opened
 from ogacli.data.npy import Rows, write_rows
 from ogacli.data.originals.arrays import Arrays
-from ogacli.run.decisions import SEPARATOR
+from ogacli.run.decisions import classes_in
 from ogacli.run.trim import FileFormat, FolderFormat, formats
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
 from ogacli.run.trim.job import Job
@@ -126,7 +126,7 @@ def _relabelled(
     if old.ndim > 1:
         new = old.copy()
         for row, name in zip(rows, names, strict=True):
-            on = name.split(SEPARATOR)
+            on = classes_in(name)
             flat = [zero_one(one in on, old.flat[0].item()) for one in chosen.classes]
             new[row] = np.array(flat, old.dtype).reshape(old.shape[1:])
         return new
