@@ -1,15 +1,20 @@
 """Where wrong labels follow the model's doubts, the margin ranks; elsewhere the label noise does."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
+import ogacli
 from gradient_batches import dense_batch
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.signals import fitted
 from ogacli.detectors.latent_label import LatentLabel
+from ogacli.models.sources.precomputed import PrecomputedSource
 from tests.simulated import predictions
 
 
@@ -69,6 +74,16 @@ def test_noise_that_depends_on_the_class_is_not(k: int, noise: str, spread: floa
     _, signals = fitted(Candidates.of(logs, labels), held_out=True)
     assert not signals.doubtful
     assert not fitted(Candidates.of(logs, labels), held_out=False)[1].doubtful
+
+
+def test_a_scan_of_held_out_probabilities_ranks_by_it(tmp_path: Path) -> None:
+    logs, labels, _ = confused(1500, 10)
+    np.save(tmp_path / "p.npy", logs.exp().numpy())
+    source = PrecomputedSource(probabilities=str(tmp_path / "p.npy"), held_out=True)
+    samples = ogacli.Samples.of(logs.float(), labels=labels, classes=10)
+    found = ogacli.scan(samples, source, detector="latent_label").verdict.score
+    both = torch.stack([found, margins(logs, labels)])
+    assert float(torch.corrcoef(both.argsort(1).argsort(1).double())[0, 1]) > 0.999
 
 
 def test_many_classes_and_neighbours_are_ranked_by_the_pooled_margin() -> None:
