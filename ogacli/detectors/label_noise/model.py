@@ -51,23 +51,6 @@ class LabelNoise:
     """Q: from the true class to the given label."""
 
     @classmethod
-    def fitted(
-        cls,
-        logits: Float[Tensor, "n k"],
-        labels: Int64[Tensor, " n"],
-        neighbours: Float[Tensor, "n k"] | None = None,
-    ) -> "LabelNoise":
-        """Fit by EM. Of very many samples only the first are used.
-
-        Args:
-            logits: Predictions, best those of a model that was not trained on these labels.
-            labels: The given labels.
-            neighbours: kNN log-probabilities of the classes; the model's own where left out.
-        """
-        seen = Candidates.of(logits, labels)
-        return cls.fitted_to(seen if neighbours is None else seen.with_neighbours(neighbours))
-
-    @classmethod
     def fitted_to(
         cls, seen: Candidates, *, trust: tuple[float, float] = TRUST, least_sharpness: float = 1.0
     ) -> "LabelNoise":

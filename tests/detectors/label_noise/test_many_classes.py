@@ -14,7 +14,8 @@ from gradient_batches import dense_batch
 from ogacli.detectors import detectors
 from ogacli.detectors.label_noise import candidates, transition
 from ogacli.detectors.label_noise.candidates import Candidates
-from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
+from ogacli.detectors.label_noise.model import log_odds_wrong
+from tests.fitted_noise import fitted_noise
 
 
 def simulated(
@@ -37,7 +38,7 @@ def simulated(
 def both(logits: Tensor, labels: Tensor, near: Tensor | None) -> tuple[Tensor, Tensor]:
     """The log-odds of a wrong label, by the dense reference and by the model."""
     dense = reference.LabelNoise.fitted(logits, labels, near)
-    found = LabelNoise.fitted(logits, labels, near)
+    found = fitted_noise(logits, labels, near)
     return (
         reference.log_odds_wrong(dense.posterior(logits, labels, near), labels),
         log_odds_wrong(found.posterior(logits, labels, near), labels),
@@ -53,7 +54,7 @@ def test_with_few_classes_it_is_the_dense_model(n: int, k: int, near: bool, seed
     expected, found = both(logits, labels, pool)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     dense = reference.LabelNoise.fitted(logits, labels, pool)
-    fitted = LabelNoise.fitted(logits, labels, pool)
+    fitted = fitted_noise(logits, labels, pool)
     torch.testing.assert_close(fitted.transition.dense(), dense.transition, rtol=1e-6, atol=1e-9)
     assert fitted.sharpness == pytest.approx(dense.sharpness, rel=1e-6)
     assert fitted.trust == pytest.approx(dense.trust, rel=1e-6)
@@ -104,7 +105,7 @@ def test_candidates_hold_the_given_label_and_all_probability() -> None:
 
 def test_rows_of_a_sparse_transition_sum_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels, *_ = simulated(500, 300)
-    fitted = LabelNoise.fitted(logits, labels).transition
+    fitted = fitted_noise(logits, labels).transition
     dense = fitted.dense()
     torch.testing.assert_close(dense.sum(1), torch.ones(300, dtype=torch.float64))
     monkeypatch.setattr(transition, "_TABLE", 0)

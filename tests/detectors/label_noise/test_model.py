@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
 from ogacli.detectors.label_noise.transition import Transition
+from tests.fitted_noise import fitted_noise
 
 
 def noisy(
@@ -43,7 +44,7 @@ def even(k: int, wrong: float) -> Tensor:
 def test_it_finds_what_made_the_labels() -> None:
     transition = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.8, 0.1], [0.25, 0.0, 0.75]])
     logits, _, labels = noisy(40_000, transition, sharp=2.0, spread=1.5)
-    found = LabelNoise.fitted(logits, labels)
+    found = fitted_noise(logits, labels)
     assert found.sharpness == pytest.approx(2.0, rel=0.1)
     torch.testing.assert_close(found.transition.dense(), transition.double(), atol=0.03, rtol=0)
 
@@ -51,7 +52,7 @@ def test_it_finds_what_made_the_labels() -> None:
 @pytest.mark.parametrize("wrong", [0.1, 0.2, 0.4])
 def test_the_odds_are_calibrated(wrong: float) -> None:
     logits, true, labels = noisy(20_000, even(5, wrong))
-    found = LabelNoise.fitted(logits, labels)
+    found = fitted_noise(logits, labels)
     probability = odds(found, logits, labels).sigmoid()
     mislabelled = (true != labels).double()
     assert float(probability.mean()) == pytest.approx(wrong, abs=0.02)
@@ -78,7 +79,7 @@ def test_memorised_labels_are_still_ranked() -> None:
     labels = torch.randint(4, (500,), generator=generator)
     doubt = torch.rand(500, generator=generator)
     logits = F.one_hot(labels, 4) * (12 - 4 * doubt)[:, None]
-    found = odds(LabelNoise.fitted(logits, labels), logits, labels)
+    found = odds(fitted_noise(logits, labels), logits, labels)
     assert torch.equal(found.argsort(), doubt.argsort())
 
 
@@ -99,21 +100,21 @@ def test_predictions_are_pooled_with_weights_by_their_accuracy() -> None:
         return float(average_precision_score((true != labels).numpy(), found.numpy()))
 
     weak, strong = prediction(1.2), prediction(2.0)
-    found = LabelNoise.fitted(weak, labels, strong.log_softmax(1))
-    turned = LabelNoise.fitted(strong, labels, weak.log_softmax(1))
+    found = fitted_noise(weak, labels, strong.log_softmax(1))
+    turned = fitted_noise(strong, labels, weak.log_softmax(1))
     assert found.trust == pytest.approx(0.5, abs=0.1)
     assert turned.trust == pytest.approx(1 - found.trust, abs=0.02)
     together = precision(found, weak, strong.log_softmax(1))
     assert together == pytest.approx(precision(turned, strong, weak.log_softmax(1)), abs=1e-3)
     for one in (weak, strong):
-        assert together > precision(LabelNoise.fitted(one, labels), one, None) + 0.02
+        assert together > precision(fitted_noise(one, labels), one, None) + 0.02
     noise = prediction(0.0) + torch.randn(n, k, generator=generator)
-    assert LabelNoise.fitted(strong, labels, noise.log_softmax(1)).trust == pytest.approx(0.2)
+    assert fitted_noise(strong, labels, noise.log_softmax(1)).trust == pytest.approx(0.2)
 
 
 def test_without_neighbours_it_is_the_prediction_twice() -> None:
     logits, _, labels = noisy(300, even(3, 0.2))
-    alone, same = (LabelNoise.fitted(logits, labels, near) for near in (None, logits.log_softmax(1)))
+    alone, same = (fitted_noise(logits, labels, near) for near in (None, logits.log_softmax(1)))
     torch.testing.assert_close(
         odds(alone, logits, labels), odds(same, logits, labels, logits.log_softmax(1)), rtol=1e-3, atol=1e-3
     )
@@ -130,7 +131,7 @@ def test_the_odds_are_finite_for_any_logits(n: int, k: int, scale: float, seed: 
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(n, k, generator=generator)
     labels = torch.randint(k, (n,), generator=generator)
-    found = LabelNoise.fitted(logits, labels)
+    found = fitted_noise(logits, labels)
     assert torch.isfinite(odds(found, logits, labels)).all()
     torch.testing.assert_close(found.transition.dense().sum(1), torch.ones(k, dtype=torch.float64))
     assert (found.transition.right <= 0.9 + 1e-9).all()
@@ -141,7 +142,7 @@ def test_the_odds_are_finite_for_any_logits(n: int, k: int, scale: float, seed: 
 def test_adding_a_number_to_all_logits_changes_nothing() -> None:
     logits, _, labels = noisy(300, even(3, 0.2))
     moved = logits + 100 * torch.rand(300, 1, generator=torch.Generator().manual_seed(1))
-    a, b = (odds(LabelNoise.fitted(found, labels), found, labels) for found in (logits, moved))
+    a, b = (odds(fitted_noise(found, labels), found, labels) for found in (logits, moved))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -149,14 +150,14 @@ def test_the_order_of_classes_does_not_matter() -> None:
     logits, _, labels = noisy(400, even(4, 0.2))
     order = torch.tensor([2, 0, 3, 1])
     place = order.argsort()
-    a = odds(LabelNoise.fitted(logits, labels), logits, labels)
-    b = odds(LabelNoise.fitted(logits[:, order], place[labels]), logits[:, order], place[labels])
+    a = odds(fitted_noise(logits, labels), logits, labels)
+    b = odds(fitted_noise(logits[:, order], place[labels]), logits[:, order], place[labels])
     torch.testing.assert_close(a, b)
 
 
 def test_of_very_many_samples_the_first_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ogacli.detectors.label_noise.model._ENTRIES", 300)
     logits, _, labels = noisy(1000, even(3, 0.2))
-    few, same = LabelNoise.fitted(logits, labels), LabelNoise.fitted(logits[:100], labels[:100])
+    few, same = fitted_noise(logits, labels), fitted_noise(logits[:100], labels[:100])
     assert few.sharpness == same.sharpness
     assert torch.equal(few.transition.dense(), same.transition.dense())
