@@ -27,7 +27,17 @@ def sentences(benefit: Benefit) -> list[str]:
         found = "No amount gained more than its standard error, so that nothing is flagged"
     return [
         f"{found}; {tried}, judged by the given labels of held-out samples",
+        *_ranked(benefit),
         *map(_capital, benefit.notes),
+    ]
+
+
+def _ranked(benefit: Benefit) -> list[str]:
+    if benefit.ranked is None:
+        return []
+    return [
+        f"The scores are by {benefit.ranked} networks, each for the samples that it was not trained on, not "
+        "by the checkpoints of the scan"
     ]
 
 
