@@ -91,6 +91,12 @@ def trim(
     link: Annotated[
         bool, typer.Option("--link", help="Hard links in place of copies of image files.")
     ] = False,
+    spreadsheet_safe: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe", help="Put ' before texts of a csv manifest that spreadsheets run."
+        ),
+    ] = False,
     format: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +135,7 @@ def trim(
         keep_quarantined=keep_quarantined,
         manifest=manifest,
         link=link,
+        spreadsheet_safe=spreadsheet_safe,
         format=format,
         source=source,
         overwrite=overwrite,

@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "gate": lambda run: gate(run),
     "baseline": lambda run: gate(run, baseline=run),
     "compare": lambda run: compare([run, run]).document(),
-    "trim": lambda run: trim(run, run.parent / "manifest.csv"),
+    "trim": lambda run: trim(run, manifest=run.parent / "manifest.csv"),
 }
 """What reads a run, by name."""
 

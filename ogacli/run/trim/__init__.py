@@ -111,6 +111,7 @@ def trim(
     keep_quarantined: bool = False,
     manifest: str | Path | None = None,
     link: bool = False,
+    spreadsheet_safe: bool = False,
     format: str | None = None,
     source: Source | None = None,
     overwrite: bool = False,
@@ -134,6 +135,7 @@ def trim(
         manifest: A csv, jsonl or parquet file for the fate of every sample. ``manifest.parquet`` in the run
             directory always holds that of the last call.
         link: Make the image files of a folder hard links where the file system allows it.
+        spreadsheet_safe: Put an apostrophe before the texts of a csv manifest that a spreadsheet would run.
         format: The name of one of ``formats``; from the suffix of ``to`` where left out, and without a suffix
             that of the source.
         source: The source to open in place of the data section of the run, which may not run code. Where the
@@ -157,7 +159,7 @@ def trim(
     writer = None if name is None else formats.get(name)()
     if problem is not None and writer is not None and writer.own_rows:
         raise problem
-    options = Options(budget_given(budget), decisions, relabel, weights, keep_quarantined)
+    options = Options(budget_given(budget), decisions, relabel, weights, keep_quarantined, spreadsheet_safe)
     fates = fates_of(opened, options)
     job = Job(opened, options, fates, original, destination or opened.path, progress, link, source)
     if destination is not None:

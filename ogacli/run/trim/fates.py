@@ -43,6 +43,8 @@ class Options:
     """No flagged sample is dropped; each has a weight."""
     keep_quarantined: bool = False
     """Samples that could not be scored stay."""
+    spreadsheet_safe: bool = False
+    """Texts of a csv manifest that a spreadsheet would run begin with an apostrophe."""
 
 
 @dataclass(frozen=True, slots=True)

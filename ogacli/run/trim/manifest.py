@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ogacli.base.tables import FORMATS, write_table
+from ogacli.base.tables.spreadsheet import spreadsheet_safe
 from ogacli.errors import ConfigError
 from ogacli.run.decisions import SEPARATOR
 from ogacli.run.directory import Run
@@ -135,9 +136,10 @@ def write_manifest(run: Run, fates: Fates, options: Options, file: IO[bytes], fo
             for batch in batches:
                 writer.write_batch(batch)
         return
-    write_table(pa.table(first), file, format)
+    shown = spreadsheet_safe if options.spreadsheet_safe and format == "csv" else pa.table
+    write_table(shown(pa.table(first)), file, format)
     for batch in batches:
-        write_table(pa.table(batch), file, format, header=False)
+        write_table(shown(pa.table(batch)), file, format, header=False)
 
 
 def manifest_format(path: Path) -> str:

@@ -4,6 +4,8 @@ import pyarrow as pa
 import pytest
 
 from ogacli.base.tables.spreadsheet import spreadsheet_safe
+from ogacli.run.trim import trim
+from synthetic_runs import Recipe
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,12 @@ def test_other_types_stay_and_dictionaries_are_looked_into():
 
 def test_an_empty_table():
     assert spreadsheet_safe(pa.table({"id": pa.array([], pa.string())})).num_rows == 0
+
+
+def test_a_manifest(tmp_path):
+    run = Recipe(n=4, ids=["=1+1", "b", "c", "d"]).write(tmp_path / "run")
+    for safe in (False, True):
+        trim(run, manifest=tmp_path / f"{safe}.csv", spreadsheet_safe=safe)
+    assert '"=1+1"' in (tmp_path / "False.csv").read_text().replace("\n=1+1,", '\n"=1+1",')
+    assert "'=1+1" in (tmp_path / "True.csv").read_text()
+    assert "'=1+1" not in (tmp_path / "False.csv").read_text()
