@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,6 +28,8 @@ from ogacli.cli.log import JsonLog
 
 _EVERY = 20.0
 """Seconds between two lines of a long step, where no bar can be shown."""
+_WIDTH = 80
+"""Columns of a paragraph."""
 
 if TYPE_CHECKING:  # which would import pyarrow
     from ogacli.base.tables.columns import Columns
@@ -226,3 +229,8 @@ def aligned(rows: Iterable[tuple[str, str | Path]]) -> list[str]:
     pairs = [(name, shown(value) if isinstance(value, Path) else value) for name, value in rows]
     width = max(len(name) for name, _ in pairs)
     return [f"[bold]{name}[/]{' ' * (width - len(name))}  {escape(text)}" for name, text in pairs]
+
+
+def wrapped(text: str) -> list[str]:
+    """The lines of a paragraph, indented, as markup."""
+    return [f"  {escape(line)}" for line in textwrap.wrap(text, _WIDTH - 2)]

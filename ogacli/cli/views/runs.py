@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from ogacli.base.wording import cut, listed, percent
-from ogacli.cli.terminal import aligned, figure, table
+from ogacli.cli.terminal import aligned, figure, table, wrapped
 
 if TYPE_CHECKING:
     from ogacli.run.compare import Comparison
@@ -85,8 +85,8 @@ def gate_view(gate: Gate) -> list[Any]:
     for outcome in gate.conditions:
         status = f"[{colours[outcome.status]}]{outcome.status}[/]"
         grid.add_row(escape(outcome.name), escape(outcome.found), escape(outcome.allowed), status)
-    details = [f"  {escape(one.name)}: {escape(one.detail)}" for one in gate.conditions if one.detail]
-    warnings = [f"[yellow]warning:[/] {escape(warning)}" for warning in gate.warnings]
+    details = [line for one in gate.conditions if one.detail for line in wrapped(f"{one.name}: {one.detail}")]
+    warnings = [line for warning in gate.warnings for line in wrapped(f"warning: {warning}")]
     failed = sum(outcome.status == "failed" for outcome in gate.conditions)
     conclusion = "[bold green]gate passed[/]" if gate.passed else f"[bold red]gate failed[/]: {failed} failed"
     return [grid, *details, *warnings, "", conclusion]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import statistics
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ogacli.base.wording import listed, percent
-from ogacli.cli.terminal import aligned, figure, shown, table
+from ogacli.cli.terminal import aligned, figure, shown, table, wrapped
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
 from ogacli.run.reports import gains, sentences
@@ -35,7 +34,6 @@ _CLASSES = 12
 """Classes in the table of a scan."""
 _FEW = 8
 """Up to so many checkpoints are listed where their verdicts differ; more with ``--verbose``."""
-_WIDTH = 80
 
 
 def training_view(training: Training | CrossValidation, config: Path, source: ModelSource) -> list[Any]:
@@ -111,7 +109,7 @@ def plan_view(plan: Plan) -> list[Any]:
 
 def columns_view(columns: Columns | None) -> list[str]:
     """The columns of a table that are features, and those that are left out."""
-    return [] if columns is None else [line for text in columns.lines() for line in _wrapped(text)]
+    return [] if columns is None else [line for text in columns.lines() for line in wrapped(text)]
 
 
 def _layers(parameters: Mapping[str, int]) -> list[str]:
@@ -129,21 +127,21 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     lost = f"; {summary.quarantined:,} could not be scored (quarantined)" if summary.quarantined else ""
     parts: list[Any] = [
         f"[bold]{escape(sentences.headline(summary))}[/]{lost}",
-        *_wrapped(_looked_at(summary)),
+        *wrapped(_looked_at(summary)),
     ]
     parts += columns_view(summary.columns)
     if verbose:
         parts += _layers(run.provenance["parameters"])
     if reasons := sentences.reasons(summary):
         parts.append(f"  {reasons}")
-    parts += [line for sentence in sentences.results(summary) for line in _wrapped(f"{sentence}.")]
+    parts += [line for sentence in sentences.results(summary) for line in wrapped(f"{sentence}.")]
     if summary.benefit is not None:
         parts += benefit_view(summary.benefit)
     parts += _checkpoint_lines(summary)
     differ = len({one.diagnosis.verdict for one in summary.checkpoints}) > 1
     if verbose or (differ and len(summary.checkpoints) <= _FEW):
         parts += _checkpoints(summary)
-    parts += [line for note in sentences.notes(summary) for line in _wrapped(f"Note: {note}.")]
+    parts += [line for note in sentences.notes(summary) for line in wrapped(f"Note: {note}.")]
     if summary.classes:
         parts += ["", _class_table(run)]
     if summary.evaluation:
@@ -163,7 +161,7 @@ def _checkpoint_lines(summary: Summary) -> list[str]:
         return []
     colours = {"useful": "green", "memorised": "bold red"}
     title = f"  Checkpoint: [{colours.get(verdict, 'yellow')}]{verdict}[/]."
-    return [title, *(line for text in sentences.checkpoint(summary) for line in _wrapped(f"{text}."))]
+    return [title, *(line for text in sentences.checkpoint(summary) for line in wrapped(f"{text}."))]
 
 
 def _checkpoints(summary: Summary) -> list[Any]:
@@ -188,17 +186,12 @@ def _looked_at(summary: Summary) -> str:
 
 def benefit_view(benefit: Benefit) -> list[Any]:
     """What was tried out for a budget ``benefit``, and what was chosen."""
-    lines = [line for sentence in gains.sentences(benefit) for line in _wrapped(sentence)]
+    lines = [line for sentence in gains.sentences(benefit) for line in wrapped(sentence)]
     grid = table([*gains.HEADER, ""], [])
     for one in benefit.trials:
         chosen = (one.action, one.amount) == (benefit.action, benefit.amount)
         grid.add_row(*gains.row(one), "chosen" if chosen else "", style="bold" if chosen else None)
     return [*lines, "", grid, ""]
-
-
-def _wrapped(text: str) -> list[str]:
-    """The lines of a paragraph of the terminal's width, indented."""
-    return [f"  {escape(line)}" for line in textwrap.wrap(text, _WIDTH - 2)]
 
 
 def _class_table(run: Run) -> Table:
@@ -236,7 +229,7 @@ def verification_view(verification: Verification) -> list[Any]:
         *(escape(f"{one.arm} minus {one.against}: {_interval(one)}") for one in other),
         "",
         *(f"[bold]{_ACTIONS[arm]}: {verdict}[/]" for arm, verdict in verification.verdicts.items()),
-        *_wrapped(_judged_by(verification)),
+        *wrapped(_judged_by(verification)),
     ]
 
 
