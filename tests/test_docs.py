@@ -19,6 +19,16 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def prepared(page: Path, folder: Path) -> None:
+    """Write the configs of a page that begin with their name, and run the Python blocks of the tutorial."""
+    text = page.read_text(encoding="utf-8")
+    for name, config in re.findall(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", text, re.M | re.S):
+        (folder / name).write_text(config, encoding="utf-8")
+    if page.name == "tutorial.md":
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+            subprocess.run([sys.executable, "-c", block], cwd=folder, check=True)
+
+
 def commands(page: Path) -> list[list[str]]:
     blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
     return [shlex.split(line[2:]) for block in blocks for line in block.splitlines() if line.startswith("$ ")]
@@ -27,6 +37,7 @@ def commands(page: Path) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
+    prepared(page, tmp_path)
     for command in commands(page):
         assert command[0] == "oga"
         call = [sys.executable, "-m", "ogacli", *command[1:]]

@@ -61,15 +61,13 @@ _LABEL = (
     lambda kind: _any(_is_text, _is_number)(kind.value_type if pa.types.is_list(kind) else kind),
 )
 _KINDS: Mapping[str, tuple[str, _Is]] = {
-    **dict.fromkeys(
-        ("id", "reason", "suggested_label", "status", "duplicate_of", "fingerprint", "kind", "role"), _TEXT
-    ),
+    **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role"), _TEXT),
     **dict.fromkeys(("position", "rank", "order", "other"), _INTEGER),
     **dict.fromkeys(
         ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
     ),
     **dict.fromkeys(("flagged", "wrong"), _TRUTH),
-    **dict.fromkeys(("label", "truth"), _LABEL),
+    **dict.fromkeys(("label", "truth", "suggested_label"), _LABEL),
     "content": ("bytes", _any(pa.types.is_binary, pa.types.is_large_binary)),
 }
 """What the columns of ``scores.parquet`` and ``previews.parquet`` hold."""

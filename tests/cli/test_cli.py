@@ -339,7 +339,7 @@ def test_scan_says_what_to_do_next(scanned):
     following = re.search(r"next +(oga .*)$", done.out, re.M)
     assert following is not None
     assert oga(*following[1].split()[1:], cwd=scanned.folder).code == 0
-    assert (scanned.folder / "clean.csv").is_file()
+    assert (scanned.folder / "clean.npz").is_file()
 
 
 def test_train_says_what_to_do_next(place):

@@ -44,8 +44,8 @@ def test_a_file_is_enough(with_hello: typer.Typer) -> None:
 def test_the_order_of_the_help() -> None:
     names = [one.callback.__name__ for one in ogacli.cli.app.registered_commands if one.callback]
     assert names == [
-        "demo", "init", "doctor", "train", "scan", "report", "trim", "verify", "attribute", "compare", "diff",
-        "gate",
+        "demo", "init", "doctor", "train", "scan", "report", "review", "trim", "verify", "attribute",
+        "compare", "diff", "gate",
     ]  # fmt: skip
 
 

@@ -65,8 +65,8 @@ def test_norm_and_forest_stand_beside_the_deciding_detector():
         return [type(found).__name__ for found in parse_config(PLAIN + text).detectors]
 
     assert default("") == ["LatentLabel", "L2", "IsolationForest"]
-    assert default("loss: mse") == ["L2", "IsolationForest"]
-    assert default("loss: bce_with_logits") == ["L2", "IsolationForest"]
+    assert default("loss: mse") == ["LatentTarget", "L2", "IsolationForest"]
+    assert default("loss: bce_with_logits") == ["LatentLabelSet", "L2", "IsolationForest"]
     assert default("query: digits") == ["IsolationForest"]
 
 
@@ -85,7 +85,7 @@ def test_without_features_there_is_no_forest():
 
     assert default("probabilities: p.npy") == ["LatentLabel", "L2"]
     assert default("probabilities: p.npy, features: h.npy") == ["LatentLabel", "L2", "IsolationForest"]
-    assert default("logits: z.npy", "bce_with_logits") == ["L2"]
+    assert default("logits: z.npy", "bce_with_logits") == ["LatentLabelSet", "L2"]
 
 
 def test_a_scan_of_the_default_config_has_a_column_for_each_detector(tmp_path):

@@ -56,7 +56,7 @@ def test_of_a_run_and_of_its_manifest(tmp_path):
     expected = run.scores["given_label_probability"].to_numpy()
     opened = place.config().data.open()
     np.testing.assert_allclose(weighted(opened, run.path).weights, expected, rtol=1e-6)
-    ogacli.trim(run, tmp_path / "clean.csv", weights=True)
+    ogacli.trim(run, manifest=tmp_path / "clean.csv", weights=True)
     found = place.config(f"data.manifest={tmp_path}/clean.csv").data.open()
     assert len(found) == N
     np.testing.assert_allclose(found.weights, expected, rtol=1e-5)

@@ -164,7 +164,7 @@ def test_bfloat16_decides_as_float32_where_it_matters(place, layers):
 
 
 def test_looked_up_outputs_of_many_classes_come_in_smaller_batches(tmp_path):
-    """So that memory does not grow with the classes; few classes come 4,096 samples at a time."""
+    """So that memory does not grow with the classes; few classes come 16,384 samples at a time."""
     sizes = []
     for k in (10, 30_000):
         z = np.random.default_rng(0).standard_normal((300, k), dtype=np.float32)
@@ -175,5 +175,5 @@ def test_looked_up_outputs_of_many_classes_come_in_smaller_batches(tmp_path):
         run = scan(config)
         sizes.append(run.provenance["batch_size"])
         assert run.summary.scored == 300
-    assert sizes[0] == 4096
+    assert sizes[0] == 16_384
     assert 100 < sizes[1] < 200

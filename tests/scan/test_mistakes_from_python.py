@@ -153,7 +153,7 @@ def test_a_budget_may_be_a_number_of_numpy(samples):
         (lambda run, to: ogacli.report(run, None), "not the name of a report format"),
         (lambda run, to: ogacli.report(run, ["html"]), "not the name of a report format"),
         (lambda run, to: ogacli.trim(run, to, format=7), "not the name of a trim format"),
-        (lambda run, to: ogacli.trim(run, None), "to: not a path"),
+        (lambda run, to: ogacli.trim(run, 7), "to: not a path"),
         (lambda run, to: ogacli.compare(7), "not a run"),
         (lambda run, to: ogacli.init(7), "data: not a path"),
         (lambda run, to: ogacli.init(output=7), "output: not a path"),

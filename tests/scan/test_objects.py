@@ -73,7 +73,7 @@ def test_everything_after_the_scan_works_on_it(place, samples, tmp_path):
     assert [name.partition(" ")[2] for name in run.provenance["checkpoints"]] == ["in memory"]
     assert run.config["model"]["type"].endswith("Sequential") or run.config["model"]["type"]
     assert "digits" not in (run.path / "config.yaml").read_text()
-    assert ogacli.trim(run, tmp_path / "clean.csv").fates["dropped"] == run.summary.flagged
+    assert ogacli.trim(run, tmp_path / "kept.npy").fates["dropped"] == run.summary.flagged
     assert ogacli.gate(run, max_flagged="10%").passed
     assert "samples flagged" in ogacli.report(run, "md")
     assert ogacli.compare([run]).samples == N
@@ -82,8 +82,9 @@ def test_everything_after_the_scan_works_on_it(place, samples, tmp_path):
     assert not (tmp_path / "pictures").exists()
     with pytest.raises(RunError, match="already exists"):
         found.save(tmp_path / "run")
-    before = contents(run.path, ["timing.json"])
-    assert contents(found.save(run.path, overwrite=True).path, ["timing.json"]) == before
+    beside = ["timing.json", "manifest.parquet"]  # which the trim has left there
+    before = contents(run.path, beside)
+    assert contents(found.save(run.path, overwrite=True).path, beside) == before
 
 
 def test_other_weights_have_another_fingerprint(place, samples):

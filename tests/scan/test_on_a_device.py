@@ -64,11 +64,16 @@ class Gated(nn.Module):
         return self.head(self.cells(self.table(x))[0].mean(1))
 
 
-def pictures(n: int = N) -> Samples:
+def pictures(n: int = N, loss: str = "cross_entropy") -> Samples:
+    """Pictures with labels for a loss."""
     random = np.random.default_rng(0)
     x = random.normal(size=(n, 3, 8, 8)).astype(np.float32)
     x[7], x[8] = x[3], 0.5
-    return Samples.of(x, labels=np.arange(n) % K, classes=K)
+    labels = np.arange(n) % K
+    if loss == "cross_entropy":
+        return Samples.of(x, labels=labels, classes=K)
+    several = np.eye(K, dtype=np.float32)[labels]
+    return Samples.of(x, labels=several, classes=K if loss == "bce_with_logits" else None)
 
 
 def tokens() -> Samples:
@@ -97,7 +102,8 @@ def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
     if name == "pyod":
         pytest.importorskip("pyod")
         given |= {"model": "KNN"}
-    same(pictures(), Pictures, device, layers=layers, detector=given)
+    loss = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}.get(name, "cross_entropy")
+    same(pictures(loss=loss), Pictures, device, layers=layers, detector=given, loss=loss)
 
 
 @pytest.mark.parametrize("against", ["self", "training"])
@@ -111,7 +117,10 @@ def test_influence(name: str, against: str, device: torch.device) -> None:
 def test_texts(make: Callable[[], nn.Module], layers: str, device: torch.device) -> None:
     if make is Gated and device.type == "standin":
         pytest.skip("the stand-in has no gated recurrent networks")
-    same(tokens(), make, device, layers=layers, detector=["l2", "l1", "isolation_forest"])
+    names = ["l2", "l1"]
+    if make is not Tied:  # whose entries are sums that are 0 on one device and 1e-8 on another: other trees
+        names.append("isolation_forest")
+    same(tokens(), make, device, layers=layers, detector=names)
 
 
 @pytest.mark.parametrize("make", [UNet, Sequences])

@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ogacli.detectors as room
@@ -12,10 +13,17 @@ from ogacli.config import Config
 from ogacli.config.commands import scan, train
 from ogacli.config.folds import folded
 from ogacli.scan.scorers import Scorers
-from small_scans import Place, contents, make_place
+from small_scans import K, Place, contents, make_place
 
 BATCH = ("gradients.batch_size=16", "data.workers=0")
-SAME = ("scores.parquet", "summary.json", "beside.parquet", "gradient_map.parquet", "previews.parquet")
+SAME = (
+    "scores.parquet",
+    "summary.json",
+    "beside.parquet",
+    "gradient_map.parquet",
+    "previews.parquet",
+    "issues.parquet",
+)
 MORE: dict[str, list[dict[str, Any]]] = {
     "isolation_forest": [{"trees": 20, "subsample": 32}, {"trees": 10, "per_class": True}],
     "ensemble": [
@@ -27,6 +35,8 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "l2": [{"per_class": True}],
 }
 """Other options than the defaults."""
+LOSSES = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}
+"""Of detectors that judge another kind of label than one class."""
 SETTINGS = ("one", "several", "folds", "neighbours", "bfloat16", "all layers")
 
 
@@ -57,7 +67,17 @@ def config_of(place: Place, case: dict[str, Any], setting: str) -> Config:
     """The scan of a detector beside another one, whose state and scores are saved with it."""
     options = {name: value for name, value in case.items() if name != "name"}
     resolved = described(room.detectors.get(case["name"]).model_validate(options), "name")
-    place.write_config(detector=[resolved, "loss"])
+    loss = LOSSES.get(case["name"], "cross_entropy")
+    if loss != "cross_entropy":
+        one_hot = np.eye(K, dtype=np.float32)
+        place.write(y=one_hot[place.arrays["y"]], truth=one_hot[place.arrays["truth"]])
+        place.write_config(
+            data={"source": "arrays", "path": "data.npz", "x": "x", "y": "y", "truth": "truth"}
+            | ({"classes": list("abc")} if loss == "bce_with_logits" else {"target": "regression"})
+        )
+    place.write_config(
+        detector=[resolved, "loss"] if loss == "cross_entropy" else [resolved, "l2"], loss=loss
+    )
     more = {
         "neighbours": ["gradients.residual=neighbours", "gradients.neighbours={count: 5}"],
         "bfloat16": ["gradients.precision=bfloat16"],

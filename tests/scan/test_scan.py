@@ -225,7 +225,7 @@ def test_reruns_are_bit_equal(place):
     for name in ("one", "two"):
         scanned(place, name)
     one, two = (contents(place.folder / name) for name in ("one", "two"))
-    same = [*SAME, "beside.parquet", "gradient_map.parquet", "state.safetensors"]
+    same = [*SAME, "beside.parquet", "gradient_map.parquet", "issues.parquet", "state.safetensors"]
     assert sorted(one) == sorted([*same, "timing.json"])
     assert {name: one[name] for name in same} == {name: two[name] for name in same}
 

@@ -42,7 +42,7 @@ def test_texts_are_shown_as_texts_and_empty_ones_are_counted(tmp_path: Path) -> 
     reasons = {row["id"]: row["reason"] for row in run.scores.to_pylist() if row["status"] == "quarantined"}
     assert reasons == {"4": "no text in column text", "5": "no text in column text"}
     page = (run.path / "report.html").read_text()
-    assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; &lt;b&gt;bold" in page
+    assert r"\u003cscript\u003ealert(\"x\")\u003c/script\u003e \u0026 \u003cb\u003ebold" in page
     assert "<script>alert" not in page
     assert "bad bad bad bad" in page
     comment = report(run, "md")

@@ -123,6 +123,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
         run: What the scan wrote.
         verbose: Also list the gradient layers.
     """
+    from ogacli.run.trim import destination_for
+
     summary = run.summary
     lost = f"; {summary.quarantined:,} could not be scored (quarantined)" if summary.quarantined else ""
     parts: list[Any] = [
@@ -150,7 +152,9 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     action = "trim" if summary.benefit is None else summary.benefit.action
     option = {"trim": "", "relabel": " --relabel", "weight": " --weights"}[action]
     review = [("review", f"oga review {shlex.quote(shown(run.path))}")] if summary.flagged else []
-    following = f"oga trim {shlex.quote(shown(run.path))}{option} --to clean.csv"
+    own = destination_for(run)
+    target = f"--to {own}" if own else "--manifest fates.csv" if option else "--to kept.npy"
+    following = f"oga trim {shlex.quote(shown(run.path))}{option} {target}"
     return [*parts, "", *aligned([*files, *review, ("next", following)])]
 
 

@@ -109,7 +109,9 @@ class Forest:
             return torch.full((len(batch),), 0.5, dtype=torch.float64, device=self.left.device)
         with one_thread():
             lengths = (
-                self._longer(part, [level.rise for level in self._levels]).sum(0).add_(self._shortest.sum())
+                self._longer(part, [level.rise for level in self._levels], 2)
+                .sum(0)
+                .add_(self._shortest.sum())
                 for part in self._parts(batch)
             )
             return torch.cat([_exp2(-length / total) for length in lengths])
@@ -118,7 +120,7 @@ class Forest:
         """The scores, and those by the trees with even and with odd numbers; in one go, for a GPU."""
         halves = []
         for part in self._parts(batch):
-            longer = self._longer(part, self._rise_of_halves).view(2, 2, -1).sum(1)
+            longer = self._longer(part, self._rise_of_halves, 4).view(2, 2, -1).sum(1)
             halves.append(longer.add_(self._shortest[:, None]))
         lengths = halves[0] if len(halves) == 1 else torch.cat(halves, 1)
         return torch.exp2(-lengths.sum(0) / self._usual), torch.exp2(-lengths / self._usual_of_halves)
@@ -135,12 +137,18 @@ class Forest:
             yield batch.select(slice(start, start + size))
 
     def _longer(
-        self, batch: GradientBatch, rises: Sequence[Float[Tensor, "r inner"]]
+        self, batch: GradientBatch, rises: Sequence[Float[Tensor, "r inner"]], rows: int
     ) -> Float[Tensor, "r b"]:
-        """By how much the path of each sample is longer than that to the leftmost leaves; float64."""
+        """By how much the path of each sample is longer than that to the leftmost leaves; float64.
+
+        Args:
+            batch: The samples.
+            rises: Of each level; none where no tree has an inner node.
+            rows: r, the sums that are wanted.
+        """
         values = batch.entries(self._coordinate).t()
         arrived = values.new_ones(len(self.usual), len(batch))
-        longer = values.new_zeros(len(rises[0]), len(batch))
+        longer = values.new_zeros(rows, len(batch))
         for level, rise in zip(self._levels, rises, strict=True):
             arrived = arrived.index_select(0, level.origin)
             # 0 or 1 as floats: torch is several times slower where it mixes booleans and floats.

@@ -19,7 +19,7 @@ from ogacli.base.options import path_given
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import Registry, described
 from ogacli.data.originals import Original, original_of
-from ogacli.errors import ConfigError, RunError
+from ogacli.errors import ConfigError, OgaError, RunError
 from ogacli.run.directory import MANIFEST, Run
 from ogacli.run.trim.fates import Options, fates_of
 from ogacli.run.trim.folder import check_apart, new_dataset
@@ -207,6 +207,19 @@ def _original(section: object, run: Run) -> tuple[Original | None, ConfigError |
         return original_of(section, run.config_file), None
     except ConfigError as error:
         return None, error
+
+
+def destination_for(run: Run) -> str | None:
+    """A name to write the cleaned dataset of a run to, in the format that it has; None without own rows."""
+    try:
+        original = original_of(run.config.get("data"), run.config_file)
+        own = "" if original is None else original.own_format
+    except OgaError:
+        own = ""
+    if not own:
+        return None
+    suffixes = formats.get(own).suffixes
+    return f"clean{suffixes[0] if suffixes else ''}"
 
 
 def _destination(to: str | Path) -> Path:

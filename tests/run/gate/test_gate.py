@@ -376,7 +376,7 @@ def test_a_checkpoint_that_is_not_found_to_be_useful(tmp_path, suggested, status
     run = Recipe(suggested=suggested).write(tmp_path / "run")
     condition = found(gate(run, policy=policy(require_useful=True)), "require_useful")
     assert (condition.status, condition.found, condition.allowed) == (status, told, "useful")
-    assert condition.detail.startswith("it predicts ")
+    assert condition.detail.startswith("the model predicts ")
     assert not [one for one in gate(run, policy=policy()).conditions if one.name == "require_useful"]
 
 

@@ -38,11 +38,12 @@ class MinLeftPerClass(Condition):
             ((count, one) for count, one in left if count < min(least, one.samples)), key=lambda pair: pair[0]
         )
         count, worst = short[0] if short else min(left, key=lambda pair: pair[0])
-        others = [f"{quoted(one.name)}: {count:,} of {one.samples:,}" for count, one in short[1:]]
+        told = short or [(count, worst)]
+        named = [f"{quoted(one.name)}: {count:,} of {one.samples:,}" for count, one in told]
         return Outcome(
             name,
-            found=f"{quoted(worst.name)}: {count:,} of {worst.samples:,} left",
+            found=f"{count:,} of {worst.samples:,} left",
             allowed=f"at least {least:,}",
             status="failed" if short else "passed",
-            detail=f"also {wording.listed(others, _NAMED)}" if others else "",
+            detail=f"left of the class {wording.listed(named, _NAMED)}",
         )

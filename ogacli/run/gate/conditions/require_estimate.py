@@ -23,12 +23,12 @@ class RequireEstimate(Condition):
         if found is None:
             return None
         between = f"{percent(found.low)} to {percent(found.high)}"
-        told = f"unknown: {between}" if found.share is None else f"{percent(found.share)} wrong labels"
+        told = f"unknown, {between}" if found.share is None else f"{percent(found.share)} wrong labels"
         known = found.share is not None
         return Outcome(
             "require_estimate",
             found=told,
-            allowed="a known share of wrong labels",
+            allowed="a known share",
             status="passed" if known else "failed" if self.require_estimate else "warned",
             detail=found.reason,
         )

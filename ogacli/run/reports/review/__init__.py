@@ -44,6 +44,11 @@ class Review:
     left_out: int
     """Samples on the page that have a picture or text which did not fit."""
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether a text is shown in parts, by what each adds to the loss."""
+        return any("parts" in look for look in self.data["looks"].values())
+
 
 def script() -> str:
     """The program of the page."""
