@@ -220,7 +220,7 @@ def _checked(one: Any) -> dict[str, str]:
 
 
 def saved_decisions(file: Path) -> list[dict[str, str]]:
-    """The decisions in a file of an earlier session; none where there is no file.
+    """The decisions in a file that an earlier server left; none where there is no file.
 
     Raises:
         RunError: The file holds something else, which is left alone.
