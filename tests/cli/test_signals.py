@@ -15,7 +15,8 @@ BATCH = ("--set", "gradients.batch_size=4")
 SLOW = (
     "import signal, sys, time\n"
     "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "if {ignored}:\n    signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    "if hasattr(signal, 'SIGHUP'):\n"
+    "    signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)\n"
     "from ogacli.detectors.norm import Norm\n"
     "score = Norm.score\n"
     "def slowly(self, batch):\n    print('scoring', file=sys.stderr, flush=True)\n    time.sleep(0.05)\n"

@@ -203,7 +203,10 @@ def test_a_source_that_changed_is_told_in_place_of_pictures(tmp_path, in_thread)
 
 def test_ctrl_c_ends_the_command_with_the_decisions_saved(run, tmp_path):
     file = tmp_path / "mine.json"
-    command = [sys.executable, "-m", "ogacli", "review", str(run.path), "--serve", "--no-open"]
+    # What runs in the background of a shell ignores the signal, and hands that on.
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    start += "from ogacli.cli import main; main()"
+    command = [sys.executable, "-c", start, "review", str(run.path), "--serve", "--no-open"]
     process = subprocess.Popen(
         [*command, "--decisions", str(file)],
         stdout=subprocess.PIPE,
