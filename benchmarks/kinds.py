@@ -3,8 +3,8 @@
     python benchmarks/kinds.py --seeds 2 3 4
 
 Held-out predictions of small models of scikit-learn, errors put into the labels in several ways. A row is the
-mean over the seeds: average precision of the samples with a wrong label (and of the wrong cells), by the best of
-cleanlab's scores, by ours, and what ``budget: auto`` flags. Constants were chosen on the seeds 0 and 1.
+mean over the seeds: average precision of the samples with a wrong label (and of the wrong cells), by the best
+of cleanlab's scores, by ours, and what ``budget: auto`` flags. Constants were chosen on the seeds 0 and 1.
 """
 
 import argparse
