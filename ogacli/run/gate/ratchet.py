@@ -106,7 +106,7 @@ def _kept(text: str, place: str) -> dict[str, str | None]:
     try:
         decisions = json.loads(text)["decisions"]
         return {str(one["id"]): None for one in decisions if one["action"] == "keep"}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             "not decisions of a review",
             place=f"{_PLACE}: {place}",

@@ -103,7 +103,11 @@ def test_what_a_review_decided_to_keep(tmp_path, baseline):
 
 @pytest.mark.parametrize(
     ("name", "text", "told"),
-    [("none.txt", None, "cannot be read as text"), ("d.json", "[1]", "not decisions of a review")],
+    [
+        ("none.txt", None, "cannot be read as text"),
+        ("d.json", "[1]", "not decisions of a review"),
+        ("e.json", "[" * 100_000, "not decisions of a review"),
+    ],
 )
 def test_files_that_are_no_list(tmp_path, baseline, name, text, told):
     if text is not None:
