@@ -51,7 +51,7 @@ def _run() -> None:
     finally:
         try:
             sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more, as after `| head`
+        except BrokenPipeError:  # the reader has ended, as after `| head`
             discard_output()
 
 

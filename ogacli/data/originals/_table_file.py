@@ -100,6 +100,6 @@ class TableFile(Labelled):
             yield from pa.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS)
 
     def stored(self) -> Any:
-        """What a parquet file says of itself."""
+        """The metadata of a parquet file."""
         with opened(self.path) as file:
             return pa.parquet.ParquetFile(file).metadata
