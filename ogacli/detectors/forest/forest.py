@@ -5,8 +5,8 @@ two children of a node side by side. Scoring reads only the coordinates of the i
 does not depend on p, and processes one level of all trees at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.base.device import one_thread
+from ogacli.base.tensor_fields import TensorFields
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.layers.workspace import at_a_time
 
@@ -23,7 +24,7 @@ _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
-class Forest:
+class Forest(TensorFields):
     """Isolation trees, and the score from a sample's path lengths in them (Liu et al., ICDM 2008)."""
 
     coordinate: Int64[Tensor, " nodes"]
@@ -83,21 +84,6 @@ class Forest:
             path=self.path[nodes],
             usual=self.usual[trees],
         )
-
-    def to(self, device: torch.device) -> "Forest":
-        """The same on a device; itself where it is there already."""
-        if self.left.device == device:
-            return self
-        return Forest(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def state(self) -> dict[str, Tensor]:
-        """The arrays by name, on the CPU."""
-        return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
-
-    @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> "Forest":
-        """From what ``state`` returned."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """2^(-mean path length / mean of c) (Liu et al. 2008, eq. 2), from 0 to 1; float64.

@@ -9,12 +9,13 @@ likelihood of the given labels, by EM with one Newton step for s and b in each M
 are shrunk to those of all classes, so that rare classes have them too.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from ogacli.base.tensor_fields import TensorFields
 
 _STEPS = 200
 """Most iterations of EM."""
@@ -31,7 +32,7 @@ _LARGEST_BIAS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceNoise:
+class PresenceNoise(TensorFields):
     """The fitted parameters; float64."""
 
     sharpness: Float[Tensor, ""]
@@ -82,19 +83,6 @@ class PresenceNoise:
         if_absent = torch.where(y > 0, self.given, 1 - self.given)
         joint = prior * if_present
         return joint / (joint + (1 - prior) * if_absent)
-
-    def to(self, device: torch.device) -> "PresenceNoise":
-        """The same on a device."""
-        return PresenceNoise(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def state(self) -> dict[str, Tensor]:
-        """The parameters by name, on the CPU."""
-        return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
-
-    @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> "PresenceNoise":
-        """From what ``state`` returned."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
 
 
 def finite(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:

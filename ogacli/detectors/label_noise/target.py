@@ -9,12 +9,13 @@ the likelihood, by EM.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from ogacli.base.tensor_fields import TensorFields
 
 _STEPS = 200
 """Most iterations of EM."""
@@ -36,7 +37,7 @@ right."""
 
 
 @dataclass(frozen=True, slots=True)
-class TargetNoise:
+class TargetNoise(TensorFields):
     """The fitted parameters, for each of m targets; float64."""
 
     scale: Float[Tensor, " m"]
@@ -118,19 +119,6 @@ class TargetNoise:
         for point in self.quantiles.t():
             found += torch.exp(-((y - point) / self.width).square() / 2)
         return found / (len(self.quantiles.t()) * self.width * math.sqrt(2 * math.pi))
-
-    def to(self, device: torch.device) -> "TargetNoise":
-        """The same on a device."""
-        return TargetNoise(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def state(self) -> dict[str, Tensor]:
-        """The parameters by name, on the CPU."""
-        return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
-
-    @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> "TargetNoise":
-        """From what ``state`` returned."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
 
 
 def _student(value: Float[Tensor, "b m"], scale: Float[Tensor, " m"], freedom: float) -> Float[Tensor, "b m"]:

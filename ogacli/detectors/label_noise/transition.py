@@ -4,14 +4,14 @@ In: the expected counts of true classes and given labels. Out: a ``Transition``,
 pairs of classes that occur, not with the square of the number of classes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.tensor_fields import TensorFields
 from ogacli.detectors.label_noise.candidates import Candidates
 
 _PSEUDO = 30.0
@@ -69,7 +69,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Transition:
+class Transition(TensorFields):
     """Q: rows are true classes, columns given labels, rows sum to 1; float64.
 
     Q[t, t] = ``right[t]``, and Q[t, y] = ``scale[t]`` (``column[y]`` + the count of the pair t, y).
@@ -160,18 +160,3 @@ class Transition:
     def _begin(self) -> Int64[Tensor, " k_plus_1"]:
         """For each given label its first pair."""
         return torch.searchsorted(self.given, torch.arange(self.k + 1, device=self.given.device))
-
-    def to(self, device: torch.device) -> "Transition":
-        """The same on a device; itself where it is there already."""
-        if self.right.device == device:
-            return self
-        return Transition(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def state(self) -> dict[str, Tensor]:
-        """The arrays by name, on the CPU."""
-        return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
-
-    @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> "Transition":
-        """From what ``state`` returned."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
