@@ -1,7 +1,8 @@
 """JSON that may come from anybody -> plain values.
 
-In: a text or a file. Out: its values, or one error with the place. Numbers that do not fit into 64 bits,
-halves of characters and, where it is asked for, NaN are errors, as what comes after cannot hold them.
+In: a text or a file. Out: its values, or one error with the place; of records that oga itself leaves beside
+files, nothing where it is something else. Numbers that do not fit into 64 bits, halves of characters and,
+where it is asked for, NaN are errors, as what comes after cannot hold them.
 """
 
 import json
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ogacli.base.special_files import refuse_special
-from ogacli.errors import OgaError
+from ogacli.errors import OgaError, RunError
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """What half a character begins with; two of them make a whole one."""
 _LONGEST = 19
 """Digits of a whole number of 64 bits."""
+_RECORD = 1 << 16
+"""Bytes that a record may have at most."""
 
 
 def parse_json(text: str | bytes, place: str, error: type[OgaError], *, finite: bool = True) -> Any:
@@ -79,6 +82,24 @@ def read_bytes(path: str | Path, error: type[OgaError]) -> bytes:
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise error("cannot be read", place=str(path), found=reason) from None
+
+
+def read_record(path: Path, kind: str) -> dict[str, Any] | None:
+    """The record in the first line of a file that oga wrote; None where there is none, or something else.
+
+    Args:
+        path: The file; no link is followed.
+        kind: What the record says of itself under ``kind``.
+    """
+    try:
+        if path.is_symlink() or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            line = file.readline(_RECORD + 1)
+        found = parse_json(line, str(path), RunError) if len(line) <= _RECORD else None
+    except (OSError, RunError):
+        return None
+    return found if isinstance(found, dict) and found.get("kind") == kind else None
 
 
 def _whole(digits: str) -> int:

@@ -4,13 +4,14 @@ In: the key ``limits`` of a data section. Out: ``Limits``. A file may be small o
 unpacked; the limits are for what cannot be seen from its size.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
 
 from ogacli.base.options import Options
 from ogacli.base.wording import number
-from ogacli.errors import OgaError
+from ogacli.errors import OgaError, RunError
 
 _RATIO = 100
 """What is packed may always unpack to this many times its size; data seldom does."""
@@ -52,6 +53,28 @@ class Limits(Options):
     def allowed(self, packed: int) -> int:
         """Bytes to which a file of ``packed`` bytes may unpack."""
         return max(self.unpacked, _RATIO * packed)
+
+
+def refuse_raised(limits: Limits, where: Callable[[str], str]) -> None:
+    """Refuse limits above the usual ones, where only a run directory names them.
+
+    Args:
+        limits: Of its data section.
+        where: From the name of a limit to its place.
+
+    Raises:
+        RunError: One is above.
+    """
+    for name in Limits.model_fields:
+        found, usual = getattr(limits, name), getattr(USUAL, name)
+        if found > usual:
+            raise RunError(
+                "this source of data raises a limit, and none is raised that only a run directory names",
+                place=where(name),
+                found=found,
+                expected=f"at most {usual}",
+                hint="add --config FILE, the config that was scanned, if you trust it",
+            )
 
 
 def raise_limit(name: str, value: int) -> str:

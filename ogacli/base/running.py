@@ -21,6 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from ogacli.base.atomic import writing
+from ogacli.base.json_document import read_record
 from ogacli.base.process import Process
 from ogacli.base.progress import Progress, State, Watched
 from ogacli.errors import RunError
@@ -247,13 +248,7 @@ def _placed(mine: Path, place: Path) -> bool:
 
 def _read(file: Path) -> dict[str, Any] | None:
     """The record in a lock file; None where there is none of ours."""
-    try:
-        if file.is_symlink() or not file.is_file():
-            return None
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("kind") == _KIND else None
+    return read_record(file, _KIND)
 
 
 def _cut(file: Path) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ogacli.base.json_document import read_record
 from ogacli.base.process import Process
 
 NEW, OLD = "new", "old"
@@ -82,13 +83,13 @@ def _left_over(folder: Path, destination: Path) -> bool:
             return time.time() - folder.stat().st_mtime > _HOUR
         if not names <= {_OWNER, NEW, OLD}:
             return False
-        mark = json.loads((folder / _OWNER).read_text(encoding="utf-8"))
-        if not isinstance(mark, dict) or mark.get("kind") != _KIND or mark.get("of") != destination.name:
+        mark = read_record(folder / _OWNER, _KIND)
+        if mark is None or mark.get("of") != destination.name:
             return False
         process = Process.of(mark.get("process"))
         runs = None if process is None else process.runs()
         return time.time() - folder.stat().st_mtime > _WEEK if runs is None else not runs
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 

@@ -10,6 +10,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, runtime_checkable
 
@@ -104,12 +106,66 @@ def open_array(path: str, name: str | None = None, limits: Limits = USUAL) -> Ro
             type that networks do not have, or would unpack to too much.
     """
     place = path if name is None else f"{path}: {name}"
+    with _whole(place), opened(path) as file:
+        if name is None:
+            found = _array(file, path, _length(file))
+        else:
+            found = _member(file, path, name, limits)
+    _check_values(found.dtype, place)
+    return found
+
+
+def open_arrays(path: str, limits: Limits = USUAL) -> dict[str, Rows]:
+    """All arrays in an npz file, by name.
+
+    Args:
+        path: The file.
+        limits: Of what those that are compressed may unpack to, together.
+
+    Raises:
+        DataError: As in :func:`open_array`.
+    """
+    found = {}
+    with _whole(path), opened(path) as file, zipfile.ZipFile(file) as archive:
+        size = _length(file)
+        unpacked = sum(entry.file_size for entry in archive.infolist() if _is_packed(entry))
+        limits.check_unpacked(unpacked, size, path, DataError)
+        for entry in archive.infolist():
+            found[entry.filename.removesuffix(".npy")] = _entry(file, archive, entry, path, size)
+    for name, one in found.items():
+        _check_values(one.dtype, f"{path}: {name}")
+    return found
+
+
+def array_names(path: str) -> list[str]:
+    """The names of the arrays in an npz file.
+
+    Raises:
+        DataError: It is none.
+    """
+    with _whole(path), opened(path) as file, zipfile.ZipFile(file) as archive:
+        return [entry.removesuffix(".npy") for entry in archive.namelist()]
+
+
+def are_packed(path: str) -> bool:
+    """Whether an npz file holds a compressed array.
+
+    Raises:
+        DataError: It is none.
+    """
+    with _whole(path), opened(path) as file, zipfile.ZipFile(file) as archive:
+        return any(map(_is_packed, archive.infolist()))
+
+
+def _is_packed(entry: zipfile.ZipInfo) -> bool:
+    return entry.compress_type != zipfile.ZIP_STORED or bool(entry.flag_bits & 1)
+
+
+@contextmanager
+def _whole(place: str) -> Iterator[None]:
+    """Within the block, what is raised for a damaged file becomes a ``DataError``."""
     try:
-        with opened(path) as file:
-            if name is None:
-                found = _array(file, path, _length(file))
-            else:
-                found = _member(file, path, name, limits)
+        yield
     except _DAMAGED as error:
         raise DataError(
             "cannot be read as an array",
@@ -117,23 +173,17 @@ def open_array(path: str, name: str | None = None, limits: Limits = USUAL) -> Ro
             found=str(error) or type(error).__name__,
             expected="an npy file, or a name inside an npz, of numbers or text (no Python objects)",
         ) from None
-    check_kind(found.dtype, place)
-    if found.dtype.kind not in "biufSUM":
-        raise DataError("not numbers or texts", place=place, found=str(found.dtype))
-    return found
 
 
-def array_names(path: str) -> list[str]:
-    """The names of the arrays in an npz file of this machine.
+def _check_values(kind: np.dtype[Any], place: str) -> None:
+    """Check that an array holds values that a dataset may have.
 
     Raises:
-        DataError: It is none.
+        DataError: It does not.
     """
-    try:
-        with opened(path) as file, zipfile.ZipFile(file) as archive:
-            return [entry.removesuffix(".npy") for entry in archive.namelist()]
-    except _DAMAGED as error:
-        raise DataError("cannot be read as an npz file", place=path, found=str(error)) from None
+    check_kind(kind, place)
+    if kind.kind not in "biufSUM":
+        raise DataError("not numbers or texts", place=place, found=str(kind))
 
 
 def check_kind(kind: np.dtype[Any], place: str) -> None:
@@ -183,14 +233,28 @@ def _member(file: Any, path: str, name: str, limits: Limits) -> Rows:
             found = cut(", ".join(known), _SHOWN) or "no arrays"
             raise DataError(f"no array {name!r}", place=path, found=found)
         entry = archive.infolist()[known.index(name)]
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        if _is_packed(entry):
             limits.check_unpacked(entry.file_size, packed, f"{path}: {name}", DataError)
-            with archive.open(entry) as member:
-                return _array(member, "://", entry.file_size)
+        return _entry(file, archive, entry, path, packed)
+
+
+def _entry(file: Any, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str, end: int) -> Rows:
+    """The array in a member of an open archive.
+
+    Args:
+        file: The open file.
+        archive: What reads it.
+        entry: The member.
+        path: Its path or URL.
+        end: Its length in bytes.
+    """
+    if _is_packed(entry):
+        with archive.open(entry) as member:
+            return _array(member, "://", entry.file_size)
     file.seek(entry.header_offset + 26)
     name_length, extra_length = struct.unpack("<HH", file.read(4))
     file.seek(int(entry.header_offset + 30 + name_length + extra_length))
-    return _array(file, path, packed)
+    return _array(file, path, end)
 
 
 def _array(file: Any, path: str, end: int) -> Rows:

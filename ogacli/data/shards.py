@@ -5,11 +5,14 @@ after the first dot, and ``Shards``, which reads members by their place. A tar f
 file stays open.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,47 +124,74 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
             in it.
     """
     for i, path in enumerate(paths):
-        with opened(path) as raw:
-            file = _Within(raw)
-            if file.read(2) == b"\x1f\x8b":
-                raise DataError(
-                    "samples cannot be picked out of a packed shard", place=path, hint="unpack it: gunzip"
-                )
-            file.seek(0)
-            yield from _walk(file, path, i, wanted)
-
-
-def _walk(file: Any, path: str, number: int, wanted: Callable[[str], bool]) -> Iterator[Sample]:
-    current: Sample | None = None
-    whole = 0
-    before: set[str] = set()
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in _members(tar, path):
-                key, kind = _split(member.name)
+        with opened_shard(path) as file:
+            current: Sample | None = None
+            for key, kind, member in shard_members(file, path):
                 if current is None or key != current.key:
                     if current is not None:
                         yield current
-                        whole += 1
-                        before.add(current.key)
-                    current = Sample(number, key)
-                if kind in current.spans or key in before:
-                    raise _repeated(path, member.name, apart=key in before)
+                    current = Sample(i, key)
                 current.spans[kind] = (member.offset_data, member.size)
                 if wanted(kind):
-                    current.texts[kind] = _bytes(file, member)
+                    current.texts[kind] = _bytes(file, member, path)
+            if current is not None:
+                yield current
+
+
+@contextmanager
+def opened_shard(path: str) -> Iterator[_Within]:
+    """An open tar file, of which no more bytes can be asked for than it has.
+
+    Raises:
+        DataError: It cannot be opened, or is packed.
+    """
+    with opened(path) as raw:
+        file = _Within(raw)
+        if file.read(2) == b"\x1f\x8b":
+            raise DataError(
+                "samples cannot be picked out of a packed shard", place=path, hint="unpack it: gunzip"
+            )
+        file.seek(0)
+        yield file
+
+
+def shard_members(file: _Within, path: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+    """The key, the kind and the header of each member of an open shard, in order.
+
+    Raises:
+        DataError: It is no tar file, or ends early; or a name occurs twice in it.
+    """
+    current: str | None = None
+    whole = 0
+    before: set[str] = set()
+    kinds: set[str] = set()
+    readable: Any = file  # to tarfile's annotations it would have to be writable, too
+    try:
+        with tarfile.open(fileobj=readable, mode="r:") as tar:
+            for member in _members(tar, path):
+                key, kind = _split(member.name)
+                if key != current:
+                    if current is not None:
+                        whole += 1
+                        before.add(current)
+                    current = key
+                    kinds.clear()
+                if kind in kinds or key in before:
+                    raise _repeated(path, member.name, apart=key in before)
+                if member.offset_data + member.size > file.end:
+                    raise EOFError("unexpected end")
+                kinds.add(kind)
+                yield key, kind, member
             _check_end(file, tar.offset)
     except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(
             "the shard ends early, or is no tar file",
             place=path,
             found=f"{whole:,} whole samples"
-            + (f"; {current.key!r} may be cut off" if current else "")
+            + (f"; {current!r} may be cut off" if current is not None else "")
             + f" ({error})",
             hint="fetch it again, or leave it out of `path`",
         ) from None
-    if current is not None:
-        yield current
 
 
 def _members(tar: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
@@ -187,7 +217,7 @@ class _Within:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._end = file.seek(0, os.SEEK_END)
+        self.end: int = file.seek(0, os.SEEK_END)
         self.tell = file.tell
         self.seek = file.seek
         self.seek(0)
@@ -196,7 +226,7 @@ class _Within:
         """At most ``size`` bytes."""
         if size < 0:
             raise EOFError(f"a size of {size} bytes")
-        found: bytes = self._file.read(max(0, min(size, self._end - self.tell())))
+        found: bytes = self._file.read(max(0, min(size, self.end - self.tell())))
         return found
 
 
@@ -229,22 +259,25 @@ def _repeated(path: str, name: str, *, apart: bool) -> DataError:
     )
 
 
-def _bytes(file: Any, member: tarfile.TarInfo) -> bytes:
+def _bytes(file: _Within, member: tarfile.TarInfo, path: str) -> bytes:
     """The bytes of a member.
 
     Raises:
-        EOFError: The file ends before them.
+        DataError: There are too many.
     """
     if member.size > _LARGEST_TEXT:
-        raise EOFError(f"{member.name!r} has {member.size:,} bytes, too many for a label or a text")
+        raise DataError(
+            "too long for a label or a text",
+            place=f"{path}: {member.name}",
+            found=f"{member.size:,} bytes",
+            expected=f"at most {_LARGEST_TEXT:,}",
+        )
     file.seek(member.offset_data)
     found: bytes = file.read(member.size)
-    if len(found) < member.size:
-        raise EOFError("unexpected end")
     return found
 
 
-def _check_end(file: Any, offset: int) -> None:
+def _check_end(file: _Within, offset: int) -> None:
     """Check that a block of zeros follows the last member, as in every complete tar file.
 
     Raises:
@@ -260,20 +293,6 @@ def _split(name: str) -> tuple[str, str]:
     folder, slash, file = name.removeprefix("./").rpartition("/")
     stem, _, kind = file.partition(".")
     return folder + slash + stem, kind.lower()
-
-
-def shard_members(file: Any, path: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
-    """The key, the kind and the header of each member of an open shard, in order.
-
-    Raises:
-        DataError: It is no tar file, or ends early.
-    """
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in _members(tar, path):
-                yield *_split(member.name), member
-    except (tarfile.TarError, EOFError) as error:
-        raise DataError("the shard ends early, or is no tar file", place=path, found=str(error)) from None
 
 
 class Shards(Files):

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ogacli.base.atomic import holds_only, new_folder
 from ogacli.base.durable import settle, settle_names
+from ogacli.base.json_document import parse_json, read_record
 from ogacli.base.workplace import NEW, workplace
 from ogacli.errors import RunError
 
@@ -64,11 +65,7 @@ class Generations:
             return False
         if not any(self.folder.iterdir()):
             return True
-        try:
-            mark = json.loads((self.folder / _MARK).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return isinstance(mark, dict) and mark.get("kind") == KIND
+        return read_record(self.folder / _MARK, KIND) is not None
 
     @property
     def exists(self) -> bool:
@@ -121,8 +118,7 @@ class Generations:
         for file in self._files():
             found = _read(file)
             if found is not None:
-                document = json.loads(bytes(found.pop(_DOCUMENT).tolist()))
-                return State(document, found, tuple(damaged))
+                return State(*found, tuple(damaged))
             damaged.append(file.name)
         if damaged:
             raise RunError(
@@ -156,12 +152,16 @@ def _checksum(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
-def _read(file: Path) -> dict[str, Tensor] | None:
-    """The tensors in a file; None where it is not what was written."""
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """The document and the tensors in a file; None where it is not what was written."""
     try:
         named = _NAME.fullmatch(file.name)
-        return load_file(file) if named is not None and _checksum(file) == named[2] else None
-    except (OSError, SafetensorError):
+        if named is None or _checksum(file) != named[2]:
+            return None
+        tensors = load_file(file)
+        text = bytes(tensors.pop(_DOCUMENT).tolist())
+        return parse_json(text, str(file), RunError, finite=False), tensors
+    except (OSError, SafetensorError, KeyError, RunError):
         return None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ogacli.base.atomic import new_file
+from ogacli.base.json_document import parse_json, read_record
 from ogacli.base.progress import SILENT, Progress
 from ogacli.errors import RunError
 from ogacli.verdict.benefit import Choice
@@ -64,8 +65,8 @@ class Tried:
         if not resume:
             path.unlink()
             return
-        first, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if json.loads(first).get("key") != key:
+        _, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if (read_record(path, _KIND) or {}).get("key") != key:
             raise RunError(
                 "the unfinished scan is of another config, dataset, checkpoint or version of oga",
                 place=str(path),
@@ -121,14 +122,7 @@ class Tried:
 
 def is_tried(path: Path) -> bool:
     """Whether a place holds such a file."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    try:
-        with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline())
-    except (OSError, ValueError):
-        return False
-    return isinstance(first, dict) and first.get("kind") == _KIND
+    return read_record(path, _KIND) is not None
 
 
 def check_tried(path: Path) -> None:
@@ -155,10 +149,12 @@ def _sealed(row: dict[str, Any]) -> str:
 def _unsealed(line: str) -> dict[str, Any] | None:
     """The content of a line; None where it is not what was written."""
     try:
-        found = json.loads(line)
+        found = parse_json(line, "a training", RunError)
         content = found["content"]
-        return dict(json.loads(content)) if zlib.crc32(content.encode()) == found["checksum"] else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+        if zlib.crc32(content.encode()) != found["checksum"]:
+            return None
+        return dict(parse_json(content, "a training", RunError))
+    except (RunError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

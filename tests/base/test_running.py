@@ -73,7 +73,7 @@ def test_locks_of_processes_that_have_ended_are_taken_over(tmp_path, process, ag
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["a thesis", "a folder", "a link", "other json"])
+@pytest.mark.parametrize("kind", ["a thesis", "a folder", "a link", "other json", "deep json"])
 def test_what_is_no_lock_is_left_alone(tmp_path, kind):
     output, file = tmp_path / "x", running_file(tmp_path / "x")
     if kind == "a folder":
@@ -81,7 +81,8 @@ def test_what_is_no_lock_is_left_alone(tmp_path, kind):
     elif kind == "a link":
         file.symlink_to("nowhere")
     else:
-        file.write_text('{"kind": "mine"}' if kind == "other json" else "mine")
+        texts = {"other json": '{"kind": "mine"}', "deep json": "[" * 100_000}
+        file.write_text(texts.get(kind, "mine"))
     with pytest.raises(RunError, match=r"x\.running\.json: something else stands where the lock is kept"):
         running(output, "scan", SILENT).__enter__()
     assert os.path.lexists(file)

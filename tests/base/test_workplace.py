@@ -54,8 +54,17 @@ def test_the_earlier_version_is_put_back(tmp_path, ended):
     assert contents(tmp_path) == {"run/mine": b"old"}
 
 
+MARKS = {
+    "a deep mark": b"[" * 100_000,
+    "a long mark": b'{"kind": "oga work in progress", "of": "run", "x": "' + bytes(1 << 20) + b'"}',
+    "a mark of half a character": b'{"kind": "\\ud800"}',
+    "a mark of a number": b"1" * 5_000,
+    "a mark that is no text": b"\xff",
+}
+
+
 @pytest.mark.parametrize(
-    "kind", ["running", "elsewhere", "no mark", "of another kind", "with a thesis", "a link"]
+    "kind", ["running", "elsewhere", "no mark", *MARKS, "of another kind", "with a thesis", "a link"]
 )
 def test_what_may_not_be_removed_stays(tmp_path, ended, kind):
     far = Process("elsewhere", "", 1, "")
@@ -63,6 +72,8 @@ def test_what_may_not_be_removed_stays(tmp_path, ended, kind):
     left = left_by(process, tmp_path / "run", **({"kind": "mine"} if kind == "of another kind" else {}))
     if kind == "no mark":
         (left / "owner.json").unlink()
+    if kind in MARKS:
+        (left / "owner.json").write_bytes(MARKS[kind])
     if kind == "with a thesis":
         (left / "thesis.txt").write_text("mine")
     if kind == "a link":

@@ -8,8 +8,13 @@ from collections.abc import Iterator, Mapping
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
+from ogacli.base.json_document import parse_json
+from ogacli.base.wording import cut
+from ogacli.errors import DataError
+
 _DECODER = json.JSONDecoder()
 _BLANK = " \t\r\n"
+_SHOWN = 80
 
 
 def find(line: str, name: str, start: int = 0) -> tuple[int, int] | None:
@@ -24,6 +29,22 @@ def find(line: str, name: str, start: int = 0) -> tuple[int, int] | None:
         elif name.startswith(f"{key}.") and line.startswith("{", begin):
             found = find(line, name[len(key) + 1 :], begin) or found
     return found
+
+
+def value_in(line: str, name: str, place: str) -> tuple[Any, int, int]:
+    """The value of a key, and where it begins and ends in the line.
+
+    Raises:
+        DataError: The line is no JSON object, or has no such key.
+    """
+    try:
+        span = find(line, name)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError("not JSON", place=place, found=reason) from None
+    if span is None:
+        raise DataError(f"no key {name!r}", place=place, found=cut(line, _SHOWN))
+    return parse_json(line[slice(*span)], place, DataError, finite=False), *span
 
 
 def _members(line: str, start: int) -> Iterator[tuple[str, int, int]]:

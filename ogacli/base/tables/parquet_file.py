@@ -20,7 +20,7 @@ from ogacli.errors import OgaError
 _VALUE = 8
 """Bytes of a value, at most; of a text without its letters."""
 _TOGETHER, _PARTS = 1 << 16, 8
-"""Where rows may be large: how many are decoded at once, and which part of the limit they may take."""
+"""How many rows are decoded at once; and, where they may be large, which part of the limit they may take."""
 
 
 @contextmanager
@@ -60,7 +60,18 @@ def open_parquet(
 def read_all(
     file: pa.parquet.ParquetFile, packed: int, place: str, error: type[OgaError], limits: Limits = USUAL
 ) -> pa.Table:
-    """All rows of an open file; a part of them at a time where a text may be repeated in many rows.
+    """All rows of an open file, with the arguments and errors of :func:`read_batches`."""
+    if file.metadata.num_rows * _longest(file.metadata) <= limits.allowed(packed):
+        return file.read()
+    batches = read_batches(file, packed, place, error, limits)
+    parts = [file.schema_arrow.empty_table(), *(pa.Table.from_batches([batch]) for batch in batches)]
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def read_batches(
+    file: pa.parquet.ParquetFile, packed: int, place: str, error: type[OgaError], limits: Limits = USUAL
+) -> Iterator[pa.RecordBatch]:
+    """The rows of an open file, a part at a time; few of them where a text may be repeated in many rows.
 
     Args:
         file: As of :func:`open_parquet`.
@@ -75,8 +86,9 @@ def read_all(
     allowed = limits.allowed(packed)
     longest = _longest(file.metadata)
     if file.metadata.num_rows * longest <= allowed:
-        return file.read()
-    parts, size = [file.schema_arrow.empty_table()], 0
+        yield from file.iter_batches(batch_size=_TOGETHER)
+        return
+    size = 0
     for batch in file.iter_batches(batch_size=max(1, min(_TOGETHER, allowed // (_PARTS * longest)))):
         size += batch.nbytes
         if size > allowed:
@@ -87,8 +99,7 @@ def read_all(
                 expected=f"at most {number(allowed)} bytes",
                 hint=raise_limit("unpacked", 2 * size),
             )
-        parts.append(pa.Table.from_batches([batch]))
-    return pa.concat_tables(parts).combine_chunks()
+        yield batch
 
 
 def _stated(about: Any) -> int:

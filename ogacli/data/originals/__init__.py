@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from ogacli.base.limits import USUAL, Limits, refuse_raised
 from ogacli.base.options import Location, Options
 from ogacli.base.registry import Registry, resolve
 from ogacli.errors import ConfigError, DataError
@@ -33,6 +34,13 @@ class Original(Options):
     """As in the source: an earlier manifest, whose relabelled samples have their new label."""
     flip: float | None = None
     """As in the source: labels of the samples are not those of the rows."""
+    limits: Limits | None = None
+    """As in the source."""
+
+    @property
+    def bounds(self) -> Limits:
+        """The limits, with the usual ones where none are given."""
+        return self.limits or USUAL
 
     @abstractmethod
     def files(self) -> Sequence[str]:
@@ -52,15 +60,17 @@ class Original(Options):
 originals: Registry[type[Original]] = Registry("ogacli.data.originals", "source with rows of its own")
 
 
-def original_of(section: object, place: Path) -> Original | None:
+def original_of(section: object, place: Path, *, trusted: bool = False) -> Original | None:
     """The original of a data section; None where its samples are not rows of the user's own files.
 
     Args:
         section: The section as plain values.
         place: The file with the section; relative paths are relative to its folder.
+        trusted: The user has named it, so that it may raise the limits.
 
     Raises:
         ConfigError: A key has a wrong value.
+        RunError: It raises a limit.
     """
     name = section.get("source") if isinstance(section, dict) else None
     if name not in originals.names():
@@ -69,7 +79,10 @@ def original_of(section: object, place: Path) -> Original | None:
     def where(key: Sequence[str | int]) -> str:
         return f"{place}: data.{'.'.join(map(str, key))}"
 
-    return resolve(originals, section, by="source", place=where, base=place.parent.absolute())
+    found = resolve(originals, section, by="source", place=where, base=place.parent.absolute())
+    if not trusted:
+        refuse_raised(found.bounds, lambda name: where(("limits", name)))
+    return found
 
 
 # --- whether the files are the same ---------------------------------------------------------------------
@@ -92,7 +105,7 @@ class Stamp:
 def stamp_of(section: object, place: Path) -> Stamp | None:
     """The stamp of the files of a data section; None where there are none, or not all are on this machine."""
     try:
-        original = original_of(section, place)
+        original = original_of(section, place, trusted=True)
         files = None if original is None or not original.has_inputs else original.files()
         listed = None if not files else _listed(files)
         if not files or listed is None:

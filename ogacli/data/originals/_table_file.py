@@ -1,6 +1,7 @@
 """The rows of a csv, tsv, jsonl or parquet file, as text or as typed columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from ogacli.base.options import Location
 from ogacli.base.tables import FORMATS, opened, read_beginning, read_file
 from ogacli.base.tables.dialect import Dialect, as_utf8
 from ogacli.base.tables.json_lines import read_json_lines
+from ogacli.base.tables.parquet_file import length_of, open_parquet, read_batches
 from ogacli.base.tables.text_file import Encoded, is_utf8
 from ogacli.data.originals._labelled import Labelled
 from ogacli.errors import DataError
@@ -82,8 +84,8 @@ class TableFile(Labelled):
             DataError: The file does not parse.
         """
         if self.kind == "parquet":
-            with opened(self.path) as file:
-                return pa.parquet.ParquetFile(file).schema_arrow, self._stored()
+            with self._parquet() as (_, stored):
+                return stored.schema_arrow, self._rows()
         if self.kind == "jsonl":
             with opened(self.path) as file:
                 content, _ = as_utf8(file.read(), self.path, self.encoding, unicode=True)
@@ -92,14 +94,24 @@ class TableFile(Labelled):
             text = {self.id} - {None, *self.label_columns}
             names = self.label_columns if isinstance(self.label, str) else ()
             given = Dialect(self.delimiter, self.encoding, self.decimal)
-            table = read_file(self.path, text=text, labels=names, given=given).table  # type: ignore[arg-type]
+            table = read_file(self.path, text=text, labels=names, given=given, limits=self.bounds).table  # type: ignore[arg-type]
         return table.schema, table.to_batches(max_chunksize=_ROWS)
 
-    def _stored(self) -> Iterator[pa.RecordBatch]:
-        with opened(self.path) as file:
-            yield from pa.parquet.ParquetFile(file).iter_batches(batch_size=_ROWS)
+    @contextmanager
+    def _parquet(self) -> Iterator[tuple[Any, pa.parquet.ParquetFile]]:
+        """The open file, and what reads it."""
+        with opened(self.path) as file, open_parquet(file, self.path, DataError, self.bounds) as stored:
+            yield file, stored
+
+    def _rows(self) -> Iterator[pa.RecordBatch]:
+        with self._parquet() as (file, stored):
+            yield from read_batches(stored, length_of(file), self.path, DataError, self.bounds)
 
     def stored(self) -> Any:
-        """The metadata of a parquet file."""
-        with opened(self.path) as file:
-            return pa.parquet.ParquetFile(file).metadata
+        """The metadata of a parquet file.
+
+        Raises:
+            DataError: It is none.
+        """
+        with self._parquet() as (_, stored):
+            return stored.metadata

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
-from ogacli.data.npy import Rows, array_names, open_array
+from ogacli.data.npy import Rows, open_array, open_arrays
 from ogacli.data.originals import Original, originals
 
 _KEYS = ("x", "y", "truth", "ids")
@@ -60,4 +60,4 @@ class Arrays(Original):
         if self.path is None:
             given = {key: getattr(self, key) for key in _KEYS}
             return {key: open_array(file) for key, file in given.items() if file is not None}
-        return {name: open_array(self.path, name) for name in array_names(self.path)}
+        return open_arrays(self.path, self.bounds)

@@ -42,7 +42,7 @@ class ImageFolder(Original):
         Raises:
             DataError: There are none.
         """
-        return open_files(self.root)
+        return open_files(self.root, self.bounds)
 
 
 def sample_names(found: Listing) -> list[str]:

@@ -17,7 +17,7 @@ class WebDataset(Labelled):
 
     def files(self) -> Sequence[str]:
         """The shards."""
-        return shard_paths(self.path)
+        return shard_paths(self.path, self.bounds)
 
     @property
     def own_format(self) -> str:

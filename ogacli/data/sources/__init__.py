@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from ogacli.base.limits import USUAL, Limits
+from ogacli.base.limits import USUAL, Limits, refuse_raised
 from ogacli.base.options import Key, Location, Options, dotted
 from ogacli.base.registry import Registry, resolve
 from ogacli.data.rows import Rows
@@ -129,12 +129,5 @@ def source_of(section: object, place: Path) -> Source:
             hint="add --config FILE, the config that was scanned, if you trust it",
         )
     found = resolve(sources, section, by="source", place=where, base=place.parent.absolute())
-    if raised := [name for name in Limits.model_fields if getattr(found.bounds, name) > getattr(USUAL, name)]:
-        raise RunError(
-            "this source of data raises a limit, and none is raised that only a run directory names",
-            place=where(("limits", raised[0])),
-            found=getattr(found.bounds, raised[0]),
-            expected=f"at most {getattr(USUAL, raised[0])}",
-            hint="add --config FILE, the config that was scanned, if you trust it",
-        )
+    refuse_raised(found.bounds, lambda name: where(("limits", name)))
     return found

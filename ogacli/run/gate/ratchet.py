@@ -4,7 +4,6 @@ In: a run, the earlier one, and the samples that somebody has looked at. Out: id
 the rows is in memory at a time, and the flagged samples.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ogacli.base.json_document import parse_json
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import ConfigError
 from ogacli.run.directory import Run
@@ -104,12 +104,12 @@ def _lines(text: str) -> Iterator[tuple[str, str | None]]:
 def _kept(text: str, place: str) -> dict[str, str | None]:
     """The ids with the decision ``keep``."""
     try:
-        decisions = json.loads(text)["decisions"]
+        decisions = parse_json(text, place, ConfigError)["decisions"]
         return {str(one["id"]): None for one in decisions if one["action"] == "keep"}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ConfigError, TypeError, KeyError) as error:
         raise ConfigError(
             "not decisions of a review",
             place=f"{_PLACE}: {place}",
-            found=f"{type(error).__name__}: {error}",
+            found=error.found if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}",
             expected="the document that `oga review` exports, or a text file (.txt) with an id a line",
         ) from None

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ogacli.base.atomic import new_file
-from ogacli.base.special_files import refuse_special
+from ogacli.base.json_document import parse_json, read_json
 from ogacli.errors import OgaError, RunError
 from ogacli.run.decisions import ACTIONS, SCHEMA_VERSION, Decision
 from ogacli.run.directory import Run
@@ -144,8 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _save(self, body: bytes) -> None:
         try:
-            decisions = checked(json.loads(body))
-        except (ValueError, RecursionError):
+            decisions = checked(parse_json(body, "the request", RunError))
+        except (ValueError, RunError):
             self._refuse(HTTPStatus.BAD_REQUEST)
             return
         try:
@@ -225,15 +225,14 @@ def saved_decisions(file: Path) -> list[dict[str, str]]:
     Raises:
         RunError: The file holds something else, which is left alone.
     """
-    if not file.exists():
-        return []
-    refuse_special(file, RunError)
     try:
-        return checked(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
+        return checked(read_json(file, RunError))
+    except FileNotFoundError:
+        return []
+    except (ValueError, RunError) as error:
         raise RunError(
             "not a file of decisions",
             place=str(file),
-            found=str(error),
+            found=error.found or error.problem if isinstance(error, RunError) else error,
             hint="choose another file with --decisions, or move this one away",
         ) from None

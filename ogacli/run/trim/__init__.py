@@ -154,7 +154,7 @@ def trim(
         raise ConfigError("nothing to write", place="to", hint="give --to DEST, --manifest FILE, or both")
     if listed is not None and listed == destination:
         raise ConfigError("the dataset and the manifest are one file", place=f"--manifest {listed}")
-    original, problem = _original(section, opened)
+    original, problem = _original(section, opened, trusted=source is not None)
     name = None if destination is None else format or _format_of(destination, original)
     writer = None if name is None else formats.get(name)()
     if problem is not None and writer is not None and writer.own_rows:
@@ -201,11 +201,11 @@ def _in_run(job: Job) -> Path | None:
     return path
 
 
-def _original(section: object, run: Run) -> tuple[Original | None, ConfigError | None]:
+def _original(section: object, run: Run, *, trusted: bool) -> tuple[Original | None, OgaError | None]:
     """The user's own files, if there are any; or what is wrong with the data section."""
     try:
-        return original_of(section, run.config_file), None
-    except ConfigError as error:
+        return original_of(section, run.config_file, trusted=trusted), None
+    except (ConfigError, RunError) as error:
         return None, error
 
 

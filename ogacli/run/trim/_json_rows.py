@@ -5,14 +5,14 @@ Of a changed line, the value of the label alone is replaced; new keys are added 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ogacli.base.json_document import parse_json
 from ogacli.base.progress import Progress
 from ogacli.base.tables import opened
-from ogacli.base.tables.json_text import find, text, with_keys
+from ogacli.base.tables.json_text import text, value_in, with_keys
 from ogacli.data.originals._table_file import TableFile
 from ogacli.errors import DataError
 from ogacli.run.trim._labels import NewLabels, label_columns
@@ -41,7 +41,7 @@ class JsonRows:
     def _first_keys(self) -> list[str]:
         with self._lines() as lines:
             first = next(lines, "{}")
-        return list(json.loads(first))
+        return list(parse_json(first, self.original.path, DataError, finite=False))
 
     def _known(self) -> dict[str, Any]:
         """The value of each class in the examples."""
@@ -58,13 +58,7 @@ class JsonRows:
         return found
 
     def _values(self, line: str) -> list[Any]:
-        return [json.loads(line[slice(*self._span(line, name))]) for name in self.columns]
-
-    def _span(self, line: str, name: str) -> tuple[int, int]:
-        found = find(line, name)
-        if found is None:
-            raise DataError(f"no key {name!r}", place=self.original.path, found=line[:80])
-        return found
+        return [value_in(line, name, self.original.path)[0] for name in self.columns]
 
     @property
     def added(self) -> list[str]:
@@ -105,7 +99,7 @@ class JsonRows:
             old = self._values(line)
             added |= zip(self.added, old, strict=False)
             for name, new in zip(self.columns, self.labels.of(label, old), strict=True):
-                begin, end = self._span(line, name)
+                _, begin, end = value_in(line, name, self.original.path)
                 line = line[:begin] + text(new) + line[end:]
         if self.chosen.weights is not None:
             added[self.added[-1]] = self.chosen.weight_of(index)

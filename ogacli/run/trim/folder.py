@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ogacli.base.atomic import new_folder
+from ogacli.base.json_document import read_record
 from ogacli.base.special_files import special
 from ogacli.errors import RunError
 from ogacli.run.trim.job import Job
@@ -86,12 +87,9 @@ def _mark(folder: Path) -> dict[str, Any]:
 
 
 def _marked(folder: Path) -> bool:
-    mark = folder / MARK
-    if folder.is_symlink() or mark.is_symlink() or special(mark):
-        return False
     try:
-        return bool(json.loads(mark.read_text(encoding="utf-8")) == _mark(folder))
-    except (OSError, ValueError):
+        return not folder.is_symlink() and read_record(folder / MARK, _KIND) == _mark(folder)
+    except OSError:
         return False
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ogacli.base.json_document import parse_json
+from ogacli.errors import DataError
 from ogacli.run.decisions import classes_in
 
 
@@ -38,8 +40,9 @@ class Notation:
             return self.separator.join(str(self._one(one)) for one in classes_in(name))
         if isinstance(old, str) and old.startswith("[") and old.endswith("]") and name not in self.known:
             try:
-                return json.dumps(self._listed(classes_in(name), list(json.loads(old))))
-            except ValueError:
+                before = list(parse_json(old, name, DataError))
+                return json.dumps(self._listed(classes_in(name), before))
+            except DataError:
                 pass
         return self._one(name, old)
 

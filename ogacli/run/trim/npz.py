@@ -12,8 +12,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Shaped
 
-from ogacli.base.tables import opened
-from ogacli.data.npy import Rows, write_rows
+from ogacli.data.npy import Rows, are_packed, write_rows
 from ogacli.data.originals.arrays import Arrays
 from ogacli.run.decisions import classes_in
 from ogacli.run.trim import FileFormat, FolderFormat, formats
@@ -73,9 +72,7 @@ def _packed(original: Arrays) -> int:
     """How the arrays of the source are packed."""
     if original.path is None:
         return zipfile.ZIP_STORED
-    with opened(original.path) as file, zipfile.ZipFile(file) as archive:
-        packed = any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
-    return zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    return zipfile.ZIP_DEFLATED if are_packed(original.path) else zipfile.ZIP_STORED
 
 
 def _write(job: Job, original: Arrays, entry: Any) -> None:

@@ -7,18 +7,15 @@ files, so that patterns such as ``train-{000..009}.tar`` still fit.
 from __future__ import annotations
 
 import copy
-import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ogacli.base.tables import opened
-from ogacli.base.tables.json_text import find, text, with_keys
+from ogacli.base.tables.json_text import text, value_in, with_keys
 from ogacli.data.originals.webdataset import WebDataset as Original
-from ogacli.data.shards import read_shards, shard_members, short_names
-from ogacli.errors import DataError
+from ogacli.data.shards import opened_shard, read_shards, shard_members, short_names
 from ogacli.run.trim import FolderFormat, formats
 from ogacli.run.trim._labels import NewLabels, label_columns
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows
@@ -32,6 +29,11 @@ class _Sample:
     """The members of one sample in a shard: kind, header, and the bytes of header and content."""
 
     members: list[tuple[str, tarfile.TarInfo, bytes]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of the first member."""
+        return self.members[0][1].name
 
     def content(self, kind: str) -> bytes | None:
         """The content of a member; None where the sample has none of the kind."""
@@ -90,7 +92,7 @@ class WebDataset(FolderFormat):
                 target = folder / name.lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 written = 0
-                with opened(path) as source, target.open("xb") as out:
+                with opened_shard(path) as source, target.open("xb") as out:
                     for sample in _samples(source, path):
                         position += 1
                         if index == len(chosen.positions) or chosen.positions[index] != position:
@@ -148,11 +150,7 @@ class _Editor:
         name, found = self.columns[0], {}
         for position, one in enumerate(read_shards(original.files(), lambda kind: kind in (name, "json"))):
             if position in at:
-                sample = one.texts
-                value = sample[name].decode().strip() if name in sample else None
-                if value is None:
-                    value = json.loads(sample.get("json", b"{}")).get(name)
-                found[at.pop(position)] = value
+                found[at.pop(position)] = _value(one.texts.get, name, one.key)
                 if not at:
                     break
         return found
@@ -161,31 +159,40 @@ class _Editor:
         """Put the new label and the weight of a sample into its members."""
         label = self.chosen.labels.get(position)
         if label is not None:
-            old = [self._value(sample, name) for name in self.columns]
+            old = [_value(sample.content, name, sample.name) for name in self.columns]
             for name, before, new in zip(self.columns, old, self.labels.of(label, old), strict=True):
                 self._replace(sample, name, before, new)
         if self.chosen.weights is not None:
             sample.put(f"{WEIGHT}.json", text(self.chosen.weight_of(index)).encode())
 
-    def _value(self, sample: _Sample, name: str) -> Any:
-        content = sample.content(name)
-        if content is not None:
-            return content.decode().strip()
-        line = (sample.content("json") or b"{}").decode()
-        span = find(line, name)
-        if span is None:
-            key = sample.members[0][1].name
-            raise DataError(f"no member and no key {name!r}", place=f"sample {key!r}")
-        return json.loads(line[slice(*span)])
-
     def _replace(self, sample: _Sample, name: str, old: Any, new: Any) -> None:
         content = sample.content(name)
         if content is not None:
-            before = content.decode()
-            sample.put(name, before.replace(str(old), str(new), 1).encode())
+            sample.put(name, _bytes(_text(content).replace(str(old), str(new), 1)))
             sample.put(f"{name}_before", content)
             return
-        line = (sample.content("json") or b"{}").decode()
-        begin, end = find(line, name) or (0, 0)
+        line = _text(sample.content("json") or b"{}")
+        _, begin, end = value_in(line, name, sample.name)
         line = line[:begin] + text(new) + line[end:]
-        sample.put("json", with_keys(line, {f"{name}_before": old}).encode())
+        sample.put("json", _bytes(with_keys(line, {f"{name}_before": old})))
+
+
+def _value(content: Callable[[str], bytes | None], name: str, sample: str) -> Any:
+    """The label of a sample: the text of a member, or the value of a key in ``json``.
+
+    Raises:
+        DataError: It has neither.
+    """
+    found = content(name)
+    if found is not None:
+        return _text(found).strip()
+    return value_in(_text(content("json") or b"{}"), name, f"sample {sample!r}")[0]
+
+
+def _text(content: bytes) -> str:
+    """The text of a member; bytes that are not UTF-8 come through ``_bytes`` as they are."""
+    return content.decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
