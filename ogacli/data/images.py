@@ -83,15 +83,18 @@ class Transform(Options):
 
     def pixels(self, image: Image.Image) -> Pixels:
         """The image converted to RGB or grey, resized and cropped."""
-        image = _coloured(image, "L" if self.grayscale else "RGB")
+        found = np.asarray(self.moved(_coloured(image, "L" if self.grayscale else "RGB")))
+        return found[..., None] if self.grayscale else found
+
+    def moved(self, image: Image.Image, by: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+        """The image resized and cropped; pixels outside are 0."""
         if self.resize is not None:
-            image = image.resize(_resized(image.size, self.resize), Image.Resampling.BILINEAR)
+            image = image.resize(_resized(image.size, self.resize), by)
         if self.crop is not None:
             height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
             left, top = _middle(image.width, width), _middle(image.height, height)
             image = image.crop((left, top, left + width, top + height))
-        found = np.asarray(image)
-        return found[..., None] if self.grayscale else found
+        return image
 
     def tensor(self, batch: UInt8[np.ndarray, "b h w c"]) -> Float[Tensor, "b c h w"]:
         """Values from 0 to 1, minus the mean, divided by the standard deviation."""
@@ -133,11 +136,17 @@ class PictureReader(Reader):
         for i, found in enumerate(self.decode(positions)):
             if isinstance(found, Unreadable):
                 failures[i] = str(found)
-            elif found.shape != (self.shape or found.shape):
-                failures[i] = f"{_size(found.shape)} pixels, the others {_size(self.shape or ())}"
+            elif reason := self.misfit(found):
+                failures[i] = reason
             else:
                 readable.append(found)
         return (self.transform.tensor(np.stack(readable)) if readable else None), failures
+
+    def misfit(self, found: Pixels) -> str | None:
+        """Why a picture cannot be in a batch with the others; None where it can."""
+        if found.shape == (self.shape or found.shape):
+            return None
+        return f"{_size(found.shape)} pixels, the others {_size(self.shape or ())}"
 
     def _settle_shape(self, n: int) -> None:
         """Set the shape from a few pictures, evenly spread over the dataset.
@@ -196,9 +205,9 @@ class ImageReader(PictureReader):
 
     def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
         """Each file in turn."""
-        for content in self._fetch(positions):
+        for content in self.fetch(positions):
             try:
-                with _opened(content, self.limits) as image, decoding():
+                with opened(content, self.limits) as image, decoding():
                     pixels: Pixels | Unreadable = self.transform.pixels(image)
             except Unreadable as reason:
                 pixels = reason
@@ -206,7 +215,7 @@ class ImageReader(PictureReader):
 
     def preview(self, position: int) -> Preview:
         """The image before the transform, made small."""
-        with _opened(next(self._fetch([position])), self.limits) as image:
+        with opened(next(self.fetch([position])), self.limits) as image:
             return thumbnail(image)
 
     def file(self, position: int) -> Path | bytes | None:
@@ -223,7 +232,8 @@ class ImageReader(PictureReader):
             raise content
         return content
 
-    def _fetch(self, positions: Sequence[int]) -> Iterator[Content]:
+    def fetch(self, positions: Sequence[int]) -> Iterator[Content]:
+        """The content of each file."""
         return self.files.fetch(self.names.take(pa.array(positions, pa.int64())).to_pylist())
 
 
@@ -251,7 +261,12 @@ def decoding() -> Iterator[None]:
         raise Unreadable(str(error)) from None
 
 
-def _opened(content: Content, limits: Limits) -> Image.Image:
+def opened(content: Content, limits: Limits) -> Image.Image:
+    """The picture in a file, of which nothing but the size was read.
+
+    Raises:
+        Unreadable: The file could not be read, or is no picture.
+    """
     if isinstance(content, Unreadable):
         raise content
     with decoding():

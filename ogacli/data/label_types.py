@@ -1,4 +1,4 @@
-"""The types of labels: one class a sample, several classes, or numbers.
+"""The types of labels: one class a sample, several classes, a class a pixel, or numbers.
 
 In: a tensor of labels with a row a sample, and the class names. Out: a check of every label, the labels by
 name, counts by class, and the number of logits of a new network. A source of another type of label brings its
@@ -99,6 +99,10 @@ class SeveralClasses(_Floats):
     def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
         """The number of samples in which each class occurs."""
         return labels.double().sum(0).long()
+
+
+class PixelClasses(SeveralClasses):
+    """A class a pixel; masks are read with the inputs, and 1 for each class that occurs is held, [n, k]."""
 
 
 class Numbers(_Floats):

@@ -48,6 +48,17 @@ class Reader(ABC):
             Inputs (None where no sample can be read) and ``{index in positions: reason}``.
         """
 
+    def with_labels(
+        self, positions: Sequence[int]
+    ) -> tuple[Inputs | None, Shaped[Tensor, "b ..."] | None, Mapping[int, str]]:
+        """As ``read``, with the labels of the readable samples where these are read with the inputs.
+
+        Returns:
+            In the middle the labels; None where ``Samples`` hold them in memory.
+        """
+        inputs, failures = self.read(positions)
+        return inputs, None, failures
+
     @abstractmethod
     def preview(self, position: int) -> Preview:
         """The sample in the form that a report shows; at most some kilobytes.

@@ -38,7 +38,7 @@ class Samples:
     """The row of each sample in its source."""
     labels: Shaped[Tensor, "n ..."]
     """Class indices [n]; or 0/1 per class [n, k] (multi-label); or the targets of a regression; or in
-    the form of another ``label_type``."""
+    the form of another ``label_type``. Masks are not held: 1 for each class that occurs in them, [n, k]."""
     classes: tuple[str, ...]
     """The class names, k of them; empty for a regression."""
     reader: Reader
@@ -115,6 +115,7 @@ class Samples:
         reader: Reader,
         signature: str,
         columns: Columns | None = None,
+        label_type: LabelType | None = None,
     ) -> "Samples":
         """All rows of a source.
 
@@ -124,6 +125,7 @@ class Samples:
             reader: Of the inputs, by row.
             signature: A text that differs when the inputs do.
             columns: The use of the columns of a table.
+            label_type: The type of the labels; inferred where left out.
 
         Raises:
             DataError: As for the class.
@@ -139,6 +141,7 @@ class Samples:
             reader=reader,
             signature=signature,
             truth=targets.truth,
+            label_type=label_type,  # type: ignore[arg-type]
             class_order=targets.class_order,
             differs=targets.differs,
             columns=columns,
@@ -184,14 +187,14 @@ class Samples:
     def read(self, rows: Sequence[int]) -> Batch:
         """Read some rows; those that cannot be read are in ``quarantined`` instead."""
         index = torch.as_tensor(rows, dtype=torch.int64)
-        inputs, failures = self.reader.read(self.positions[index].tolist())
+        inputs, labels, failures = self.reader.with_labels(self.positions[index].tolist())
         if failures:
             readable = torch.tensor([i not in failures for i in range(len(index))])
             quarantined = {int(index[i]): reason for i, reason in failures.items()}
             index = index[readable]
         else:
             quarantined = {}
-        return Batch(index, inputs, self.labels[index], quarantined)
+        return Batch(index, inputs, self.labels[index] if labels is None else labels, quarantined)
 
     def lengths(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """Approximate lengths, as in ``Reader.lengths``."""

@@ -12,6 +12,7 @@ from ogacli.gradients.capture import LayerGradients as LayerGradients
 from ogacli.gradients.head import HeadGradients as HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions
 from ogacli.gradients.neighbours import Neighbours as Neighbours
+from ogacli.gradients.pixel_head import PixelHeadGradients
 from ogacli.gradients.selection import selected
 from ogacli.models.network import Model, Network
 from ogacli.models.tasks import Task
@@ -66,6 +67,8 @@ def capture(
     Raises:
         GradientError: The model is a table of logits without layers, or no parameter has such a name.
     """
+    if options.layers == "head" and task.of_pixels and isinstance(model, Network):
+        return PixelHeadGradients(model, task, bias=options.bias, precision=options.precision)
     if options.layers == "head":
         if isinstance(model, Network):
             model.quicken(fold=options.fold, compile=options.compile)

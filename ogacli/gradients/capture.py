@@ -68,19 +68,22 @@ class LayerGradients:
         """
         self.network = network
         self.task = task
-        self.selection = dict(selection)
-        self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
+        self._select(selection)
         self._used: set[str] = set()
         """Parameters that the loss of some sample depends on, of those that rules cover."""
         self._neighbours = neighbours
         self._precision = precision
         self._pattern: CallPattern | None = None
-        self._columns = Columns(list(self.parameters.values()))
         self._fallback = Fallback(network.module)
         self._head: nn.Linear | None = None
         self._channels_last = False
         self._reductions: dict[int, Callable[[Part], Part]] = {}
         """What each parameter's gradient is reduced to during backward, by the ``id`` of the parameter."""
+
+    def _select(self, selection: Mapping[str, nn.Parameter]) -> None:
+        self.selection = dict(selection)
+        self.parameters = {name: parameter.numel() for name, parameter in selection.items()}
+        self._columns = Columns(list(self.parameters.values()))
 
     @property
     def notes(self) -> list[str]:

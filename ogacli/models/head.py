@@ -7,13 +7,15 @@ output equals the logits. A network that changes the output of its last layer ha
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ogacli.errors import GradientError
+
+L = TypeVar("L", nn.Linear, nn.Conv2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def find_head(
     Raises:
         GradientError: There is none, it is used more than once, or its weight is shared with another layer.
     """
-    chosen = None if named is None else by_name(module, named)
+    chosen = None if named is None else by_name(module, named, nn.Linear)
     candidates = [call for call in calls if chosen is None or call.module is chosen]
     heads = [call.module for call in reversed(candidates) if logits.ndim == 2 and _makes(call, logits)]
     if not heads:
@@ -91,21 +93,27 @@ def name_of(module: nn.Module, head: nn.Module) -> str:
     return next(name for name, one in module.named_modules() if one is head) or type(head).__name__
 
 
-def by_name(module: nn.Module, name: str) -> nn.Linear:
-    """The linear layer of that dotted name.
+def by_name(module: nn.Module, name: str, kind: type[L]) -> L:
+    """The layer of that dotted name.
+
+    Args:
+        module: The network.
+        name: Of the layer.
+        kind: ``nn.Linear``, or ``nn.Conv2d`` for logits of each pixel.
 
     Raises:
-        GradientError: There is no such layer, or it is not linear.
+        GradientError: There is no such layer, or it is of another kind.
     """
     modules = dict(module.named_modules())
     found = modules.get(name)
-    if not isinstance(found, nn.Linear):
-        linear = [known for known, one in modules.items() if isinstance(one, nn.Linear)]
+    if not isinstance(found, kind):
+        what = "linear layer" if kind is nn.Linear else "convolution"
+        known = [known for known, one in modules.items() if isinstance(one, kind)]
         raise GradientError(
-            "no such layer in the network" if found is None else "not a linear layer of the network",
+            "no such layer in the network" if found is None else f"not a {what} of the network",
             place=f"model.head {name!r}",
             found=None if found is None else type(found).__name__,
-            expected=f"one of {', '.join(linear[-8:])}" if linear else "a linear layer; the network has none",
+            expected=f"one of {', '.join(known[-8:])}" if known else f"a {what}; the network has none",
         )
     return found
 

@@ -58,7 +58,8 @@ class Network:
 
         Args:
             module: The network.
-            head: The name of its last linear layer; None to find it.
+            head: The name of its last linear layer, or of its last convolution where it returns logits of
+                each pixel; None to find it.
             outputs: The least number of logits a sample.
 
         Raises:
@@ -66,15 +67,16 @@ class Network:
         """
         self.module = module.eval().requires_grad_(False)
         self.classes = outputs
-        self._named = head
+        self.named_head = head
+        """The name of the head, where the user gave one."""
         self._head: nn.Linear | None = None
         self._read: list[Tensor] = []
         """The input of the head in the last pass."""
         self._fold = self._compile = False
         self._forward: Callable[[Any], Any] = partial(call, module)
         check_layers(self.module)
-        if head is not None:
-            by_name(self.module, head)
+        if head is not None and not isinstance(dict(module.named_modules()).get(head), nn.Conv2d):
+            by_name(self.module, head, nn.Linear)
 
     def to(self, device: torch.device) -> None:
         """Move the weights to a device."""
@@ -155,4 +157,4 @@ class Network:
             logits = first_logits(self.module, batch, self.classes)
         if not checked:
             check_outputs(lambda inputs: call(self.module, inputs), batch.inputs, name)
-        return find_head(self.module, calls, logits, self._named)
+        return find_head(self.module, calls, logits, self.named_head)

@@ -64,8 +64,13 @@ def first_line(error: Exception) -> str:
 
 
 def call(module: Callable[..., Any], inputs: Any) -> Any:
-    """Call a network with a tensor, or with a mapping as keyword arguments."""
+    """Call a network with a tensor, or with a mapping as keyword arguments.
+
+    Of several outputs the ``logits`` are returned, as transformers names them, or torchvision's ``out``.
+    """
     output = module(**inputs) if isinstance(inputs, dict) else module(inputs)
+    if isinstance(output, dict) and "out" in output:
+        return output["out"]
     return getattr(output, "logits", output)
 
 

@@ -177,7 +177,8 @@ class NetworkSource(CheckpointSource):
     """Base of sources that build a network and load a checkpoint into it."""
 
     head: str | None = None
-    """The name of the last linear layer, where it is not found automatically."""
+    """The name of the last linear layer, or of the last convolution for logits of each pixel; where it is not
+    found automatically."""
 
     needs_checkpoint: ClassVar[bool] = True
     """False where a network may be built with its weights."""

@@ -30,6 +30,8 @@ class Task(Options):
     """The name of the detector that decides by default: it judges this kind of label."""
     returns_loss: ClassVar[bool] = False
     """True where the network returns no logits, but its loss, in parts that are added up."""
+    of_pixels: ClassVar[bool] = False
+    """True where the network returns logits of each pixel, [b, k, h, w]; its head is then a convolution."""
 
     @property
     def place(self) -> str:

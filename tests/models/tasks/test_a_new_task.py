@@ -29,7 +29,7 @@ from ogacli.models.tasks import Task, tasks
 
 
 @tasks.register
-class PixelCrossEntropy(Task):
+class PixelLoss(Task):
     """Logits [b, k, h, w], labels [b, h, w]."""
 
     def loss(self, logits, labels):
@@ -115,7 +115,7 @@ def place(tmp_path, monkeypatch):
     """An installed distribution, a dataset whose first mask is wrong everywhere, and a config."""
     installed = tmp_path / "site"
     installed.mkdir()
-    (installed / "pixel_cross_entropy.py").write_text(TASK)
+    (installed / "pixel_loss.py").write_text(TASK)
     (installed / "pictures_with_masks.py").write_text(SOURCE)
     info = installed / "segmentation-1.0.dist-info"
     info.mkdir()
@@ -123,7 +123,7 @@ def place(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text(
         textwrap.dedent("""\
         [ogacli.models.tasks]
-        pixel_cross_entropy = pixel_cross_entropy
+        pixel_loss = pixel_loss
         [ogacli.data.sources]
         pictures_with_masks = pictures_with_masks
         """)
@@ -140,7 +140,7 @@ def place(tmp_path, monkeypatch):
     values = {
         "data": {"source": "pictures_with_masks", "path": "data.npz", "classes": ["sky", "tree", "road"]},
         "model": {"source": "python", "factory": "own_segmenter:make"},
-        "loss": "pixel_cross_entropy",
+        "loss": "pixel_loss",
         "gradients": {"layers": "all"},
         "detector": "l2",
         "budget": 1,
@@ -149,9 +149,9 @@ def place(tmp_path, monkeypatch):
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
     yield tmp_path
-    tasks._found.pop("pixel_cross_entropy", None)
+    tasks._found.pop("pixel_loss", None)
     sources._found.pop("pictures_with_masks", None)
-    for module in ("pixel_cross_entropy", "pictures_with_masks", "own_segmenter"):
+    for module in ("pixel_loss", "pictures_with_masks", "own_segmenter"):
         sys.modules.pop(module, None)
 
 
@@ -170,7 +170,7 @@ def one_by_one(config):
 @pytest.mark.parametrize("size", ["auto", "5"])
 def test_segmentation_is_scanned(place, size):
     config = load_config(place / "c.yaml", [f"gradients.batch_size={size}"])
-    assert config.resolved["loss"] == {"name": "pixel_cross_entropy"}
+    assert config.resolved["loss"] == {"name": "pixel_loss"}
     assert plan(config).samples == N
     run = scan(config)
     np.testing.assert_allclose(run.scores["score"].to_numpy(), one_by_one(config), rtol=1e-4)
