@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from small_detectors import write_coco
+
 Writer = Callable[[Path], list[str]]
 """Writes files into a folder; returns the ``--set`` overrides that name them."""
 
@@ -194,6 +196,16 @@ def causal_lm(folder: Path) -> list[str]:
     ]
 
 
+def boxes(folder: Path) -> list[str]:
+    """Digits at random places, and a small detector."""
+    made = [
+        "model.name=null",
+        "model.factory=small_detectors:faster_rcnn",
+        f"model.folder={Path(__file__).parent}",
+    ]
+    return [*write_coco(folder, 80), *made]
+
+
 WRITERS: dict[str, Writer] = {
     writer.__name__: writer
     for writer in (
@@ -208,6 +220,7 @@ WRITERS: dict[str, Writer] = {
         lora,
         tagger,
         causal_lm,
+        boxes,
     )
 }
 """By the name of the config."""

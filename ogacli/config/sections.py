@@ -20,7 +20,6 @@ from ogacli.gradients import GradientOptions
 from ogacli.models.sources import sources as model_sources
 from ogacli.models.tasks import Task, tasks
 from ogacli.models.tasks.classification import Classification
-from ogacli.models.tasks.tokens import Output
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.attribution.options import AttributeOptions
 from ogacli.scan.verify import VerifyOptions
@@ -93,14 +92,14 @@ def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | No
     model, gradients = found["model"], found["gradients"]
     returns_loss = model is not None and model.returns_loss
     if section is None:
-        section = type_name(Output() if returns_loss else Classification())
+        section = type_name(Classification()) if model is None else model.usual_loss
     elif isinstance(section, dict):
         section = {"name": type_name(Classification())} | section
     task = checker.named(tasks, section, ("loss",), by="name")
     if returns_loss and task is not None and not task.returns_loss:
-        expected = "no `loss`, or `loss: output`"
+        expected = f"no `loss`, or `loss: {model.usual_loss}`"
         checker.add("this model returns its loss itself", ("loss",), type_name(task), expected)
-    if returns_loss and gradients is not None and gradients.layers == "head":
+    if model is not None and not model.has_head and gradients is not None and gradients.layers == "head":
         layers = "lora, all, or patterns of parameter names such as ['*.11.*']"
         checker.add("a model that returns its loss has no head", ("gradients", "layers"), "head", layers)
     return task

@@ -38,7 +38,7 @@ def blank(inputs: Any) -> Bool[Tensor, " b"]:
 def contents(inputs: Any) -> list[bytes]:
     """A cryptographic digest of each sample's inputs."""
     if isinstance(inputs, list):
-        return [hashlib.blake2b(_written(text)).digest() for text in inputs]
+        return [hashlib.blake2b(_written(one)).digest() for one in inputs]
     parts = list(unpadded(inputs)) if isinstance(inputs, dict) else [flat(inputs)]
     rows = zip(*(part.cpu() for part in parts), strict=True)
     return [hashlib.blake2b(b"|".join(map(_trimmed, row))).digest() for row in rows]
@@ -89,5 +89,8 @@ def _trimmed(row: Tensor) -> bytes:
     return bytes(row.contiguous().view(torch.uint8).numpy()).rstrip(b"\0")
 
 
-def _written(text: object) -> bytes:
-    return repr(text).encode("utf-8", "surrogatepass")
+def _written(one: object) -> bytes:
+    """A text, or several tensors."""
+    if isinstance(one, tuple) and all(isinstance(part, Tensor) for part in one):
+        return b"|".join(repr(list(part.shape)).encode() + part.cpu().numpy().tobytes() for part in one)
+    return repr(one).encode("utf-8", "surrogatepass")

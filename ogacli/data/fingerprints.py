@@ -29,8 +29,10 @@ def input_fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
 
     Args:
         inputs: A tensor [b, ...], a mapping of names to such tensors (values that the attention mask leaves
-            out do not count), or a list of texts.
+            out do not count), or a list of texts or of tuples of tensors.
     """
+    if isinstance(inputs, list) and isinstance(inputs[0], tuple) and isinstance(inputs[0][0], Tensor):
+        return _read(torch.stack([_of_tensors(one) for one in inputs]))
     if isinstance(inputs, list):
         return _read(torch.tensor([_of_text(text) for text in inputs], dtype=torch.int64))
     if isinstance(inputs, dict):
@@ -63,6 +65,12 @@ def unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
     for name in sorted(inputs):
         part = flat(inputs[name])
         yield part * mask if mask is not None and part.shape == mask.shape else part
+
+
+def _of_tensors(parts: Sequence[Tensor]) -> Int64[Tensor, ""]:
+    """A hash of the shapes and values of several tensors."""
+    hashes = [_of_text(list(part.shape)) + _sum(part.reshape(1, -1)).cpu() for part in parts]
+    return torch.stack([found[0] * (2 * place + 1) for place, found in enumerate(hashes)]).sum()
 
 
 def _of_text(text: object) -> int:

@@ -12,12 +12,14 @@ from ogacli.gradients.capture import LayerGradients as LayerGradients
 from ogacli.gradients.head import HeadGradients as HeadGradients
 from ogacli.gradients.neighbours import NeighbourOptions
 from ogacli.gradients.neighbours import Neighbours as Neighbours
+from ogacli.gradients.pictures import PictureGradients as PictureGradients
 from ogacli.gradients.pixel_head import PixelHeadGradients
 from ogacli.gradients.selection import selected
+from ogacli.models.detection import BoxNetwork
 from ogacli.models.network import Model, Network
 from ogacli.models.tasks import Task
 
-Gradients = HeadGradients | LayerGradients
+Gradients = HeadGradients | LayerGradients | PictureGradients
 """Computes the per-sample gradients of batches that are on the model's device."""
 
 
@@ -25,8 +27,9 @@ class GradientOptions(Options):
     """The ``gradients:`` section: which gradients are computed, and how."""
 
     layers: str | Annotated[list[str], Field(min_length=1)] = "head"
-    """Which parameters: ``head``, the last linear layer; ``all``; ``lora``, those of adapters; or patterns of
-    their names, such as ``layer4.*`` or ``[head, lora]``."""
+    """Which parameters: ``head``, the last linear layer, or of object detectors the last layers that classify
+    boxes and place them; ``all``; ``lora``, those of adapters; or patterns of their names, such as
+    ``layer4.*`` or ``[head, lora]``."""
     bias: bool = True
     """For the head: with its bias, where it has one."""
     residual: Literal["loss", "neighbours"] = "loss"
@@ -69,6 +72,8 @@ def capture(
     """
     if options.layers == "head" and task.of_pixels and isinstance(model, Network):
         return PixelHeadGradients(model, task, bias=options.bias, precision=options.precision)
+    if isinstance(model, BoxNetwork):
+        return PictureGradients(model, task, options.layers, precision=options.precision)
     if options.layers == "head":
         if isinstance(model, Network):
             model.quicken(fold=options.fold, compile=options.compile)

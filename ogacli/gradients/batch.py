@@ -6,6 +6,7 @@ parameter; the parts lie side by side in the order of the parameters.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -16,6 +17,16 @@ from ogacli.gradients.layers.part import Part, Sums
 from ogacli.gradients.layers.plain import sums
 from ogacli.gradients.layers.workspace import planned
 from ogacli.gradients.projections import projected
+
+
+class Objects(NamedTuple):
+    """The given boxes of a picture and those that the network finds, on the CPU; corners in pixels."""
+
+    boxes: Float[Tensor, "m 4"]
+    classes: Int64[Tensor, " m"]
+    found: Float[Tensor, "q 4"]
+    found_classes: Int64[Tensor, " q"]
+    scores: Float[Tensor, " q"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,8 @@ class GradientBatch:
     """Maps coordinates to parts; shared by the batches of one computation."""
     losses: Float[Tensor, " b"] | None = None
     """The loss of each sample; None for gradients that came from no model."""
+    objects: Sequence[Objects] | None = None
+    """Of object detectors, one a sample."""
     returns_loss: bool = False
     """True where ``logits`` are parts of the loss, as the network returned them (``Task.returns_loss``)."""
     _sums: Sums = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -124,8 +137,13 @@ class GradientBatch:
             residual=self.residual[index],
             features=None if self.features is None else self.features[index],
             losses=None if self.losses is None else self.losses[index],
+            objects=None if self.objects is None else _taken(self.objects, host),
             parts=[part.select(index) for part in self.parts],
         )
+
+
+def _taken(objects: Sequence[Objects], index: Int64[Tensor, " c"] | slice) -> Sequence[Objects]:
+    return objects[index] if isinstance(index, slice) else [objects[i] for i in index.tolist()]
 
 
 class Columns:

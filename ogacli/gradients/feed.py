@@ -161,7 +161,7 @@ class GradientFeed:
             return _PROBE
         own = self._probed = max(1, probe.nbytes // len(probe.rows))
         inputs = _INPUT_BYTES // own
-        if self.options.layers != "head":
+        if not isinstance(self.gradients, HeadGradients):
             taken = max(1, self.gradients(probe.to(self.device)).nbytes // len(probe.rows))
             if self.device.type != "cpu":
                 return self._fitting(own + _FACTORS * taken)
@@ -172,7 +172,7 @@ class GradientFeed:
         if self.device.type != "cpu":
             return self._fitting(own + _ACTIVATIONS * widest)
         size = max(_FEWEST, min(_MOST, _WIDEST_BYTES // widest))
-        if isinstance(self.gradients, HeadGradients) and isinstance(probe.inputs, torch.Tensor):
+        if isinstance(probe.inputs, torch.Tensor):
             self.gradients.piece = size  # not for texts, which are padded to the longest of the batch
             self._pieces = max(1, min(_MOST, inputs) // size)
         return size

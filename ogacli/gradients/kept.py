@@ -51,6 +51,13 @@ class Kept(Factors):
             known = gradients.partial_sums(orders)
         return cls(gradients.p, known, coords, values)
 
+    @classmethod
+    def joined(cls, several: Sequence["Kept"]) -> "Kept":
+        """Those of several groups of samples, of one parameter and with the same coordinates."""
+        first = several[0]
+        known = {order: torch.cat([one.known[order] for one in several]) for order in first.known}
+        return replace(first, known=known, values=torch.cat([one.values for one in several]))
+
     @property
     def held(self) -> Iterable[Tensor]:
         """Values and sums; the coordinates are shared between batches."""

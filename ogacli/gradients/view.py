@@ -14,6 +14,7 @@ from torch import Tensor
 from ogacli.errors import ConfigError
 from ogacli.gradients.batch import Columns, GradientBatch
 from ogacli.gradients.capture import LayerGradients
+from ogacli.gradients.pictures import PictureGradients
 from ogacli.gradients.selection import selected
 
 
@@ -55,7 +56,7 @@ def view(gradients: object, layers: str | Sequence[str]) -> View:
         ConfigError: Only the head's gradient is computed, or none of the layers is among them.
         GradientError: The network has no such layers.
     """
-    if not isinstance(gradients, LayerGradients):
+    if not isinstance(gradients, LayerGradients | PictureGradients):
         raise ConfigError(
             "a detector cannot choose among layers where there is only the head",
             place="detector.layers",

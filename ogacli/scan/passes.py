@@ -12,7 +12,7 @@ from torch import Tensor
 from ogacli.base.blocks import blocks, numbered
 from ogacli.base.device import sent, where_it_fits
 from ogacli.base.progress import SILENT, Advance, Progress
-from ogacli.gradients import GradientBatch, GradientOptions, LayerGradients, Neighbours
+from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours
 from ogacli.gradients.feed import GradientFeed
 from ogacli.models import Model
 from ogacli.scan.collect import Collector
@@ -171,7 +171,7 @@ class CheckpointPass:
     def _reduce_layers(self) -> None:
         """Reduce each layer during backward to the norms and coordinates that the detectors need."""
         gradients, needs = self.feed.gradients, self.scorers.needs()
-        if isinstance(gradients, LayerGradients) and not needs.everything:
+        if not isinstance(gradients, HeadGradients) and not needs.everything:
             none = torch.empty(0, dtype=torch.int64)
             coordinates = none if needs.coordinates is None else needs.coordinates
             gradients.reduce_to(needs.norms, sent(coordinates, self.device))

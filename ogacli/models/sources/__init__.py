@@ -44,6 +44,16 @@ class ModelSource(Options):
         return False
 
     @property
+    def usual_loss(self) -> str:
+        """The name of the loss where the config names none."""
+        return "output" if self.returns_loss else "cross_entropy"
+
+    @property
+    def has_head(self) -> bool:
+        """False where ``layers: head`` has no meaning."""
+        return not self.returns_loss
+
+    @property
     def gives_features(self) -> bool:
         """False where logits alone are known, so that gradients are residuals."""
         return True

@@ -1,0 +1,253 @@
+"""Pictures with boxes, for object detection: the samples of a source, and the boxes of all of them.
+
+In: the names of picture files, and for each the boxes with their classes. Out: ``Samples`` of ``Boxed``
+pictures, whose labels are the number of boxes of each class.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from ogacli.base.limits import USUAL, Limits
+from ogacli.data.files import Files
+from ogacli.data.images import Transform, decoding, opened, thumbnail
+from ogacli.data.label_types import Labels, SeveralClasses
+from ogacli.data.labels import Targets
+from ogacli.data.reading import Preview, Reader
+from ogacli.data.samples import Samples
+from ogacli.data.unreadable import Unreadable
+
+_LEAST = 1e-3
+"""Pixels: a box that is narrower has no area."""
+_SAME = 0.5
+"""Pixels within which two boxes are the same; files round the numbers."""
+_SIDE = 1000
+"""Pixels of a picture whose size is not known, for that."""
+
+
+class Boxed(NamedTuple):
+    """One picture with its boxes."""
+
+    picture: UInt8[Tensor, "3 h w"]
+    boxes: Float[Tensor, "m 4"]
+    """Left, top, right and bottom of each box, in pixels; inside the picture."""
+    classes: Int64[Tensor, " m"]
+    """The class of each box, from 0."""
+
+
+class BoxCounts(SeveralClasses):
+    """The number of boxes of each class, float [n, k]."""
+
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """Lists of class names, as often as there are boxes of the class."""
+        owners, members = labels.nonzero(as_tuple=True)
+        times = labels[owners, members].long()
+        names = pa.array(classes, pa.string()).take(pa.array(members.repeat_interleave(times).numpy()))
+        ends = torch.cat([torch.zeros(1), labels.sum(1).cumsum(0)]).int()
+        return pa.ListArray.from_arrays(pa.array(ends.numpy()), names)
+
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """The number of pictures in which each class occurs."""
+        return (labels > 0).sum(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLists:
+    """The boxes of n pictures, one picture after the other."""
+
+    starts: Int64[np.ndarray, " n+1"]
+    """Where the boxes of each picture begin, and where the last ones end."""
+    corners: Float32[np.ndarray, "m 4"]
+    """Left, top, right and bottom."""
+    classes: Int64[np.ndarray, " m"]
+    relative: bool = False
+    """Whether corners are parts of width and height, from 0 to 1, in place of pixels."""
+
+    @classmethod
+    def of(
+        cls,
+        owners: Sequence[int],
+        corners: Sequence[Sequence[float]],
+        classes: Sequence[int],
+        n: int,
+        **kind: bool,
+    ) -> "BoxLists":
+        """Boxes in any order.
+
+        Args:
+            owners: The picture of each box, from 0 to n - 1; boxes of a picture stay in their order.
+            corners: Of each box.
+            classes: Of each box.
+            n: The number of pictures.
+            kind: ``relative``.
+        """
+        owner = np.asarray(owners, dtype=np.int64)
+        order = np.argsort(owner, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))])
+        table = np.asarray(corners, dtype=np.float32).reshape(-1, 4)
+        return cls(starts, table[order], np.asarray(classes, dtype=np.int64)[order], **kind)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def at(self, position: int) -> tuple[Float32[np.ndarray, "m 4"], Int64[np.ndarray, " m"]]:
+        """Corners and classes of the boxes of a picture."""
+        here = slice(self.starts[position], self.starts[position + 1])
+        return self.corners[here], self.classes[here]
+
+    def counts(self, k: int) -> Float[Tensor, "n k"]:
+        """The number of boxes of each class in each picture."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        found = np.bincount(owner * k + self.classes, minlength=len(self) * k)
+        return torch.from_numpy(found.reshape(len(self), k)).float()
+
+    def differs(self, other: "BoxLists") -> Bool[Tensor, " n"]:
+        """In which pictures the boxes are not those of the other, in whatever order."""
+        return torch.tensor([self._differ(other, position) for position in range(len(self))])
+
+    def _differ(self, other: "BoxLists", position: int) -> bool:
+        (own, kinds), (others, theirs) = self.at(position), other.at(position)
+        if len(own) != len(others):
+            return True
+        same = _SAME / _SIDE if self.relative else _SAME
+        near = (np.abs(own[:, None] - others[None]) < same).all(2) & (kinds[:, None] == theirs)
+        return not (near.any(0).all() and near.any(1).all())
+
+
+class BoxedReader(Reader):
+    """Reads pictures with their boxes.
+
+    Args:
+        files: Where the pictures are.
+        names: The file of each sample.
+        lists: The boxes of each sample.
+        sizes: Width and height of each picture as the annotations have them, 0 where they do not.
+        limits: Of the size of each picture.
+        notes: What was found beside the samples.
+        lost: ``{position: reason}`` of samples that cannot be used.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        names: pa.StringArray,
+        lists: BoxLists,
+        sizes: Int64[np.ndarray, "n 2"],
+        *,
+        limits: Limits = USUAL,
+        notes: Sequence[str] = (),
+        lost: Mapping[int, str] | None = None,
+    ) -> None:
+        self.files = files
+        self.names = names
+        self.lists = lists
+        self.sizes = sizes
+        self.limits = limits
+        self._notes = tuple(notes)
+        self._lost = dict(lost or {})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found beside the samples."""
+        return self._notes
+
+    def read(self, positions: Sequence[int]) -> tuple[list[Boxed] | None, Mapping[int, str]]:
+        """Pictures and boxes; a picture is quarantined if it cannot be read, or if a box does not fit it."""
+        found, failures = list[Boxed](), dict[int, str]()
+        for i, (position, content) in enumerate(zip(positions, self._fetch(positions), strict=True)):
+            try:
+                found.append(self._boxed(position, content))
+            except Unreadable as reason:
+                failures[i] = str(reason)
+        return found or None, failures
+
+    def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
+        """The number of pixels; None where the annotations do not have it."""
+        pixels = torch.from_numpy(self.sizes).prod(1)
+        return pixels[positions] if (pixels > 0).all() else None
+
+    def preview(self, position: int) -> Preview:
+        """The picture, made small, without boxes."""
+        (content,) = self._fetch([position])
+        with opened(content, self.limits) as picture:
+            return thumbnail(picture)
+
+    def file(self, position: int) -> Path | bytes | None:
+        """The path of the picture, or its bytes where it has none."""
+        path = self.files.path(self.names[position].as_py())
+        if path is not None:
+            return path
+        (content,) = self._fetch([position])
+        if isinstance(content, Unreadable):
+            raise content
+        return content
+
+    def _fetch(self, positions: Sequence[int]) -> Iterator[bytes | Unreadable]:
+        return self.files.fetch(self.names.take(pa.array(positions, pa.int64())).to_pylist())
+
+    def _boxed(self, position: int, content: bytes | Unreadable) -> Boxed:
+        if position in self._lost:
+            raise Unreadable(self._lost[position])
+        with opened(content, self.limits) as picture, decoding():
+            pixels = Transform().pixels(picture)
+        height, width = pixels.shape[:2]
+        stated = tuple(self.sizes[position].tolist())
+        if stated != (width, height) and min(stated) > 0:
+            raise Unreadable(
+                f"the picture has {width} x {height} pixels, by its annotations {stated[0]} x {stated[1]}"
+            )
+        corners, classes = self.lists.at(position)
+        boxes = corners * np.tile([width, height], 2) if self.lists.relative else corners
+        inside = np.clip(boxes, 0, np.tile([width, height], 2))
+        empty = ((inside[:, 2:] - inside[:, :2]) < _LEAST).any(1)
+        if empty.any():
+            which = int(empty.argmax())
+            raise Unreadable(f"box {which} {_what_is_wrong(boxes[which], width, height)}")
+        return Boxed(
+            torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
+            torch.from_numpy(inside.astype(np.float32)),
+            torch.from_numpy(classes.copy()),
+        )
+
+
+def _what_is_wrong(box: np.ndarray, width: int, height: int) -> str:
+    corners = ", ".join(f"{value:g}" for value in box)
+    if not np.isfinite(box).all() or (box[2:] - box[:2] < _LEAST).any():
+        return f"has no area ({corners})"
+    return f"lies outside the picture ({corners}; {width} x {height} pixels)"
+
+
+def boxed_samples(
+    reader: BoxedReader, classes: Sequence[str], signature: str, truth: BoxLists | None = None
+) -> Samples:
+    """The samples of a source, whose ids are the names of the files.
+
+    Args:
+        reader: Of all pictures.
+        classes: The class names.
+        signature: A text that differs when the pictures do.
+        truth: The true boxes, where known.
+
+    Raises:
+        DataError: Two samples have the same file, or there is none.
+    """
+    k, lists = len(classes), reader.lists
+    targets = Targets(
+        lists.counts(k),
+        tuple(classes),
+        None if truth is None else truth.counts(k),
+        None if truth is None else lists.differs(truth),
+    )
+    digest = hashlib.sha256(signature.encode())
+    for part in (lists.starts, lists.corners, lists.classes):
+        digest.update(part.tobytes())
+    samples = Samples.from_targets(reader.names, targets, reader, digest.hexdigest())
+    return replace(samples, label_type=BoxCounts())
