@@ -61,6 +61,10 @@ def scan(
             autocompletion=run_folders,
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Processes on this machine that share the scan."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted scan.")] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -77,28 +81,35 @@ def scan(
     and l2 and isolation_forest stand beside it, by the gradients. `preset: paper` is the CIFAR setting of the
     paper; its GLUE experiments trim 30 %, its half moons use second derivatives as well.
     """
+    from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import plan_view, scan_view
     from ogacli.config import load_config
-    from ogacli.config.commands import plan, scan
+    from ogacli.config.commands import assist, plan, scan
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
-    loaded = load_config(config, overrides or ())
     if dry_run:
+        loaded = load_config(config, overrides or ())
         planned = plan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds)
         terminal.notes(planned.columns)
         terminal.result(planned.document(), *plan_view(planned))
         if folds is not None:
             terminal.note("folds that do not exist yet would be trained first; that time is not included")
         return
-    run = scan(
-        loaded,
-        output=output,
-        overwrite=overwrite,
-        resume=resume,
-        folds=folds,
-        since=since,
-        progress=terminal,
-    )
+    with shared(workers) as ranks:
+        loaded = load_config(config, overrides or ())
+        if not ranks.first:
+            assist(loaded, output=output, folds=folds, since=since, ranks=ranks)
+            return
+        run = scan(
+            loaded,
+            output=output,
+            overwrite=overwrite,
+            resume=resume,
+            folds=folds,
+            since=since,
+            ranks=ranks,
+            progress=terminal,
+        )
     terminal.notes(run.summary.columns)
     for warning in run.summary.diagnosis.warnings:
         terminal.warn(warning)

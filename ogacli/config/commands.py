@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.running import running
 from ogacli.config import Config, load_config
 from ogacli.config.doctor import Checkup, examine, missing
@@ -53,6 +54,7 @@ def scan(
     resume: bool = False,
     folds: int | None = None,
     since: str | Path | Run | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
 ) -> Run:
     """Score every sample and write a run directory.
@@ -67,6 +69,7 @@ def scan(
         since: An earlier run of the same checkpoint and options: samples that are as they were keep their
             results, the others are scored by the detectors that were fitted there. Budget, ranks and all
             that follows from them are decided anew.
+        ranks: The processes that share the scan; the others call ``assist``.
         progress: Receives the progress.
 
     Raises:
@@ -78,8 +81,9 @@ def scan(
         check_output(folder, overwrite=overwrite, resume=resume)  # before a training that may take hours
         if folds is not None:
             config = folded(config, folds, overwrite=overwrite, progress=shown)
+        ranks.of_first(dict)
         clock = Clock()
-        setup, weights = setup_of(config), config.model.fingerprints()
+        setup, weights = setup_of(config, ranks), config.model.fingerprints()
         earlier = None if since is None else Earlier(since, setup, weights, shown)
         others = {} if earlier is None else {"since": earlier.run.counts.data}
         unfinished = Unfinished(folder, setup, weights | others, progress=shown, check=lock.check)
@@ -95,6 +99,7 @@ def scan(
                 choose=chooser(setup, tried, progress=shown),
                 progress=shown,
             )
+            assert result is not None, "this is the first rank"
             lock.check()
             run = result.save(folder, overwrite=overwrite)
         except KeyboardInterrupt:
@@ -102,6 +107,35 @@ def scan(
             raise
         unfinished.remove()
     return run
+
+
+def assist(
+    config: Config,
+    *,
+    output: str | Path | None = None,
+    folds: int | None = None,
+    since: str | Path | Run | None = None,
+    ranks: Ranks,
+) -> None:
+    """Take part in a scan of the same config, as any rank but the first one, which writes the run.
+
+    Args:
+        config: As on the first rank.
+        output: As on the first rank; the state of an unfinished scan is kept beside it.
+        folds: As on the first rank, which trains them.
+        since: As on the first rank, which reads it.
+        ranks: The processes that share the scan.
+
+    Raises:
+        OgaError: A mistake of the user.
+    """
+    ranks.of_first(dict)  # the first one has taken the output, and trained the folds
+    if folds is not None:
+        config = folded(config, folds)
+    setup, weights = setup_of(config, ranks), config.model.fingerprints()
+    others = {} if since is None else {"since": Run.open(since).counts.data}
+    unfinished = Unfinished(_output(config, output), setup, weights | others)
+    execute(setup, weights=weights, clock=Clock(), unfinished=unfinished)
 
 
 def plan(
@@ -246,7 +280,7 @@ def _output(config: Config, output: str | Path | None) -> Path:
     return local_folder(output or config.output, "output", _NO_OUTPUT)
 
 
-def setup_of(config: Config) -> Setup:
+def setup_of(config: Config, ranks: Ranks = ALONE) -> Setup:
     """The input of a scan of this config; the samples are opened."""
     compares = any(options.detector().wants_validation for options in config.detectors)
     validation = config.validation if compares else None
@@ -264,5 +298,6 @@ def setup_of(config: Config) -> Setup:
         workers=config.data.workers,
         settings=config.resolved,
         train=config.train,
+        ranks=ranks,
         stamp=stamp,
     )

@@ -7,7 +7,7 @@ A module with a leading underscore, and ``norm``, hold what several detectors sh
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,7 @@ class Detector(ABC):
     """Scores samples by their gradients; **higher = more anomalous**.
 
     The defaults are those of a detector that needs no fitting. Calls come in this order: ``see_validation``,
-    ``fit_size``, ``fit`` (or ``restore``), ``score`` batch by batch, ``finish``.
+    ``fit_size``, ``fit`` (or ``restore``), ``score`` batch by batch, ``join``, ``finish``.
     """
 
     def fit_size(self, n: int) -> int:
@@ -105,6 +105,13 @@ class Detector(ABC):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Become as fitted as the detector that returned this ``state``."""
+
+    def join(self, states: Sequence[Mapping[str, Tensor]]) -> None:  # noqa: B027
+        """Take what detectors that were fitted alike have noted while they scored other samples.
+
+        Args:
+            states: What their ``state`` returned, in other processes.
+        """
 
     def overlap(self, share: float) -> float | None:
         """Split-half stability of a randomised detector.

@@ -4,7 +4,7 @@ A rank is the share of a fixed set of samples that score lower, so that detector
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -129,6 +129,11 @@ class Together(Detector):
         for i, one in enumerate(self.members):
             found |= prefixed(f"{i}.state.", one.state())
         return found
+
+    def join(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Let each detector take its own."""
+        for i, one in enumerate(self.members):
+            one.join([under(f"{i}.state.", state) for state in states])
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""

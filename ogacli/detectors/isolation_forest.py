@@ -3,7 +3,7 @@
 Liu et al., ICDM 2008. The trees read a few thousand coordinates that are drawn beforehand; see ``forest/``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from jaxtyping import Float
@@ -117,6 +117,10 @@ class Isolation(Detector):
         """The trees, and the split-half scores so far."""
         assert self.forests is not None, "fit first"
         return self.forests.state() | prefixed(_SPLIT_HALF, self._split_half.state())
+
+    def join(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take the split-half scores of other samples."""
+        self._split_half.join([under(_SPLIT_HALF, state) for state in states])
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""

@@ -135,6 +135,11 @@ class GradientFeed:
         """How many samples are read together: one or more batches."""
         return self.batch_size() * self._pieces
 
+    def limit(self, size: int) -> None:
+        """Read no more than so many samples together from now on."""
+        if size < self.read_size:
+            self._size, self._pieces = min(self.batch_size(), size), 1
+
     def _read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         size = self.read_size
         if self.model.reads_inputs:

@@ -5,6 +5,7 @@ prediction (or mean label) of each sample's nearest neighbours in feature space,
 residual taken at these logits reveals a wrong label even where the model has memorised it.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -17,6 +18,9 @@ from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.gradients.batch import GradientBatch
 from ogacli.models.neighbours.exact import Bank, Search, compressed, mean_of
 from ogacli.models.tasks import Task
+
+_SEEN = ("rows", "features", "values")
+"""What is known of the samples of the bank."""
 
 
 class NeighbourOptions(Options):
@@ -81,6 +85,17 @@ class Neighbours:
         good = (features.isfinite().all(1) & values.isfinite().all(1)).nonzero()[:, 0]
         self._seen.append((batch.rows[good.cpu()], features[good], values[good]))
 
+    def seen(self) -> dict[str, Tensor]:
+        """What was added, for another process; nothing where no sample was."""
+        parts = [torch.cat(several) for several in zip(*self._seen, strict=True)]
+        return dict(zip(_SEEN, parts, strict=True)) if parts else {}
+
+    def join(self, seen: Mapping[str, Tensor], device: torch.device) -> None:
+        """Add what another process has seen."""
+        if seen:
+            rows, features, values = (seen[name] for name in _SEEN)
+            self._seen.append((rows, features.to(device), values.to(device)))
+
     def close(self) -> None:
         """Build the search, after all samples were added.
 
@@ -95,8 +110,10 @@ class Neighbours:
             )
         rows, features, values = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        self._bank = Bank(rows, features, self.options.search)
-        self._values = values
+        order = rows.argsort()  # whoever has seen them
+        here = order.to(features.device)
+        self._bank = Bank(rows[order], features[here], self.options.search)
+        self._values = values[here]
 
     def __call__(
         self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"] | None

@@ -172,7 +172,9 @@ def scan(
             train=training,
         )
         choose = chooser(setup, progress=progress)
-        return execute(setup, weights=source.fingerprints(), clock=clock, choose=choose, progress=progress)
+        found = execute(setup, weights=source.fingerprints(), clock=clock, choose=choose, progress=progress)
+        assert found is not None, "there is a single rank"
+        return found
 
 
 @contextmanager

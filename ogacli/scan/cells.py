@@ -4,7 +4,7 @@ In: ``Cells`` batch by batch, one checkpoint after the other. Out: ``CellFinding
 sample, so that memory does not grow with the number of classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -79,6 +79,15 @@ class DoubtfulCells:
         if weight is not None:
             wrong = (wrong / weight.cpu().float()[:, None]).nan_to_num(0.0)
         return CellFindings(self.index.cpu().long(), wrong.clamp(0.0, 1.0), self.suggested.cpu())
+
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """The cells of some rows, by name."""
+        return {name: column[rows.to(column.device)] for name, column in self.tensors().items()}
+
+    def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned."""
+        for name, column in self.tensors().items():
+            column[rows.to(column.device)] = found[name].to(column.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

@@ -13,7 +13,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
+from ogacli.base.json_tensor import of_json, to_json
 from ogacli.data import Samples
+from ogacli.detectors._state import under
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, Step, finite
@@ -158,6 +160,50 @@ class Collector:
         """The predictions of the current checkpoint, on the CPU."""
         return self.rows.predicted(self.inputs.probed(current=True))
 
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """The current checkpoint's results for some rows, for the collector of another process."""
+        found = {
+            f"{name}/{key}": one
+            for name, part in self._by_row().items()
+            for key, one in part.found(rows).items()
+        }
+        unread = torch.tensor(list(self.rows.quarantined), dtype=torch.int64)
+        reasons = {row: self.rows.quarantined[row] for row in unread[torch.isin(unread, rows)].tolist()}
+        return found | {"index": rows, "quarantined": to_json(list(reasons.items()))}
+
+    def put(self, found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned in another process."""
+        rows = found["index"]
+        for name, part in self._by_row().items():
+            part.put(rows, under(f"{name}/", found))
+        self.rows.quarantined.update(of_json(found["quarantined"]))
+
+    def take(self, other: "Collector") -> None:
+        """Take what another process has found by the same checkpoint for samples that are not done here."""
+        self.put(other.found((other.rows.done & ~self.rows.done).nonzero()[:, 0]))
+        self.top.join(other.top.current.tensors())
+
+    def emptied(self) -> "Collector":
+        """Room for the same results."""
+        return Collector(
+            self.samples,
+            self.columns,
+            self.device,
+            evidence_of=self.evidence.names,
+            several=self.several,
+            cells=self.cells.index.shape[1],
+        )
+
+    def _by_row(self) -> "Mapping[str, Rows | DoubtfulCells | InputNotes | Evidence | TopSamples]":
+        """What holds the current checkpoint's results; the rows come last, which mark samples as done."""
+        return {
+            "cells": self.cells,
+            "inputs": self.inputs,
+            "evidence": self.evidence,
+            "top": self.top,
+            "rows": self.rows,
+        }
+
     def parts(self) -> Mapping[str, "Rows | Totals | DoubtfulCells | InputNotes | Evidence | Kept"]:
         """What an unfinished scan saves, by name."""
         return {
@@ -232,6 +278,15 @@ class Rows:
             entropy=self.entropy.cpu(),
             true_class=TrueClass(true_class, self.confidence.cpu()) if known else None,
         )
+
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """The results of some rows, by name."""
+        return {name: column[..., rows.to(column.device)] for name, column in self.tensors().items()}
+
+    def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned."""
+        for name, column in self.tensors().items():
+            column[..., rows.to(column.device)] = found[name].to(column.device)
 
     def predicted(self, probed: Probed) -> Findings:
         """The predictions, without scores, on the CPU."""

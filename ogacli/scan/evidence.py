@@ -52,6 +52,14 @@ class Evidence:
             of_classes = torch.stack(evidence[name].chunk(2, 1), 1)[:, :, :k]
             kept[rows.to(kept.device)] = of_classes.flatten(1).float()
 
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """The evidence of some rows, by name."""
+        return {"values": self.values[:, rows.to(self.values.device)]}
+
+    def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned."""
+        self.values[:, rows.to(self.values.device)] = found["values"].to(self.values.device)
+
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
         return {"values": self.values}

@@ -26,6 +26,7 @@ from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
 from ogacli.scan.result import ScanResult
 from ogacli.scan.resume import Unfinished
+from ogacli.scan.saved import States, from_first
 from ogacli.scan.scorers import column_names, label_detectors
 from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
@@ -48,8 +49,10 @@ def execute(
     earlier: Earlier | None = None,
     choose: Callable[[], Chosen] | None = None,
     progress: Progress = SILENT,
-) -> ScanResult:
+) -> ScanResult | None:
     """Score all samples and decide what is flagged.
+
+    Of several ranks the first one returns the result, the others None.
 
     Args:
         setup: The samples, the model and the options.
@@ -70,6 +73,8 @@ def execute(
     with computing_on(device, repeatable=setup.gradients.deterministic):
         scoring.run(resume=resume, keep=choose is not None, progress=progress)
         clock.lap("score")
+        if not setup.ranks.first:
+            return None
         last = scoring.last
         findings = own = scoring.findings()
     suspected = None
@@ -159,18 +164,14 @@ class _Scoring:
             keep: Save the scores at the end, as a long step follows.
             progress: Shows the progress.
         """
-        states: Sequence[Mapping[str, Tensor]] = ()
-        if resume and self.unfinished is not None:
-            states = self.unfinished.load(self.collector)
-        if not states and self.earlier is not None:
-            states = self.earlier.fill(self.collector)
+        states = self._begin(resume=resume)
         count = len(self.snapshots)
         for number in range(len(self.collector.checkpoints), count):
             self._open(number)
             step = f"checkpoint {number + 1} of {count}" if count > 1 else "scanning"
             self.last.run(self.collector, states, save=self._save, progress=progress, step=step)
             states = ()
-            if keep and number + 1 == count:
+            if keep and number + 1 == count and self.setup.ranks.first:
                 self._save(self.last.scorers.states, True)
             self._finish(progress)
             rows = self.last.rows
@@ -187,8 +188,21 @@ class _Scoring:
                 alone=not together,
                 signals=self.last.scorers.signals,
             )
-            if number + 1 < count:
+            if number + 1 < count and self.setup.ranks.first:
                 self._save(list, False)
+
+    def _begin(self, *, resume: bool) -> Sequence[States]:
+        """Fill the collector with what was saved or is known; returns the states of fitted detectors."""
+
+        def fill() -> Sequence[States]:
+            found: Sequence[States] = ()
+            if resume and self.unfinished is not None:
+                found = self.unfinished.load(self.collector)
+            if not found and self.earlier is not None:
+                found = [self.earlier.fill(self.collector)]
+            return found
+
+        return from_first(self.collector, fill, self.setup.ranks)
 
     @property
     def checkpoints(self) -> tuple[CheckpointDiagnosis, ...]:
@@ -292,6 +306,6 @@ class _Scoring:
         unlearned = self.collector.unlearned_share()
         return 1.0 if unlearned is None else unlearned**2
 
-    def _save(self, states: Callable[[], Sequence[Mapping[str, Tensor]]], now: bool) -> None:
+    def _save(self, states: Callable[[], States], now: bool) -> None:
         if self.unfinished is not None:
             self.unfinished.save(self.collector, states, now=now)

@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,13 +24,14 @@ from torch import Tensor
 from ogacli.base.atomic import holds_only, new_folder
 from ogacli.base.durable import settle, settle_names
 from ogacli.base.json_document import parse_json, read_record
+from ogacli.base.json_tensor import to_json
 from ogacli.base.workplace import NEW, workplace
 from ogacli.errors import RunError
 
 KIND = "oga unfinished scan"
 _MARK = "oga.json"
 _FILES = (_MARK, "state-*.safetensors")
-_NAME = re.compile(r"state-(\d{6})-([0-9a-f]{16})\.safetensors")
+_NAME = re.compile(r"state-(?:rank-(?P<rank>\d+)-)?(?P<number>\d{6})-(?P<checksum>[0-9a-f]{16})\.safetensors")
 _DOCUMENT = "document"
 _KEPT = 2
 
@@ -51,10 +51,12 @@ class Generations:
 
     Args:
         folder: Where they are kept.
+        rank: Of this process, among those that share the scan; each keeps states of its own there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rank: int = 0) -> None:
         self.folder = folder
+        self.rank = rank
 
     @property
     def free(self) -> bool:
@@ -69,14 +71,19 @@ class Generations:
 
     @property
     def exists(self) -> bool:
-        """Whether a state was saved."""
-        return self.free and any(True for _ in self._files())
+        """Whether a state was saved, by whatever process."""
+        return self.free and bool(self.ranks)
+
+    @property
+    def ranks(self) -> list[int]:
+        """The processes that have saved a state."""
+        return sorted({_rank(file) for file in self._every()})
 
     @property
     def saved(self) -> str:
         """When the last state was saved."""
-        newest = next(self._files())
-        return f"{datetime.fromtimestamp(newest.stat().st_mtime).astimezone():%Y-%m-%d %H:%M:%S %z}"
+        newest = max(file.stat().st_mtime for file in self._every())
+        return f"{datetime.fromtimestamp(newest).astimezone():%Y-%m-%d %H:%M:%S %z}"
 
     def write(self, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
         """Add a state, and delete those before the one before it.
@@ -95,24 +102,24 @@ class Generations:
                 (work / _MARK).write_text(json.dumps({"kind": KIND}) + "\n", encoding="utf-8")
         older = list(self._files())
         number = 1 + max((_numbered(file) for file in older), default=0)
-        text = json.dumps(document).encode()
-        saved = {_DOCUMENT: torch.frombuffer(bytearray(text), dtype=torch.uint8), **_apart(tensors)}
+        saved = {_DOCUMENT: to_json(document), **_apart(tensors)}
         # Not in the folder itself: the library leaves a file of its own there when it is killed.
         with workplace(self.folder) as work:
             (work / NEW).mkdir()
             written = work / NEW / "state"
             save_file(saved, written)
             settle(written)
-            written.rename(self.folder / f"state-{number:06d}-{_checksum(written)}.safetensors")
+            own = f"rank-{self.rank}-" if self.rank else ""
+            written.rename(self.folder / f"state-{own}{number:06d}-{_checksum(written)}.safetensors")
             settle_names(self.folder)
         for file in older[_KEPT - 1 :]:
             file.unlink(missing_ok=True)
 
     def newest(self) -> State | None:
-        """The newest state that can be read; None where none was saved.
+        """The newest state of this process that can be read; None where it has saved none.
 
         Raises:
-            RunError: States were saved, and none can be read.
+            RunError: It has saved some, and none can be read.
         """
         damaged: list[str] = []
         for file in self._files():
@@ -136,15 +143,29 @@ class Generations:
                 self.folder.rename(work / NEW)
 
     def _files(self) -> Iterator[Path]:
-        """The saved states, the newest first."""
-        if not self.folder.is_dir():
-            return
-        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        """The saved states of this process, the newest first."""
+        found = [file for file in self._every() if _rank(file) == self.rank]
         yield from sorted(found, key=_numbered, reverse=True)
+
+    def _every(self) -> list[Path]:
+        """The saved states of all processes."""
+        if not self.folder.is_dir():
+            return []
+        return [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
 
 
 def _numbered(file: Path) -> int:
-    return int(file.name.split("-")[1])
+    return int(_parts(file)["number"])
+
+
+def _rank(file: Path) -> int:
+    return int(_parts(file)["rank"] or 0)
+
+
+def _parts(file: Path) -> re.Match[str]:
+    found = _NAME.fullmatch(file.name)
+    assert found is not None
+    return found
 
 
 def _checksum(file: Path) -> str:
@@ -155,11 +176,10 @@ def _checksum(file: Path) -> str:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """The document and the tensors in a file; None where it is not what was written."""
     try:
-        named = _NAME.fullmatch(file.name)
-        if named is None or _checksum(file) != named[2]:
+        if _checksum(file) != _parts(file)["checksum"]:
             return None
         tensors = load_file(file)
-        text = bytes(tensors.pop(_DOCUMENT).tolist())
+        text = tensors.pop(_DOCUMENT).numpy().tobytes()
         return parse_json(text, str(file), RunError, finite=False), tensors
     except (OSError, SafetensorError, KeyError, RunError):
         return None

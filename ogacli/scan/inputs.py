@@ -3,7 +3,7 @@
 In: batches as they were read, and their gradients. Out: 9 bytes a sample, and the features of a few thousand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +99,25 @@ class InputNotes:
         features = (self.features if current else self.kept).cpu()
         good = features.isfinite().all(1)
         return Probed(self.rows[good], features[good])
+
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """The notes on some rows, by name."""
+        found = {name: column[rows.to(column.device)] for name, column in self._columns().items()}
+        return found | {"features": self.features[self._probed_of(rows)]}
+
+    def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned."""
+        for name, column in self._columns().items():
+            column[rows.to(column.device)] = found[name].to(column.device)
+        self.features[self._probed_of(rows)] = found["features"].to(self.features.device)
+
+    def _columns(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in ("fingerprints", "blank", "seen")}
+
+    def _probed_of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
+        """The places of those of the rows whose features are kept."""
+        place = self.places(rows)
+        return place[place >= 0].to(self.features.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

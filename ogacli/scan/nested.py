@@ -101,7 +101,9 @@ class Nested:
             workers=self.workers,
             settings=self.settings,
         )
-        return execute(setup, weights={}, clock=Clock(), choose=self.choose(setup))
+        found = execute(setup, weights={}, clock=Clock(), choose=self.choose(setup))
+        assert found is not None, "there is a single rank"
+        return found
 
 
 def repeated(

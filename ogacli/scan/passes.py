@@ -3,10 +3,10 @@
 In: a model with one set of weights, and the samples that it scores. Out: their results, in the collector.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks, numbered
@@ -16,12 +16,14 @@ from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neig
 from ogacli.gradients.feed import GradientFeed
 from ogacli.models import Model
 from ogacli.scan.collect import Collector
+from ogacli.scan.exchange import exchange, share_fit, share_neighbours, share_notes
 from ogacli.scan.fitting import Fitting
+from ogacli.scan.saved import States
 from ogacli.scan.scorers import Scorers
 from ogacli.scan.setup import Setup
 from ogacli.scan.validation import mean_validation_gradient
 
-Save = Callable[[Callable[[], Sequence[Mapping[str, Tensor]]], bool], None]
+Save = Callable[[Callable[[], States], bool], None]
 """Saves an unfinished scan. Arguments: a function that returns the states of the detectors, and whether to
 save now, however recent the last time was."""
 
@@ -56,6 +58,7 @@ class CheckpointPass:
     ) -> None:
         self.setup = setup
         self.samples = setup.samples
+        self.ranks = setup.ranks
         self.rows = torch.from_numpy(numbered(len(setup.samples))) if rows is None else rows
         self.model = model
         self.device = device
@@ -72,7 +75,7 @@ class CheckpointPass:
     def run(
         self,
         collector: Collector,
-        states: Sequence[Mapping[str, Tensor]] = (),
+        states: Sequence[States] = (),
         *,
         save: Save,
         progress: Progress = SILENT,
@@ -82,26 +85,30 @@ class CheckpointPass:
 
         Args:
             collector: Holds the results that are there already, and takes the others.
-            states: Of the detectors, where they were fitted before an interruption.
+            states: Of the detectors, where they were fitted before an interruption; of each process.
             save: Called after each batch, and at an interruption.
             progress: Shows the progress.
             step: The name of the pass in the progress.
         """
         self.see_neighbours(progress)
+        known = self._known(collector)
         held: list[GradientBatch] = []
         if states:
-            self.scorers.restore(states)
+            self.scorers.restore(states, len(self.rows))
             if collector.rows.done[self.rows].all():
                 # The names of the parameters, and notes on them, are known after one batch.
                 next((one for one in self.feed(self.rows) if one.gradients is not None), None)
         else:
-            self._show_validation(progress)
-            held = Fitting(self.feed, self.scorers, self.rows, collector, progress).run()
+            held = self._fit(collector, progress)
         self._reduce_layers()
         try:
             self._score_held(held, collector)
             held.clear()
+            self._exchange(collector, known)
+            known = self._known(collector)
             self._score_rest(collector, save, progress, step)
+            self._exchange(collector, known)
+            share_notes(self.scorers, self.ranks)
         except KeyboardInterrupt:
             # Computed again they would come in other batches, and differ in the last digit.
             self._score_held(held, collector)
@@ -122,12 +129,14 @@ class CheckpointPass:
     def score_again(self, rows: Int64[Tensor, " m"], collector: Collector, progress: Progress) -> None:
         """Score some samples again, in float32."""
         feed = self._feed(self.setup.gradients.model_copy(update={"precision": "float32"}))
-        with progress.bar("scoring near the cut in float32", len(rows)) as advance:
-            for one in feed(rows):
+        own = self._share(feed, rows)
+        with progress.bar("scoring near the cut in float32", len(own)) as advance:
+            for one in feed(own):
                 if one.gradients is not None:
                     self._score(one.gradients, collector)
                     advance(len(one.gradients))
                 del one
+        exchange(collector, own, self.ranks)
 
     def see_neighbours(self, progress: Progress, rows: Int64[Tensor, " m"] | None = None) -> None:
         """With ``residual: neighbours``: one pass for the features and predictions of all, or some, rows."""
@@ -140,12 +149,14 @@ class CheckpointPass:
         feed = self._feed(self.setup.gradients.model_copy(update=changes), neighbours=None)
         if rows is None:
             rows = self.neighbours.rows[torch.isin(self.neighbours.rows, self.rows)]
+            rows = self._share(feed, rows)
         with progress.bar("looking for neighbours", len(rows)) as advance:
             for one in feed(rows):
                 if one.gradients is not None:
                     self.neighbours.see(one.gradients)
                     advance(len(one.gradients))
                 del one  # before the next one is computed
+        share_neighbours(self.neighbours, self.ranks, self.device)
         self.neighbours.close()
 
     def _feed(self, options: GradientOptions, **changes: Neighbours | None) -> GradientFeed:
@@ -168,6 +179,32 @@ class CheckpointPass:
         for detector in wanting:
             detector.see_validation(mean)
 
+    def _fit(self, collector: Collector, progress: Progress) -> list[GradientBatch]:
+        """Fit the detectors; the batches that were held in memory, to be scored from there."""
+        held: list[GradientBatch] = []
+        if self.ranks.first:
+            self._show_validation(progress)
+            held = Fitting(self.feed, self.scorers, self.rows, collector, progress).run()
+        share_fit(self.scorers, len(self.rows), self.ranks)
+        return held
+
+    def _known(self, collector: Collector) -> Bool[Tensor, " n"]:
+        """Which samples are done, on all ranks; as it is now, where there are several."""
+        return collector.rows.done.clone() if self.ranks.several else collector.rows.done
+
+    def _exchange(self, collector: Collector, known: Bool[Tensor, " n"]) -> None:
+        """Exchange the results of the samples that were not ``known``."""
+        if self.ranks.several:
+            exchange(collector, (collector.rows.done & ~known).nonzero()[:, 0], self.ranks)
+
+    def _share(self, feed: GradientFeed, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " s"]:
+        """The rows that this rank computes, in reads of the same size on all ranks."""
+        if not self.ranks.several or not len(rows):
+            return rows
+        sizes = self.ranks.gathered({"size": torch.tensor(feed.read_size)})
+        feed.limit(min(int(one["size"]) for one in sizes))
+        return self.ranks.share(rows, feed.read_size)
+
     def _reduce_layers(self) -> None:
         """Reduce each layer during backward to the norms and coordinates that the detectors need."""
         gradients, needs = self.feed.gradients, self.scorers.needs()
@@ -185,6 +222,7 @@ class CheckpointPass:
         done = collector.rows.done
         if self.model.reads_inputs:
             left = self.samples.longest_first(self.rows[~done[self.rows]])
+            left = self._share(self.feed, left)
             work = self.samples.lengths(left)
             with progress.bar(step, len(self.rows), work=_work(work)) as advance:
                 advance(len(self.rows) - len(left), 0)
@@ -193,7 +231,7 @@ class CheckpointPass:
         with progress.bar(step, len(self.rows)) as advance:
             for block in blocks(len(self.rows)):
                 rows = self.rows[block]
-                left = rows[~done[rows]]
+                left = self.ranks.share(rows[~done[rows]], self.feed.read_size)
                 advance(len(rows) - len(left), 0)
                 self._score_rows(left, None, collector, save, advance)
 

@@ -7,23 +7,21 @@ In: a collector and the states of the detectors. Out: both again, after an inter
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from torch import Tensor
 
 from ogacli._version import __version__
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
-from ogacli.detectors.label_noise.signals import Signals
 from ogacli.errors import OgaError, RunError
 from ogacli.run.directory import is_run
 from ogacli.scan.collect import Collector
-from ogacli.scan.generations import Generations
+from ogacli.scan.generations import Generations, State
+from ogacli.scan.saved import States, restored, saved
 from ogacli.scan.setup import Setup
 from ogacli.scan.tried import OTHER_SCAN, Tried, check_tried, is_tried
-from ogacli.verdict.diagnosis import CheckpointDiagnosis
 
 _FORMAT = 3
 """Differs where an earlier version saved something else."""
@@ -93,7 +91,7 @@ class Unfinished:
         progress: Progress = SILENT,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._kept = Generations(_folder(output))
+        self._kept = Generations(_folder(output), setup.ranks.rank)
         self._output = output
         self._progress = progress
         self._check = check
@@ -142,7 +140,7 @@ class Unfinished:
     def save(
         self,
         collector: Collector,
-        states: Callable[[], Sequence[Mapping[str, Tensor]]] = list,
+        states: Callable[[], States] = list,
         *,
         now: bool = False,
     ) -> None:
@@ -173,24 +171,9 @@ class Unfinished:
         ended = time.monotonic()
         self._due = ended + max(_SAVE_EVERY, _SHARE * (ended - began))
 
-    def _write(self, collector: Collector, states: Sequence[Mapping[str, Tensor]]) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, part in collector.parts().items():
-            tensors |= {f"{name}/{key}": tensor for key, tensor in part.tensors().items()}
-        for number, state in enumerate(states):
-            tensors |= {f"detector-{number}/{key}": tensor for key, tensor in state.items()}
-        document = {
-            "key": self._key,
-            "checkpoints": [one.model_dump(mode="json") for one in collector.checkpoints],
-            "signals": [[weight, *one.numbers()] for weight, one in collector.signals],
-            "rescored": collector.rescored,
-            "detectors": len(states),
-            "quarantined": [
-                list(reasons.items())
-                for reasons in (collector.rows.quarantined, collector.totals.quarantined)
-            ],
-        }
-        self._kept.write(tensors, document)
+    def _write(self, collector: Collector, states: States) -> None:
+        tensors, document = saved(collector, states)
+        self._kept.write(tensors, document | {"key": self._key})
 
     def _warn(self, error: Exception) -> None:
         """Tell once that the state cannot be saved."""
@@ -207,52 +190,45 @@ class Unfinished:
             f"the scan goes on, {earlier}"
         )
 
-    def load(self, collector: Collector) -> list[dict[str, Tensor]]:
-        """Fill a new collector, if a state was saved.
+    def load(self, collector: Collector) -> list[States]:
+        """Fill a new collector with what all processes have saved.
 
         Returns:
-            The states of the detectors, none where they were not fitted yet.
+            For each process that has saved some, the states of its detectors; those of the first fit.
 
         Raises:
             RunError: The saved scan had another config, dataset, checkpoint or version, or cannot be read.
         """
-        found = self._kept.newest()
-        if found is None:
-            return []
+        found = [self._newest(rank) for rank in self._kept.ranks]
+        # Those that were saved during an earlier checkpoint hold nothing that the others do not.
+        most = max((len(one.document["checkpoints"]) for one in found), default=0)
+        states = list[States]()
+        for number, one in enumerate(one for one in found if len(one.document["checkpoints"]) == most):
+            part = collector.emptied() if number else collector
+            states.append(restored(part, one.tensors, one.document))
+            if number:
+                collector.take(part)
+        return [one for one in states if one]
+
+    def _newest(self, rank: int) -> State:
+        """The newest state of a process."""
+        found = Generations(self._kept.folder, rank).newest()
+        assert found is not None, "it has saved one"
         for name in found.damaged:
             self._progress.warn(f"{self._kept.folder / name} is damaged; the state before it is used")
-        document = found.document
-        if document.get("key") != self._key:
+        if found.document.get("key") != self._key:
             raise RunError(
                 "the unfinished scan is of another config, dataset, checkpoint or version of oga",
                 place=str(self._kept.folder),
                 hint=OTHER_SCAN,
             )
-        for name, part in collector.parts().items():
-            for key, tensor in _under(f"{name}/", found.tensors).items():
-                getattr(part, key).copy_(tensor)
-        collector.checkpoints = [CheckpointDiagnosis.model_validate(one) for one in document["checkpoints"]]
-        collector.signals = [(one[0], Signals.of_numbers(one[1:])) for one in document["signals"]]
-        rescored = document["rescored"]
-        collector.rescored = None if rescored is None else (rescored[0], rescored[1])
-        rows, totals = map(dict, document["quarantined"])
-        collector.rows.quarantined.update(rows)
-        collector.totals.quarantined.update(totals)
-        # Copied, as memory that is mapped to the file is aligned otherwise, which changes the last digits.
-        return [
-            {key: tensor.clone() for key, tensor in _under(f"detector-{i}/", found.tensors).items()}
-            for i in range(document["detectors"])
-        ]
+        return found
 
     def remove(self) -> None:
         """Delete what was saved, once the run is written."""
         if self._tried is not None:
             self._tried.remove()
         self._kept.remove()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def _folder(output: Path) -> Path:

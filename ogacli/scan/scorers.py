@@ -166,10 +166,17 @@ class Scorers:
         """The fitted state of each detector."""
         return [one.detector.state() for one in self.each]
 
-    def restore(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        """Take the states of fitted detectors."""
-        for one, state in zip(self.each, states, strict=True):
+    def restore(self, states: Sequence[Sequence[Mapping[str, Tensor]]], n: int) -> None:
+        """Take the states of fitted detectors, of one or several processes, to score n samples."""
+        for one, state in zip(self.each, states[0], strict=True):
+            one.detector.fit_size(n)
             one.detector.restore(state)
+        self.join(states[1:])
+
+    def join(self, states: Sequence[Sequence[Mapping[str, Tensor]]]) -> None:
+        """Take what the same detectors have noted in other processes while they scored."""
+        for number, one in enumerate(self.each):
+            one.detector.join([several[number] for several in states])
 
     def seconds(self) -> dict[str, float]:
         """The time of each detector beyond that of the gradients; norms share theirs."""

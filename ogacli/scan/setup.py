@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.data import Samples
 from ogacli.data.originals import Stamp
 from ogacli.detectors import DetectorOptions
@@ -47,6 +48,8 @@ class Setup:
     """All options as plain values, for the run directory."""
     train: TrainOptions = field(default_factory=TrainOptions)
     """How networks are trained to try out a budget ``benefit``."""
+    ranks: Ranks = ALONE
+    """The processes that share the scan."""
     stamp: Stamp | None = None
     """Of the files of the samples, taken before they were read; None where there are none on this machine."""
 

@@ -158,10 +158,10 @@ class Earlier:
         if not len(others.rows) and not len(parts["top"].rows):
             return  # a model without features
         place = inputs.places(others.rows).to(top.device)
-        on_device = Kept(*(tensor.to(top.device) for tensor in others.tensors().values()))
+        on_device = others.to(top.device)
         top.others.put(place, on_device)
         inputs.features[place] = on_device.features
-        highest = Kept(*(tensor.to(top.device) for tensor in parts["top"].tensors().values()))
+        highest = parts["top"].to(top.device)
         top.current = top.current.highest(highest)
         lacking = torch.ones(len(inputs.rows), dtype=torch.bool)
         lacking[place.cpu()] = False

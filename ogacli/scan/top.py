@@ -6,7 +6,7 @@ They are what a person needs to judge a flagged sample: its nearest samples, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -77,6 +77,10 @@ class Kept:
     def tensors(self) -> dict[str, Tensor]:
         """All of it, by name."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def to(self, device: torch.device) -> Kept:
+        """The same on a device."""
+        return Kept(*(one.to(device) for one in self.tensors().values()))
 
     def joined(self, other: Kept) -> Kept:
         """These samples and others."""
@@ -150,9 +154,25 @@ class TopSamples:
             self.others.put(sent(place[wanted], self.device), kept)
         highest, index = scores.topk(min(len(scores), len(self.current.rows)))
         if self.device.type == "cpu":  # elsewhere a comparison would wait for the device
-            index = index[highest > self.current.scores.min()]
+            index = index[highest >= self.current.scores.min()]
         if len(index):
             self.current = self.current.highest(Kept.of(batch, scores, index, number))
+
+    def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """Those of some rows that are among the others, by name."""
+        return self.others.take(self._of(rows)).tensors()
+
+    def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
+        """Take what ``found`` returned."""
+        self.others.put(self._of(rows), Kept(**found).to(self.device))
+
+    def join(self, current: Mapping[str, Tensor]) -> None:
+        """Take the highest by the current checkpoint that another process has kept."""
+        self.current = self.current.highest(Kept(**current).to(self.device))
+
+    def _of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
+        place = self._places(rows)
+        return place[place >= 0].to(self.device)
 
     def next_checkpoint(self, *, counts: bool, alone: bool) -> None:
         """Begin with the next checkpoint.

@@ -4,7 +4,7 @@ In: forests and the batches that they score. Out: the share that the halves have
 so many trees that they agree.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -83,6 +83,10 @@ class SplitHalf:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Continue from what ``state`` returned."""
         self._seen = [(state["rows"], state["scores"])]
+
+    def join(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take what others have seen."""
+        self._seen += [(state["rows"], state["scores"]) for state in states]
 
     def _chosen(self, rows: Int64[Tensor, " b"]) -> Bool[Tensor, " b"]:
         return (rows * _MULTIPLIER >> 12) % _HASHED < self._below
