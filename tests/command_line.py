@@ -9,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
@@ -25,6 +27,7 @@ _PROCESSES.set_forkserver_preload(
     ]
     + ["sklearn.metrics", "scipy.stats", "pyarrow.dataset", "PIL.Image"]
 )
+_STREAMS = ("out", "err")
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,36 @@ class Done:
 
 def oga(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> Done:
     """Run a command to its end; streams are files, not terminals."""
+    return ended(started(*arguments, cwd=cwd, env=env))
+
+
+class Started(NamedTuple):
+    """A command that runs."""
+
+    process: BaseProcess
+    streams: tempfile.TemporaryDirectory[str]
+
+
+def started(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> Started:
+    """Start a command."""
+    folder = tempfile.TemporaryDirectory()
     texts = [str(argument) for argument in arguments]
-    with tempfile.TemporaryDirectory() as folder:
-        streams = [os.path.join(folder, name) for name in ("out", "err")]
-        process = _PROCESSES.Process(target=_run, args=(texts, str(cwd), dict(env or {}), streams))
-        process.start()
-        process.join(120)
-        if process.is_alive():
-            process.kill()
-            raise TimeoutError(texts)
-        out, err = (Path(stream).read_text(encoding="utf-8") for stream in streams)
-    assert process.exitcode is not None
-    return Done(process.exitcode, out, err)
+    streams = [os.path.join(folder.name, name) for name in _STREAMS]
+    process = _PROCESSES.Process(target=_run, args=(texts, str(cwd), dict(env or {}), streams))
+    process.start()
+    return Started(process, folder)
+
+
+def ended(one: Started, seconds: float = 120) -> Done:
+    """Wait for its end."""
+    with one.streams as folder:
+        one.process.join(seconds)
+        if one.process.is_alive():
+            one.process.kill()
+            raise TimeoutError
+        out, err = (Path(folder, name).read_text(encoding="utf-8") for name in _STREAMS)
+    assert one.process.exitcode is not None
+    return Done(one.process.exitcode, out, err)
 
 
 def _run(arguments: list[str], folder: str, env: dict[str, str], streams: list[str]) -> None:

@@ -1,0 +1,160 @@
+"""Several processes that share a scan: the same results as one, to the last bit; and what ends them."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from command_line import Started, oga
+from several_ranks import together
+from small_scans import WIDTH, K, Place, contents, make_place
+
+SAME = ("scores.parquet", "summary.json", "provenance.json", "beside.parquet", "gradient_map.parquet")
+SIZE = "gradients.batch_size=16"
+FOREST = {"name": "isolation_forest", "trees": 10, "subsample": 16}
+LATENT = {"name": "latent_label", "fit_samples": 60}
+
+
+def same_as_one(
+    place: Place, count: int, *changes: str, folds: bool = False, same: Sequence[str] = SAME
+) -> None:
+    """The files of a run by one process and by several are equal, byte for byte."""
+    arguments = [part for change in (SIZE, *changes) for part in ("--set", change)]
+    arguments += ["--folds", "2"] if folds else []
+    one = oga("scan", "config.yaml", "--output", "one", *arguments, cwd=place.folder)
+    assert one.code == 0, one.err
+    found = together(count, "scan", "config.yaml", "--output", "several", *arguments, cwd=place.folder)
+    assert [done.code for done in found] == [0] * count, [done.err for done in found]
+    assert [bool(done.out) for done in found] == [True] + [False] * (count - 1)
+    assert not any(done.err for done in found[1:])
+    first, second = (contents(place.folder / name) for name in ("one", "several"))
+    assert {name: second[name] == first[name] for name in same} == dict.fromkeys(same, True)
+
+
+def trajectory(place: Place) -> str:
+    """The checkpoints of a training."""
+    done = oga(
+        "train", "config.yaml", "--set", "train={epochs: 3, batch_size: 16, output: epochs}", cwd=place.folder
+    )
+    assert done.code == 0, done.err
+    return f"model.checkpoint={place.folder}/epochs/epoch-*.safetensors"
+
+
+def test_two_ranks(tmp_path: Path) -> None:
+    """Detectors without a fit, fitted to all samples, and to some; one sample cannot be scored."""
+    place = make_place(tmp_path, detector=[LATENT, "l2", FOREST])
+    x = place.arrays["x"]
+    x[17] = np.inf
+    place.write(x=x)
+    same_as_one(place, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", ["head", "all"])
+@pytest.mark.parametrize("detector", ["l1", "l2", FOREST, LATENT, "gaussian"], ids=str)
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_detectors(tmp_path: Path, count: int, detector: Any, layers: str) -> None:
+    same_as_one(make_place(tmp_path, detector=detector), count, f"gradients.layers={layers}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_several_checkpoints(tmp_path: Path, count: int, layers: str) -> None:
+    place = make_place(tmp_path, detector=[LATENT, FOREST])
+    same_as_one(place, count, trajectory(place), f"gradients.layers={layers}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_folds(tmp_path: Path, count: int) -> None:
+    place = make_place(tmp_path, detector=[LATENT, "l2"])
+    place.write_config(train={"epochs": 2, "batch_size": 16})
+    same_as_one(place, count, folds=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_neighbours_and_lower_precision(tmp_path: Path, count: int) -> None:
+    place = make_place(tmp_path, detector=["l2", FOREST])
+    same_as_one(place, count, "gradients.residual=neighbours", "gradients.precision=bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_exported_rows(tmp_path: Path, count: int) -> None:
+    """Looked-up outputs, whose rows are read in the order of the file."""
+    place = make_place(
+        tmp_path, n=3000, detector=[{"name": "latent_label", "fit_samples": 500}, "l1", FOREST]
+    )
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "p.npy", rng.dirichlet(np.ones(K), 3000).astype(np.float32))
+    np.save(tmp_path / "h.npy", rng.normal(size=(3000, WIDTH)).astype(np.float32))
+    place.write_config(model={"source": "precomputed", "probabilities": "p.npy", "features": "h.npy"})
+    same_as_one(place, count, "gradients.batch_size=128")
+
+
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    """Whoever finds it; the other ranks end as well."""
+    place = make_place(tmp_path)
+    found = together(
+        2, "scan", "config.yaml", "--set", "model.checkpoint=nowhere.safetensors", cwd=place.folder
+    )
+    assert [done.code for done in found] == [2, 2]
+    assert sum("nowhere.safetensors" in done.err for done in found) == 1
+    assert sum(bool(done.err) for done in found) == 1
+
+
+def killed(rank: int, number: int) -> Any:
+    def kill(ranks: Sequence[Started]) -> None:
+        time.sleep(3)
+        os.kill(ranks[rank].process.pid or 0, number)
+
+    return kill
+
+
+SLOW = """
+import time, torch
+from torch import nn
+
+class Slow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+    def forward(self, x):
+        time.sleep(0.2)
+        return self.head(x)
+
+def make():
+    torch.manual_seed(0)
+    return Slow()
+"""
+
+
+def slow_place(folder: Path) -> Place:
+    place = make_place(folder, n=2000)
+    (folder / "slow_network.py").write_text(SLOW)
+    place.write_config(model={"source": "python", "factory": "slow_network:make"})
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: int) -> None:
+    place = slow_place(tmp_path)
+    began = time.monotonic()
+    found = together(
+        3, "scan", "config.yaml", "--set", SIZE, cwd=place.folder, meanwhile=killed(rank, signal.SIGKILL)
+    )
+    assert time.monotonic() - began < 60
+    assert found.pop(rank).code == -signal.SIGKILL
+    for done in found:
+        assert done.code == 2
+        assert "has ended without a word" in done.err
+        assert "Traceback" not in done.err
+    assert (tmp_path / "run.partial").is_dir()
