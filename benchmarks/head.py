@@ -103,7 +103,7 @@ def _pace(
     setup = replace(setup, samples=replace(setup.samples, reader=ArrayReader(inputs)))
     network = config.model.load(setup.samples)
     one = CheckpointPass(setup, network, cpu)
-    size, module, tensor = one.feed.batch_size(), network.module, torch.from_numpy(inputs)
+    size, module, tensor = one.feed.size.samples, network.module, torch.from_numpy(inputs)
 
     def plain() -> None:
         with torch.inference_mode():

@@ -37,3 +37,18 @@ def head_batch(n: int, k: int = 10, h: int = 64, seed: int = 0) -> GradientBatch
     parts = [Outer(features, residual, bias=True)]
     losses = F.cross_entropy(logits, labels, reduction="none")
     return GradientBatch(torch.arange(n), labels, logits, residual, features, parts, losses=losses)
+
+
+def moved(batch: GradientBatch, device: torch.device) -> GradientBatch:
+    """A batch of ``head_batch`` on a device; its rows stay on the CPU."""
+    assert batch.features is not None
+    assert batch.losses is not None
+    return GradientBatch(
+        batch.rows,
+        batch.labels.to(device),
+        batch.logits.to(device),
+        batch.residual.to(device),
+        batch.features.to(device),
+        [Outer(part.a.to(device), part.d.to(device), part.bias) for part in batch.parts],
+        losses=batch.losses.to(device),
+    )

@@ -93,7 +93,8 @@ def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
     if values.device.type != "cpu":
         whole = _of_row(values.shape[1], values.device)
         some = values.split(max(1, _AT_ONCE_GPU // max(1, values.shape[1])))
-        return _read(torch.cat([(part * whole).sum(1, dtype=torch.int64) for part in some]))
+        sums = [(part * whole).sum(1) for part in some]
+        return _read(sums[0] if len(sums) == 1 else torch.cat(sums))
     weights = _weights()
     total = torch.zeros(len(values), dtype=torch.int64)
     rows = max(1, _AT_ONCE // max(1, min(values.shape[1], _WIDTH)))
@@ -105,7 +106,7 @@ def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
 
 
 def _read(found: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
-    return found.where(found != 0, 1)
+    return found + (found == 0)
 
 
 @lru_cache

@@ -5,7 +5,7 @@ and its ``GradientBatch``. Where a batch does not fit in memory, it and all late
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
-from ogacli.base.device import device_of, free_bytes, free_cache, total_bytes, where_it_fits
+from ogacli.base.device import device_of, free_cache, where_it_fits
 from ogacli.base.precision import Precision
 from ogacli.base.registry import resolve
 from ogacli.data import Batch, Samples
@@ -21,7 +21,8 @@ from ogacli.data.loader import batches
 from ogacli.data.samples import check_samples
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours, capture
-from ogacli.models import Model, Network
+from ogacli.gradients.batch_size import BatchSize, batch_size
+from ogacli.models import Model
 from ogacli.models.sources import ModelSource
 from ogacli.models.sources.in_memory import source_of
 from ogacli.models.tasks import Task, tasks
@@ -29,26 +30,8 @@ from ogacli.models.tasks import Task, tasks
 NOT_FINITE = "non-finite gradient"
 """The reason why a sample that could be read has no score."""
 
-_WIDEST_BYTES = 6 << 20
-"""Head gradients: the largest activation of a forward pass at the automatic batch size, so that it fits in
-the caches of a core. A ResNet-18 takes a quarter less time than with batches of ten times the size."""
-_INPUT_BYTES = 4 << 20
-"""Inputs of a batch at the automatic batch size. Head gradients of several forward passes are joined to such
-a batch, because detectors need a fixed time for each batch."""
-_FACTOR_BYTES = 96 << 20
-"""Gradients of all layers: factors of a batch at the automatic batch size."""
-_LOOKED_UP_BYTES = 32 << 20
-"""Logits, residuals and features of a batch where they are looked up instead of computed."""
-_PART = 4
-"""On a GPU a batch takes at most this part of the memory."""
-_ACTIVATIONS, _FACTORS = 8, 4
-"""What a sample takes there, as a multiple of its largest activation, or of the factors of its gradients."""
-_FEWEST, _MOST, _MOST_LOOKED_UP = 4, 2048, 1 << 14
-"""Limits of the automatic batch size."""
 _LEAST = -1e30
 """In place of lower logits where a sum shows whether any is not finite."""
-_PROBE = 4
-"""Number of samples whose gradients are computed to measure the memory of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +74,7 @@ class GradientFeed:
         self.workers = workers
         self.options = options
         self.gradients = capture(model, task, options, neighbours)
-        self._size: int | None = None if options.batch_size == "auto" else options.batch_size
-        self._pieces = 1
-        """Forward passes whose gradients are joined to one batch."""
-        self._probed: int | None = None
-        """Input bytes of the samples for which the size was chosen; batches of longer texts are smaller."""
+        self._size: BatchSize | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -131,14 +110,24 @@ class GradientFeed:
                 del found  # before the next one is computed
 
     @property
+    def size(self) -> BatchSize:
+        """How many samples are computed together; chosen when it is first needed."""
+        if self._size is None:
+            self._size = batch_size(self.samples, self.model, self.gradients, self.options, self.device)
+            if isinstance(self.gradients, HeadGradients) and self._size.passes > 1:
+                self.gradients.piece = self._size.samples
+        return self._size
+
+    @property
     def read_size(self) -> int:
-        """How many samples are read together: one or more batches."""
-        return self.batch_size() * self._pieces
+        """How many samples are read together: those of one or more forward passes."""
+        return self.size.samples * self.size.passes
 
     def limit(self, size: int) -> None:
         """Read no more than so many samples together from now on."""
         if size < self.read_size:
-            self._size, self._pieces = min(self.batch_size(), size), 1
+            samples = min(self.size.samples, size)
+            self._size = replace(self.size, samples=samples, passes=size // samples)
 
     def _read(self, rows: Int64[Tensor, " m"]) -> Iterator[Batch]:
         size = self.read_size
@@ -149,58 +138,10 @@ class GradientFeed:
             for chunk in rows.split(size):
                 yield Batch(chunk, None, self.samples.labels[chunk], {})
 
-    def batch_size(self) -> int:
-        """The configured size; if ``auto``, as many as make some megabytes of inputs and factors.
-
-        The automatic size depends on data and model alone, not on timings, so that reruns are bit-equal.
-        """
-        if self._size is None:
-            self._size = self._chosen_size()
-        return self._size
-
-    def _chosen_size(self) -> int:
-        if not self.model.reads_inputs:
-            return max(_FEWEST, min(_MOST_LOOKED_UP, _LOOKED_UP_BYTES // self._looked_up()))
-        probe = _readable(self.samples)
-        if probe is None:
-            return _PROBE
-        own = self._probed = max(1, probe.nbytes // len(probe.rows))
-        inputs = _INPUT_BYTES // own
-        if not isinstance(self.gradients, HeadGradients):
-            taken = max(1, self.gradients(probe.to(self.device)).nbytes // len(probe.rows))
-            if self.device.type != "cpu":
-                return self._fitting(own + _FACTORS * taken)
-            return max(1, min(_MOST, inputs, _FACTOR_BYTES // taken))
-        widest = own
-        if isinstance(self.model, Network):
-            widest = max(own, self.model.widest(probe.to(self.device)))
-        if self.device.type != "cpu":
-            return self._fitting(own + _ACTIVATIONS * widest)
-        size = max(_FEWEST, min(_MOST, _WIDEST_BYTES // widest))
-        if isinstance(probe.inputs, torch.Tensor):
-            self.gradients.piece = size  # not for texts, which are padded to the longest of the batch
-            self._pieces = max(1, min(_MOST, inputs) // size)
-        return size
-
-    def _fitting(self, each: int) -> int:
-        """How many samples of so many bytes a GPU has room for.
-
-        A power of two, so that a little more or less free memory does not change the last bits of the scores.
-        """
-        room = min(free_bytes(self.device), total_bytes(self.device)) // _PART
-        return 1 << (min(_MOST, max(1, room // each)).bit_length() - 1)
-
-    def _looked_up(self) -> int:
-        """Bytes of the logits, residual and features of a sample."""
-        row = torch.arange(1)
-        outputs = self.model.outputs(Batch(row, None, self.samples.labels[row].to(self.device), {}))
-        features = 0 if outputs.features is None else outputs.features.nbytes
-        return max(1, 2 * outputs.logits.nbytes + features)
-
     def _computed(self, batch: Batch) -> Iterator[Step]:
-        size = self.read_size
-        if self._probed is not None:
-            size = max(1, size * self._probed // max(self._probed, batch.nbytes // len(batch.rows)))
+        size, probed = self.read_size, self.size.probed
+        if probed is not None:
+            size = max(1, size * probed // max(probed, batch.nbytes // len(batch.rows)))
         for part in batch.split(size):
             step = where_it_fits(partial(self._step, part))
             if step is not None:
@@ -227,16 +168,7 @@ class GradientFeed:
                 hint="select fewer layers, or use a device with more memory",
             )
         free_cache(self.device)
-        self._size, self._pieces = min(self.batch_size(), size // 2), 1
-
-
-def _readable(samples: Samples) -> Batch | None:
-    """The first few samples that can be read; None where none of the first 128 can."""
-    for start in range(0, min(128, len(samples)), _PROBE):
-        probe = samples.read(range(start, min(start + _PROBE, len(samples))))
-        if len(probe.rows):
-            return probe
-    return None
+        self.limit(size // 2)
 
 
 def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
@@ -247,10 +179,10 @@ def finite(batch: GradientBatch) -> Bool[Tensor, " b"]:
     logits = batch.logits.flatten(1)
     total = logits.clamp_min(_LEAST).sum(1) + batch.residual.flatten(1).sum(1)
     if batch.features is not None:
-        total = total + batch.features.flatten(1).sum(1)
+        total += batch.features.flatten(1).sum(1)
     if batch.losses is not None:
         total = torch.where(logits.isneginf().any(1), total + batch.losses, total)
-    return torch.isfinite(total)
+    return total * 0 == 0  # on a GPU half the operations of ``isfinite``
 
 
 def only(batch: GradientBatch, chosen: Bool[Tensor, " b"]) -> GradientBatch:

@@ -137,7 +137,7 @@ def _map(top: Kept, others: Kept, samples: Samples) -> pa.Table:
     """The two directions in which the gradients of the head differ most, of samples of one checkpoint."""
     first = set(top.rows.tolist())
     more = torch.tensor([row not in first for row in others.rows.tolist()], dtype=torch.bool)
-    chosen = top.joined(others.take(more.nonzero()[:_MAPPED, 0]))
+    chosen = Kept.joined([top, others.take(more.nonzero()[:_MAPPED, 0])])
     alone = len(chosen.checkpoint.unique()) == 1
     if not alone or len(chosen.rows) < 3 or not chosen.residual.any():
         return MAP.empty_table()

@@ -103,7 +103,7 @@ class Fitting:
             self._held.clear()
             self._hold = False
         else:
-            self.feed.halve(self.feed.batch_size())
+            self.feed.halve(self.feed.size.samples)
 
     def _batches(self, rows: Int64[Tensor, " n"], size: int, hold: bool) -> Iterator[GradientBatch]:
         """The first ``size`` of the rows with a finite gradient; held ones come from memory."""

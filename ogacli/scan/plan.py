@@ -89,7 +89,7 @@ def plan(setup: Setup, output: Path) -> Plan:
         classes=len(samples.classes),
         parameters=dict(one.feed.gradients.parameters),
         device=device_name(device),
-        batch_size=one.feed.batch_size(),
+        batch_size=one.feed.size.samples,
         detectors=column_names(setup.detectors),
         checkpoints=len(snapshots),
         seconds=round(pace * sum(len(snapshot.rows) for snapshot in snapshots), 1),
@@ -104,7 +104,7 @@ def _timed(
     """The pass of a checkpoint, and its seconds a sample, from one batch that is computed twice."""
     one = CheckpointPass(setup, model, device, rows)
     one.see_neighbours(SILENT, torch.arange(min(_BANK, len(setup.samples))))
-    size = one.feed.batch_size()
+    size = one.feed.size.samples
     rows = rows[:size]
     pace = 0.0
     for _ in range(2):  # the first time warms up

@@ -53,6 +53,6 @@ def provenance(
         else {"samples": len(validation), "fingerprint": validation.fingerprint},
         "checkpoints": dict(weights),
         "parameters": dict(feed.gradients.parameters),
-        "batch_size": feed.batch_size(),
+        "batch_size": feed.size.samples,
         "notes": list(feed.notes),
     }

@@ -161,8 +161,7 @@ class Earlier:
         on_device = others.to(top.device)
         top.others.put(place, on_device)
         inputs.features[place] = on_device.features
-        highest = parts["top"].to(top.device)
-        top.current = top.current.highest(highest)
+        top.join(parts["top"].tensors())
         lacking = torch.ones(len(inputs.rows), dtype=torch.bool)
         lacking[place.cpu()] = False
         collector.rows.done[inputs.rows[lacking]] = False

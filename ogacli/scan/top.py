@@ -6,7 +6,7 @@ They are what a person needs to judge a flagged sample: its nearest samples, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +23,8 @@ TOP = 1000
 _RESIDUAL = 16
 """Dimensions that residuals are projected to where they have more."""
 _SEED = 1
+_AT_ONCE = 8192
+"""On a GPU so many samples are looked through together, as each time takes some 40 operations."""
 
 Places = Callable[[Int64[Tensor, " b"]], Int64[Tensor, " b"]]
 
@@ -55,7 +57,11 @@ class Kept:
 
     @classmethod
     def of(
-        cls, batch: GradientBatch, scores: Float[Tensor, " b"], index: Int64[Tensor, " m"], number: int
+        cls,
+        batch: GradientBatch,
+        scores: Float[Tensor, " b"],
+        index: Int64[Tensor, " m"] | slice,
+        number: int,
     ) -> Kept:
         """Some samples of a batch of gradients, by a checkpoint of this number."""
         assert batch.features is not None
@@ -70,8 +76,8 @@ class Kept:
             rows,
             scores[index],
             torch.full_like(rows, number),
-            F.pad(features, (0, DIM - features.shape[1])),
-            F.pad(residual, (0, _RESIDUAL - residual.shape[1])),
+            _padded(features, DIM),
+            _padded(residual, _RESIDUAL),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -82,10 +88,11 @@ class Kept:
         """The same on a device."""
         return Kept(*(one.to(device) for one in self.tensors().values()))
 
-    def joined(self, other: Kept) -> Kept:
-        """These samples and others."""
-        pairs = zip(self.tensors().values(), other.tensors().values(), strict=True)
-        return Kept(*(torch.cat(pair) for pair in pairs))
+    @classmethod
+    def joined(cls, several: Sequence[Kept]) -> Kept:
+        """The samples of all."""
+        columns = zip(*(one.tensors().values() for one in several), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
     def take(self, index: Tensor) -> Kept:
         """Some of the samples."""
@@ -98,7 +105,7 @@ class Kept:
         """
         again = torch.isin(self.rows, other.rows)
         rows, scores = self.rows.masked_fill(again, -1), self.scores.masked_fill(again, -torch.inf)
-        both = replace(self, rows=rows, scores=scores).joined(other)
+        both = Kept.joined([replace(self, rows=rows, scores=scores), other])
         by_row = both.rows.argsort(stable=True)
         highest = both.scores[by_row].argsort(descending=True, stable=True)[: len(self.rows)]
         return both.take(by_row[highest])
@@ -129,13 +136,20 @@ class TopSamples:
 
     def __init__(self, n: int, places: Places, others: int, device: torch.device) -> None:
         self.device = device
-        self.current = Kept.none(min(TOP, n), device)
-        """The highest by the current checkpoint."""
-        self.top = Kept.none(len(self.current.rows), device)
+        self._current = Kept.none(min(TOP, n), device)
+        self.top = Kept.none(len(self._current.rows), device)
         """The highest by the checkpoints that count."""
         self.others = Kept.none(others, device)
         """By the current checkpoint, or an earlier one that scored them."""
         self._places = places
+        self._waiting: list[tuple[Tensor, Kept]] = []
+        """Samples that were not looked through yet, with their rows on the CPU; only on a GPU."""
+
+    @property
+    def current(self) -> Kept:
+        """The highest by the current checkpoint."""
+        self._keep_waiting()
+        return self._current
 
     def add(self, batch: GradientBatch, scores: Float[Tensor, " b"], number: int) -> None:
         """Keep those samples of a batch that are among the highest or among the others.
@@ -148,18 +162,39 @@ class TopSamples:
         if batch.features is None:
             return
         scores = scores.double().nan_to_num(nan=-torch.inf)
-        place = self._places(batch.rows)
+        if self.device.type == "cpu":
+            self._keep(batch.rows, scores, lambda index: Kept.of(batch, scores, index, number))
+            return
+        self._waiting.append((batch.rows, Kept.of(batch, scores, slice(None), number)))
+        if sum(len(rows) for rows, _ in self._waiting) >= _AT_ONCE:
+            self._keep_waiting()
+
+    def _keep_waiting(self) -> None:
+        if self._waiting:
+            rows, several = zip(*self._waiting, strict=True)
+            self._waiting.clear()
+            kept = Kept.joined(several)
+            self._keep(torch.cat(rows), kept.scores, kept.take)
+
+    def _keep(
+        self,
+        rows: Int64[Tensor, " b"],
+        scores: Float[Tensor, " b"],
+        take: Callable[[Int64[Tensor, " m"]], Kept],
+    ) -> None:
+        """Keep those of some samples; ``take`` returns what is kept of an index of them."""
+        place = self._places(rows)
         if len(wanted := (place >= 0).nonzero()[:, 0]):
-            kept = Kept.of(batch, scores, sent(wanted, self.device), number)
-            self.others.put(sent(place[wanted], self.device), kept)
-        highest, index = scores.topk(min(len(scores), len(self.current.rows)))
+            self.others.put(sent(place[wanted], self.device), take(sent(wanted, self.device)))
+        highest, index = scores.topk(min(len(scores), len(self._current.rows)))
         if self.device.type == "cpu":  # elsewhere a comparison would wait for the device
-            index = index[highest >= self.current.scores.min()]
+            index = index[highest >= self._current.scores.min()]
         if len(index):
-            self.current = self.current.highest(Kept.of(batch, scores, index, number))
+            self._current = self._current.highest(take(index))
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """Those of some rows that are among the others, by name."""
+        self._keep_waiting()
         return self.others.take(self._of(rows)).tensors()
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
@@ -168,7 +203,7 @@ class TopSamples:
 
     def join(self, current: Mapping[str, Tensor]) -> None:
         """Take the highest by the current checkpoint that another process has kept."""
-        self.current = self.current.highest(Kept(**current).to(self.device))
+        self._current = self.current.highest(Kept(**current).to(self.device))
 
     def _of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
         place = self._places(rows)
@@ -181,10 +216,17 @@ class TopSamples:
             counts: Whether the current one counts.
             alone: Whether no other checkpoint scores its samples.
         """
+        current = self.current
         if counts:
-            self.top = self.top.highest(self.current) if alone else self.current
-        self.current = Kept.none(len(self.current.rows), self.device)
+            self.top = self.top.highest(current) if alone else current
+        self._current = Kept.none(len(current.rows), self.device)
 
     def parts(self) -> dict[str, Kept]:
         """What an unfinished scan saves, by name."""
         return {"current_top": self.current, "top": self.top, "others": self.others}
+
+
+def _padded(values: Float[Tensor, "m v"], width: int) -> Float[Tensor, "m w"]:
+    """The values, followed by zeros up to that width."""
+    missing = width - values.shape[1]
+    return F.pad(values, (0, missing)) if missing else values

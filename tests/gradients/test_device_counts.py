@@ -3,6 +3,7 @@
 They stand for the time on a GPU, where each operation of a small layer takes as long as starting it.
 """
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -94,21 +95,33 @@ def scanned(n: int, **options: Any) -> tuple[int, int]:
     return COUNTS.total, COUNTS.synchronisations
 
 
-@pytest.mark.parametrize(("layers", "most"), [("head", 4), ("all", 8)])
-def test_one_more_batch_of_a_scan(counts, layers, most):
-    few, many = (scanned(n, layers=layers, detector="l2", fold=False) for n in (16, 48))
-    operations, waits = ((after - before) / 4 for before, after in zip(few, many, strict=True))
-    assert waits <= most
-    device, passes = torch.device("standin", 0), deep()
-    if layers == "head":
-        assert operations <= plain(8, device, backward=False, module=passes) + 120
-    else:
-        assert operations <= 3 * plain(8, device, backward=True, module=passes) + 40
+def one_more_batch(**options: Any) -> tuple[float, float]:
+    """Operations and synchronisations of a forward pass of 8 samples in a scan, and of what belongs to it."""
+    few, many = (scanned(n, fold=False, **options) for n in (16, 48))
+    return (many[0] - few[0]) / 4, (many[1] - few[1]) / 4
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_one_more_batch_of_head_gradients(counts, monkeypatch, joined):
+    """Several forward passes make a batch, as long as its inputs are small."""
+    if not joined:
+        monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
+    operations, waits = one_more_batch(layers="head", detector="l2")
+    assert waits <= 4
+    forward = plain(8, torch.device("standin", 0), backward=False, module=deep())
+    assert operations <= forward + (40 if joined else 64)
+
+
+@pytest.mark.parametrize(("detector", "most"), [("l2", 3), ("l1", 4)])
+def test_one_more_batch_of_all_layers(counts, detector, most):
+    operations, waits = one_more_batch(layers="all", detector=detector)
+    assert waits <= 8
+    assert operations <= most * plain(8, torch.device("standin", 0), backward=True, module=deep())
 
 
 def test_scores_of_a_forest(counts):
     from ogacli.detectors.isolation_forest import IsolationForest
-    from tests.gradient_batches import head_batch
+    from tests.gradient_batches import head_batch, moved
 
     device = torch.device("standin", 0)
     detector = IsolationForest(trees=100, subsample=64).detector()
@@ -117,15 +130,10 @@ def test_scores_of_a_forest(counts):
     detector.fit([rows])
     totals = []
     for size in (20, 300):
-        there = rows.select(slice(0, size))
-        moved = type(there)(
-            there.rows, there.labels.to(device), there.logits.to(device), there.residual.to(device),
-            there.features.to(device),
-            [type(part)(part.a.to(device), part.d.to(device), part.bias) for part in there.parts],
-        )  # fmt: skip
-        detector.score(moved)
+        there = moved(rows.select(slice(0, size)), device)
+        detector.score(there)
         COUNTS.reset()
-        detector.score(moved)
+        detector.score(there)
         totals.append((COUNTS.total, COUNTS.synchronisations))
     assert totals[0] == totals[1]
     assert totals[0][0] <= 150

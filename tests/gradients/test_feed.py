@@ -96,14 +96,14 @@ def test_other_runtime_errors_are_not_taken_for_it(place, monkeypatch):
 
 
 def test_the_automatic_batch_size_minds_the_widest_layer(place, monkeypatch):
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 21 * WIDTH * 4)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_WIDEST_BYTES", 21 * WIDTH * 4)
     assert plan(place.config()).batch_size == 21
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 1)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_WIDEST_BYTES", 1)
     assert plan(place.config()).batch_size == 4
 
 
 def test_several_passes_through_the_network_are_one_batch(place, monkeypatch):
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 21 * WIDTH * 4)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_WIDEST_BYTES", 21 * WIDTH * 4)
     scored = CheckpointPass._score
     sizes: list[int] = []
 
@@ -141,7 +141,7 @@ def test_a_batch_is_gone_before_the_next_one_is_computed(place, monkeypatch, det
 def test_the_automatic_batch_size_minds_the_factors_of_all_layers(place, monkeypatch):
     head, everything = plan(place.config()).batch_size, plan(place.config(ALL)).batch_size
     assert everything <= head
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_FACTOR_BYTES", 1 << 11)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_FACTOR_BYTES", 1 << 11)
     small = plan(place.config(ALL)).batch_size
     assert 1 <= small < everything
     assert scanned(place, "out", ALL).provenance["batch_size"] == small

@@ -1,5 +1,6 @@
 """Memory of a device that runs out: batches are halved, and nothing of a failed attempt stays."""
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_failed_attempts_leave_nothing(counts, monkeypatch, layers, cls):
         alive.append(sum(values.nbytes for values in list(ALIVE.keys())))
         halve(self, size)
 
+    monkeypatch.setattr(
+        import_module("ogacli.scan.top"), "_AT_ONCE", 1
+    )  # so that no samples wait to be looked through
     monkeypatch.setattr(cls, "__call__", full)
     monkeypatch.setattr(Batch, "to", moved)
     monkeypatch.setattr(GradientFeed, "halve", counted)

@@ -324,7 +324,7 @@ def test_many_unreadable_pictures_ahead_do_not_make_batches_huge(place, monkeypa
     x = place.arrays["x"]
     x[:16] = np.nan
     place.write(x=x)
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_WIDEST_BYTES", 17 * WIDTH * 4)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_WIDEST_BYTES", 17 * WIDTH * 4)
     assert plan(place.config()).batch_size == 17
 
 

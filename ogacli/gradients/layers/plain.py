@@ -59,6 +59,8 @@ def sums(parts: Sequence[Part], orders: Sequence[int]) -> Sums:
 
 
 def _total(several: Sequence[Float[Tensor, "b m"]]) -> Float[Tensor, " b"]:
+    if len(several) == 1 and several[0].shape[1] == 1:
+        return several[0][:, 0].double()
     if several[0].device.type != "cpu":
         return torch.cat([one.double() for one in several], 1).sum(1)
     return torch.stack([one.sum(1, dtype=torch.float64) for one in several]).sum(0)

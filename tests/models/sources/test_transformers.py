@@ -430,6 +430,6 @@ def test_longer_texts_come_fewer_at_a_time(tmp_path, monkeypatch):
     samples, model = opened(config)
     feed = GradientFeed(samples, model, config.loss, config.gradients, device=torch.device("cpu"))
     taken = feed.gradients(samples.read(range(4))).nbytes // 4
-    monkeypatch.setattr(import_module("ogacli.gradients.feed"), "_FACTOR_BYTES", 8 * taken)
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_FACTOR_BYTES", 8 * taken)
     sizes = [len(batch) for batch in feed.finite(torch.arange(len(samples)), {})]
     assert sizes == [8, *[1] * 16, 1]
