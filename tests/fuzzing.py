@@ -13,10 +13,12 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from fuzzing_values import Change, changed_json, changed_table, changed_yaml
 from ogacli.errors import ConfigError, OgaError
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
@@ -164,36 +166,62 @@ def decisions(content: bytes) -> object:
 _FILES = ("summary.json", "config.yaml", "provenance.json", "scores.parquet", "previews.parquet")
 
 
-def run(content: bytes) -> object:
-    """A run directory, one of whose files is replaced; all that reads runs reads it."""
-    from ogacli.run.compare import compare
-    from ogacli.run.directory import Run
-    from ogacli.run.gate import gate
-    from ogacli.run.reports import formats
-    from ogacli.run.trim.manifest import manifest_table
-
-    name = _FILES[content[0] % len(_FILES)] if content else _FILES[0]
+@cache
+def _hostile_run() -> Path:
+    """A copy of the run, of which one file after the other is replaced."""
     place = folder() / "hostile"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(_run(), place)
+    return place
+
+
+def run(content: bytes) -> object:
+    """A run directory, one of whose files is replaced; one of those that read runs reads it."""
+    from ogacli.run.compare import compare
+    from ogacli.run.diff import diff
+    from ogacli.run.directory import Run
+    from ogacli.run.gate import gate
+    from ogacli.run.reports import formats
+    from ogacli.run.review import review
+    from ogacli.run.review.server import ReviewServer
+    from ogacli.run.trim.manifest import manifest_table
+
+    name = _FILES[content[0] % len(_FILES)] if content else _FILES[0]
+    place = _hostile_run()
     (place / name).write_bytes(content[1:])
-    problem = None
+    pages: list[Callable[[], object]] = [  # which take longer
+        lambda: formats.get("html")(Run.open(place)),
+        lambda: review(place, folder() / "page.html", overwrite=True),
+        lambda: ReviewServer(place, folder() / "none.json").server_close(),
+    ]
     readers: list[Callable[[], object]] = [
-        *(lambda kind=kind: formats.get(kind)(Run.open(place)) for kind in ("html", "md", "json")),
+        lambda: pages[zlib.crc32(content, 1) % len(pages)](),
+        *(lambda kind=kind: formats.get(kind)(Run.open(place)) for kind in ("md", "json")),
         lambda: gate(place),
         lambda: gate(_run(), baseline=place),
         lambda: compare([place, _run()]).document(),
+        lambda: diff(place, _run()).document(),
+        lambda: diff(_run(), place).document(),
         lambda: manifest_table(Run.open(place), budget=0.1),
         lambda: manifest_table(Run.open(place), relabel=True),
     ]
-    for read in readers:
-        try:
-            read()
-        except OgaError as error:
-            problem = error
-    if problem is not None:
-        raise problem
-    return None
+    try:
+        return readers[zlib.crc32(content) % len(readers)]()
+    finally:
+        shutil.copyfile(_run() / name, place / name)
+
+
+def rows(content: bytes) -> object:
+    """A file of samples that is replaced after the scan, and of which the rows that stay are written.
+
+    The run says that the file is as it was, so that no other reader has looked at it before.
+    """
+    from own_rows import KINDS, own_rows
+
+    kind = KINDS[content[0] % len(KINDS)] if content else KINDS[0]
+    place = own_rows(folder() / "rows", kind)
+    how = ("relabel", "weights")[zlib.crc32(content) % 2]
+    return place.trimmed_with(content[1:], **{how: True})
 
 
 def checkpoint(content: bytes) -> object:
@@ -260,7 +288,7 @@ def picture(content: bytes) -> object:
 TARGETS: dict[str, Target] = {
     one.__name__: one
     for one in (
-        *(config, values, document, policy, override, decisions, run, checkpoint, estimator),
+        *(config, values, document, policy, override, decisions, run, rows, checkpoint, estimator),
         *(archive, shard, arrays, table, picture),
     )
 }
@@ -272,11 +300,36 @@ def seeds(target: str) -> list[bytes]:
 
 
 def inputs(target: str, seed: int) -> Iterator[bytes]:
-    """The corpus, and then mutations of it without end; the same for one seed."""
+    """The corpus, and then mutations of it without end; the same for one seed.
+
+    Of the targets whose files have an inner form, half keep that form, with other values.
+    """
     chance, corpus = random.Random(f"{target} {seed}"), seeds(target)
     yield from corpus
     while True:
-        yield mutated(chance.choice(corpus), corpus, chance)
+        content = chance.choice(corpus)
+        change = _change(target, content)
+        if change is not None and chance.randrange(2):
+            head = content[:1] if target in _HEADED else b""
+            yield head + change(content[len(head) :], chance)
+        else:
+            yield mutated(content, corpus, chance)
+
+
+_HEADED = ("run", "rows", "decisions")
+"""The targets whose first byte says which file is meant."""
+
+
+def _change(target: str, content: bytes) -> Change | None:
+    """How the values of an input are changed; None where it has no form that is known here."""
+    if target in ("config", "policy"):
+        return changed_yaml
+    inside = content[1:] if target in _HEADED else content
+    if inside.startswith(b"PAR1"):
+        return changed_table
+    if target == "run":
+        return changed_yaml if _FILES[content[0]] == "config.yaml" else changed_json
+    return changed_json if target == "decisions" and content[0] % 3 == 0 else None
 
 
 def survives(target: Target, content: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ogacli.base.user_code import optional
+from ogacli.errors import DataError
 
 _TOGETHER = 1000
 
@@ -33,9 +34,17 @@ class Rows:
         return found
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """All rows, in order."""
-        for part in self.dataset.with_format("arrow").iter(batch_size=_TOGETHER):
-            yield from part.cast(self.schema).combine_chunks().to_batches()
+        """All rows, in order.
+
+        Raises:
+            DataError: The files of the dataset are damaged.
+        """
+        try:
+            for part in self.dataset.with_format("arrow").iter(batch_size=_TOGETHER):
+                yield from part.cast(self.schema).combine_chunks().to_batches()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            found = str(error).partition("\n")[0]
+            raise DataError("the dataset does not parse", place="data.path", found=found) from None
 
     def class_values(self) -> dict[str, int]:
         """The number of each class, where the dataset names its classes."""

@@ -72,7 +72,8 @@ def compare(runs: Sequence[Run | str | Path] | Run | str | Path) -> Comparison:
     if not opened:
         raise RunError("no run", place="runs", expected="at least one")
     first = opened[0]
-    for run in opened[1:]:
+    for run in opened:
+        run.check_fits()
         _check_same_data(first, run)
     wrong = _wrong(first)
     flagged = first.summary.flagged

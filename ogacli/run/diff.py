@@ -169,6 +169,7 @@ def diff(before: Run | str | Path, now: Run | str | Path) -> Difference:
 
 def _table(run: Run) -> pa.Table:
     """The columns that are compared; labels as text."""
+    run.check_fits()
     names = [name for name in _COLUMNS if name in run.schema.names]
     table = pa.Table.from_batches(run.batches(names), pa.schema([run.schema.field(name) for name in names]))
     if "fingerprint" not in names:

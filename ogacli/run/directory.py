@@ -42,6 +42,7 @@ from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
 from ogacli.run.held import HeldFiles, hold
 from ogacli.run.issues import issues_table
+from ogacli.run.origin import check_provenance
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types, score_tables
 from ogacli.run.summary import SCHEMA_VERSION, Summary
@@ -56,6 +57,8 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C where it is built: a config may list thousands of classes."""
 _TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
+SCORES = "scores.parquet"
+"""A row a sample."""
 STATE = "state.safetensors"
 """What ``oga scan --since`` takes from a run beside its scores; read by nothing else."""
 MANIFEST = "manifest.parquet"
@@ -64,7 +67,7 @@ _FILES = (
     STATE,
     "config.yaml",
     "provenance.json",
-    "scores.parquet",
+    SCORES,
     "summary.json",
     "previews.parquet",
     "beside.parquet",
@@ -140,7 +143,7 @@ class Run:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """``provenance.json``."""
-        return self._json("provenance.json")
+        return check_provenance(self._json("provenance.json"), str(self.path / "provenance.json"))
 
     @cached_property
     def timing(self) -> dict[str, Any]:
@@ -160,6 +163,24 @@ class Run:
         if not isinstance(found, dict):
             raise RunError("not a config", place=str(self.config_file), found=type(found).__name__)
         return found
+
+    def check_fits(self) -> None:
+        """Check that the scores have as many rows as the summary has samples, and a column a detector.
+
+        Raises:
+            RunError: They have not.
+        """
+        more = [f"score_{name}" for name in self.summary.detectors[1:]]
+        with self._parquet(SCORES, [*SCORE_COLUMNS, *more]) as file:
+            rows = file.metadata.num_rows
+        if rows != self.summary.samples:
+            raise RunError(
+                "the files of the run do not fit together",
+                place=str(self.path / SCORES),
+                found=f"{rows:,} rows",
+                expected=f"{self.summary.samples:,}, the samples of summary.json",
+                hint="scan again; or copy the whole run directory again",
+            )
 
     def file(self, name: str) -> Path:
         """From where one of its files is read."""
@@ -187,7 +208,8 @@ class Run:
     @cached_property
     def scores(self) -> pa.Table:
         """``scores.parquet``: a row a sample."""
-        return self._whole("scores.parquet", SCORE_COLUMNS)
+        self.check_fits()
+        return self._whole(SCORES, SCORE_COLUMNS)
 
     def rows(
         self, where: pc.Expression, columns: Sequence[str], limit: int, by: str | None = None
@@ -203,7 +225,8 @@ class Run:
             by: A column of numbers: the rows with its smallest values, in their order; by default the first
                 rows of the file.
         """
-        with self._parquet("scores.parquet") as file:
+        self.check_fits()
+        with self._parquet(SCORES) as file:
             wanted = list(dict.fromkeys([*columns, *([] if by is None else [by])]))
             found, highest = list[pa.Table](), None
             kept = [file.read_row_group(i, columns=wanted).filter(where) for i in range(file.num_row_groups)]
@@ -224,7 +247,7 @@ class Run:
 
     def parts(self) -> Iterator[pa.Table]:
         """All columns of ``scores.parquet``, in order, a row group at a time."""
-        with self._parquet("scores.parquet") as file:
+        with self._parquet(SCORES) as file:
             for number in range(file.num_row_groups):
                 yield self._filled(file.read_row_group(number))
 
@@ -236,18 +259,18 @@ class Run:
     @cached_property
     def schema(self) -> pa.Schema:
         """The columns of ``scores.parquet``, which is not read."""
-        with self._parquet("scores.parquet") as file:
+        with self._parquet(SCORES) as file:
             return file.schema_arrow
 
     @cached_property
     def digests(self) -> dict[bytes, bytes]:
         """The metadata of ``scores.parquet``, with the digests of ``ogacli.run.digest``."""
-        with self._parquet("scores.parquet") as file:
+        with self._parquet(SCORES) as file:
             return dict(file.metadata.metadata or {})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of ``scores.parquet``, in order; one part of the rows is in memory at a time."""
-        with self._parquet("scores.parquet") as file:
+        with self._parquet(SCORES) as file:
             for batch in file.iter_batches(batch_size=_TOGETHER, columns=list(columns)):
                 yield self._filled(batch)
 
@@ -301,7 +324,7 @@ class Run:
         except FileNotFoundError:
             raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
 
-    def _filled(self, part: Part, name: str = "scores.parquet") -> Part:
+    def _filled(self, part: Part, name: str = SCORES) -> Part:
         check_filled(part, str(self.path / name))
         return part
 
@@ -314,7 +337,7 @@ def is_run(folder: Path) -> bool:
     if not holds_only(folder, _FILES):
         return False
     try:
-        with Run.open(folder)._parquet("scores.parquet"):
+        with Run.open(folder)._parquet(SCORES):
             return True
     except (RunError, OSError):
         return False
@@ -350,7 +373,7 @@ def write_run(
     (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     write_scores(
-        folder / "scores.parquet",
+        folder / SCORES,
         score_tables(verdict, samples),
         summary.model_dump(mode="json"),
         dictionaries=_REPEATED,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
@@ -90,10 +90,10 @@ class Summary(Document):
     """The result of a scan."""
 
     schema_version: int = SCHEMA_VERSION
-    samples: int
-    scored: int
-    flagged: int
-    quarantined: int
+    samples: int = Field(ge=1)
+    scored: int = Field(ge=0)
+    flagged: int = Field(ge=0)
+    quarantined: int = Field(ge=0)
     budget: float | int | str | dict[str, Any]
     """A plain YAML value, as in the config."""
     benefit: Benefit | None = None
@@ -107,7 +107,7 @@ class Summary(Document):
     that gives probabilities, and where nothing is flagged."""
     expected: tuple[ExpectedPrecision, ...] = ()
     """How many of the first samples of the ranking are expected to be wrong."""
-    detectors: tuple[str, ...]
+    detectors: tuple[str, ...] = Field(min_length=1)
     """The names of the score columns. The first detector decides what is flagged."""
     parameters: int
     """p, the number of parameters that the gradients are taken with respect to."""
@@ -136,7 +136,7 @@ class Summary(Document):
     """Each of several checkpoints; empty where there is one."""
     rescored: RescoredSummary | None = None
     """None where all samples were scored in float32."""
-    evaluation: dict[str, Evaluation] | None
+    evaluation: Annotated[dict[str, Evaluation], Field(min_length=1)] | None
     """By detector, where the truth is known."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""

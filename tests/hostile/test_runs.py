@@ -17,9 +17,12 @@ from ogacli.base.limits import USUAL
 from ogacli.data.sources import source_of
 from ogacli.errors import OgaError, RunError, collecting
 from ogacli.run.compare import compare
+from ogacli.run.diff import diff
 from ogacli.run.directory import Run
 from ogacli.run.gate import gate
 from ogacli.run.reports import formats
+from ogacli.run.review import review
+from ogacli.run.review.server import ReviewServer
 from ogacli.run.trim import trim
 from synthetic_runs import Recipe, example
 
@@ -28,6 +31,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "gate": lambda run: gate(run),
     "baseline": lambda run: gate(run, baseline=run),
     "compare": lambda run: compare([run, run]).document(),
+    "diff": lambda run: diff(run, run).document(),
+    "review": lambda run: review(run, run.parent / "page.html").path.read_text(),
+    "review --serve": lambda run: ReviewServer(run, run.parent / "decisions.json").server_close(),
     "trim": lambda run: trim(run, manifest=run.parent / "manifest.csv"),
 }
 """What reads a run, by name."""
@@ -118,6 +124,38 @@ def test_columns_of_other_types_are_told(run: Path, column: str, values: pa.Arra
     pa.parquet.write_table(table, run / "scores.parquet")
     with pytest.raises(RunError, match=rf"scores.parquet: .*column '{column}'"):
         Run.open(run).scores  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("provenance.json", ["versions"], []),
+        ("provenance.json", ["dataset"], None),
+        ("provenance.json", ["dataset", "fingerprint"], 5),
+        ("provenance.json", ["dataset", "stamp"], [1]),
+        ("provenance.json", ["checkpoints"], {"a": 1}),
+        ("summary.json", ["samples"], 31),
+        ("summary.json", ["samples"], 0),
+        ("summary.json", ["detectors"], []),
+        ("summary.json", ["detectors"], ["l2", "not_there"]),
+        ("summary.json", ["evaluation"], {}),
+        ("config.yaml", ["model"], [1]),
+    ],
+)
+def test_documents_with_other_values(run: Path, name: str, path: list[str], value: Any) -> None:
+    """Told by those that need it; the others pass."""
+    document = yaml.safe_load((run / name).read_text())
+    inside = document
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = value
+    (run / name).write_text(json.dumps(document))
+    problems: list[OgaError] = []
+    for read in READERS.values():
+        with collecting(problems):
+            read(run)
+    assert bool(problems) == (name != "config.yaml")
+    assert all(name in str(problem) or "scores.parquet" in str(problem) for problem in problems)
 
 
 @pytest.mark.parametrize("kind", ["loop", "folder", "elsewhere"])

@@ -64,9 +64,15 @@ def _skipped(line: str, place: int) -> int:
     return place
 
 
-def with_keys(line: str, values: Mapping[str, Any]) -> str:
-    """The line with further keys at the end of its object."""
-    end = line.rindex("}")
+def with_keys(line: str, values: Mapping[str, Any], place: str) -> str:
+    """The line with further keys at the end of its object.
+
+    Raises:
+        DataError: It is no object.
+    """
+    end = line.rfind("}")
+    if end < 0 or not line.lstrip(_BLANK).startswith("{") or line[end + 1 :].strip(_BLANK):
+        raise DataError("not a JSON object", place=place, found=cut(line, _SHOWN))
     inside = line[:end].rstrip(_BLANK)
     added = ", ".join(f"{text(name)}: {text(value)}" for name, value in values.items())
     return f"{inside}{'' if inside.endswith('{') else ', '}{added}{line[end:]}"

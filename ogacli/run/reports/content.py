@@ -180,8 +180,10 @@ def _seeds(detectors: object) -> str:
     return ", ".join(f"{one.get('name', 'detector')} {one['seed']}" for one in named if "seed" in one)
 
 
-def _section(section: Mapping[str, Any]) -> str:
+def _section(section: object) -> str:
     """``table: path labels.csv, label worse``: the source and the options that are set."""
+    if not isinstance(section, Mapping):
+        return str(section)
     given = {key: value for key, value in section.items() if key != "source" and value not in _UNSET}
     options = [f"{key} {value}" for key, value in flat(given)]
     source = str(section.get("source", "unknown"))

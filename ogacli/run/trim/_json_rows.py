@@ -103,4 +103,4 @@ class JsonRows:
                 line = line[:begin] + text(new) + line[end:]
         if self.chosen.weights is not None:
             added[self.added[-1]] = self.chosen.weight_of(index)
-        return with_keys(line, added)
+        return with_keys(line, added, self.original.path)

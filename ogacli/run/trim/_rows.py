@@ -17,7 +17,7 @@ from ogacli.base.registry import type_name
 from ogacli.data.originals._table_file import TableFile
 from ogacli.data.originals.huggingface import HuggingFace
 from ogacli.errors import RunError
-from ogacli.run.trim._typed_rows import TypedRows, known_values
+from ogacli.run.trim._typed_rows import TypedRows, check_columns, known_values
 from ogacli.run.trim.job import Job
 
 
@@ -60,6 +60,7 @@ def typed_rows(job: Job) -> TypedRows:
     original, chosen = job.original, job.chosen
     if isinstance(original, TableFile):
         schema, batches = original.batches()
+        check_columns(schema, original.label_columns, original.path)
         known: dict[str, Any] = {}
         if chosen.examples and isinstance(original.label, str):
             again = batches if isinstance(batches, list) else original.batches()[1]

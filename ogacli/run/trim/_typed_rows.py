@@ -99,6 +99,19 @@ class TypedRows:
         return pa.array(spread, field.type)
 
 
+def check_columns(schema: pa.Schema, labels: Iterable[str], place: str) -> None:
+    """Check that there are label columns, which may be nested, and that no two columns have one name.
+
+    Raises:
+        DataError: It is otherwise.
+    """
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError("two columns have one name", place=place, found=repr(twice))
+    for name in labels:
+        _field(schema, name, place)
+
+
 def known_values(batches: Iterable[pa.RecordBatch], column: str, chosen: Chosen) -> dict[str, Any]:
     """The value of each class in the examples; the batches are read as far as these lie."""
     at = {position: name for name, position in chosen.examples.items()}

@@ -127,6 +127,7 @@ def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
                 hint="scan again with this version of oga",
             )
         names.append("given_label_probability")
+    run.check_fits()
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("ok", *names) if name != "status"}
     for batch in run.batches(names):
         parts["ok"].append(_array(pc.equal(batch.column("status"), OK)))

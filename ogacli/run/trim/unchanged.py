@@ -137,8 +137,9 @@ def _check_inputs(dataset: Any, run: Run, scanned: Mapping[str, Any]) -> None:
     from ogacli.data.items import label_array
 
     array = dataset.tensors[0] if isinstance(dataset, TensorDataset) else dataset
-    reader = (run.config.get("data") or {}).get("type", "")
-    if not isinstance(array, Tensor | np.ndarray) or not reader.endswith(".ArrayReader"):
+    data = run.config.get("data")
+    reader = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(array, Tensor | np.ndarray) or not str(reader).endswith(".ArrayReader"):
         return
     found, expected = digest(label_array(array)), scanned.get("inputs")
     if expected is not None and found != expected:

@@ -174,7 +174,7 @@ class _Editor:
         line = _text(sample.content("json") or b"{}")
         _, begin, end = value_in(line, name, sample.name)
         line = line[:begin] + text(new) + line[end:]
-        sample.put("json", _bytes(with_keys(line, {f"{name}_before": old})))
+        sample.put("json", _bytes(with_keys(line, {f"{name}_before": old}, sample.name)))
 
 
 def _value(content: Callable[[str], bytes | None], name: str, sample: str) -> Any:
