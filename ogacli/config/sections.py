@@ -43,6 +43,8 @@ _SOURCES: Mapping[str, Registry[Any]] = {
 }
 """Sections whose option class is named by the key ``source``."""
 _REQUIRED = ("data", "model")
+_USUAL = type_name(Classification())
+"""The loss where none is named and the model has no other."""
 _SECTIONS = ("preset", *_SOURCES, *_PLAIN, "loss", "detector", "budget", "protect", "output")
 
 
@@ -88,20 +90,24 @@ def _budget(value: Any, where: Where) -> Budget:
 
 
 def _loss(checker: Checker, section: Any, found: Mapping[str, Any]) -> Task | None:
-    """The task; a model that returns its loss itself needs ``output``, and has no head."""
+    """The task; some models take no loss but their own, and have no head."""
     model, gradients = found["model"], found["gradients"]
-    returns_loss = model is not None and model.returns_loss
+    usual = _USUAL if model is None else model.usual_loss
     if section is None:
-        section = type_name(Classification()) if model is None else model.usual_loss
+        section = usual
     elif isinstance(section, dict):
-        section = {"name": type_name(Classification())} | section
+        section = {"name": usual} | section
     task = checker.named(tasks, section, ("loss",), by="name")
-    if returns_loss and task is not None and not task.returns_loss:
-        expected = f"no `loss`, or `loss: {model.usual_loss}`"
-        checker.add("this model returns its loss itself", ("loss",), type_name(task), expected)
-    if model is not None and not model.has_head and gradients is not None and gradients.layers == "head":
+    if model is None:
+        return task
+    what = "returns its loss" if model.returns_loss else "returns logits for each word"
+    name = None if task is None else type_name(task)
+    fits = task is None or (task.returns_loss if model.returns_loss else usual in (_USUAL, name))
+    if not fits:
+        checker.add(f"this model {what}", ("loss",), name, f"no `loss`, or `loss: {usual}`")
+    if not model.has_head and gradients is not None and gradients.layers == "head":
         layers = "lora, all, or patterns of parameter names such as ['*.11.*']"
-        checker.add("a model that returns its loss has no head", ("gradients", "layers"), "head", layers)
+        checker.add(f"a model that {what} has no head", ("gradients", "layers"), "head", layers)
     return task
 
 

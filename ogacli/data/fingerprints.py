@@ -43,12 +43,15 @@ def input_fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
 
 
 def label_fingerprints(labels: Shaped[Tensor, "n ..."], classes: Sequence[str]) -> Int64[Tensor, " n"]:
-    """A hash of each label: of its class names, in whatever order these are, or of its numbers."""
+    """A hash of each label: of class names, in whatever order classes are; or of numbers."""
     if not labels[:1].numel():
         return torch.zeros(len(labels), dtype=torch.int64)
     names = torch.tensor([_of_text(name) for name in classes], dtype=torch.int64)
     if classes and not labels.is_floating_point() and labels.ndim == 1:
         return names[labels] * _LABEL
+    if classes and not labels.is_floating_point() and labels.ndim == 2:
+        known = labels >= 0
+        return _sum(names[labels.where(known, 0).long()] * known) * _LABEL
     if classes and labels.ndim == 2 and labels.shape[1] == len(classes):
         return torch.cat([(part != 0).long() @ names for part in labels.split(_AT_ONCE)]) * _LABEL
     return _sum(flat(labels)) * _LABEL

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ogacli.data.class_names import check_blanks
 from ogacli.data.ids import refuse, sample_place
+from ogacli.data.label_types import IGNORED
 from ogacli.data.labels import (
     ClassOrder,
     Target,
@@ -43,11 +44,18 @@ def matrix_targets(
     classes: Sequence[str] | None = None,
     truth: Shaped[np.ndarray, "n ..."] | None = None,
 ) -> Targets:
-    """The targets in the columns of an array: those of a regression, or 0 or 1 for each class.
+    """The targets in the columns of an array: those of a regression, 0 or 1 for each class, or tags of words.
+
+    Whole numbers are tags where one of them is ``IGNORED`` or greater than 1.
 
     Raises:
-        DataError: A value is neither.
+        DataError: A value is none of them.
     """
+    if target != "regression" and labels.dtype.kind in "iu" and ((labels == IGNORED) | (labels > 1)).any():
+        names = tuple(classes or (str(i) for i in range(1 + int(labels.max()))))
+        tags = torch.from_numpy(labels.astype(np.int16))
+        true_tags = None if truth is None else torch.from_numpy(truth.astype(np.int16))
+        return Targets(tags, names, true_tags, class_order="given" if classes else "indices")
     columns, true = (None if one is None else _columns(one) for one in (labels, truth))
     assert columns is not None
     if target == "regression":

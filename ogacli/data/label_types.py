@@ -1,4 +1,4 @@
-"""The types of labels: one class a sample, several classes, a class a pixel, or numbers.
+"""The types of labels: one class a sample, several classes, a class a pixel or a word, or numbers.
 
 In: a tensor of labels with a row a sample, and the class names. Out: a check of every label, the labels by
 name, counts by class, and the number of logits of a new network. A source of another type of label brings its
@@ -18,6 +18,8 @@ from ogacli.data.ids import refuse
 from ogacli.errors import DataError
 
 Labels = Shaped[Tensor, "n ..."]
+IGNORED = -100
+"""In the place of a class: there is none. Losses leave it out, as those of torch do."""
 
 
 class LabelType(ABC):
@@ -105,6 +107,33 @@ class PixelClasses(SeveralClasses):
     """A class a pixel; masks are read with the inputs, and 1 for each class that occurs is held, [n, k]."""
 
 
+class WordClasses(LabelType):
+    """The class index of each word, int [n, w]; ``IGNORED`` after the last word of a sample."""
+
+    def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
+        """Check that each tag is a class index, or ``IGNORED``.
+
+        Raises:
+            DataError: One is not.
+        """
+        good = (labels == IGNORED) | ((labels >= 0) & (labels < len(classes)))
+        expected = f"0 to {len(classes) - 1} ({len(classes)} classes), or {IGNORED}"
+        check_rows(good.all(1), labels, ids, noun, expected)
+
+    def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
+        """Lists of class names, one a word."""
+        known = labels != IGNORED
+        names = texts(classes).take(numbers(labels[known].long().numpy()))
+        ends = torch.cat([torch.zeros(1, dtype=torch.int64), known.sum(1).cumsum(0)])
+        return pa.ListArray.from_arrays(pa.array(ends.numpy(), pa.int32()), names)
+
+    def counts(self, labels: Labels, classes: Sequence[str]) -> Int64[Tensor, " k"]:
+        """The number of samples in which each class occurs."""
+        found = torch.zeros(len(labels), len(classes) + 1, dtype=torch.bool)
+        found.scatter_(1, labels.long().where(labels != IGNORED, len(classes)), True)
+        return found[:, :-1].sum(0)
+
+
 class Numbers(_Floats):
     """The targets of a regression, float [n] or [n, k]; [n, 0] where samples have no label at all."""
 
@@ -125,9 +154,12 @@ class Numbers(_Floats):
 
 
 def inferred(labels: Labels, classes: Sequence[str]) -> LabelType:
-    """Integers are class indices; floats are 0 or 1 for each class where there are classes, else numbers."""
+    """Integers are class indices, in several columns those of words.
+
+    Floats are 0 or 1 for each class where there are classes, else numbers.
+    """
     if not labels.is_floating_point():
-        return OneClass()
+        return OneClass() if labels.ndim == 1 else WordClasses()
     return SeveralClasses() if classes else Numbers()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int16, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
@@ -68,11 +68,11 @@ indices, so that names in another order would only rename the classes."""
 class Targets:
     """The labels of all samples, and their classes."""
 
-    labels: Int64[Tensor, " n"] | Float[Tensor, "n k"]
+    labels: Int64[Tensor, " n"] | Float[Tensor, "n k"] | Int16[Tensor, "n w"]
     classes: tuple[str, ...]
-    truth: Int64[Tensor, " n"] | Float[Tensor, "n k"] | None = None
+    truth: Int64[Tensor, " n"] | Float[Tensor, "n k"] | Int16[Tensor, "n w"] | None = None
     differs: Bool[Tensor, " n"] | None = None
-    """Which labels are not the true ones, where ``truth`` does not show it: of tags the order counts."""
+    """Which labels are not the true ones, where ``truth`` does not show it: of masks the place counts."""
     notes: tuple[str, ...] = ()
     """What is unusual about the labels; sentences without full stop."""
     class_order: ClassOrder = "given"

@@ -17,12 +17,10 @@ from torch import Tensor
 from ogacli.base.limits import USUAL, Limits
 from ogacli.data.files import Files
 from ogacli.data.images import ImageReader, Pixels, Transform, decoding, opened
+from ogacli.data.label_types import IGNORED
 from ogacli.data.overlay import overlaid
 from ogacli.data.reading import Preview
 from ogacli.data.unreadable import Unreadable
-
-IGNORED = -100
-"""The label of a pixel without a class, as in torch's losses."""
 
 
 @dataclass(frozen=True, slots=True)

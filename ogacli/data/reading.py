@@ -78,6 +78,10 @@ class Reader(ABC):
         """
         return None
 
+    def words(self, position: int) -> Sequence[str]:
+        """The words of a sample whose label is a tag a word; none of other samples."""
+        return ()
+
     def with_missing(self) -> "Reader | None":
         """A reader that returns samples with missing values, as NaN; None where samples have none."""
         return None

@@ -1,21 +1,21 @@
 """Samples for token classification: words and the tag of each, in two columns of lists.
 
-In: the columns. Out: a reader of ``Tagged`` samples, and the tags that occur in each sample.
+In: the columns. Out: a reader of ``Tagged`` samples, and the tags of all samples, padded to one length.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int16, Int64
 from torch import Tensor
 
 from ogacli.base import wording
 from ogacli.data.ids import refuse
 from ogacli.data.label_lists import Listed, listed_classes
+from ogacli.data.label_types import IGNORED
 from ogacli.data.labels import Targets
 from ogacli.data.list_columns import as_lists, holds_lists
 from ogacli.data.reading import Preview, Reader
@@ -25,6 +25,8 @@ _SHOWN = 2000
 """Characters of a preview."""
 _OUTSIDE = "O"
 """The usual tag of words outside every entity; it is not shown."""
+_ENTRIES = 1 << 29
+"""Tags of all samples, padded to the longest: 1 GiB."""
 
 
 class Tagged(NamedTuple):
@@ -54,7 +56,7 @@ class TaggedReader(Reader):
         tags: Int64[Tensor, " m"],
         classes: Sequence[str],
     ) -> None:
-        self.words = words
+        self._words = words
         self.classes = tuple(classes)
         self._tags = tags
         counts = torch.bincount(owners, minlength=len(words))
@@ -64,7 +66,7 @@ class TaggedReader(Reader):
         """Words and tags; a sample without words, or with more or fewer tags than words, is quarantined."""
         found, failures = [], {}
         for i, position in enumerate(positions):
-            words = self._words(position)
+            words = self.words(position)
             tags = self._tags[self._starts[position] : self._starts[position + 1]].tolist()
             if len(words) != len(tags):
                 failures[i] = f"{len(words)} words and {len(tags)} tags"
@@ -81,20 +83,20 @@ class TaggedReader(Reader):
     def preview(self, position: int) -> Preview:
         """The words, with their tags other than ``O``."""
         found, _ = self.read([position])
-        shown = self._words(position) if found is None else words_with_tags(found[0], self.classes)
+        shown = list(self.words(position))
+        if found is not None:
+            shown = words_with_tags(shown, [self.classes[tag] for tag in found[0].tags])
         return Preview("text", wording.cut(" ".join(shown), _SHOWN).encode())
 
-    def _words(self, position: int) -> tuple[str, ...]:
-        return tuple(word or "" for word in self.words[position].as_py() or ())
+    def words(self, position: int) -> tuple[str, ...]:
+        """The words of a sample."""
+        return tuple(word or "" for word in self._words[position].as_py() or ())
 
 
-def words_with_tags(sample: Tagged, classes: Sequence[str]) -> list[str]:
-    """The words as displayed: ``Paris[LOC]``, and ``the`` where the tag is ``O``."""
-    names = (classes[tag] for tag in sample.tags)
-    return [
-        word if name == _OUTSIDE else f"{word}[{name}]"
-        for word, name in zip(sample.words, names, strict=True)
-    ]
+def words_with_tags(words: Sequence[str], tags: Sequence[str]) -> list[str]:
+    """The words as displayed: ``Paris[LOC]``, and ``the`` where the tag is ``O``, or where there is none."""
+    shown = [word if tag == _OUTSIDE else f"{word}[{tag}]" for word, tag in zip(words, tags, strict=False)]
+    return [*shown, *words[len(shown) :]]
 
 
 def tagged(
@@ -105,7 +107,7 @@ def tagged(
     classes: Sequence[str] | None,
     truth: pa.Array | None = None,
 ) -> tuple[TaggedReader, Targets]:
-    """The reader, and the tags that occur in each sample.
+    """The reader, and the tags of all samples, [n, w]; see :class:`ogacli.data.label_types.WordClasses`.
 
     Args:
         words: A list a sample.
@@ -115,7 +117,8 @@ def tagged(
         truth: The true tags.
 
     Raises:
-        DataError: A column holds no lists, or a tag is missing or names no class.
+        DataError: A column holds no lists, or a tag is missing or names no class; or there are more or fewer
+            true tags than tags.
     """
     columns = {"words": words, "tags": tags} | ({} if truth is None else {"truth": truth})
     for noun, column in columns.items():
@@ -132,27 +135,39 @@ def tagged(
     given, true = columns["tags"], columns.get("truth")
     filled = {"label": given} | ({} if true is None else {"truth": true})
     filled = {noun: pc.fill_null(column, pa.scalar([], column.type)) for noun, column in filled.items()}
+    if true is not None:
+        _check_counts(filled["label"], filled["truth"], ids, pc.is_null(given))
     listed = listed_classes(filled, ids, classes=classes)
     found = listed["label"]
     reader = TaggedReader(words, found.owners, found.members, found.names)
-    targets = Targets(found.occurring(len(ids)), found.names, class_order=found.class_order)
-    if true is None:
-        return reader, targets
-    differs = _differ(filled["label"], filled["truth"], listed, ids, pc.is_null(given))
-    return reader, replace(targets, truth=listed["truth"].occurring(len(ids)), differs=differs)
+    longest = max(
+        (pc.max(pc.list_value_length(column)).as_py() or 0 for column in filled.values()), default=0
+    )
+    width = min(longest, max(1, _ENTRIES // max(1, len(ids))))
+    notes = () if width == longest else (f"only the first {width:,} words of a sample are judged",)
+    matrices = {noun: _padded(one, len(ids), width) for noun, one in listed.items()}
+    return reader, Targets(
+        matrices["label"], found.names, matrices.get("truth"), notes=notes, class_order=found.class_order
+    )
 
 
-def _differ(
-    tags: pa.ListArray,
-    truth: pa.ListArray,
-    listed: Mapping[str, Listed],
-    ids: pa.StringArray,
-    unknown: pa.BooleanArray,
-) -> Bool[Tensor, " n"]:
-    """Whether a tag of each sample is not the true one; samples without tags are quarantined later.
+def _padded(listed: Listed, n: int, width: int) -> Int16[Tensor, "n w"]:
+    """The tags of each sample in a row, followed by ``IGNORED``."""
+    counts = torch.bincount(listed.owners, minlength=n)
+    place = torch.arange(len(listed.owners)) - (counts.cumsum(0) - counts)[listed.owners]
+    kept = place < width
+    found = torch.full((n, width), IGNORED, dtype=torch.int16)
+    found[listed.owners[kept], place[kept]] = listed.members[kept].short()
+    return found
+
+
+def _check_counts(
+    tags: pa.ListArray, truth: pa.ListArray, ids: pa.StringArray, unknown: pa.BooleanArray
+) -> None:
+    """Check that there are as many true tags as tags; samples without tags are quarantined later.
 
     Raises:
-        DataError: There are more or fewer true tags than tags.
+        DataError: There are more or fewer.
     """
     counts, true = pc.list_value_length(tags), pc.list_value_length(truth)
     refuse(
@@ -162,8 +177,3 @@ def _differ(
         true,
         expected="one true tag for each tag",
     )
-    differs = torch.zeros(len(tags), dtype=torch.bool)
-    own, known = listed["label"], ~torch.from_numpy(unknown.to_numpy(zero_copy_only=False).copy())
-    members = listed["truth"].members[known[listed["truth"].owners]]
-    differs[own.owners[own.members != members]] = True
-    return differs

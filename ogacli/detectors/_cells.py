@@ -1,4 +1,4 @@
-"""Labels of several cells: a class of a sample with any number of classes, or a target of a regression.
+"""Labels of several cells: a class of a sample with any number of classes, a target of a regression, a word.
 
 In: for each cell the prediction and the given value. Out: the probability that the given value is wrong, and
 one score a sample.
@@ -30,7 +30,7 @@ class Cells:
     """The judgement on each cell of the labels of a batch."""
 
     wrong: Float[Tensor, "b m"]
-    """The probability that its value is wrong."""
+    """The probability that its value is wrong; -1 where the sample has no such cell."""
     suggested: Float[Tensor, "b m"]
     """The value to put in its place: 0 or 1, or a number."""
 
@@ -66,8 +66,29 @@ class CellOptions(DetectorOptions):
     """How many samples it is fitted to, at most."""
 
 
-class CellDetector(Detector, Generic[N]):
-    """Judges every cell of a label; scores a sample by its most doubtful cells.
+class CellDetector(Detector):
+    """Judges every cell of a label; scores a sample by its most doubtful cells."""
+
+    classes: tuple[str, ...] = ()
+    """The class names; set before ``fit``."""
+    held_out: bool = False
+    """Whether the model was not trained on the labels that it is scored on; set before ``fit``."""
+
+    @abstractmethod
+    def cells(self, batch: GradientBatch) -> Cells:
+        """The judgement on each cell, once fitted."""
+
+    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
+        """The weighted mean of the probabilities of its cells to be wrong, from 0 to 1."""
+        return score_of(self.cells(batch).wrong)
+
+    def needs(self, batch: GradientBatch | None = None) -> Needs:
+        """None of the gradient: cells are judged by the predictions."""
+        return Needs()
+
+
+class FittedCells(CellDetector, Generic[N]):
+    """Judges cells by a model of how their values become wrong.
 
     Args:
         options: With the number of samples to fit to.
@@ -124,14 +145,6 @@ class CellDetector(Detector, Generic[N]):
         predictions, given = self.read(batch)
         return Cells(self.noise.wrong(predictions, given), self.suggested(predictions, given))
 
-    def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The weighted mean of the probabilities of its cells to be wrong, from 0 to 1."""
-        return score_of(self.cells(batch).wrong)
-
-    def needs(self, batch: GradientBatch | None = None) -> Needs:
-        """None of the gradient: cells are judged by the predictions."""
-        return Needs()
-
     def state(self) -> dict[str, Tensor]:
         """The parameters."""
         return {} if self.noise is None else self.noise.state()
@@ -145,6 +158,7 @@ def score_of(wrong: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
     """The mean over the cells, weighted by exp(probability / 0.1): near the highest probability.
 
     Args:
-        wrong: The probability of each cell to be wrong.
+        wrong: The probability of each cell to be wrong; -1 where there is none.
     """
-    return (wrong * (wrong / _TEMPERATURE).softmax(1)).sum(1)
+    weights = (wrong / _TEMPERATURE).masked_fill(wrong < 0, -torch.inf).softmax(1)
+    return (wrong * weights.nan_to_num(0.0)).sum(1)

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._cells import CellDetector, CellOptions
+from ogacli.detectors._cells import CellOptions, FittedCells
 from ogacli.detectors.label_noise.present import PresenceNoise
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
@@ -23,7 +23,7 @@ class LatentLabelSet(CellOptions):
         return LabelSet(self, PresenceNoise)
 
 
-class LabelSet(CellDetector[PresenceNoise]):
+class LabelSet(FittedCells[PresenceNoise]):
     """A cell is a class; the other one of 0 and 1 is suggested in its place."""
 
     def read(self, batch: GradientBatch) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import detectors
-from ogacli.detectors._cells import CellDetector, CellOptions
+from ogacli.detectors._cells import CellOptions, FittedCells
 from ogacli.detectors.label_noise.target import TargetNoise
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
@@ -23,7 +23,7 @@ class LatentTarget(CellOptions):
         return Target(self, TargetNoise)
 
 
-class Target(CellDetector[TargetNoise]):
+class Target(FittedCells[TargetNoise]):
     """A cell is a target; the prediction is suggested in its place."""
 
     def read(self, batch: GradientBatch) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m"]]:

@@ -1,8 +1,8 @@
 """``issues.parquet``: the cells of labels that are probably wrong, a row each.
 
-A cell is a class of a sample with any number of classes, or a target of a regression. In: a verdict and its
-samples. Out: a table, most probable first, and counts by class or target. All cells above one half are in it,
-and at least the first 10,000 of all.
+A cell is a class of a sample with any number of classes, a target of a regression, or a word with a tag. In:
+a verdict and its samples. Out: a table, most probable first, and counts by class or target. All cells above
+one half are in it, and at least the first 10,000 of all.
 """
 
 from __future__ import annotations
@@ -12,51 +12,69 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from ogacli.run.words import has_words, word_columns
+
 if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Samples
     from ogacli.verdict.judge import Verdict
 
 GIVEN, FORGOTTEN, TARGET = "wrongly given", "forgotten", "wrong target"
 """What is wrong with a cell."""
-ISSUES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("position", pa.int64()),
-        ("cell", pa.string()),
-        ("given", pa.float64()),
-        ("suggested", pa.float64()),
-        ("probability", pa.float64()),
-        ("reason", pa.string()),
-    ]
-)
 _LEAST = 10_000
 """At least so many cells are written, where there are as many."""
 
 
+def issue_schema(values: pa.DataType | None = None) -> pa.Schema:
+    """The columns.
+
+    Args:
+        values: The type of given and suggested values: numbers by default, texts for class names.
+    """
+    values = values or pa.float64()
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("position", pa.int64()),
+            ("cell", pa.string()),
+            ("index", pa.int64()),
+            ("given", values),
+            ("suggested", values),
+            ("probability", pa.float64()),
+            ("reason", pa.string()),
+        ]
+    )
+
+
 def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
     """The judged cells, most probably wrong first; empty where labels have no cells."""
-    cells = verdict.findings.cells
+    cells, tagged = verdict.findings.cells, has_words(samples)
+    schema = issue_schema(pa.string() if tagged else None)
     if cells is None:
-        return ISSUES.empty_table()
+        return schema.empty_table()
     wrong = np.where((cells.index >= 0).numpy(), cells.wrong.double().numpy(), -1.0)
     wrong[~verdict.findings.scored.numpy()] = -1.0
     order = np.argsort(-wrong, axis=None, kind="stable")
     count = max(int((wrong > 0.5).sum()), min(_LEAST, int((wrong >= 0).sum())))
     row, place = np.unravel_index(order[:count], wrong.shape)
     index = cells.index.numpy()[row, place]
-    given = samples.labels.reshape(len(samples), -1).double().numpy()[row, index]
-    return pa.table(
-        {
-            "id": samples.ids.take(pa.array(row)),
-            "position": samples.positions.numpy()[row],
+    suggested = cells.suggested.double().numpy()[row, place]
+    columns = {
+        "id": samples.ids.take(pa.array(row)),
+        "position": samples.positions.numpy()[row],
+        "index": index,
+        "probability": wrong[row, place],
+    }
+    if tagged:
+        columns |= word_columns(samples, row, index, suggested.astype(np.int64))
+    else:
+        given = samples.labels.reshape(len(samples), -1).double().numpy()[row, index]
+        columns |= {
             "cell": pa.array(cell_names(samples), pa.string()).take(pa.array(index)),
             "given": given,
-            "suggested": cells.suggested.double().numpy()[row, place],
-            "probability": wrong[row, place],
+            "suggested": suggested,
             "reason": [_reason(samples, value) for value in given],
-        },
-        schema=ISSUES,
-    )
+        }
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def cell_names(samples: Samples) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
 from ogacli.run.issues import cell_names
+from ogacli.run.words import EntitySummary, entity_summaries, has_words, tag_counts
 from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
@@ -68,13 +69,14 @@ class Consensus(Document):
 
 
 class CellSummary(Document):
-    """A class of samples with any number of classes, or a target of a regression."""
+    """A class of samples with any number of classes, a target of a regression, or a tag of words."""
 
     name: str
     wrongly_given: int
-    """Samples that have the class and more probably should not; or whose target is more probably wrong."""
+    """Samples, of taggers words, that have the class and more probably should not; or whose target is more
+    probably wrong."""
     forgotten: int
-    """Samples that more probably should have the class and do not."""
+    """Samples or words that more probably should have the class and do not."""
 
 
 class RescoredSummary(Document):
@@ -124,7 +126,9 @@ class Summary(Document):
     """Split-half stability of each randomised detector: the share of the samples flagged by one half that the
     other half flags too. With several checkpoints it is that of the last one."""
     cells: tuple[CellSummary, ...] = ()
-    """Each class or target, where these are judged one by one."""
+    """Each class or target, where these are judged one by one; of taggers each tag."""
+    entities: tuple[EntitySummary, ...] = ()
+    """Each kind of entity, where words have tags such as ``B-PER``."""
     classes: tuple[ClassSummary, ...]
     class_order: Literal["model", "given", "indices", "sorted"] = "given"
     """How classes were matched with the model's outputs. ``model``: by the names that the model has for them.
@@ -196,6 +200,7 @@ def summarise(
         consensus=_consensus(verdict),
         overlap=dict(overlap),
         cells=_cells(verdict, samples),
+        entities=_entities(verdict, samples),
         classes=_classes(verdict, samples),
         class_order="model" if named_by_model else samples.class_order,
         histogram=_histogram(verdict.score),
@@ -273,20 +278,28 @@ def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
 
 
 def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
-    """The cells that are more probably wrong than right, by class or target."""
+    """The cells that are more probably wrong than right, by class or target; of words by their tags."""
     cells = verdict.findings.cells
     if cells is None:
         return ()
-    row, place = cells.doubted.nonzero(as_tuple=True)
-    index = cells.index[row, place]
-    labels = samples.labels.reshape(len(samples), -1)
-    given = (labels[row, index] > 0) | (not samples.classes)
-    names = cell_names(samples)
-    wrongly, forgotten = (index[chosen].bincount(minlength=len(names)).tolist() for chosen in (given, ~given))
+    if has_words(samples):
+        names, (wrongly, forgotten) = list(samples.classes), tag_counts(cells, samples)
+    else:
+        row, place = cells.doubted.nonzero(as_tuple=True)
+        index = cells.index[row, place]
+        labels = samples.labels.reshape(len(samples), -1)
+        given = (labels[row, index] > 0) | (not samples.classes)
+        names, counted = cell_names(samples), (index[given], index[~given])
+        wrongly, forgotten = (one.bincount(minlength=len(names)).tolist() for one in counted)
     return tuple(
         CellSummary(name=name, wrongly_given=wrongly[i], forgotten=forgotten[i])
         for i, name in enumerate(names)
     )
+
+
+def _entities(verdict: Verdict, samples: Samples) -> tuple[EntitySummary, ...]:
+    cells = verdict.findings.cells
+    return () if cells is None or not has_words(samples) else entity_summaries(cells, samples)
 
 
 def _histogram(score: Tensor) -> Histogram | None:

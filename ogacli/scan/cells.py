@@ -1,4 +1,4 @@
-"""The most doubtful cells of each label: classes of a sample with several, targets of a regression.
+"""The most doubtful cells of each label: classes of a sample with several, targets of a regression, words.
 
 In: ``Cells`` batch by batch, one checkpoint after the other. Out: ``CellFindings``; at most 16 cells a
 sample, so that memory does not grow with the number of classes.
@@ -39,9 +39,13 @@ class DoubtfulCells:
     def set(self, rows: Int64[Tensor, " b"], cells: Cells) -> None:
         """Keep those of a batch."""
         here = sent(rows, self.index.device)
-        wrong, index = cells.wrong.float().topk(self.index.shape[1])
-        self.index[here], self.wrong[here] = index.int(), wrong
-        self.suggested[here] = cells.suggested.gather(1, index).float()
+        # Sentences of a batch may all be shorter than the longest of the dataset.
+        wrong, index = cells.wrong.float().topk(min(self.index.shape[1], cells.wrong.shape[1]))
+        kept, none = index.shape[1], wrong < 0
+        self.index[here], self.wrong[here] = -1, 0.0
+        self.index[here, :kept] = index.int().masked_fill(none, -1)
+        self.wrong[here, :kept] = wrong.masked_fill(none, 0.0)
+        self.suggested[here, :kept] = cells.suggested.gather(1, index).float()
 
     def add(self, other: "DoubtfulCells", rows: Int64[Tensor, " m"], weight: float) -> None:
         """Add the cells of one more checkpoint for these rows, with a weight.

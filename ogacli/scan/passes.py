@@ -69,7 +69,11 @@ class CheckpointPass:
         )
         self.feed = self._feed(setup.gradients)
         self.scorers = Scorers(
-            setup.detectors, self.feed.gradients, keep_evidence=keep_evidence, held_out=held_out
+            setup.detectors,
+            self.feed.gradients,
+            keep_evidence=keep_evidence,
+            held_out=held_out,
+            classes=self.samples.classes,
         )
 
     def run(

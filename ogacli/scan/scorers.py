@@ -60,6 +60,7 @@ class Scorers:
         gradients: Computes the gradients that they will score.
         keep_evidence: Whether the evidence of label detectors is needed later.
         held_out: Whether the weights were not trained on the samples that are scored.
+        classes: The class names.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Scorers:
         *,
         keep_evidence: bool = False,
         held_out: bool = False,
+        classes: tuple[str, ...] = (),
     ) -> None:
         self.options = options
         self._keep_evidence = keep_evidence
@@ -76,8 +78,11 @@ class Scorers:
             Scorer(column, one.detector(), _view(one, gradients), Stopwatch())
             for column, one in zip(column_names(options), options, strict=True)
         ]
-        for detector in self._label_detectors:
-            detector.held_out = held_out
+        for one in self.each:
+            if isinstance(one.detector, LabelDetector | CellDetector):
+                one.detector.held_out = held_out
+            if isinstance(one.detector, CellDetector):
+                one.detector.classes = classes
         self._norms = Stopwatch()
 
     def score(self, batch: GradientBatch) -> Scored:

@@ -1,7 +1,8 @@
 """Cells of labels that are probably wrong, and how many samples have one.
 
-A cell is a class of a sample with any number of classes, or a target of a regression. In: the probability
-that each cell is wrong. Out: which samples have a wrong cell, and an ``Estimate`` of their share.
+A cell is a class of a sample with any number of classes, a target of a regression, or a word with a tag. In:
+the probability that each cell is wrong. Out: which samples have a wrong cell, and an ``Estimate`` of their
+share.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class CellFindings:
     """The most doubtful cells of each sample."""
 
     index: Int64[Tensor, "n c"]
-    """Which cell: the index of a class or of a target; -1 where there is none."""
+    """Which cell: the index of a class, a target or a word; -1 where there is none."""
     wrong: Float[Tensor, "n c"]
     """The probability that its value is wrong."""
     suggested: Float[Tensor, "n c"]
@@ -31,6 +32,10 @@ class CellFindings:
 
     def part(self, rows: slice) -> "CellFindings":
         """Those of some samples in sequence."""
+        return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows])
+
+    def at(self, rows: Int64[Tensor, " m"]) -> "CellFindings":
+        """Those of some samples."""
         return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows])
 
     @property
@@ -45,7 +50,7 @@ class CellFindings:
 
     def corrected(self, labels: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
         """The labels with the suggested values in place of those that are more probably wrong than right."""
-        found = labels.reshape(len(labels), -1).clone()
+        found = labels.flatten(1).clone() if labels.ndim > 1 else labels[:, None].clone()
         row, place = self.doubted.nonzero(as_tuple=True)
         found[row, self.index[row, place]] = self.suggested[row, place].to(found.dtype)
         return found.reshape(labels.shape)

@@ -7,6 +7,7 @@ import pytest
 
 from ogacli.data.ids import numbered
 from ogacli.data.label_lists import multi_label_targets
+from ogacli.data.label_types import IGNORED
 from ogacli.data.labels import class_targets, regression_targets
 from ogacli.data.tagged import tagged
 from ogacli.errors import DataError
@@ -122,12 +123,17 @@ def test_the_truth_of_tags() -> None:
     tags, truth = pa.array([["A", "O"], ["O"], ["O", "A"]]), pa.array([["O", "A"], ["O"], ["B", "A"]])
     _, found = tagged(words, tags, IDS, classes=None, truth=truth)
     assert found.classes == ("A", "B", "O")
-    assert found.differs is not None
-    assert found.differs.tolist() == [True, False, True], "the order of tags counts"
+    assert found.labels.tolist() == [[0, 2], [2, IGNORED], [2, 0]]
+    assert found.truth is not None
+    assert found.truth.tolist() == [[2, 0], [2, IGNORED], [1, 0]]
     with pytest.raises(DataError, match=r"sample 'q': another number of true tags than of tags"):
         tagged(words, tags, IDS, classes=None, truth=pa.array([["O", "A"], [], ["B", "A"]]))
     texts = [pa.array([str(row) for row in column.to_pylist()]) for column in (words, tags)]
-    assert tagged(texts[0], texts[1], IDS, classes=None)[1].labels.tolist() == [[1, 1], [0, 1], [1, 1]]
+    assert tagged(texts[0], texts[1], IDS, classes=None)[1].labels.tolist() == [
+        [0, 1],
+        [1, IGNORED],
+        [1, 0],
+    ]
 
 
 # --- one class a sample ---------------------------------------------------------------------------------

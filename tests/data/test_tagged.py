@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from ogacli.data.label_types import IGNORED
 from ogacli.data.sources.text import Text
 from ogacli.data.tagged import Tagged
 from ogacli.errors import DataError
@@ -31,7 +32,11 @@ def test_samples_are_words_with_tags(tmp_path: Path) -> None:
     samples = opened(tmp_path, id="key")
     assert samples.ids.to_pylist() == ["a", "b", "c", "d", "e"]
     assert samples.classes == ("LOC", "O", "PER")
-    assert samples.labels.tolist() == [[1, 1, 1], [0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    none = [IGNORED] * 4
+    assert samples.labels.tolist() == [[2, 1, 1, 0], [1, *none[:3]], [0, *none[:3]], none, none]
+    lists = samples.label_type.column(samples.labels, samples.classes).to_pylist()
+    assert lists == [["PER", "O", "O", "LOC"], ["O"], ["LOC"], [], []]
+    assert samples.label_type.counts(samples.labels, samples.classes).tolist() == [2, 2, 1]
     assert samples.lengths(torch.arange(5)).tolist() == [4, 1, 1, 0, 0]
     batch = samples.read([2, 0, 1, 3, 4])
     assert batch.inputs == [

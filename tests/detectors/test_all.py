@@ -40,17 +40,24 @@ def options(request: pytest.FixtureRequest, name: str) -> DetectorOptions:
     return found
 
 
-LABELS: dict[str, Callable[[GradientBatch], Tensor]] = {
-    "latent_label_set": lambda batch: F.one_hot(batch.labels, batch.logits.shape[1]).double(),
-    "latent_target": lambda batch: 6.0 * F.one_hot(batch.labels, batch.logits.shape[1]),
+def one_hot(batch: GradientBatch) -> Tensor:
+    return F.one_hot(batch.labels, batch.logits.shape[1]).double()
+
+
+KINDS: dict[str, Callable[[GradientBatch], GradientBatch]] = {
+    "latent_label_set": lambda batch: replace(batch, labels=one_hot(batch)),
+    "latent_target": lambda batch: replace(batch, labels=6.0 * one_hot(batch)),
+    "latent_tags": lambda batch: replace(
+        batch, labels=batch.labels[:, None], logits=batch.logits[:, :, None]
+    ),
 }
-"""Labels of the kind that a detector judges; one class a sample for all others."""
+"""The batch with labels of the kind that a detector judges; one class a sample for all others."""
 
 
 def labelled_for(options: DetectorOptions, batch: GradientBatch) -> GradientBatch:
     """The batch with labels of the kind that the detector judges."""
-    make = LABELS.get(type_name(options))
-    return batch if make is None else replace(batch, labels=make(batch))
+    make = KINDS.get(type_name(options))
+    return batch if make is None else make(batch)
 
 
 def fitted(options: DetectorOptions, batch: GradientBatch, size: int = 64) -> Detector:

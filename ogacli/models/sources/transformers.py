@@ -26,7 +26,7 @@ from ogacli.models.text.adapters import LoraOptions, add_adapters, load_adapter
 from ogacli.models.text.folders import folders, several, tokenizer_folder
 from ogacli.models.text.loading import telling
 from ogacli.models.text.remote_code import refuse_code
-from ogacli.models.text.tags import TagEncoder
+from ogacli.models.text.tags import TagEncoder, WordLogits
 from ogacli.models.text.token_losses import TokenLosses
 from ogacli.models.text.tokens import Encoder, LanguageEncoder, TokenReader
 
@@ -89,8 +89,18 @@ class Transformers(NetworkSource):
 
     @property
     def returns_loss(self) -> bool:
-        """True for ``token_classification`` and ``causal_lm``."""
-        return self.task != "classification"
+        """True for ``causal_lm``."""
+        return self.task == "causal_lm"
+
+    @property
+    def usual_loss(self) -> str:
+        """``word_cross_entropy`` for ``token_classification``, ``output`` for ``causal_lm``."""
+        return "word_cross_entropy" if self.task == "token_classification" else super().usual_loss
+
+    @property
+    def has_head(self) -> bool:
+        """True for ``classification``."""
+        return self.task == "classification"
 
     @property
     def partial(self) -> bool:
@@ -108,7 +118,7 @@ class Transformers(NetworkSource):
         config, tokenizer = self._config(), self._tokenizer()
         limit = min(self._limits(config, tokenizer))
         encoder = Encoder(tokenizer, limit)
-        if self.returns_loss:
+        if self.task != "classification":
             if not tokenizer.is_fast:
                 raise ConfigError(
                     "this tokenizer does not give the characters of a token",
@@ -117,7 +127,7 @@ class Transformers(NetworkSource):
                     expected="a fast tokenizer, with a tokenizer.json",
                 )
             encoder = (
-                TagEncoder(tokenizer, limit, samples.classes)
+                TagEncoder(tokenizer, limit)
                 if self.task == "token_classification"
                 else LanguageEncoder(tokenizer, limit, learn_prompt=self.learn_prompt, end=self.end)
             )
@@ -209,7 +219,9 @@ class Transformers(NetworkSource):
             add_adapters(module, self.lora)
             for name in head:
                 module.get_parameter(name).requires_grad_(True)
-        return TokenLosses(module, ahead=self.task == "causal_lm") if self.returns_loss else module
+        if self.task == "token_classification":
+            return WordLogits(module)
+        return TokenLosses(module) if self.returns_loss else module
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The weights in the folders, and the checkpoint."""

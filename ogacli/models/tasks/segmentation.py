@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ogacli.data import Preview, Samples, Unreadable
-from ogacli.data.masks import IGNORED
+from ogacli.data.label_types import IGNORED
 from ogacli.data.overlay import overlaid
 from ogacli.errors import GradientError
 from ogacli.models.network import Model, Network

@@ -52,11 +52,11 @@ class Output(Task):
         with torch.inference_mode():
             losses = call(model.module, batch.to(device).inputs)[0].tolist()
         parts = reader.contributions(int(samples.positions[row]), losses)
-        return Preview("tokens", json.dumps(list(_shortened(parts))).encode())
+        return Preview("tokens", json.dumps(list(shortened(parts))).encode())
 
 
-def _shortened(parts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    """The parts, up to some length; consecutive ones without a loss are joined."""
+def shortened(parts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+    """Parts of a text with their losses, up to some length; consecutive ones without a loss are joined."""
     left, idle = _SHOWN, ""
     for text, loss in (*parts, ("", 1.0)):
         if not loss:

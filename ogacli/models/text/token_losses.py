@@ -1,4 +1,4 @@
-"""A network of words or tokens as one that returns its loss.
+"""A language model as a network that returns its loss.
 
 In: a network of transformers, which returns logits for each token. Out: the share of each token in the loss
 of its sample.
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ogacli.models.text.tokens import IGNORED
+from ogacli.data.label_types import IGNORED
 
 
 class TokenLosses(nn.Module):
@@ -17,22 +17,17 @@ class TokenLosses(nn.Module):
     The loss of a sample is the mean cross-entropy of its targets.
 
     Args:
-        model: Returns logits for each token.
-        ahead: Whether these predict the next token, as in a language model.
+        model: Returns logits of the next token for each token.
     """
 
-    def __init__(self, model: nn.Module, *, ahead: bool) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.ahead = ahead
 
     def forward(
         self, targets: Int64[Tensor, "b t"], **inputs: Int64[Tensor, "b t"]
-    ) -> Float[Tensor, "b outputs"]:
-        """The shares of all tokens, or of all but the first; 0 for a token that is no target."""
-        if self.ahead:
-            logits, targets = self.model(**inputs, use_cache=False).logits[:, :-1], targets[:, 1:]
-        else:
-            logits = self.model(**inputs).logits
+    ) -> Float[Tensor, "b t-1"]:
+        """The shares of all tokens but the first; 0 for a token that is no target."""
+        logits, targets = self.model(**inputs, use_cache=False).logits[:, :-1], targets[:, 1:]
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
         return losses.view_as(targets) / (targets != IGNORED).sum(1, keepdim=True)

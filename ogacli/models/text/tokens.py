@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ogacli.data import Preview, Reader, Unreadable
+from ogacli.data.label_types import IGNORED
 from ogacli.errors import DataError
 
-IGNORED = -100
-"""The target of a token that is left out of the loss."""
 NO_TOKEN = "the tokenizer makes nothing of the text"
 """The reason why such a text is quarantined."""
 Text = str | tuple[str, str]
@@ -227,6 +226,10 @@ class TokenReader(Reader):
     def preview(self, position: int) -> Preview:
         """The text."""
         return self.reader.preview(position)
+
+    def words(self, position: int) -> Sequence[str]:
+        """The words of the text reader."""
+        return self.reader.words(position)
 
     def file(self, position: int) -> Path | bytes | None:
         """The file that the text was read from."""

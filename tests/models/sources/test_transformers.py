@@ -404,7 +404,7 @@ def test_a_language_model_takes_no_other_loss_and_has_no_head(tmp_path):
     file = written(tmp_path, "gpt2", loss={"name": "mse"}, gradients={"layers": "head"})
     with pytest.raises(ConfigError) as caught:
         load_config(file)
-    assert "loss: this model returns its loss itself\n  found: mse" in str(caught.value)
+    assert "loss: this model returns its loss\n  found: mse" in str(caught.value)
     assert "gradients.layers: a model that returns its loss has no head" in str(caught.value)
 
 

@@ -13,9 +13,9 @@ import yaml
 
 from ogacli.config import Config, load_config
 from ogacli.config.commands import scan, train
+from ogacli.data.label_types import IGNORED
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients.feed import GradientFeed
-from ogacli.models.text.tokens import IGNORED
 from ogacli.run.reports import report
 from small_transformers import WORDS, sentences, write_config, write_network, write_rows
 
@@ -43,18 +43,22 @@ def tagger(folder: Path, **sections: Any) -> Config:
     return load_config(written(folder, sentences(), **sections))
 
 
-def test_the_first_token_of_a_word_has_its_tag(tmp_path: Path) -> None:
+def test_the_logits_of_a_word_are_those_of_its_first_token(tmp_path: Path) -> None:
     config = tagger(tmp_path)
     samples = config.model.prepare(config.data.open())
     row = next(i for i, one in enumerate(sentences()) if one["words"] == ["ab", "3"])
     inputs = samples.read([row]).inputs
     codes = [4 + WORDS.index(letter) for letter in "ab3"]
     assert inputs["input_ids"].tolist() == [[2, *codes, 3]]
-    digit, letter = samples.classes.index("NUM"), samples.classes.index("O")
-    assert inputs["targets"].tolist() == [[IGNORED, letter, IGNORED, digit, IGNORED]]
+    assert inputs["words"].tolist() == [[2, 4]], "counted from 1"
+    network = config.model.open(samples, CPU).module
     longer = samples.read(range(len(samples))).inputs
-    assert longer["targets"].shape == longer["input_ids"].shape == longer["attention_mask"].shape
-    assert (longer["targets"][longer["attention_mask"] == 0] == IGNORED).all()
+    with torch.no_grad():
+        logits = network(**longer)
+        tokens = network.model(longer["input_ids"], longer["attention_mask"], longer["token_type_ids"]).logits
+    assert logits.shape == (len(samples), 3, longer["words"].shape[1])
+    assert torch.equal(logits[row, :, :2], tokens[row, [1, 3]].T)
+    assert (logits[row, :, 2:] == -torch.inf).all(), "after the last word"
 
 
 def test_a_long_sample_is_cut_and_counted(tmp_path: Path) -> None:
@@ -62,12 +66,7 @@ def test_a_long_sample_is_cut_and_counted(tmp_path: Path) -> None:
     write_network(tmp_path / "network", "tagger", head=2)
     config = load_config(written(tmp_path, rows, model={"max_length": 5}))
     samples = config.model.prepare(config.data.open())
-    inputs = samples.read([0, 1]).inputs
-    number, other = samples.classes.index("NUM"), samples.classes.index("O")
-    assert inputs["targets"].tolist() == [
-        [IGNORED, other, IGNORED, IGNORED, IGNORED],
-        [IGNORED, number, IGNORED, IGNORED, IGNORED],
-    ]
+    assert samples.read([0, 1]).inputs["words"].tolist() == [[2, 0], [0, 2]]
     assert "cut to 5 tokens" in samples.reader.notes[0]
     assert samples.reader.notes[1] == "1 text has words that the tokenizer makes nothing of"
     samples.read([0, 1])
@@ -107,7 +106,10 @@ def test_gradients_are_those_of_the_mean_over_the_words(tmp_path: Path) -> None:
     parameters = list(exact.parameters())
     for row in range(0, len(samples), 5):
         inputs = dict(samples.read([row]).inputs)
-        loss = exact(labels=inputs.pop("targets"), **inputs).loss
+        targets = torch.full_like(inputs["input_ids"], IGNORED)
+        words = inputs.pop("words")[0]
+        targets[0, words - 1] = samples.labels[row, : len(words)].long()
+        loss = exact(labels=targets, **inputs).loss
         own = torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
         torch.testing.assert_close(found[row], own, rtol=1e-4, atol=1e-6)
 
@@ -134,7 +136,7 @@ def test_wrong_tags_are_found(tmp_path: Path, lora: Any) -> None:
     assert run.summary.evaluation is not None
     assert (run.summary.evaluation["l2"].wrong, run.summary.evaluation["l2"].f1_at_budget) == (3, 1)
     assert [row for row, one in enumerate(run.scores["wrong"].to_pylist()) if one] == wrong
-    assert run.scores["label"][0].as_py() == sorted(set(rows[0]["tags"]))
+    assert run.scores["label"][0].as_py() == rows[0]["tags"]
     looks = {row["position"]: row for row in run.previews.to_pylist()}
     assert {look["kind"] for look in looks.values()} == {"tokens"}
     parts = json.loads(looks[3]["content"])
@@ -210,10 +212,10 @@ def test_parts_of_a_language_model_add_up_to_its_loss(tmp_path: Path) -> None:
 
 
 def test_long_idle_parts_are_cut(tmp_path: Path) -> None:
-    from ogacli.models.tasks.tokens import _shortened
+    from ogacli.models.tasks.tokens import shortened
 
     parts = [("word ", 0.0)] * 100 + [("learned ", 0.25)] * 1000
-    found = list(_shortened(parts))
+    found = list(shortened(parts))
     assert "…" in found[0][0]
     assert len(found[0][0]) <= 140
     assert set(found[1:]) == {("learned ", 0.25)}

@@ -1,0 +1,154 @@
+"""Scans of taggers: issues by word, entities, and what is decided for sentences."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ogacli
+from ogacli.config import load_config
+from ogacli.config.commands import scan
+from ogacli.data.label_types import IGNORED
+from ogacli.errors import ConfigError, DataError, GradientError
+from small_transformers import write_config, write_network, write_rows
+
+CLASSES = ["B-PER", "I-PER", "O"]
+
+
+class Tagger(nn.Module):
+    """Knows a word by its code, and its neighbour before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(12, 8)
+        self.layer = nn.Linear(16, 3)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        found = self.embedding(codes)
+        before = torch.cat([torch.zeros_like(found[:, :1]), found[:, :-1]], 1)
+        logits: Tensor = self.layer(torch.cat([found, before], 2))
+        return logits.transpose(1, 2)
+
+
+def sentences(n: int = 240) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes of words, right tags, and tags of which some are wrong; names are 1 and 2, and then 3."""
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(4, 12, (n, 7), generator=generator)
+    tags = torch.full((n, 7), 2)
+    for row in range(n):
+        place = int(torch.randint(5, (1,), generator=generator))
+        codes[row, place], tags[row, place] = 1 + row % 2, 0
+        if row % 3:
+            codes[row, place + 1], tags[row, place + 1] = 3, 1
+    length = 4 + torch.arange(n) % 4
+    tags[torch.arange(7) >= length[:, None]] = IGNORED
+    given = tags.clone()
+    given[::12, 0] = torch.where(tags[::12, 0] == 0, 2, 0)
+    given[5, :3], tags[5, :3], codes[5, :3] = torch.tensor([2, 1, 2]), 2, 5  # a stray inside tag
+    return codes, tags, given
+
+
+def trained(codes: Tensor, tags: Tensor) -> Tagger:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Tagger()
+        optimizer = torch.optim.Adam(network.parameters(), 0.05)
+        for _ in range(60):
+            loss = nn.functional.cross_entropy(network(codes), tags, ignore_index=IGNORED)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return network
+
+
+def test_an_own_network_tags_words(tmp_path: Path) -> None:
+    codes, tags, given = sentences()
+    samples = ogacli.Samples.of(codes.numpy(), labels=given.numpy(), classes=CLASSES, truth=tags.numpy())
+    result = ogacli.scan(
+        samples, trained(codes, tags), loss="word_cross_entropy", layers="layer.*", budget="auto"
+    )
+    run = result.save(tmp_path / "run")
+    bad = (given != tags).any(1)
+    assert run.summary.detectors[0] == "latent_tags"
+    assert run.summary.evaluation is not None
+    assert run.summary.evaluation["latent_tags"].f1_at_budget > 0.9
+    assert run.summary.flagged == pytest.approx(int(bad.sum()), abs=3)
+    issues = pq.read_table(tmp_path / "run" / "issues.parquet").to_pylist()
+    first = {(int(row["id"]), row["index"]): row for row in issues if row["probability"] > 0.5}
+    wrong = {(row, word) for row, word in (given != tags).nonzero().tolist()}
+    assert wrong <= first.keys()
+    assert first[12, 0]["suggested"] == CLASSES[int(tags[12, 0])]
+    assert first[12, 0]["cell"] == "word 0"
+    assert (first[5, 1]["reason"], first[5, 1]["given"]) == ("stray inside tag", "I-PER")
+    assert {row["reason"] for key, row in first.items() if key[0] == 12} == {"wrong tag"}
+    (entity,) = run.summary.entities
+    assert entity.name == "PER"
+    assert entity.doubted + entity.missing >= len(wrong)
+    assert run.scores["label"][0].as_py() == [CLASSES[tag] for tag in given[0].tolist() if tag != IGNORED]
+    assert run.scores["suggested_label"][12].as_py() == [
+        CLASSES[tag] for tag in tags[12].tolist() if tag != IGNORED
+    ]
+
+
+def test_gradients_are_those_of_one_sentence_alone() -> None:
+    codes, tags, given = sentences(12)
+    network = trained(codes, tags)
+    samples = ogacli.Samples.of(codes.numpy(), labels=given.numpy(), classes=CLASSES)
+    batches = ogacli.gradients(samples, network, loss="word_cross_entropy", layers="all", batch_size=5)
+    found = torch.cat([batch.dense() for batch in batches])
+    parameters = list(network.requires_grad_(True).parameters())
+    for row in range(12):
+        known = given[row] != IGNORED
+        loss = nn.functional.cross_entropy(network(codes[row : row + 1])[0].T[known], given[row][known])
+        exact = torch.cat([one.flatten() for one in torch.autograd.grad(loss, parameters)])
+        torch.testing.assert_close(found[row], exact, rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_that_does_not_tag_words() -> None:
+    codes, _, given = sentences(12)
+    samples = ogacli.Samples.of(codes.numpy(), labels=given.numpy(), classes=CLASSES)
+    flat = nn.Sequential(nn.Embedding(12, 3), nn.Flatten(), nn.Linear(21, 3))
+    with pytest.raises(GradientError, match="a tag a word and logits for each word"):
+        ogacli.scan(samples, flat, loss="word_cross_entropy", layers="all")
+    with pytest.raises(DataError, match="label out of range"):
+        ogacli.Samples.of(codes.numpy(), labels=given.clamp_min(-3).numpy(), classes=CLASSES)
+
+
+def written(folder: Path, **sections: Any) -> Path:
+    rows = [{"words": ["ab", "3", "cd"], "tags": ["O", "NUM", "O"]}] * 8
+    rows[3] = {"words": ["ab", "3", "cd"], "tags": ["O", "O"]}
+    write_rows(folder / "rows.jsonl", rows)
+    write_network(folder / "network", "tagger", head=2)
+    values = {
+        "data": {"source": "text", "path": "rows.jsonl", "words": "words", "tags": "tags"},
+        "model": {"source": "transformers", "task": "token_classification", "name": "network"},
+        "gradients": {"layers": "all"},
+        "output": "run",
+    }
+    return write_config(folder, values, sections)
+
+
+def test_words_without_a_tag_quarantine_their_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    run = scan(load_config(written(tmp_path)))
+    assert run.summary.quarantined == 1
+    assert run.scores["reason"][3].as_py() == "3 words and 2 tags"
+    issues = pq.read_table(tmp_path / "run" / "issues.parquet")
+    assert issues["id"].to_pylist().count("3") == 0
+    assert {row["cell"] for row in issues.to_pylist()} == {"ab", "3", "cd"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"loss": "output"}, "returns logits for each word[\\s\\S]*word_cross_entropy"),
+        ({"gradients": {"layers": "head"}}, "a model that returns logits for each word has no head"),
+    ],
+)
+def test_what_does_not_fit_a_tagger(tmp_path: Path, sections: dict[str, Any], message: str) -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(ConfigError, match=message):
+        load_config(written(tmp_path, **sections))
