@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.softmax import log_softmax
+
 ALL = 128
 """Up to so many classes each class is a candidate of each sample."""
 _MOST = 64
@@ -117,7 +119,7 @@ def log_probabilities(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
 
     Finite also for logits of minus infinity.
     """
-    found = torch.log_softmax(logits.double() if logits.shape[1] <= ALL else logits.float(), 1)
+    found = log_softmax(logits.double() if logits.shape[1] <= ALL else logits.float())
     return found.masked_fill(logits.isneginf(), _ZERO)
 
 

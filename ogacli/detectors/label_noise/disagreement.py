@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.softmax import log_softmax, softmax
 from ogacli.detectors.label_noise.candidates import Candidates
 
 _BINS = 20
@@ -67,7 +68,7 @@ class Disagreement:
             seen: The candidates; their own probabilities are not looked at.
         """
         beta = _inverse_temperature(entries, seen)
-        calibrated = seen.biased(beta * entries, entries.new_zeros(seen.k)).log_softmax(1)
+        calibrated = log_softmax(seen.biased(beta * entries, entries.new_zeros(seen.k)))
         if seen.classes is not None:
             calibrated = calibrated[:, :-1]
         highest, where = calibrated.topk(2, 1)
@@ -144,7 +145,7 @@ def _inverse_temperature(entries: Float[Tensor, "n e"], seen: Candidates) -> flo
     beta, none = 1.0, entries.new_zeros(seen.k)
     given = seen.of_label(entries)
     for _ in range(_NEWTON_STEPS):
-        p = seen.biased(beta * entries, none).softmax(1)
+        p = softmax(seen.biased(beta * entries, none))
         mean = (p * entries).sum(1)
         curvature = float(((p * entries.square()).sum(1) - mean.square()).sum())
         if curvature <= 0:

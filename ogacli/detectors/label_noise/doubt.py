@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.softmax import log_softmax, softmax
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import LabelNoise
 
@@ -40,7 +41,7 @@ class Doubt:
         right = seen.of_label(noise.posterior_among(seen)).clamp(1e-15, 1)
         odds = -right.logit(eps=1e-15).clamp(-_WIDEST, _WIDEST)
         mixed = seen.own if seen.gap is None else seen.own + noise.trust * seen.gap
-        p = seen.biased(mixed, mixed.new_zeros(seen.k)).softmax(1)
+        p = softmax(seen.biased(mixed, mixed.new_zeros(seen.k)))
         own = seen.of_label(p)
         if seen.classes is None:
             others = p.scatter(1, seen.labels[:, None], 0.0)
@@ -66,10 +67,10 @@ class Doubt:
             labels: The given labels.
         """
         index = labels[:, None]
-        p = (own + self.trust * (near - own)).double().softmax(1)
+        p = softmax((own + self.trust * (near - own)).double())
         given = p.gather(1, index)[:, 0]
         odds = self._odds(p.scatter(1, index, 0.0).max(1).values - given).to(true.dtype)
-        others = true.scatter(1, index, -torch.inf).log_softmax(1)
+        others = log_softmax(true.scatter(1, index, -torch.inf))
         found = others + torch.nn.functional.logsigmoid(odds)[:, None]
         return found.scatter(1, index, torch.nn.functional.logsigmoid(-odds)[:, None])
 

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.softmax import log_softmax, softmax
 from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
 from ogacli.detectors.label_noise.transition import Pairs, Transition
 
@@ -72,7 +73,7 @@ class LabelNoise:
         for _ in range(_STEPS):
             before, last = found, wrong
             mixed = _mixed(own, seen.gap, before.trust)
-            prior = seen.biased(before.sharpness * mixed, before.weights).softmax(1)
+            prior = softmax(seen.biased(before.sharpness * mixed, before.weights))
             true = prior * pairs.probabilities(before.transition)
             true /= true.sum(1, keepdim=True)
             wrong = 1 - float(seen.of_label(true).sum()) / len(own)
@@ -81,7 +82,7 @@ class LabelNoise:
             weight = before.trust
             if seen.gap is not None:
                 weight = _next_trust(weight, _newton_step(prior, true, before.sharpness * seen.gap), trust)
-            now = seen.biased(sharpness * mixed, before.weights).softmax(1)
+            now = softmax(seen.biased(sharpness * mixed, before.weights))
             weights = _next_weights(before.weights, seen.per_class(now), seen.per_class(true))
             transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong)
             found = cls(sharpness, weight, weights, transition)
@@ -112,13 +113,13 @@ class LabelNoise:
         own = log_probabilities(logits)
         gap = None if neighbours is None else neighbours.to(own.dtype) - own
         mixed = self.sharpness * _mixed(own, gap, self.trust) + self.weights.to(own.dtype)
-        return torch.log_softmax(mixed + self.transition.logs_of(labels, own), 1)
+        return log_softmax(mixed + self.transition.logs_of(labels, own))
 
     def posterior_among(self, seen: Candidates) -> Float[Tensor, "n e"]:
         """The probability of each entry to be the true class given the label; float64."""
         mixed = self.sharpness * _mixed(seen.own, seen.gap, self.trust)
         logs = Pairs(seen).probabilities(self.transition).log()
-        return (seen.biased(mixed, self.weights) + logs).softmax(1)
+        return softmax(seen.biased(mixed, self.weights) + logs)
 
 
 def log_odds_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from ogacli.base.softmax import log_softmax, softmax
 from ogacli.errors import GradientError
 from ogacli.models.tasks import Labels, Logits, Task, tasks
 
@@ -27,10 +28,10 @@ class Classification(Task):
         Raises:
             GradientError: The labels are not one class a sample, or the logits not one row a sample.
         """
-        smoothing = self.label_smoothing
-        return F.cross_entropy(
-            logits, self._classes(logits, labels), reduction="none", label_smoothing=smoothing
-        )
+        classes, smoothing = self._classes(logits, labels), self.label_smoothing
+        if smoothing or logits.requires_grad:
+            return F.cross_entropy(logits, classes, reduction="none", label_smoothing=smoothing)
+        return F.nll_loss(log_softmax(logits), classes, reduction="none")
 
     @torch.no_grad()
     def residual(self, logits: Logits, labels: Labels) -> Float[Tensor, "b k"]:
@@ -42,7 +43,7 @@ class Classification(Task):
         Raises:
             GradientError: The labels are not one class a sample, or the logits not one row a sample.
         """
-        residual = torch.softmax(logits, 1)
+        residual = softmax(logits)
         if self.label_smoothing:
             residual = residual - self.label_smoothing / logits.shape[1]
         index = self._classes(logits, labels)[:, None]
@@ -51,7 +52,7 @@ class Classification(Task):
 
     def predictive(self, logits: Logits) -> Float[Tensor, "b k"]:
         """The probabilities of the classes."""
-        return torch.softmax(logits, 1)
+        return softmax(logits)
 
     def logits_of(self, predictive: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """Logarithms of probabilities; a probability of 0 is replaced by the smallest positive number."""
