@@ -4,9 +4,7 @@ In: option classes, commands, gate conditions and the models of the JSON documen
 compares the pages with what this makes.
 """
 
-import ast
 import inspect
-import itertools
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ogacli.base.options import Location, Options
+from ogacli.base.options import Location, Options, field_docs
 from ogacli.base.registry import Registry
 
 FOLDER = Path(__file__).parent / "reference"
@@ -113,25 +111,11 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 # -------------------------------------------------------------------------------------------- option classes
 
 
-def field_docs(cls: type) -> dict[str, str]:
-    """The docstrings below the fields of a class, its bases' included."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not base.__module__.startswith("ogacli"):
-            continue
-        body = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
-        for field, after in itertools.pairwise(body):
-            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and said:
-                found[field.target.id] = str(after.value.value)  # type: ignore[attr-defined]
-    return found
-
-
 def options(
     cls: type[BaseModel], *, seen: list[type[BaseModel]] | None = None, base: type[BaseModel] = BaseModel
 ) -> str:
     """The keys of an option class but for those of its base; ``seen`` collects the option classes in it."""
-    rows = []
+    docs, rows = field_docs(cls), []
     for name, field in cls.model_fields.items():
         if name in base.model_fields:
             continue
@@ -139,7 +123,7 @@ def options(
             seen += [one for one in models_in(field.annotation) if one not in seen]
         default = "required" if field.is_required() else _value(field.default)
         values = kind(field.annotation, field.metadata)
-        rows.append((f"`{field.alias or name}`", values, default, text(field.description)))
+        rows.append((f"`{field.alias or name}`", values, default, text(field.description or docs.get(name))))
     return table(("key", "values", "default", "meaning"), rows) if rows else ""
 
 

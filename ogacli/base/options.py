@@ -5,8 +5,11 @@ documentation. In: the keys and values of a section, from YAML or from Python. O
 or one ``ConfigError`` that lists every problem with its place.
 """
 
+import ast
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -22,10 +25,10 @@ Where = Callable[[Key], str]
 
 
 class Options(BaseModel):
-    """Base of all option classes: immutable, unknown keys are refused, field docstrings are kept."""
+    """Base of all option classes: immutable, unknown keys are refused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+        frozen=True, extra="forbid", arbitrary_types_allowed=True
     )
 
     @classmethod
@@ -176,6 +179,23 @@ def option_names(options: type[Options], path: Key = ()) -> list[str]:
         fields = [field for level in levels for name, field in level.model_fields.items() if name == part]
         levels = [inner for field in fields for inner in _option_classes(field.annotation)]
     return sorted({name for level in levels for name in level.model_fields})
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstrings below the fields of a class, its bases' included.
+
+    They are read from the source, as pydantic would do for every class that is imported.
+    """
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__ == "builtins" or base.__module__.partition(".")[0] == "pydantic":
+            continue
+        (definition,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, after in pairwise(definition.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                found[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(after.value))
+    return found
 
 
 def _option_classes(annotation: Any) -> list[type[Options]]:

@@ -54,6 +54,12 @@ class Registry(Generic[T]):
             _import_entry(entry)
         return sorted(self._found)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether something has that name; imports the module of that name first."""
+        if isinstance(name, str) and name not in self._found:
+            self._import(name)
+        return name in self._found or name in self.names()
+
     def get(self, name: str) -> T:
         """The class or function of that name.
 

@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ogacli.base.arrow import numbers
+from ogacli.base.arrow import numbers, texts
 from ogacli.errors import DataError
+
+_NOTHING_AFTER_ZERO = tuple(texts(["", "\0"]))
+"""What is joined with each text, and the separator: a zero byte comes after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,12 @@ class RowNumbers:
     def to_pylist(self) -> list[str]:
         """As texts."""
         return [*map(str, range(self.begin, self.begin + self.n))]
+
+    def joined(self) -> bytes:
+        """As texts that are separated by zero bytes."""
+        ended = pc.binary_join_element_wise(self.arrow(), *_NOTHING_AFTER_ZERO)
+        _, ends, data = ended.buffers()
+        return memoryview(data)[: np.frombuffer(ends, np.int32)[self.n] - 1].tobytes()
 
     def arrow(self) -> pa.StringArray:
         """As an Arrow array."""
@@ -104,7 +113,8 @@ def check_ids(ids: Ids) -> None:
 def joined(texts: Any) -> Iterator[bytes]:
     """Ids, or other texts, separated by zero bytes, some thousands at a time, to be hashed."""
     for start in range(0, len(texts), 1 << 16):
-        yield "\0".join(texts.slice(start, 1 << 16).to_pylist()).encode()
+        some = texts.slice(start, 1 << 16)
+        yield some.joined() if isinstance(some, RowNumbers) else "\0".join(some.to_pylist()).encode()
 
 
 def sample_place(ids: pa.StringArray, row: int) -> str:

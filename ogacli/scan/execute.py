@@ -34,7 +34,7 @@ from ogacli.scan.since import Earlier, state_of
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
 from ogacli.verdict.benefit import Chosen
-from ogacli.verdict.diagnosis import CheckpointDiagnosis, diagnose
+from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import Verdict, judge
 
@@ -184,7 +184,8 @@ class _Scoring:
                 rows,
                 self._weight() if together else 1.0,
                 name=self.snapshots[number].name,
-                diagnosis=diagnose(findings, self.setup.samples.class_index),
+                # That of a single checkpoint comes with the summary.
+                diagnosis=diagnose(findings, self.setup.samples.class_index) if count > 1 else NOT_DIAGNOSED,
                 alone=not together,
                 signals=self.last.scorers.signals,
             )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ogacli.base.options import field_docs
 from ogacli.data import Samples
 from ogacli.data.label_types import Numbers
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
@@ -144,7 +145,7 @@ def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:
 def test_every_source_says_what_its_keys_mean() -> None:
     for name in sources.names():
         source: type[Source] = sources.get(name)
-        missing = [key for key, field in source.model_fields.items() if not field.description]
+        missing = source.model_fields.keys() - field_docs(source).keys()
         assert not missing, f"{name}: {missing}"
 
 

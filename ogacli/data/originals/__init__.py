@@ -73,7 +73,7 @@ def original_of(section: object, place: Path, *, trusted: bool = False) -> Origi
         RunError: It raises a limit.
     """
     name = section.get("source") if isinstance(section, dict) else None
-    if name not in originals.names():
+    if name not in originals:
         return None
 
     def where(key: Sequence[str | int]) -> str:

@@ -151,9 +151,9 @@ class Precomputed:
             check_probabilities(logits, positions, self.table.path, together=self.one_class)
             # Zeros become the smallest positive number, so that the logarithm is finite.
             tiny = torch.finfo(torch.float32).tiny
-            absent = (1 - logits).clamp_min(tiny).log()
+            absent = None if self.one_class else (1 - logits).clamp_min(tiny).log()
             logits = logits.clamp_min(tiny).log()
-            if not self.one_class:
+            if absent is not None:
                 logits = logits - absent
         features = None if self.features is None else self.features.take(positions).to(self.device)
         return Outputs(logits.to(self.device), features, bias=self.bias)

@@ -3,13 +3,13 @@
 In: the conditions. Out: YAML, which as it is means the same as no policy.
 """
 
-import inspect
 import textwrap
 from pathlib import Path
 
 import yaml
 
 from ogacli.base.atomic import new_file
+from ogacli.base.options import field_docs
 from ogacli.run.gate.conditions import Condition, all_conditions
 from ogacli.run.gate.limits import plain_limit
 
@@ -45,7 +45,7 @@ def write_starter(file: Path, *, overwrite: bool = False) -> None:
 def _lines(cls: type[Condition], name: str) -> list[str]:
     """A key with its meaning above."""
     field = cls.model_fields[name]
-    meaning = inspect.cleandoc(field.description or "").replace("``", "`")
+    meaning = field_docs(cls)[name].replace("``", "`")
     comment = textwrap.wrap(" ".join(meaning.split()), _WIDTH, initial_indent="# ", subsequent_indent="# ")
     value = yaml.safe_dump({name: plain_limit(field.get_default(call_default_factory=True))}, sort_keys=False)
     return [*comment, value.strip()]
