@@ -1,7 +1,8 @@
-"""Arrow arrays from numpy arrays and texts, without a copy and without pandas.
+"""Arrow arrays from numpy arrays and texts, and back, without a copy and without pandas.
 
-In: numbers or booleans [n], or texts. Out: an Arrow array. ``pyarrow.array`` imports pandas where that is
-installed, which takes a third of a second and 40 MB.
+In: numbers or booleans [n], or texts. Out: an Arrow array; or the other way round. ``pyarrow.array``,
+``pyarrow.scalar`` and ``to_numpy`` import pandas where that is installed, which takes a third of a second and
+40 MB; so does ``pyarrow.compute`` with a number or text in place of an array or ``value``.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,26 @@ def texts(values: Sequence[str]) -> pa.StringArray:
 def contents(values: Sequence[bytes]) -> pa.BinaryArray:
     """An array of bytes, none of them null."""
     return _joined(values, pa.binary())
+
+
+def value(one: str | float) -> pa.Scalar:
+    """A text or number, to be compared with an array or filled in."""
+    return (texts([one]) if isinstance(one, str) else numbers(np.array([one])))[0]
+
+
+def unpacked(array: pa.Array) -> Shaped[np.ndarray, " n"]:
+    """The numbers or booleans of an array without nulls; numbers share their memory with it."""
+    _, data = array.buffers()
+    if pa.types.is_boolean(array.type):
+        bits = np.frombuffer(data or b"", np.uint8)
+        return np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)].astype(bool)
+    kind = np.dtype(array.type.to_pandas_dtype())
+    return np.frombuffer(data or b"", kind)[array.offset : array.offset + len(array)]
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows."""
+    return pa.table([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _joined(values: Sequence[bytes], kind: pa.DataType) -> pa.Array:

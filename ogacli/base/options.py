@@ -27,9 +27,7 @@ Where = Callable[[Key], str]
 class Options(BaseModel):
     """Base of all option classes: immutable, unknown keys are refused."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     @classmethod
     def checked(

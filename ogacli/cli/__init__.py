@@ -6,6 +6,7 @@ that did not pass, 2 a mistake of the user (message) or a bug (traceback), 130 i
 only when it runs, so that ``oga --help`` is fast.
 """
 
+import gc
 import pkgutil
 import sys
 import traceback
@@ -20,9 +21,14 @@ from ogacli.cli.terminal import Terminal, discard_output
 from ogacli.cli.versions import versions
 from ogacli.errors import OgaError
 
+_NEW_OBJECTS = 100_000
+"""New objects from one search for garbage to the next. Imports make hundreds of thousands that stay; with
+Python's own limit of 700 a tenth of their time goes into looking through them."""
+
 
 def main() -> None:
     """Run the command line; the entry point of ``oga`` and ``python -m ogacli``."""
+    gc.set_threshold(_NEW_OBJECTS)
     try:
         _run()
     except OgaError as error:

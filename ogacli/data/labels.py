@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int16, Int64, Shaped
 from pydantic import AfterValidator, BeforeValidator
 from torch import Tensor
 
-from ogacli.base.arrow import numbers
+from ogacli.base.arrow import numbers, unpacked
+from ogacli.base.arrow import texts as arrow_texts
 from ogacli.base.blocks import blocks
 from ogacli.base.blocks import column as whole_column
 from ogacli.base.tables.values import NoNumbers, Refused, numbers_in
@@ -282,7 +283,7 @@ def look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, 
         index = column
     else:
         texts = _booleans(column.cast(pa.string()), names)
-        index = pc.index_in(texts, value_set=pa.array(names, pa.string()))
+        index = pc.index_in(texts, value_set=arrow_texts(names))
         shown = ", ".join(names[:12]) + (f", .. ({len(names)} classes)" if len(names) > 12 else "")
         unknown = pc.is_null(index)
         refuse(
@@ -293,7 +294,7 @@ def look_up(noun: str, column: pa.Array, ids: pa.StringArray, names: tuple[str, 
             expected=f"one of {shown}",
             hint=hint_on_spelling(texts, unknown, names),
         )
-    values = index.to_numpy(zero_copy_only=False)
+    values = unpacked(index)
     found = whole_column(len(values), np.int64)
     for block in blocks(len(found)):
         found[block] = values[block]

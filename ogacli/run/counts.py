@@ -6,6 +6,7 @@ a time.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Float
 
+from ogacli.base.arrow import unpacked, value
 from ogacli.run.digest import ROWS, SUMMARY, RowsDigest, summary_digest
 from ogacli.run.scores import QUARANTINED
 from ogacli.run.summary import ClassSummary
@@ -75,7 +78,7 @@ class Counts:
         return found
 
     def _add(self, rows: pa.RecordBatch) -> None:
-        flagged, quarantined = rows["flagged"], pc.equal(rows["status"], QUARANTINED)
+        flagged, quarantined = rows["flagged"], pc.equal(rows["status"], value(QUARANTINED))
         self.samples += len(rows)
         self.flagged += flagged.true_count
         self.quarantined += quarantined.true_count
@@ -90,11 +93,10 @@ class Counts:
             self._labels.setdefault(noun, Counter()).update(_names(rows["label"], those))
 
     def _add_probabilities(self, rows: pa.RecordBatch, flagged: pa.Array) -> None:
-        right = np.asarray(rows["given_label_probability"].cast(pa.float64()).to_numpy(zero_copy_only=False))
-        score = np.asarray(rows["score"].cast(pa.float64()).to_numpy(zero_copy_only=False))
+        right, score = _float64(rows["given_label_probability"]), _float64(rows["score"])
         known = ~np.isnan(score)
         self.of_labels &= bool((np.abs(1 - score - right)[known] < _ROUNDED).all())
-        self.probably_right += int((right[np.asarray(flagged)] > 0.5).sum())
+        self.probably_right += int((right[unpacked(flagged)] > 0.5).sum())
 
     def _classes(self, run: Run) -> Iterator[ClassSummary]:
         """Those of the summary, where labels are not the names of its classes."""
@@ -131,6 +133,11 @@ def _doubts(run: Run, rows: str) -> Iterator[str]:
         yield "the rows of scores.parquet are not those that the scan wrote"
     if metadata[SUMMARY].decode() != summary_digest(run.summary.model_dump(mode="json")):
         yield "summary.json is not the one that the scan wrote with these scores"
+
+
+def _float64(column: pa.Array) -> Float[np.ndarray, " n"]:
+    """The numbers of a column, NaN where they are missing."""
+    return unpacked(pc.fill_null(column.cast(pa.float64()), value(math.nan)))
 
 
 def _names(labels: pa.Array, those: pa.Array | None) -> dict[str, int]:

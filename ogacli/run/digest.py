@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from ogacli.base.arrow import numbers, unpacked, value
+
 ROWS, SUMMARY = b"oga.rows", b"oga.summary"
 """The keys of the two digests in the metadata of the file."""
 
@@ -82,20 +84,24 @@ def _parts(array: pa.Array) -> Iterator[tuple[str, Any]]:
     if isinstance(array, pa.DictionaryArray):
         array = array.dictionary_decode()
     kind = array.type
-    yield "valid", np.asarray(array.is_valid()).astype(np.uint8).tobytes()
+    yield "valid", unpacked(array.is_valid())
     if pa.types.is_null(kind):
         return
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        yield "length", np.asarray(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64).tobytes()
+        lengths = pc.list_value_length(array).cast(pa.int64())
+        yield "length", unpacked(_filled(lengths, value(0)))
         for part, values in _parts(array.flatten()):  # without what lies behind nulls
             yield f"item.{part}", values
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        filled = pc.fill_null(array, "").cast(pa.large_binary())
-        yield "length", np.asarray(pc.binary_length(filled)).astype(np.int64).tobytes()
+        filled = _filled(array, value("")).cast(pa.large_binary())
+        yield "length", unpacked(pc.binary_length(filled))
         _, offsets, data = filled.buffers()
         if data is not None and len(filled):
             ends = np.frombuffer(offsets, np.int64)[filled.offset : filled.offset + len(filled) + 1]
             yield "value", memoryview(data)[int(ends[0]) : int(ends[-1])]
     else:
-        zero = pa.scalar(0, pa.int8()).cast(kind)
-        yield "value", np.ascontiguousarray(np.asarray(pc.fill_null(array, zero))).tobytes()
+        yield "value", unpacked(_filled(array, numbers(np.zeros(1, np.int8)).cast(kind)[0]))
+
+
+def _filled(array: pa.Array, by: pa.Scalar) -> pa.Array:
+    return pc.fill_null(array, by) if array.null_count else array

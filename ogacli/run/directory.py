@@ -32,6 +32,7 @@ import pyarrow.parquet
 import yaml
 from pydantic import ValidationError
 
+from ogacli.base.arrow import empty, unpacked, value
 from ogacli.base.atomic import holds_only
 from ogacli.base.json_document import read_bytes, read_json
 from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
@@ -212,14 +213,18 @@ class Run:
         return self._whole(SCORES, SCORE_COLUMNS)
 
     def rows(
-        self, where: pc.Expression, columns: Sequence[str], limit: int, by: str | None = None
+        self,
+        where: Callable[[pa.Table], pa.ChunkedArray],
+        columns: Sequence[str],
+        limit: int,
+        by: str | None = None,
     ) -> pa.Table:
         """The first rows of ``scores.parquet`` that meet a condition.
 
         One row group is in memory at a time, and only those are read whole that hold such rows.
 
         Args:
-            where: The condition.
+            where: Tells of each row of a part of the table whether it meets the condition.
             columns: The columns that it reads.
             limit: How many rows.
             by: A column of numbers: the rows with its smallest values, in their order; by default the first
@@ -229,21 +234,23 @@ class Run:
         with self._parquet(SCORES) as file:
             wanted = list(dict.fromkeys([*columns, *([] if by is None else [by])]))
             found, highest = list[pa.Table](), None
-            kept = [file.read_row_group(i, columns=wanted).filter(where) for i in range(file.num_row_groups)]
-            if by is not None:
-                values = np.concatenate([one[by].to_numpy() for one in kept]) if kept else np.empty(0)
-                highest = np.partition(values, limit - 1)[limit - 1] if len(values) > limit else None
+            kept = [_met(where, file.read_row_group(i, columns=wanted)) for i in range(file.num_row_groups)]
+            if by is not None and sum(map(len, kept)) > limit:
+                values = unpacked(pa.concat_tables(kept)[by].combine_chunks())
+                highest = value(int(np.partition(values, limit - 1)[limit - 1]))
             for i, one in enumerate(kept):
                 if not len(one) or (
                     highest is not None and not pc.any(pc.less_equal(one[by], highest)).as_py()
                 ):
                     continue
-                table = self._filled(file.read_row_group(i)).filter(where)
-                found.append(table if highest is None else table.filter(pc.field(by) <= highest))
+                table = _met(where, self._filled(file.read_row_group(i)))
+                found.append(table if highest is None else table.filter(pc.less_equal(table[by], highest)))
                 if by is None and sum(map(len, found)) >= limit:
                     break
-            table = pa.concat_tables([file.schema_arrow.empty_table(), *found])
-            return (table if by is None else table.sort_by(by)).slice(0, limit)
+            table = pa.concat_tables([empty(file.schema_arrow), *found])
+            # `sort_by` imports pandas, as `filter` by an expression does.
+            ordered = table if by is None else table.take(pc.sort_indices(table, [(by, "ascending")]))
+            return ordered.slice(0, limit)
 
     def parts(self) -> Iterator[pa.Table]:
         """All columns of ``scores.parquet``, in order, a row group at a time."""
@@ -329,6 +336,10 @@ class Run:
         return part
 
 
+def _met(where: Callable[[pa.Table], pa.ChunkedArray], table: pa.Table) -> pa.Table:
+    return table.filter(where(table))
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder is one that a scan wrote, and holds nothing else: it may be replaced then.
 
@@ -379,9 +390,9 @@ def write_run(
         dictionaries=_REPEATED,
         rows=_TOGETHER,
     )
-    beside = BESIDE.empty_table() if beside is None else beside
+    beside = empty(BESIDE) if beside is None else beside
     pa.parquet.write_table(beside, folder / "beside.parquet")
-    gradient_map = MAP.empty_table() if gradient_map is None else gradient_map
+    gradient_map = empty(MAP) if gradient_map is None else gradient_map
     pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
     pa.parquet.write_table(issues_table(verdict, samples), folder / "issues.parquet")
     pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from ogacli.base.arrow import empty
 from ogacli.run.words import has_words, word_columns
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -50,7 +51,7 @@ def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
     cells, tagged = verdict.findings.cells, has_words(samples)
     schema = issue_schema(pa.string() if tagged else None)
     if cells is None:
-        return schema.empty_table()
+        return empty(schema)
     wrong = np.where((cells.index >= 0).numpy(), cells.wrong.double().numpy(), -1.0)
     wrong[~verdict.findings.scored.numpy()] = -1.0
     order = np.argsort(-wrong, axis=None, kind="stable")

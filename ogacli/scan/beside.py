@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.base.arrow import empty, numbers, texts
 from ogacli.data import Samples
 from ogacli.models.neighbours.exact import units
 from ogacli.run.beside import BESIDE, GIVEN, MAP, NEAREST, SAME, SUGGESTED, Role
@@ -61,16 +63,16 @@ def beside(
     rows += _same_inputs(top.rows.tolist(), fingerprints, read)
     row, role, order, other = list(zip(*sorted(rows), strict=True)) or [(), (), (), ()]
     columns = {
-        "position": _positions(samples, row),
-        "role": pa.array(role, pa.string()),
-        "order": pa.array(order, pa.int64()),
-        "other": _positions(samples, other),
+        "position": _positions(samples, torch.tensor(row, dtype=torch.int64)),
+        "role": texts(role),
+        "order": numbers(np.array(order, dtype=np.int64)),
+        "other": _positions(samples, torch.tensor(other, dtype=torch.int64)),
     }
     return Beside(pa.table(columns, schema=BESIDE), _map(top, others, samples))
 
 
-def _positions(samples: Samples, rows: Sequence[int]) -> pa.Array:
-    return pa.array(samples.positions[torch.tensor(rows, dtype=torch.int64)].numpy())
+def _positions(samples: Samples, rows: Int64[Tensor, " m"]) -> pa.Array:
+    return numbers(samples.positions[rows].numpy())
 
 
 def _nearest(
@@ -140,7 +142,7 @@ def _map(top: Kept, others: Kept, samples: Samples) -> pa.Table:
     chosen = Kept.joined([top, others.take(more.nonzero()[:_MAPPED, 0])])
     alone = len(chosen.checkpoint.unique()) == 1
     if not alone or len(chosen.rows) < 3 or not chosen.residual.any():
-        return MAP.empty_table()
+        return empty(MAP)
     features = (chosen.features / units(others.features))[:, chosen.features.any(0)]
     gradients = torch.einsum("br,bd->brd", chosen.residual, features).flatten(1)
     # Few gradients are far longer than the others: by their square root all of them are visible.
@@ -148,8 +150,8 @@ def _map(top: Kept, others: Kept, samples: Samples) -> pa.Table:
     gradients = gradients / length.sqrt().clamp_min(1e-30)
     place = _main_directions(gradients - gradients.mean(0))
     place = place * place.gather(0, place.abs().argmax(0, keepdim=True)).sign()  # the same on every machine
-    position = samples.positions[chosen.rows].tolist()
-    return pa.table({"position": position, "x": place[:, 0].tolist(), "y": place[:, 1].tolist()}, schema=MAP)
+    x, y = (numbers(one.contiguous().numpy()) for one in place.t())
+    return pa.table({"position": _positions(samples, chosen.rows), "x": x, "y": y}, schema=MAP)
 
 
 def _main_directions(values: Float[Tensor, "m d"]) -> Float[Tensor, "m 2"]:

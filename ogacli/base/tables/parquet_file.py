@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from ogacli.base.arrow import empty
 from ogacli.base.limits import USUAL, Limits, raise_limit
 from ogacli.base.special_files import refuse_special
 from ogacli.base.wording import number
@@ -64,7 +65,7 @@ def read_all(
     if file.metadata.num_rows * _longest(file.metadata) <= limits.allowed(packed):
         return file.read()
     batches = read_batches(file, packed, place, error, limits)
-    parts = [file.schema_arrow.empty_table(), *(pa.Table.from_batches([batch]) for batch in batches)]
+    parts = [empty(file.schema_arrow), *(pa.Table.from_batches([batch]) for batch in batches)]
     return pa.concat_tables(parts).combine_chunks()
 
 

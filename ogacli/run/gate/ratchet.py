@@ -4,7 +4,7 @@ In: a run, the earlier one, and the samples that somebody has looked at. Out: id
 the rows is in memory at a time, and the flagged samples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ogacli.base.arrow import texts
 from ogacli.base.json_document import parse_json
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import ConfigError
@@ -40,9 +41,9 @@ def flagged_since(run: Run, earlier: Run, reviewed: Mapping[str, str | None]) ->
         earlier: The earlier run.
         reviewed: Samples that do not count; where a fingerprint is given, as long as it is theirs.
     """
-    flagged = {one: rest for one, *rest in _rows(run, pc.field("flagged"))}
-    wanted = pc.field("id").isin(pa.array(list(flagged), pa.string()))
-    before = {one: rest for one, *rest in _rows(earlier, wanted)}
+    flagged = {one: rest for one, *rest in _rows(run, lambda rows: rows["flagged"])}
+    ids = texts(list(flagged))
+    before = {one: rest for one, *rest in _rows(earlier, lambda rows: pc.is_in(rows["id"], ids))}
     found = Since()
     for one, (label, mark) in flagged.items():
         old_label, old_mark = before.get(one, (None, None))
@@ -57,11 +58,13 @@ def flagged_since(run: Run, earlier: Run, reviewed: Mapping[str, str | None]) ->
     return found
 
 
-def _rows(run: Run, where: pc.Expression) -> Iterator[tuple[str, Any, str | None]]:
+def _rows(
+    run: Run, where: Callable[[pa.RecordBatch], pa.BooleanArray]
+) -> Iterator[tuple[str, Any, str | None]]:
     """Id, label and fingerprint of the rows that meet a condition."""
     marks = ["fingerprint"] if "fingerprint" in run.schema.names else []
     for batch in run.batches(["id", "label", "flagged", *marks]):
-        some = pa.table(batch).filter(where)
+        some = batch.filter(where(batch))
         columns = [some[name].to_pylist() for name in ("id", "label", *marks)]
         yield from zip(*columns, *([] if marks else [[None] * len(some)]), strict=True)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.base import wording
+from ogacli.base.arrow import value
 from ogacli.run.directory import Run
 from ogacli.run.reports.sentences import LABEL_LENGTH, TEXT_LENGTH
 from ogacli.run.scores import QUARANTINED
@@ -44,12 +45,12 @@ class Sample:
 
 def flagged_rows(run: Run, limit: int) -> pa.Table:
     """The flagged samples' rows, most anomalous first."""
-    return run.rows(pc.field("flagged"), ["flagged"], limit, by="rank")
+    return run.rows(lambda rows: rows["flagged"], ["flagged"], limit, by="rank")
 
 
 def quarantined_rows(run: Run, limit: int) -> pa.Table:
     """The quarantined samples' rows, in the order of the samples."""
-    return run.rows(pc.field("status") == QUARANTINED, ["status"], limit)
+    return run.rows(lambda rows: pc.equal(rows["status"], value(QUARANTINED)), ["status"], limit)
 
 
 def samples(rows: pa.Table) -> tuple[Sample, ...]:

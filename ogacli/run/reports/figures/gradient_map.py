@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.run.directory import Run
@@ -17,9 +18,13 @@ def gradient_map(run: Run, figure: "Figure") -> str | None:
     found = run.gradient_map
     if not len(found):
         return "the scan kept no gradients that can be compared: folds have networks of their own"
-    here = pc.field("position").isin(found["position"].combine_chunks()) & pc.field("flagged")
-    rows = run.rows(here, ["position", "flagged"], len(found))
-    flagged = pc.is_in(found["position"], rows["position"].combine_chunks())
+    positions = found["position"].combine_chunks()
+
+    def marked_here(rows: pa.Table) -> pa.ChunkedArray:
+        return pc.and_(pc.is_in(rows["position"], positions), rows["flagged"])
+
+    rows = run.rows(marked_here, ["position", "flagged"], len(found))
+    flagged = pc.is_in(positions, rows["position"].combine_chunks())
     axes = figure.add_subplot()
     for marked, colour, label in ((False, BAR, "not flagged"), (True, MARK, "flagged")):
         points = found.filter(flagged if marked else pc.invert(flagged))

@@ -144,13 +144,17 @@ def _one_class(rows: pa.Table) -> bool:
 
 def _others(run: Run, rows: pa.Table, beside: pa.Table) -> pa.Table:
     """The samples beside those of the page, and the duplicates that only ``duplicate_of`` names."""
-    wanted, columns, most = pc.field("position").isin(pc.unique(beside["other"])), ["position"], len(beside)
-    if "duplicate_of" in rows.column_names and rows["duplicate_of"].null_count < len(rows):
-        wanted |= pc.field("id").isin(pc.unique(rows["duplicate_of"].drop_null()))
-        columns, most = ["position", "id"], most + len(rows)
-    elif not len(beside):
-        return rows.slice(0, 0)
-    return run.rows(wanted, columns, most)
+    positions = pc.unique(beside["other"])
+    if "duplicate_of" not in rows.column_names or rows["duplicate_of"].null_count == len(rows):
+        if not len(beside):
+            return rows.slice(0, 0)
+        return run.rows(lambda some: pc.is_in(some["position"], positions), ["position"], len(beside))
+    ids = pc.unique(rows["duplicate_of"].drop_null())
+
+    def wanted(some: pa.Table) -> pa.ChunkedArray:
+        return pc.or_(pc.is_in(some["position"], positions), pc.is_in(some["id"], ids))
+
+    return run.rows(wanted, ["position", "id"], len(beside) + len(rows))
 
 
 class _Names:
