@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int8, Int64
 
+from ogacli.base.arrow import numbers, texts, unpacked, value
+from ogacli.base.blocks import column, release
 from ogacli.errors import ConfigError, RunError
 from ogacli.run.decisions import SEPARATOR, read_decisions
 from ogacli.run.directory import Run
@@ -117,8 +120,10 @@ def fates_of(run: Run, options: Options) -> Fates:
 
 
 def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
-    """The columns of the scores that are needed, as arrays."""
-    names = ["flagged", "position", "status", "rank"]
+    """The columns of the scores that are needed; on disk where they are long."""
+    kinds: dict[str, Any] = {"flagged": np.bool_, "position": np.int64}
+    if options.budget is not None:
+        kinds["rank"] = np.int64
     if options.weights:
         if "given_label_probability" not in run.schema.names:
             raise RunError(
@@ -126,19 +131,26 @@ def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
                 place="given_label_probability",
                 hint="scan again with this version of oga",
             )
-        names.append("given_label_probability")
+        kinds["given_label_probability"] = run.schema.field("given_label_probability").type.to_pandas_dtype()
     run.check_fits()
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("ok", *names) if name != "status"}
-    for batch in run.batches(names):
-        parts["ok"].append(_array(pc.equal(batch.column("status"), OK)))
-        parts["rank"].append(_array(pc.fill_null(batch.column("rank"), 0)))
-        for name in parts.keys() - {"ok", "rank"}:
-            parts[name].append(_array(batch.column(name)))
-    return {name: np.concatenate(found) for name, found in parts.items()}
+    found = {name: column(run.length, kind) for name, kind in (kinds | {"ok": np.bool_}).items()}
+    start = 0
+    for batch in run.batches([*kinds, "status"]):
+        rows = slice(start, start + len(batch))
+        start = rows.stop
+        found["ok"][rows] = unpacked(pc.equal(batch["status"], value(OK)))
+        for name in kinds:
+            found[name][rows] = _array(batch[name])
+        release()
+    return found
 
 
 def _array(column: pa.Array) -> np.ndarray:
-    return np.array(column.to_numpy(zero_copy_only=False))
+    """Numbers or booleans; a missing number is NaN, or 0 among whole numbers."""
+    if column.null_count:
+        missing = np.nan if pa.types.is_floating(column.type) else 0
+        column = pc.fill_null(column, value(missing).cast(column.type))
+    return unpacked(column)
 
 
 def _check_classes(run: Run, options: Options) -> None:
@@ -165,7 +177,7 @@ def has_one_class(run: Run) -> bool:
 def _relabelled(run: Run, fate: Int8[np.ndarray, " n"]) -> dict[int, str]:
     """The suggested label of each dropped row for which it is probable enough, and is a class of the data."""
     bound = Relabel.given(run.config.get("relabel"), "relabel")
-    classes = pa.array([one.name for one in run.summary.classes], pa.string())
+    classes = texts([one.name for one in run.summary.classes])
     found: dict[int, str] = {}
     start = 0
     for batch in run.batches(["suggested_label", "confidence"]):
@@ -178,7 +190,7 @@ def _relabelled(run: Run, fate: Int8[np.ndarray, " n"]) -> dict[int, str]:
             names = names.cast(pa.string())
             confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
         rows = bound.relabelled(fate[start : start + len(batch)] == _DROPPED, confidence).nonzero()[0]
-        found |= dict(zip((rows + start).tolist(), names.take(pa.array(rows)).to_pylist(), strict=True))
+        found |= dict(zip((rows + start).tolist(), names.take(numbers(rows)).to_pylist(), strict=True))
         start += len(batch)
     return found
 

@@ -19,4 +19,4 @@ class Indices(FileFormat):
 
     def write(self, job: Job, file: IO[bytes]) -> None:
         """Write the positions in the order of the run."""
-        np.save(file, job.fates.position[job.fates.staying].astype(np.int64))
+        np.save(file, job.fates.position[job.fates.staying].astype(np.int64, copy=False))

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from ogacli.base.arrow import numbers, texts
+from ogacli.base.blocks import release
 from ogacli.base.tables import FORMATS, write_table
 from ogacli.base.tables.spreadsheet import spreadsheet_safe
 from ogacli.errors import ConfigError
@@ -74,13 +76,13 @@ def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.Re
         Columns ``id, position, label, fate, new_label, score, rank, reason, suggested_label, confidence``,
         and with ``weights`` the column ``weight``.
     """
-    names, start = pa.array(FATES), 0
+    names, start = texts(FATES), 0
     read = [name for name in _READ if name in run.schema.names]
     for batch in run.batches(read):
         rows = slice(start, start + len(batch))
         columns: dict[str, Any] = {name: batch.column(name) for name in ("id", "position")}
         columns["label"] = _plain(batch.column("label"))
-        columns["fate"] = names.take(pa.array(fates.fate[rows]))
+        columns["fate"] = names.take(numbers(fates.fate[rows]))
         new = [fates.new_label.get(row) for row in range(rows.start, rows.stop)] if fates.new_label else None
         columns["new_label"] = (
             pa.nulls(len(batch), pa.string()) if new is None else pa.array(new, pa.string())
@@ -91,9 +93,10 @@ def manifest_batches(run: Run, fates: Fates, options: Options) -> Iterator[pa.Re
             columns["reason"] = _reasons(batch, fates.flagged[rows])
         if fates.weight is not None:
             weight = fates.weight[rows]
-            columns["weight"] = pa.array(weight, mask=np.isnan(weight))
+            columns["weight"] = numbers(weight, np.isnan(weight))
         yield pa.record_batch(columns)
         start += len(batch)
+        release()
 
 
 def _plain(column: pa.Array) -> pa.Array:
