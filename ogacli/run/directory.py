@@ -264,12 +264,6 @@ class Run:
         return Counts.of(self)
 
     @cached_property
-    def length(self) -> int:
-        """The number of rows of ``scores.parquet``, which is not read."""
-        with self._parquet("scores.parquet") as file:
-            return int(file.metadata.num_rows)
-
-    @cached_property
     def schema(self) -> pa.Schema:
         """The columns of ``scores.parquet``, which is not read."""
         with self._parquet(SCORES) as file:

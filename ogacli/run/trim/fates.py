@@ -133,7 +133,7 @@ def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
             )
         kinds["given_label_probability"] = run.schema.field("given_label_probability").type.to_pandas_dtype()
     run.check_fits()
-    found = {name: column(run.length, kind) for name, kind in (kinds | {"ok": np.bool_}).items()}
+    found = {name: column(run.summary.samples, kind) for name, kind in (kinds | {"ok": np.bool_}).items()}
     start = 0
     for batch in run.batches([*kinds, "status"]):
         rows = slice(start, start + len(batch))
