@@ -181,7 +181,6 @@ class Collector:
     def take(self, other: "Collector") -> None:
         """Take what another process has found by the same checkpoint for samples that are not done here."""
         self.put(other.found((other.rows.done & ~self.rows.done).nonzero()[:, 0]))
-        self.top.join(other.top.current.tensors())
 
     def emptied(self) -> "Collector":
         """Room for the same results."""

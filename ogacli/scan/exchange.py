@@ -37,8 +37,6 @@ def exchange(collector: Collector, rows: Int64[Tensor, " m"], ranks: Ranks) -> N
             collector.put(other)
         if not any(int(one["left"]) for one in every):
             break
-    for highest in _others(ranks.gathered(collector.top.current.tensors()), ranks):
-        collector.top.join(highest)
 
 
 def share_neighbours(neighbours: Neighbours, ranks: Ranks, device: torch.device) -> None:

@@ -4,7 +4,7 @@ In: the samples of one checkpoint. Out: fitted detectors, and the batches that w
 the fit can be held, a scan takes one pass over the data; otherwise those that were not held are read again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Int64
@@ -13,22 +13,19 @@ from torch import Tensor
 from ogacli.base.blocks import release
 from ogacli.base.device import where_it_fits
 from ogacli.base.progress import Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.seeding import shuffled
-from ogacli.detectors import Needs
 from ogacli.gradients import GradientBatch
-from ogacli.gradients.feed import GradientFeed, finite, only
-from ogacli.gradients.kept import kept
+from ogacli.gradients.feed import GradientFeed
 from ogacli.gradients.repeated import Repeated
 from ogacli.scan.collect import Collector
 from ogacli.scan.scorers import Scorer, Scorers
+from ogacli.scan.shared_fit import Lead, Reduction, computed, shareable
 
 _HELD_BYTES = 256 << 20
 """Gradient factors that may be held between fitting and scoring; those beyond it are computed again."""
 _KEPT_BYTES = 256 << 20
 """The same for norms and single coordinates, which are held where the factors take more."""
-
-Hold = Callable[[GradientBatch], GradientBatch]
-"""Returns what is held of a batch: all of it, or its norms and some coordinates."""
 
 
 class Fitting:
@@ -40,6 +37,7 @@ class Fitting:
         rows: The samples that the checkpoint scores.
         collector: Notes the inputs, and samples that cannot be read.
         progress: Shows the progress.
+        ranks: The others help to compute the gradients.
     """
 
     def __init__(
@@ -49,29 +47,42 @@ class Fitting:
         rows: Int64[Tensor, " m"],
         collector: Collector,
         progress: Progress,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.feed = feed
         self.scorers = scorers
         self.rows = rows
         self.collector = collector
         self.progress = progress
+        self._ranks = ranks
+        self._lead = Lead(feed, collector, ranks)
         self._held: list[GradientBatch] = []
+        self._own: list[GradientBatch] = []
+        """Those of the held batches that this process has computed, which it scores."""
         self._hold = True
         """False once memory did not suffice."""
         self._seed: int | None = None
         """The seed of the order of the held batches: that of the first detector that is fitted."""
+        self._most = 0
+        """The samples of the largest fit."""
+        self._reduction = Reduction(0)
+        """What is needed of each batch; known after the first one."""
+        self._first: GradientBatch | None = None
+        """The first sample."""
 
     def run(self) -> list[GradientBatch]:
         """Fit all detectors; returns the batches that were held in memory, to be scored from there."""
         # All sizes come first: what is held of a batch depends on what all detectors need.
         sizes = [one.detector.fit_size(len(self.rows)) for one in self.scorers.each]
+        self._most = max(sizes)
         for one, options, size in zip(self.scorers.each, self.scorers.options, sizes, strict=True):
             if size:
                 # A detector sees the order that its own seed gives, and is fitted as it would be alone.
                 self._fit(one, size, getattr(options, "seed", 0))
+        self._lead.end()
         release()
         # What is looked up is read again in the order of the file, which is faster than to pick the rest.
-        return self._held if self.feed.model.reads_inputs else []
+        return self._own if self.feed.model.reads_inputs else []
 
     def _fit(self, one: Scorer, size: int, seed: int) -> None:
         if self._seed is None:
@@ -101,6 +112,8 @@ class Fitting:
         """
         if self._held:
             self._held.clear()
+            self._own.clear()
+            self._lead.drop()
             self._hold = False
         else:
             self.feed.halve(self.feed.size.samples)
@@ -115,11 +128,7 @@ class Fitting:
                 yield usable
         if given >= size:
             return
-        keep = self._keeper(size - given) if hold else None
-        for batch in self._computed(self._left(rows, known)):
-            if keep is not None and (held := keep(batch)) is not None:
-                batch = held
-                self._held.append(batch)
+        for batch in self._reduced(self._left(rows, known), size - given, hold):
             batch = batch.select(slice(0, size - given))
             given += len(batch)
             yield batch
@@ -135,43 +144,45 @@ class Fitting:
         seen[list(self.collector.rows.quarantined)] = True
         return rows[~seen[rows]]
 
-    def _computed(self, rows: Int64[Tensor, " n"]) -> Iterator[GradientBatch]:
-        for step in self.feed(rows):
-            self.collector.note(step)
-            if step.gradients is not None:
-                batch = only(step.gradients, finite(step.gradients))
-                del step
-                yield batch
+    def _reduced(self, rows: Int64[Tensor, " n"], size: int, hold: bool) -> Iterator[GradientBatch]:
+        """What is needed of the batches, which are held while there is memory for them."""
+        held = sum(one.nbytes for one in self._held)
+        for batch, own in self._computed(rows, size):
+            held += batch.nbytes
+            if hold and len(batch) and held < self._reduction.most:
+                self._held.append(batch)
+                if own:
+                    self._own.append(batch)
+                else:
+                    self._lead.hold()
+            yield batch
+            del batch  # before the next one is computed
+
+    def _computed(self, rows: Int64[Tensor, " n"], size: int) -> Iterator[tuple[GradientBatch, bool]]:
+        """What is needed of the batches, and whether this process has computed them."""
+        while self._ranks.several and self._first is None and len(rows):
+            some, rows = rows[: self.feed.read_size], rows[self.feed.read_size :]
+            for batch, own in self._by_own(some):
+                size -= len(batch)
+                yield batch, own
                 del batch
+        if self._first is not None and self._ranks.several and shareable(self.feed, self._reduction):
+            yield from self._lead.computed(rows, size, self._first, self._reduction)
+        else:
+            yield from self._by_own(rows)
 
-    def _keeper(self, size: int) -> Callable[[GradientBatch], GradientBatch | None]:
-        """Holds batches of ``size`` samples while there is memory for them; None for those after that."""
-        ways: list[Hold] = []
-        left = 0
+    def _by_own(self, rows: Int64[Tensor, " n"]) -> Iterator[tuple[GradientBatch, bool]]:
+        for batch in computed(self.feed, self.collector, rows):
+            if self._first is None and len(batch):
+                self._reduction = self._reduction_of(batch)
+                self._first = self._reduction.of(batch).select(slice(0, 1))
+            yield self._reduction.of(batch), True
+            del batch  # before the next one is computed
 
-        def keep(batch: GradientBatch) -> GradientBatch | None:
-            nonlocal left
-            if not len(batch):
-                return None
-            if not ways:
-                hold, most = self._way(batch, size)
-                ways.append(hold)
-                left = most - sum(one.nbytes for one in self._held)
-            if left <= 0:
-                return None
-            held = ways[0](batch)
-            left -= held.nbytes
-            return held if left > 0 else None
-
-        return keep
-
-    def _way(self, batch: GradientBatch, size: int) -> tuple[Hold, int]:
-        """How ``size`` samples like these are held, and how many bytes of them."""
-        needs: Needs = self.scorers.needs(batch)
-        if needs.everything or batch.nbytes / len(batch) * size <= _HELD_BYTES:
-            return lambda batch: batch, _HELD_BYTES
-        coordinates = needs.coordinates
-        if coordinates is None:
-            coordinates = torch.empty(0, dtype=torch.int64)
-        on_device = coordinates.to(batch.residual.device)
-        return lambda batch: kept(batch, needs.norms, on_device), _KEPT_BYTES
+    def _reduction_of(self, batch: GradientBatch) -> Reduction:
+        """What is held of batches like this one: all of it, or norms and some coordinates."""
+        needs = self.scorers.needs(batch)
+        if needs.everything or batch.nbytes / len(batch) * self._most <= _HELD_BYTES:
+            return Reduction(_HELD_BYTES)
+        coordinates = torch.empty(0, dtype=torch.int64) if needs.coordinates is None else needs.coordinates
+        return Reduction(_KEPT_BYTES, needs.norms, coordinates.to(batch.residual.device))

@@ -21,6 +21,7 @@ from ogacli.scan.fitting import Fitting
 from ogacli.scan.saved import States
 from ogacli.scan.scorers import Scorers
 from ogacli.scan.setup import Setup
+from ogacli.scan.shared_fit import help_to_fit
 from ogacli.scan.validation import mean_validation_gradient
 
 Save = Callable[[Callable[[], States], bool], None]
@@ -185,10 +186,12 @@ class CheckpointPass:
 
     def _fit(self, collector: Collector, progress: Progress) -> list[GradientBatch]:
         """Fit the detectors; the batches that were held in memory, to be scored from there."""
-        held: list[GradientBatch] = []
+        self._agree(self.feed)
         if self.ranks.first:
             self._show_validation(progress)
-            held = Fitting(self.feed, self.scorers, self.rows, collector, progress).run()
+            held = Fitting(self.feed, self.scorers, self.rows, collector, progress, self.ranks).run()
+        else:
+            held = help_to_fit(self.feed, collector, self.ranks)
         share_fit(self.scorers, len(self.rows), self.ranks)
         return held
 
@@ -202,12 +205,17 @@ class CheckpointPass:
             exchange(collector, (collector.rows.done & ~known).nonzero()[:, 0], self.ranks)
 
     def _share(self, feed: GradientFeed, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " s"]:
-        """The rows that this rank computes, in reads of the same size on all ranks."""
+        """The rows that this rank computes."""
         if not self.ranks.several or not len(rows):
             return rows
-        sizes = self.ranks.gathered({"size": torch.tensor(feed.read_size)})
-        feed.limit(min(int(one["size"]) for one in sizes))
+        self._agree(feed)
         return self.ranks.share(rows, feed.read_size)
+
+    def _agree(self, feed: GradientFeed) -> None:
+        """Let all ranks read as many samples together; they depend on the free memory of a GPU."""
+        if self.ranks.several:
+            sizes = self.ranks.gathered({"size": torch.tensor(feed.read_size)})
+            feed.limit(min(int(one["size"]) for one in sizes))
 
     def _reduce_layers(self) -> None:
         """Reduce each layer during backward to the norms and coordinates that the detectors need."""

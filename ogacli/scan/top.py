@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.device import sent
+from ogacli.detectors._state import prefixed, under
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import DIM, compressed
 
@@ -193,17 +194,16 @@ class TopSamples:
             self._current = self._current.highest(take(index))
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
-        """Those of some rows that are among the others, by name."""
-        self._keep_waiting()
-        return self.others.take(self._of(rows)).tensors()
+        """Those of some rows that are kept, by name."""
+        current = self.current
+        highest = current.take(torch.isin(current.rows, rows.to(self.device)))
+        others = self.others.take(self._of(rows))
+        return prefixed("current/", highest.tensors()) | prefixed("others/", others.tensors())
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
-        self.others.put(self._of(rows), Kept(**found).to(self.device))
-
-    def join(self, current: Mapping[str, Tensor]) -> None:
-        """Take the highest by the current checkpoint that another process has kept."""
-        self._current = self.current.highest(Kept(**current).to(self.device))
+        self.others.put(self._of(rows), Kept(**under("others/", found)).to(self.device))
+        self._current = self.current.highest(Kept(**under("current/", found)).to(self.device))
 
     def _of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
         place = self._places(rows)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from command_line import Started, oga
+from command_line import Done, Started, oga
 from several_ranks import together
 from small_scans import WIDTH, K, Place, contents, make_place
 
@@ -110,12 +110,10 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     assert sum(bool(done.err) for done in found) == 1
 
 
-def killed(rank: int, number: int) -> Any:
-    def kill(ranks: Sequence[Started]) -> None:
-        time.sleep(3)
-        os.kill(ranks[rank].process.pid or 0, number)
-
-    return kill
+def running(place: Place) -> str:
+    """How far the scan is; the first rank tells so every five seconds."""
+    file = place.folder / "run.running.json"
+    return file.read_text() if file.exists() else ""
 
 
 SLOW = """
@@ -143,18 +141,56 @@ def slow_place(folder: Path) -> Place:
     return place
 
 
+def stopped(place: Place, count: int, rank: int, number: int) -> list[Done]:
+    """How the ranks of a scan end, one of which gets a signal; those that are left take less than a minute."""
+    began = list[float]()
+
+    def stop(ranks: Sequence[Started]) -> None:
+        while '"scanning"' not in (told := running(place)) or '"done": 0,' in told:
+            assert all(one.process.is_alive() for one in ranks)
+            time.sleep(0.2)
+        os.kill(ranks[rank].process.pid or 0, number)
+        began.append(time.monotonic())
+
+    found = together(count, "scan", "config.yaml", "--set", SIZE, cwd=place.folder, meanwhile=stop)
+    assert time.monotonic() - began[0] < 60
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: int) -> None:
+    """Each of them says so, and saves what it has; another number of ranks goes on."""
     place = slow_place(tmp_path)
-    began = time.monotonic()
-    found = together(
-        3, "scan", "config.yaml", "--set", SIZE, cwd=place.folder, meanwhile=killed(rank, signal.SIGKILL)
-    )
-    assert time.monotonic() - began < 60
+    found = stopped(place, 3, rank, signal.SIGKILL)
     assert found.pop(rank).code == -signal.SIGKILL
     for done in found:
         assert done.code == 2
         assert "has ended without a word" in done.err
         assert "Traceback" not in done.err
-    assert (tmp_path / "run.partial").is_dir()
+    assert len([*(tmp_path / "run.partial").glob("state-*")]) >= 2
+    resumed_as_one(place, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 4])
+def test_an_interrupted_scan_goes_on_with_another_number_of_ranks(tmp_path: Path, count: int) -> None:
+    place = slow_place(tmp_path)
+    place.write_config(detector=[LATENT, FOREST])
+    found = stopped(place, 2, 1, signal.SIGTERM)
+    assert sorted(done.code for done in found) == [130, 143]
+    assert not any("Traceback" in done.err for done in found)
+    assert len([*(tmp_path / "run.partial").glob("state-*")]) == 2
+    resumed_as_one(place, count)
+
+
+def resumed_as_one(place: Place, count: int) -> None:
+    """A resumed scan has the same results as one that was never interrupted."""
+    (place.folder / "slow_network.py").write_text(SLOW.replace("0.2", "0"))
+    whole = oga("scan", "config.yaml", "--output", "whole", "--set", SIZE, cwd=place.folder)
+    assert whole.code == 0, whole.err
+    resumed = together(count, "scan", "config.yaml", "--resume", "--set", SIZE, cwd=place.folder)
+    assert [done.code for done in resumed] == [0] * count, [done.err for done in resumed]
+    first, second = (contents(place.folder / name) for name in ("whole", "run"))
+    assert {name: second[name] == first[name] for name in SAME} == dict.fromkeys(SAME, True)
+    assert not (place.folder / "run.partial").exists()
