@@ -142,7 +142,7 @@ def slow_place(folder: Path) -> Place:
 
 
 def stopped(place: Place, count: int, rank: int, number: int) -> list[Done]:
-    """How the ranks of a scan end, one of which gets a signal; those that are left take less than a minute."""
+    """How the ranks of a scan end, one of which gets a signal; the others take less than a minute."""
     began = list[float]()
 
     def stop(ranks: Sequence[Started]) -> None:
