@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from ogacli.base.options import Options
 from ogacli.base.registry import described
+from ogacli.base.wording import listed
 from ogacli.data import Samples
 from ogacli.data.sources import MEMORY
 from ogacli.errors import ConfigError
@@ -175,6 +176,7 @@ def source_of(
         return model
     if isinstance(model, nn.Module):
         module = plain(model)
+        _check_whole(module)
         _check_weights(module)
         return InMemory(module=module)
     raise ConfigError(
@@ -201,6 +203,30 @@ def network_source_of(network: nn.Module | Callable[[], nn.Module] | ModelSource
         place="model",
         found=class_name(network),
         expected="a function without arguments that returns a new torch.nn.Module",
+    )
+
+
+def _check_whole(module: nn.Module) -> None:
+    """Refuse networks whose weights are spread over several devices or processes.
+
+    Raises:
+        ConfigError: It was loaded with a ``device_map`` of several devices, or is sharded by FSDP.
+    """
+    devices = {str(device) for device in getattr(module, "hf_device_map", {}).values()}
+    devices |= {str(parameter.device) for parameter in module.parameters()} - {"meta"}
+    of_fsdp = any(class_name(layer).endswith("FullyShardedDataParallel") for layer in module.modules())
+    if of_fsdp or any(class_name(parameter).endswith("DTensor") for parameter in module.parameters()):
+        found = "weights sharded by FSDP"
+    elif len(devices) > 1:
+        found = f"weights on {listed(sorted(devices), 4)}, as by `device_map`"
+    else:
+        return
+    raise ConfigError(
+        "a network that is spread over several devices cannot be scanned",
+        place="model",
+        found=found,
+        expected="all weights on one device, in each process",
+        hint="load it whole, such as in bfloat16, and select adapters by `layers: lora`",
     )
 
 

@@ -6,8 +6,11 @@ import warnings
 
 import pytest
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import parametrizations
 from torch.utils.data import TensorDataset
 
@@ -264,6 +267,26 @@ def test_what_is_refused(samples, make, message):
         module = make()
     with pytest.raises(ConfigError, match=message):
         ogacli.scan(samples, module, layers="all")
+
+
+def test_a_network_on_several_devices(samples):
+    module = mlp()
+    module.hf_device_map = {"0": 0, "2": "cpu"}
+    with pytest.raises(
+        ConfigError,
+        match=r"model: a network that is spread over several.*\n  found: weights on 0, cpu, as by `dev",
+    ):
+        ogacli.scan(samples, module)
+
+
+def test_a_sharded_network(samples):
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        with pytest.raises(ConfigError, match="found: weights sharded by FSDP"):
+            ogacli.scan(samples, fully_shard(mlp(), mesh=init_device_mesh("cpu", (1,))))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_samples_of_another_precision_than_the_network(samples):
