@@ -161,7 +161,7 @@ class Earlier:
         on_device = others.to(top.device)
         top.others.put(place, on_device)
         inputs.features[place] = on_device.features
-        top.join(parts["top"].tensors())
+        top.join(parts["top"])
         lacking = torch.ones(len(inputs.rows), dtype=torch.bool)
         lacking[place.cpu()] = False
         collector.rows.done[inputs.rows[lacking]] = False

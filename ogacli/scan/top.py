@@ -203,7 +203,11 @@ class TopSamples:
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
         self.others.put(self._of(rows), Kept(**under("others/", found)).to(self.device))
-        self._current = self.current.highest(Kept(**under("current/", found)).to(self.device))
+        self.join(Kept(**under("current/", found)))
+
+    def join(self, highest: Kept) -> None:
+        """Take those by the current checkpoint that another process, or an earlier scan, has kept."""
+        self._current = self.current.highest(highest.to(self.device))
 
     def _of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
         place = self._places(rows)
