@@ -1,6 +1,6 @@
 """The paper's own experiment on CIFAR-10N: train, trim 5 %, train anew (Chhabra et al., ICML 2025, table 2).
 
-    python benchmarks/retraining.py --paper [--device cuda] [--epochs 100] [--samples N] [--work DIR]
+    python benchmarks/retraining.py --paper [--device cuda] [--epochs 100] [--samples N] [--depth 34]
 
 A ResNet-34 is trained for 100 epochs on all 50,000 pictures under the labels `worse`, `rand1`, `aggre`: SGD
 with momentum 0.9, rate 0.1 and 0.01 from epoch 60 on, weight decay 5e-4, batches of 128, crops and mirror
@@ -9,12 +9,13 @@ Accuracy is that after the last epoch on the 10,000 test pictures; the paper tak
 epochs, which stands beside it.
 
 Forward and backward passes are in bfloat16 and channels last, for speed; the paper has float32. Pictures lie
-on the device as bytes. Each training is a line of a file in the work folder and is not made again; those that
-tell most come first, so that a table comes out whatever the time.
+on the device as bytes. Each training is a line of a file in the folder `--work` and is not made again; one
+that is interrupted goes on from the last of every ten epochs. Those that tell most come first, so that a
+table comes out whatever the time. Fewer samples or epochs, or another depth, try the script out.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from ogacli.base.precision import computing_on
 from ogacli.base.seeding import seeded
 from ogacli.data import Samples
 from ogacli.models.checkpoints import save_weights
+from ogacli.models.sources import Fit
 from ogacli.models.sources.resnet_cifar import ResnetCifar
 
 LABELS = ("worse", "rand1", "aggre")
@@ -39,6 +41,8 @@ PUBLISHED = {"aggre": (90.87, 92.21), "rand1": (89.17, 90.66), "worse": (82.27, 
 """Untrimmed and trimmed, best of the test epochs."""
 _BATCH, _RATE, _DECAY, _PAD = 128, 0.1, 5e-4, 4
 _MEAN, _DEVIATION = 0.47, 0.25
+_SAVED = 10
+"""Epochs after which an unfinished training is saved."""
 
 
 class Experiment:
@@ -59,7 +63,9 @@ class Experiment:
         columns: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
     ) -> None:
         self.device, self.epochs, self.label = device_of(options.device), options.epochs or 100, label
-        self.folder = options.work / f"paper-{label}-{len(pictures[0])}x{self.epochs}"
+        self.network = ResnetCifar(depth=options.depth)
+        size = f"{len(pictures[0])}x{self.epochs}"
+        self.folder = options.work / f"paper-{label}-resnet{options.depth}-{size}"
         self.measured = Measured(self.folder / "accuracy.jsonl")
         standardised = (pictures[0] / np.float32(255) - np.float32(_MEAN)) / np.float32(_DEVIATION)
         self.samples = Samples.of(
@@ -74,7 +80,7 @@ class Experiment:
         if any(row["arm"] == arm for row in self.measured.lines()):
             return
         kept = self.kept(arm)
-        module, accuracies = self.trained(kept, seed=0 if arm == "all" else 1)
+        module, accuracies = self.trained(arm, kept, seed=0 if arm == "all" else 1)
         if arm == "all":
             save_weights(module, self.folder / "all.safetensors")
         rows = kept.cpu()
@@ -114,23 +120,21 @@ class Experiment:
             "benefit": {"budget": "benefit"},
         }[arm]
         weights = str(self.folder / "all.safetensors")
-        network = ResnetCifar(depth=34)
         return ogacli.scan(
-            self.samples, network, checkpoint=weights, device=str(self.device), **options
+            self.samples, self.network, checkpoint=weights, device=str(self.device), **options
         ).save(folder)
 
-    def trained(self, rows: Tensor, seed: int) -> tuple[nn.Module, list[float]]:
-        """A fresh network, and its test accuracy after each epoch."""
-        from ogacli.models.sources import Fit
-
+    def trained(self, arm: str, rows: Tensor, seed: int) -> tuple[nn.Module, list[float]]:
+        """A network that is trained on these rows, and its test accuracy after each epoch."""
         with computing_on(self.device), seeded(seed, self.device):
-            module = ResnetCifar(depth=34).build(Fit.of(self.samples))
+            module = self.network.build(Fit.of(self.samples))
             module.to(self.device, memory_format=torch.channels_last)
             rule = {"lr": _RATE, "momentum": 0.9, "weight_decay": _DECAY}
             optimizer = torch.optim.SGD(module.parameters(), **rule)
-            schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(0.6 * self.epochs)], gamma=0.1)
-            accuracies = []
-            for epoch in range(self.epochs):
+            unfinished = Unfinished(self.folder / f"{arm}.pt", module, optimizer, self.device)
+            accuracies = unfinished.restored()
+            for epoch in range(len(accuracies), self.epochs):
+                optimizer.param_groups[0]["lr"] = _RATE if epoch < round(0.6 * self.epochs) else _RATE / 10
                 module.train()
                 for batch in rows[torch.randperm(len(rows), device=self.device)].split(_BATCH):
                     pictures = augmented(self.x[batch])
@@ -139,9 +143,10 @@ class Experiment:
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()
                     optimizer.step()
-                schedule.step()
                 accuracies.append(self.accuracy(module.eval()))
-                print(f"{self.label}: epoch {epoch + 1}: {accuracies[-1]:.4f}", flush=True)
+                print(f"{self.label}, {arm}: epoch {epoch + 1}: {accuracies[-1]:.4f}", flush=True)
+                if len(accuracies) % _SAVED == 0:
+                    unfinished.save(accuracies)
         return module, accuracies
 
     @torch.no_grad()
@@ -152,6 +157,38 @@ class Experiment:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 right += (module(standardised(pictures)).argmax(1) == labels).sum()
         return right.item() / len(self.test)
+
+
+class Unfinished:
+    """A training on the disk, so that it goes on where it was interrupted."""
+
+    def __init__(
+        self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> None:
+        self.path, self.parts = path, {"module": module, "optimizer": optimizer}
+        self.random = {"cpu": torch} | (
+            {} if device.type == "cpu" else {device.type: torch.get_device_module(device.type)}
+        )
+
+    def save(self, accuracies: list[float]) -> None:
+        """Write weights, optimizer, random state, and what was measured."""
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state["random"] = {name: of.get_rng_state() for name, of in self.random.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state | {"accuracies": accuracies}, self.path.with_suffix(".part"))
+        self.path.with_suffix(".part").replace(self.path)
+
+    def restored(self) -> list[float]:
+        """Take what was saved, if anything was; returns the accuracies."""
+        if not self.path.exists():
+            return []
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        for name, of in self.random.items():
+            of.set_rng_state(state["random"][name])
+        accuracies: list[float] = state["accuracies"]
+        return accuracies
 
 
 def standardised(pictures: Tensor) -> Tensor:
@@ -196,21 +233,21 @@ def run(options: argparse.Namespace) -> None:
         for one in several:
             for arm in arms:
                 one.run(arm)
-                print(table(options.work), flush=True)
+                print(table(several), flush=True)
 
 
-def table(work: Path) -> str:
+def table(several: Sequence[Experiment]) -> str:
     """What is there so far."""
     lines = [
         "| labels | trained on | samples | right | last epoch | best epoch | published |",
         "| --- " * 7 + "|",
     ]
-    for label in LABELS:
-        for folder in sorted(work.glob(f"paper-{label}-*")):
-            for row in Measured(folder / "accuracy.jsonl").lines():
-                known = {"all": PUBLISHED[label][0], "paper": PUBLISHED[label][1]}.get(row["arm"], "")
-                accuracy = f"{100 * row['last']:.2f} | {100 * row['best']:.2f} | {known}"
-                lines.append(
-                    f"| {label} | {row['arm']} | {row['samples']:,} | {row['right']:.1%} | {accuracy} |"
-                )
+    for one in several:
+        for row in one.measured.lines():
+            untrimmed, trimmed = PUBLISHED[one.label]
+            known = {"all": untrimmed, "paper": trimmed}.get(row["arm"], "")
+            accuracy = f"{100 * row['last']:.2f} | {100 * row['best']:.2f} | {known}"
+            lines.append(
+                f"| {one.label} | {row['arm']} | {row['samples']:,} | {row['right']:.1%} | {accuracy} |"
+            )
     return "\n".join(lines)

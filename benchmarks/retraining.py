@@ -344,6 +344,7 @@ def main() -> None:
     parser.add_argument("--arms", choices=("few", "all"), default="few")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--device", default="auto", help="of --paper")
+    parser.add_argument("--depth", type=int, default=34, help="of the ResNet of --paper, to try it out: 8")
     parser.add_argument(
         "--paper", action="store_true", help="the paper's experiment; see benchmarks/paper.py"
     )
