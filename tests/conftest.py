@@ -17,13 +17,26 @@ def counts() -> Iterator[Counts]:
         yield COUNTS
 
 
-@pytest.fixture(params=["standin", pytest.param("cuda", marks=pytest.mark.gpu)])
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+def named(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+@pytest.fixture(params=["standin", CUDA])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """The stand-in, and with ``-m gpu`` the GPU."""
     if request.param == "cuda":
-        if not torch.cuda.is_available():
-            pytest.skip("no CUDA device")
-        yield torch.device("cuda", torch.cuda.current_device())
+        yield named("cuda")
         return
     with stand_in() as there:
         yield there
+
+
+@pytest.fixture(params=["cpu", CUDA])
+def no_stand_in(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and with ``-m gpu`` the GPU; for what the stand-in cannot do."""
+    return named(request.param)

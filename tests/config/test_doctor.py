@@ -1,6 +1,7 @@
 import builtins
 import re
 import tomllib
+from argparse import Namespace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,16 @@ def test_another_distribution_of_faiss_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(metadata, "packages_distributions", lambda: {"faiss": ["faiss-gpu"]})
     monkeypatch.setattr("ogacli.config.doctor.find_spec", lambda name: object())
     assert examine().versions["faiss-cpu"] == "1.9.0 (faiss-gpu)"
+
+
+def test_devices_are_listed_and_mps_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Namespace(total_memory=80 << 30))
+    assert examine().devices == (
+        "cuda:0 GPU 0, 80 GiB",
+        "cuda:1 GPU 1, 80 GiB",
+        "mps, refused: norms are summed in float64, which MPS does not have",
+        f"cpu, {torch.get_num_threads()} threads",
+    )

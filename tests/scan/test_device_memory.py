@@ -1,5 +1,6 @@
 """Memory of a device that runs out: batches are halved, and nothing of a failed attempt stays."""
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -11,12 +12,12 @@ from ogacli.data import Batch
 from ogacli.gradients import GradientBatch, HeadGradients, LayerGradients
 from ogacli.gradients.fallback import Fallback
 from ogacli.gradients.feed import GradientFeed
-from stand_in import ALIVE, FREE
+from stand_in import ALIVE, CAPACITY, FREE
 from tests.scan.test_on_a_device import Pictures, pictures, scored
 
 
 @pytest.mark.parametrize(("layers", "cls"), [("head", HeadGradients), ("all", LayerGradients)])
-def test_failed_attempts_leave_nothing(counts, monkeypatch, layers, cls):
+def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
     """Moving a batch fails first; then gradients, when they are nearly done."""
     options = {"layers": layers, "detector": "l2", "batch_size": 36}
     expected = scored(pictures(), Pictures, "cpu", **options)
@@ -36,7 +37,11 @@ def test_failed_attempts_leave_nothing(counts, monkeypatch, layers, cls):
         return there
 
     def counted(self: GradientFeed, size: int) -> None:
-        alive.append(sum(values.nbytes for values in list(ALIVE.keys())))
+        alive.append(
+            torch.cuda.memory_allocated()
+            if device.type == "cuda"
+            else sum(values.nbytes for values in list(ALIVE.keys()))
+        )
         halve(self, size)
 
     monkeypatch.setattr(
@@ -45,14 +50,40 @@ def test_failed_attempts_leave_nothing(counts, monkeypatch, layers, cls):
     monkeypatch.setattr(cls, "__call__", full)
     monkeypatch.setattr(Batch, "to", moved)
     monkeypatch.setattr(GradientFeed, "halve", counted)
-    found = scored(pictures(), Pictures, "standin", **options)
+    found = scored(pictures(), Pictures, device, **options)
     monkeypatch.undo()
     np.testing.assert_allclose(found["score"], expected["score"], rtol=2e-5)
     assert len(alive) == 5
     assert alive[-1] <= alive[1] + 5000, "results of batches that went well, and no attempts"
 
 
-def test_a_fit_that_does_not_fit_is_made_again(counts, monkeypatch):
+@pytest.fixture
+def much(device: torch.device) -> Iterator[int]:
+    """A number of samples that are too many for the memory of the device, if they come in one batch."""
+    if device.type == "standin":
+        CAPACITY[0] = 40_000  # the activations of 26 samples
+        yield 36
+        return
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (96 << 20)) / total)
+    yield 1 << 15
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_memory_that_runs_out_within_a_pass(device, much, monkeypatch, layers):
+    halve, halved = GradientFeed.halve, []
+    monkeypatch.setattr(GradientFeed, "halve", lambda self, size: [halved.append(size), halve(self, size)])
+    options = {"layers": layers, "detector": ["l2", "l1"]}
+    expected = scored(pictures(much), Pictures, "cpu", batch_size=512, **options)
+    found = scored(pictures(much), Pictures, device, batch_size=much, **options)
+    assert halved[0] == much
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-5)
+
+
+def test_a_fit_that_does_not_fit_is_made_again(device, monkeypatch):
     from ogacli.detectors.isolation_forest import Isolation
 
     forest = {"name": "isolation_forest", "trees": 10, "subsample": 16}
@@ -66,7 +97,7 @@ def test_a_fit_that_does_not_fit_is_made_again(counts, monkeypatch):
         fit(self, batches)
 
     monkeypatch.setattr(Isolation, "fit", full)
-    found = scored(pictures(), Pictures, "standin", detector=forest)
+    found = scored(pictures(), Pictures, device, detector=forest)
     np.testing.assert_allclose(found["score"], expected["score"], rtol=2e-5)
     assert len(tries) == 3
 

@@ -5,7 +5,8 @@ Each test runs on the stand-in of ``stand_in.py``; with ``-m gpu`` on a GPU as w
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import ogacli
 from ogacli.data import Samples
 from ogacli.detectors import detectors
+from ogacli.models.sources.torchscript import TorchScript
 from tests.gradients.test_zoo import Lstm, Tied, UNet, seeded_weights
 
 K = 3
@@ -166,3 +168,43 @@ def test_the_same_again_is_the_same(device: torch.device) -> None:
     once, again = (scored(pictures(), Pictures, device, **options) for _ in range(2))
     for name, values in once.items():
         np.testing.assert_array_equal(again[name], values)
+
+
+class Asked(Pictures):
+    """Notes whether torch was asked for deterministic algorithms."""
+
+    found: ClassVar[set[bool]] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.found.add(torch.are_deterministic_algorithms_enabled())
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_deterministic_algorithms_on_request(wanted: bool, layers: str, device: torch.device) -> None:
+    Asked.found.clear()
+    options: dict[str, Any] = {"detector": ["isolation_forest", "l1"], "workers": 0, "deterministic": wanted}
+    runs = [
+        ogacli.scan(pictures(), seeded_weights(Asked), device=str(device), layers=layers, **options)
+        for _ in range(2)
+    ]
+    assert Asked.found == {wanted}
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert [run.provenance["deterministic"] for run in runs] == [wanted] * 2
+    once, again = (run.table()["score"].to_numpy() for run in runs)
+    np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("make", [Pictures, Lstm, Gated])
+def test_torchscript(make: Callable[[], nn.Module], no_stand_in: torch.device, tmp_path: Path) -> None:
+    """The scores of the same network in Python on the CPU."""
+    samples = pictures() if make is Pictures else tokens()
+    torch.jit.save(torch.jit.script(seeded_weights(make)), str(tmp_path / "net.pt"))
+    scripted = TorchScript(checkpoint=str(tmp_path / "net.pt"))
+    options: dict[str, Any] = {"detector": ["l2", "latent_label"], "workers": 0, "batch_size": 13}
+    expected = ogacli.scan(samples, seeded_weights(make), device="cpu", **options).table()
+    found = ogacli.scan(samples, scripted, device=str(no_stand_in), **options).table()
+    for name in ("score", "score_latent_label"):
+        np.testing.assert_allclose(found[name].to_numpy(), expected[name].to_numpy(), rtol=2e-5, atol=1e-7)
