@@ -120,6 +120,8 @@ def regressions(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, object
     )
     x, y = make_friedman1(1000, noise=0, random_state=seed)
     yield "heavy tails", x, y + 0.8 * np.random.default_rng(seed).standard_t(2.5, size=1000), forest
+    errors = np.random.default_rng(seed).normal(size=1000)
+    yield "errors grow with the target", x, y + 0.02 * np.clip(y, 0, None) ** 2 * errors, forest
 
 
 def numbers(seed: int) -> Iterator[tuple[str, dict[str, float]]]:

@@ -15,6 +15,7 @@ from ogacli.data import Samples
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.digest import write_scores
 from ogacli.run.directory import Run
+from ogacli.run.issues import issue_schema, write_issues
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary, summarise
 from ogacli.verdict.budget import Budget
@@ -139,6 +140,7 @@ class Recipe:
         columns = list(zip(*self.beside, strict=True)) or [(), (), (), ()]
         beside = pa.table(dict(zip(BESIDE.names, columns, strict=True)), schema=BESIDE)
         pa.parquet.write_table(beside, folder / "beside.parquet")
+        write_issues(issue_schema().empty_table(), folder)
         columns = list(zip(*self.gradient_map, strict=True)) or [(), (), ()]
         gradient_map = pa.table(dict(zip(MAP.names, columns, strict=True)), schema=MAP)
         pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")

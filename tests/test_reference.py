@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from ogacli.config.commands import scan
+from ogacli.run import issues, words
 from ogacli.verdict.reasons import MEANINGS
 from small_scans import make_place
 
@@ -48,3 +49,9 @@ def test_every_column_is_described(tmp_path):
     assert described == columns | {"wrong"} | set(MEANINGS)
     for reason, meaning in MEANINGS.items():
         assert f"| `{reason}` | {meaning} |" in page
+
+
+def test_every_column_and_reason_of_issues_is_described():
+    page = (DOCS / "reference" / "issues.md").read_text()
+    described = re.findall(r"^\| `([\w ]+)` \|", page, re.M)
+    assert described == [*issues.ISSUE_COLUMNS, *issues.MEANINGS, *words.MEANINGS]

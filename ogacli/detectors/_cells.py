@@ -21,8 +21,8 @@ from ogacli.gradients import GradientBatch
 _TEMPERATURE = 0.1
 """Of the weights in the mean over cells. The highest probability alone, or that of any wrong cell, ranked
 worse in `benchmarks/kinds.py`: cells of a sample that is hard to predict are doubtful together."""
-_ENTRIES = 1 << 22
-"""Cells that are held while fitting: 32 MB in float64. With more it sees no further samples."""
+_ENTRIES = 1 << 21
+"""Cells that are held while fitting: 16 MB in float64. With more it sees no further samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Cells:
     """The probability that its value is wrong; -1 where the sample has no such cell."""
     suggested: Float[Tensor, "b m"]
     """The value to put in its place: 0 or 1, or a number."""
+    margin: Float[Tensor, "b m"]
+    """Of a number: with a probability of 10 % the right one is farther from the suggested one. Else 0."""
 
 
 class CellNoise(Protocol):
@@ -44,6 +46,9 @@ class CellNoise(Protocol):
 
     def wrong(self, predictions: Tensor, given: Tensor, /) -> Tensor:
         """The probability that each given value is wrong, [b, m]."""
+
+    def suggested(self, predictions: Tensor, given: Tensor, /) -> tuple[Tensor, Tensor]:
+        """The values to put in the place of the given ones, and their margins; [b, m] each."""
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""
@@ -108,12 +113,6 @@ class FittedCells(CellDetector, Generic[N]):
             GradientError: The labels are of another kind.
         """
 
-    @abstractmethod
-    def suggested(
-        self, predictions: Float[Tensor, "b m"], given: Float[Tensor, "b m"]
-    ) -> Float[Tensor, "b m"]:
-        """The values to put in the place of wrong ones."""
-
     def fit_size(self, n: int) -> int:
         """All samples, up to ``fit_samples``."""
         return min(n, self.options.fit_samples)
@@ -143,7 +142,8 @@ class FittedCells(CellDetector, Generic[N]):
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(batch.logits.device)
         predictions, given = self.read(batch)
-        return Cells(self.noise.wrong(predictions, given), self.suggested(predictions, given))
+        wrong = self.noise.wrong(predictions, given)
+        return Cells(wrong, *self.noise.suggested(predictions, given))
 
     def state(self) -> dict[str, Tensor]:
         """The parameters."""

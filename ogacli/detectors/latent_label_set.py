@@ -43,9 +43,3 @@ class LabelSet(FittedCells[PresenceNoise]):
                 hint="`latent_label` takes one class a sample, `latent_target` numbers",
             )
         return batch.logits.double(), labels.double()
-
-    def suggested(
-        self, predictions: Float[Tensor, "b k"], given: Float[Tensor, "b k"]
-    ) -> Float[Tensor, "b k"]:
-        """The other value."""
-        return 1.0 - given

@@ -81,7 +81,7 @@ class Tags(CellDetector):
         given = tags.clamp_min(0)
         wrong = log_odds_wrong(logs.flatten(0, 1), given.flatten()).sigmoid().view_as(given)
         suggested = logs.scatter(2, given[:, :, None], -torch.inf).argmax(2)
-        return Cells(wrong.masked_fill(~seen, -1.0), suggested.double())
+        return Cells(wrong.masked_fill(~seen, -1.0), suggested.double(), torch.zeros_like(wrong))
 
     def state(self) -> dict[str, Tensor]:
         """The parameters of the label noise, and which tag may follow which."""

@@ -43,9 +43,3 @@ class Target(FittedCells[TargetNoise]):
             )
         targets = labels.double() if labels.ndim == 2 else labels.double()[:, None]
         return batch.logits.reshape(targets.shape).double(), targets
-
-    def suggested(
-        self, predictions: Float[Tensor, "b m"], given: Float[Tensor, "b m"]
-    ) -> Float[Tensor, "b m"]:
-        """The prediction."""
-        return predictions

@@ -11,6 +11,7 @@ of the same data too. A table (csv, tsv, jsonl, parquet) has the columns ``id``,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,12 @@ from ogacli.base.tables import check_columns, read_table
 from ogacli.base.wording import listed, suggestion
 from ogacli.errors import DataError, OgaError, collecting
 from ogacli.run.directory import Run
+from ogacli.run.label_kind import SEPARATOR, label_kind, label_text, parts_of
 
 SCHEMA_VERSION = 1
 Action = Literal["keep", "drop", "relabel"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 """What can be decided on a sample."""
-SEPARATOR = "|"
-"""The text between the classes of a label that is several classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Decision:
     id: str
     action: Action
     label: str | None = None
-    """For ``relabel``: the name of the new class, or several names with ``|`` between them where samples have
-    several classes; by default the suggested label."""
+    """For ``relabel``: the new label, by default the suggested one. Names of several classes, and numbers of
+    several targets, have ``|`` between them; an empty text means no class."""
 
     def plain(self) -> dict[str, str]:
         """The decision as it stands in a document."""
@@ -159,25 +159,12 @@ def _decision(values: Mapping[str, Any], place: str) -> Decision:
         near = suggestion(action, ACTIONS) if isinstance(action, str) else ""
         expected = f"one of {', '.join(ACTIONS)}"
         raise DataError(f"not an action{near}", place=place, found=repr(action), expected=expected)
-    if isinstance(label, list) and all(isinstance(one, str) for one in label):
-        label = SEPARATOR.join(label)
-    if isinstance(label, int) and not isinstance(label, bool):
-        label = str(label)
-    if label is not None and not isinstance(label, str):
-        raise DataError("not a label", place=place, found=repr(label), expected="the name of a class")
-    return Decision(name, action, label if action == "relabel" and label else None)
-
-
-def label_text(label: Any) -> str | None:
-    """A label of a run as a text: the names of several classes with ``|`` between them; None without one."""
-    if isinstance(label, list):
-        return SEPARATOR.join(map(str, label))
-    return None if label is None else str(label)
-
-
-def classes_in(label: str) -> list[str]:
-    """The names in a text of several classes; none in an empty one."""
-    return [name for name in label.split(SEPARATOR) if name]
+    parts = label if isinstance(label, list) else [] if label is None else [label]
+    if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in parts):
+        expected = "the name of a class, a number, or a list of either"
+        raise DataError("not a label", place=place, found=repr(label), expected=expected)
+    written = None if label is None else SEPARATOR.join(map(str, parts))
+    return Decision(name, action, written if action == "relabel" else None)
 
 
 def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str | None]]:
@@ -195,29 +182,56 @@ def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str 
 
 
 class _Labels:
-    """The classes that samples of a run can be given."""
+    """The labels that samples of a run can be given."""
 
     def __init__(self, run: Run) -> None:
         self.classes = frozenset(one.name for one in run.summary.classes)
-        kind = run.schema.field("label").type
-        self.several = bool(pa.types.is_list(kind))
+        self.kind = label_kind(run)
+        self.targets = _targets(run) if self.kind == "numbers" else 0
 
     def labelled(self, decision: Decision, suggested: str | None, place: str) -> Decision:
         """The decision with its new label.
 
         Raises:
-            DataError: There is none, or it names no class.
+            DataError: There is none, or it is none that samples of the run can have.
         """
         if decision.action != "relabel":
             return decision
-        label = decision.label or suggested
+        if self.kind is None:
+            raise DataError("samples of this run cannot be relabelled", place=place, hint="drop or keep it")
+        none = decision.label is None or (not decision.label and self.kind != "classes")
+        label = suggested if none else decision.label
         if label is None:
-            raise DataError("no new label", place=place, expected="a class name as `label`")
-        parts = classes_in(label) if self.several else [label]
-        if unknown := [one for one in parts if one not in self.classes]:
-            names = listed(sorted(self.classes), 12) or "no classes: samples of this run cannot be relabelled"
-            near = suggestion(unknown[0], sorted(self.classes))
-            raise DataError(
-                f"unknown class{near}", place=place, found=repr(unknown[0]), expected=f"one of {names}"
-            )
+            expected = f"{'a number' if self.kind == 'numbers' else 'a class name'} as `label`"
+            raise DataError("no new label", place=place, expected=expected)
+        if self.kind == "numbers":
+            self._check_numbers(label, place)
+        else:
+            self._check_classes(label, place)
         return Decision(decision.id, "relabel", label)
+
+    def _check_classes(self, label: str, place: str) -> None:
+        parts = parts_of(label) if self.kind == "classes" else [label]
+        if unknown := [one for one in parts if one not in self.classes]:
+            near = suggestion(unknown[0], sorted(self.classes))
+            expected = f"one of {listed(sorted(self.classes), 12)}"
+            raise DataError(f"unknown class{near}", place=place, found=repr(unknown[0]), expected=expected)
+
+    def _check_numbers(self, label: str, place: str) -> None:
+        parts = label.split(SEPARATOR)
+        if len(parts) != self.targets or not all(map(_is_number, parts)):
+            expected = "a number" if self.targets == 1 else f"{self.targets} numbers with | between them"
+            raise DataError("not a target", place=place, found=repr(label), expected=expected)
+
+
+def _targets(run: Run) -> int:
+    """How many numbers a label is."""
+    first = next(iter(run.batches(["label"])))["label"][0].as_py()
+    return len(first) if isinstance(first, list) else 1
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text)) and "_" not in text
+    except ValueError:
+        return False

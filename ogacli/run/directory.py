@@ -6,6 +6,7 @@ scores.parquet    a row a sample
 summary.json      the result in figures
 previews.parquet  pictures or texts of the most anomalous samples and of those beside them
 beside.parquet    the samples that a person compares with them: nearest ones, the same inputs
+issues.parquet    the cells of labels that are probably wrong, where labels have cells
 gradient_map.parquet  two coordinates of the gradients of some samples, for a figure
 timing.json       start and duration of each step; the only file that differs between reruns
 state.safetensors the fitted detectors, by which ``oga scan --since`` scores new samples
@@ -42,7 +43,8 @@ from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
 from ogacli.run.held import HeldFiles, hold
-from ogacli.run.issues import issues_table
+from ogacli.run.issues import FILE as ISSUES
+from ogacli.run.issues import ISSUE_COLUMNS, issues_table, write_issues
 from ogacli.run.origin import check_provenance
 from ogacli.run.previews import previews_of
 from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types, score_tables
@@ -73,7 +75,7 @@ _FILES = (
     "previews.parquet",
     "beside.parquet",
     "gradient_map.parquet",
-    "issues.parquet",
+    ISSUES,
     "timing.json",
     "report.html",
     MANIFEST,
@@ -296,6 +298,12 @@ class Run:
         """``gradient_map.parquet``: two coordinates of the gradients of some samples."""
         return self._whole("gradient_map.parquet", MAP.names)
 
+    def issue_parts(self) -> Iterator[pa.Table]:
+        """``issues.parquet``: the cells that are probably wrong, a row group at a time."""
+        with self._parquet(ISSUES, ISSUE_COLUMNS) as file:
+            for number in range(file.num_row_groups):
+                yield self._filled(file.read_row_group(number), ISSUES)
+
     @cached_property
     def fingerprint(self) -> str:
         """Identifies the result: SHA-256 over the summary and the fingerprints of data and weights."""
@@ -394,6 +402,6 @@ def write_run(
     pa.parquet.write_table(beside, folder / "beside.parquet")
     gradient_map = empty(MAP) if gradient_map is None else gradient_map
     pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
-    pa.parquet.write_table(issues_table(verdict, samples), folder / "issues.parquet")
+    write_issues(issues_table(verdict, samples), folder)
     pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")
     pa.default_memory_pool().release_unused()

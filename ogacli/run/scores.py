@@ -39,7 +39,7 @@ SCORE_COLUMNS = (
 )
 """The columns that every run has."""
 PREVIEW_COLUMNS = ("position", "kind", "content")
-_FILLED = ("id", "position", "flagged", "status", "kind", "content")
+_FILLED = ("id", "position", "flagged", "status", "kind", "content", "cell")
 """Columns with a value in each row."""
 _Is = Callable[[pa.DataType], bool]
 
@@ -61,13 +61,14 @@ _LABEL = (
     lambda kind: _any(_is_text, _is_number)(kind.value_type if pa.types.is_list(kind) else kind),
 )
 _KINDS: Mapping[str, tuple[str, _Is]] = {
-    **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role"), _TEXT),
-    **dict.fromkeys(("position", "rank", "order", "other"), _INTEGER),
+    **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role", "cell"), _TEXT),
+    **dict.fromkeys(("position", "rank", "order", "other", "index"), _INTEGER),
     **dict.fromkeys(
         ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
     ),
+    **dict.fromkeys(("low", "high"), _NUMBER),
     **dict.fromkeys(("flagged", "wrong"), _TRUTH),
-    **dict.fromkeys(("label", "truth", "suggested_label"), _LABEL),
+    **dict.fromkeys(("label", "truth", "suggested_label", "given", "suggested", "box"), _LABEL),
     "content": ("bytes", _any(pa.types.is_binary, pa.types.is_large_binary)),
 }
 """What the columns of ``scores.parquet`` and ``previews.parquet`` hold."""

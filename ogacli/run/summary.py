@@ -5,18 +5,22 @@ In: a ``Verdict`` and its ``Samples``. Out: a ``Summary``, which is the JSON doc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
-from ogacli.run.issues import cell_names
-from ogacli.run.words import EntitySummary, entity_summaries, has_words, tag_counts
+from ogacli.run.issues import DOUBTFUL, FORGOTTEN, GIVEN, cell_names, counted, issues_table
+from ogacli.run.words import EntitySummary, entity_summaries, has_words
 from ogacli.verdict.benefit import Benefit
+from ogacli.verdict.cells import systematic
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
 from ogacli.verdict.evaluation import Evaluation, evaluate
@@ -69,14 +73,20 @@ class Consensus(Document):
 
 
 class CellSummary(Document):
-    """A class of samples with any number of classes, a target of a regression, or a tag of words."""
+    """A class, a target of a regression, or a tag of words, where cells of labels are judged one by one."""
 
     name: str
-    wrongly_given: int
-    """Samples, of taggers words, that have the class and more probably should not; or whose target is more
-    probably wrong."""
-    forgotten: int
-    """Samples or words that more probably should have the class and do not."""
+    given: int
+    """Cells that have this value: the samples with the class, the words with the tag; of a target all
+    samples."""
+    wrong: dict[str, int]
+    """Cells that are more probably wrong than right, by reason: ``wrongly given``, ``forgotten``,
+    ``wrong target``; reasons that do not occur are left out."""
+    suggested: int = 0
+    """Cells for which it is suggested, where values are class names, as of words."""
+    often: str | None = None
+    """The reason where it is systematic: the class is ``forgotten``, or ``wrongly given``, far more often
+    than the others."""
 
 
 class RescoredSummary(Document):
@@ -126,7 +136,7 @@ class Summary(Document):
     """Split-half stability of each randomised detector: the share of the samples flagged by one half that the
     other half flags too. With several checkpoints it is that of the last one."""
     cells: tuple[CellSummary, ...] = ()
-    """Each class or target, where these are judged one by one; of taggers each tag."""
+    """Each class or target, where the cells of labels are judged one by one; of taggers each tag."""
     entities: tuple[EntitySummary, ...] = ()
     """Each kind of entity, where words have tags such as ``B-PER``."""
     classes: tuple[ClassSummary, ...]
@@ -278,22 +288,30 @@ def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:
 
 
 def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
-    """The cells that are more probably wrong than right, by class or target; of words by their tags."""
-    cells = verdict.findings.cells
-    if cells is None:
+    """The cells that are more probably wrong than right, by class or target."""
+    if verdict.findings.cells is None:
         return ()
-    if has_words(samples):
-        names, (wrongly, forgotten) = list(samples.classes), tag_counts(cells, samples)
+    table = issues_table(verdict, samples).filter(pc.field("probability") > DOUBTFUL)
+    counts = counted(table)
+    wrong: dict[str, dict[str, int]] = {name: {} for name in cell_names(samples)}
+    for (name, reason), count in sorted(counts.items()):
+        wrong.setdefault(name, {})[reason] = count
+    if named := pa.types.is_string(table.schema.field("given").type):
+        given = samples.labels[samples.labels >= 0].long().bincount(minlength=len(samples.classes)).tolist()
     else:
-        row, place = cells.doubted.nonzero(as_tuple=True)
-        index = cells.index[row, place]
-        labels = samples.labels.reshape(len(samples), -1)
-        given = (labels[row, index] > 0) | (not samples.classes)
-        names, counted = cell_names(samples), (index[given], index[~given])
-        wrongly, forgotten = (one.bincount(minlength=len(names)).tolist() for one in counted)
+        given = samples.label_type.counts(samples.labels, samples.classes).tolist()
+    given += [len(samples)] * (len(wrong) - len(given))
+    right = np.array(given) - [one.get(GIVEN, 0) for one in wrong.values()]
+    often: list[str | None] = [None] * len(wrong)
+    for reason in (GIVEN, FORGOTTEN):
+        cases = np.array([one.get(reason, 0) for one in wrong.values()])
+        most = cases == [max(one.values(), default=0) for one in wrong.values()]
+        for i in (systematic(cases, right + cases) & most).nonzero()[0].tolist():
+            often[i] = reason
+    suggested = Counter(table["suggested"].to_pylist()) if named else Counter()
     return tuple(
-        CellSummary(name=name, wrongly_given=wrongly[i], forgotten=forgotten[i])
-        for i, name in enumerate(names)
+        CellSummary(name=name, given=given[i], wrong=one, suggested=suggested[name], often=often[i])
+        for i, (name, one) in enumerate(wrong.items())
     )
 
 

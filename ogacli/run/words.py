@@ -88,15 +88,6 @@ def _strays(samples: Samples, row: np.ndarray, index: np.ndarray) -> Bool[np.nda
     return found
 
 
-def tag_counts(cells: CellFindings, samples: Samples) -> tuple[list[int], list[int]]:
-    """How many doubted words have each tag, and for how many it is suggested."""
-    row, place = cells.doubted.nonzero(as_tuple=True)
-    given = samples.labels[row, cells.index[row, place]].long()
-    suggested = cells.suggested[row, place].long()
-    k = len(samples.classes)
-    return given.bincount(minlength=k).tolist(), suggested.bincount(minlength=k).tolist()
-
-
 def entity_summaries(cells: CellFindings, samples: Samples) -> tuple[EntitySummary, ...]:
     """Each kind of entity; none where tags are not those of entities, such as ``B-PER``."""
     from ogacli.data.spans import starts

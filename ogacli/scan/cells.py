@@ -35,6 +35,8 @@ class DoubtfulCells:
         """Weighted sum of the probabilities; 0 where there is no cell."""
         self.suggested = torch.zeros(n, kept, device=device)
         """By the checkpoint that was added last."""
+        self.margin = torch.zeros(n, kept, device=device)
+        """Of the suggested values."""
 
     def set(self, rows: Int64[Tensor, " b"], cells: Cells) -> None:
         """Keep those of a batch."""
@@ -46,6 +48,7 @@ class DoubtfulCells:
         self.index[here, :kept] = index.int().masked_fill(none, -1)
         self.wrong[here, :kept] = wrong.masked_fill(none, 0.0)
         self.suggested[here, :kept] = cells.suggested.gather(1, index).float()
+        self.margin[here, :kept] = cells.margin.gather(1, index).float()
 
     def add(self, other: "DoubtfulCells", rows: Int64[Tensor, " m"], weight: float) -> None:
         """Add the cells of one more checkpoint for these rows, with a weight.
@@ -57,14 +60,15 @@ class DoubtfulCells:
         same = (own[:, :, None] == new[:, None, :]) & (own >= 0)[:, :, None]
         added = weight * other.wrong[here]
         wrong = self.wrong[here] + (same * added[:, None, :]).sum(2)
-        kept = self.suggested[here]
-        suggested = torch.where(same.any(2), (same * other.suggested[here][:, None, :]).sum(2), kept)
         fresh = ~same.any(1)
         every = torch.cat([wrong, added.masked_fill(~fresh, -1.0)], 1)
         best, place = every.topk(self.index.shape[1])
         self.wrong[here] = best
         self.index[here] = torch.cat([own, new], 1).gather(1, place)
-        self.suggested[here] = torch.cat([suggested, other.suggested[here]], 1).gather(1, place)
+        for name in ("suggested", "margin"):
+            kept, last = getattr(self, name), getattr(other, name)[here]
+            latest = torch.where(same.any(2), (same * last[:, None, :]).sum(2), kept[here])
+            kept[here] = torch.cat([latest, last], 1).gather(1, place)
 
     def emptied(self) -> "DoubtfulCells":
         """Room for as many cells of as many samples."""
@@ -82,7 +86,9 @@ class DoubtfulCells:
         wrong = self.wrong.cpu()
         if weight is not None:
             wrong = (wrong / weight.cpu().float()[:, None]).nan_to_num(0.0)
-        return CellFindings(self.index.cpu().long(), wrong.clamp(0.0, 1.0), self.suggested.cpu())
+        return CellFindings(
+            self.index.cpu().long(), wrong.clamp(0.0, 1.0), self.suggested.cpu(), self.margin.cpu()
+        )
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The cells of some rows, by name."""

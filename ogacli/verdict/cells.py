@@ -1,22 +1,35 @@
 """Cells of labels that are probably wrong, and how many samples have one.
 
-A cell is a class of a sample with any number of classes, a target of a regression, or a word with a tag. In:
-the probability that each cell is wrong. Out: which samples have a wrong cell, and an ``Estimate`` of their
-share.
+A cell is a part of a label that is judged by itself, such as a class of a sample with any number of classes,
+or a target of a regression. In: the probability that each cell is wrong. Out: which samples have a wrong
+cell, an ``Estimate`` of their share, and for which classes one mistake is systematic.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
-from torch import Tensor
 
 from ogacli.verdict.estimate import ALIKE, Estimate
+
+if TYPE_CHECKING:  # reading a summary needs no torch
+    from torch import Tensor
 
 _SURE = 0.9
 """The lower end of the estimate counts samples with a cell that is wrong with this probability."""
 _FEW, _MANY = 0.005, 0.1
 """Where fewer samples than the first share have a cell above one half, but more than the second are expected
 to have a wrong one, no share is told."""
+
+
+_FEWEST, _OFTEN, _TIMES = 10, 0.03, 2.0
+"""A mistake is systematic for a class with so many cases, where their share is surely above the second
+number, and so many times that of the other classes."""
+_SURELY = 1.645
+"""Standard deviations below the share: it is higher with a probability of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +42,16 @@ class CellFindings:
     """The probability that its value is wrong."""
     suggested: Float[Tensor, "n c"]
     """The value to put in its place."""
+    margin: Float[Tensor, "n c"]
+    """Of a number: with a probability of 10 % the right one is farther from the suggested one. Else 0."""
 
-    def part(self, rows: slice) -> "CellFindings":
+    def part(self, rows: slice) -> CellFindings:
         """Those of some samples in sequence."""
-        return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows])
+        return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows], self.margin[rows])
 
-    def at(self, rows: Int64[Tensor, " m"]) -> "CellFindings":
+    def at(self, rows: Int64[Tensor, " m"]) -> CellFindings:
         """Those of some samples."""
-        return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows])
+        return CellFindings(self.index[rows], self.wrong[rows], self.suggested[rows], self.margin[rows])
 
     @property
     def highest(self) -> Float[Tensor, " n"]:
@@ -71,3 +86,18 @@ class CellFindings:
         if share < _FEW and expected > _MANY:
             return Estimate(share=None, low=0.0, high=expected, by=by, reason=ALIKE)
         return Estimate(share=share, low=low, high=max(share, expected), by=by)
+
+
+def systematic(wrong: Int64[np.ndarray, " k"], of: Int64[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
+    """For which classes a mistake occurs far more often than for the others.
+
+    Args:
+        wrong: The cases of each class.
+        of: Of how many, at least as many as the cases.
+    """
+    total = np.maximum(of, 1)
+    share, z = wrong / total, _SURELY**2 / total
+    low = (share + z / 2 - np.sqrt(z * (share * (1 - share) + z / 4))) / (1 + z)  # Wilson's interval
+    others = (wrong.sum() - wrong) / np.maximum(of.sum() - of, 1)
+    found: Bool[np.ndarray, " k"] = (wrong >= _FEWEST) & (low > np.maximum(_OFTEN, _TIMES * others))
+    return found

@@ -58,6 +58,7 @@ def test_all_mistakes_are_told_at_once(run, tmp_path):
         {"id": "img-005", "action": "relabel", "label": 1.5},
         {"id": "img-006", "action": "drop"},
         {"id": "img-006", "action": "drop"},
+        {"id": "img-007", "action": "relabel", "label": {"class": "dog"}},
     ]
     with pytest.raises(DataError) as caught:
         read_decisions(written(tmp_path, entries), run)
@@ -69,10 +70,11 @@ def test_all_mistakes_are_told_at_once(run, tmp_path):
         "decisions[4]: sample 'img-003': unknown class; did you mean 'dog'?",
         "decisions[5]: sample 'img-004': no new label",
         "decisions[6]: sample None: no id of a sample",
-        "decisions[7]: sample 'img-005': not a label\n  found: 1.5",
+        "decisions[7]: sample 'img-005': unknown class\n  found: '1.5'",
+        "decisions[10]: sample 'img-007': not a label\n  found: {'class': 'dog'}",
     ):
         assert message in text
-    assert len(caught.value.messages) == 7
+    assert len(caught.value.messages) == 8
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"decisions": 3, "schema_version": 1}', "[" * 100_000])
@@ -98,3 +100,26 @@ def test_samples_of_several_classes_get_several(tmp_path):
     given[0]["label"] = "cat|cow"
     with pytest.raises(DataError, match="found: 'cow'"):
         read_decisions(written(tmp_path, given), run)
+
+
+def test_no_class_at_all_is_a_set_of_classes_and_no_label_is_the_suggested_one(tmp_path):
+    run = Recipe(n=3, labels=[[1.0, 0, 0, 0], [0, 1.0, 1.0, 0], [0, 0, 0, 1.0]]).write(tmp_path / "run")
+    for label in ("", []):
+        given = [{"id": "img-001", "action": "relabel", "label": label}]
+        assert read_decisions(written(tmp_path, given), run).decided[0].label == ""
+    with pytest.raises(DataError, match="no new label"):
+        read_decisions(written(tmp_path, [{"id": "img-001", "action": "relabel"}]), run)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_numbers_get_numbers(tmp_path, targets):
+    labels = [[i + 0.5] * targets for i in range(3)]
+    run = Recipe(n=3, classes=(), labels=labels).write(tmp_path / "run")
+    right = 7.25 if targets == 1 else [7.25, "-1e-3"]
+    given = [{"id": "img-001", "action": "relabel", "label": right}]
+    found = read_decisions(written(tmp_path, given), run)
+    assert found.decided[0].label == ("7.25" if targets == 1 else "7.25|-1e-3")
+    for wrong in ("many", "nan", "1_0", [1.0, 2.0, 3.0]):
+        given[0]["label"] = wrong
+        with pytest.raises(DataError, match="not a target"):
+            read_decisions(written(tmp_path, given), run)

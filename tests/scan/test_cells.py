@@ -57,7 +57,7 @@ def test_several_classes(tmp_path: Path) -> None:
     assert np.mean(right) > 0.75
     assert all(one["suggested"] == 1 - one["given"] for one in issues)
     assert {one["reason"] for one in issues} == {"wrongly given", "forgotten"}
-    counts = {one.name: one.wrongly_given + one.forgotten for one in summary.cells}
+    counts = {one.name: sum(one.wrong.values()) for one in summary.cells}
     assert counts == {name: sum(one["cell"] == name for one in doubted) for name in names}
     for row in run.scores.to_pylist():
         cells = {one["cell"] for one in doubted if one["position"] == row["position"]}
@@ -97,7 +97,7 @@ def test_cells_of_several_checkpoints_are_averaged() -> None:
     for weight in (1.0, 0.5, 2.0):
         wrong = torch.rand(5, 30, generator=generator)
         one = totals.emptied()
-        one.set(rows, Cells(wrong, 1 - wrong))
+        one.set(rows, Cells(wrong, 1 - wrong, torch.zeros_like(wrong)))
         totals.add(one, rows, weight)
         kept = wrong.topk(16).indices
         dense += weight * torch.zeros_like(wrong).scatter(1, kept, wrong.gather(1, kept))

@@ -11,13 +11,13 @@ from typing import Any
 from ogacli.base import wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content, gains, sentences
+from ogacli.run.reports import cells, content, gains, sentences
 from ogacli.run.reports.page import page, part
 from ogacli.run.reports.plot import plot
 from ogacli.run.reports.review import Review, embedded, review, script
 from ogacli.verdict.reasons import MEANINGS
 
-_CLASSES, _QUARANTINED, _LINES = 50, 50, 80
+_CLASSES, _QUARANTINED, _LINES, _CELLS = 50, 50, 80, 50
 
 
 @reports.formats.register
@@ -63,6 +63,10 @@ def _content(run: Run) -> dict[str, Any]:
         "checkpoint_columns": content.CHECKPOINT_COLUMNS,
         "checkpoints": content.checkpoint_rows(summary),
         "quarantined": content.samples(content.quarantined_rows(run, _QUARANTINED)),
+        "cell_header": cells.header(summary),
+        "cell_rows": cells.rows(summary, _CLASSES),
+        "cell_columns": cells.COLUMNS,
+        "cells": cells.first_cells(run, _CELLS),
         "classes": content.class_shares(summary, _CLASSES),
         "all_classes": sum(one.samples > 0 for one in summary.classes),
         "plot": None if summary.histogram is None else plot(summary.histogram, summary.cut),

@@ -3,12 +3,12 @@
 from ogacli.base import markdown, wording
 from ogacli.run import reports
 from ogacli.run.directory import Run
-from ogacli.run.reports import content, gains, sentences
+from ogacli.run.reports import cells, content, gains, sentences
 from ogacli.run.reports.pictures import Shown
 from ogacli.run.reports.pictures import shown as shown_previews
 from ogacli.run.summary import Summary
 
-_SAMPLES, _CLASSES, _QUARANTINED = 10, 8, 5
+_SAMPLES, _CLASSES, _QUARANTINED, _CELLS = 10, 8, 5, 10
 _TEXT = 120
 """Characters that are shown of a text sample."""
 
@@ -30,6 +30,7 @@ def render(run: Run) -> str:
         *_evaluation(summary),
         *_classes(summary),
         *_flagged(run),
+        *_cells(run),
         *_quarantined(run),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -139,6 +140,30 @@ def _flagged(run: Run) -> list[str]:
         title,
         markdown.table(head, rows, numeric=2),
         "A higher score is more anomalous; rank 1 is the highest.",
+    ]
+
+
+def _cells(run: Run) -> list[str]:
+    summary = run.summary
+    each = cells.rows(summary, _CLASSES)
+    if not each:
+        return []
+    single = [
+        [
+            markdown.code(one.sample),
+            markdown.code(one.cell),
+            markdown.code(one.given),
+            markdown.code(one.suggested),
+            wording.percent(one.probability),
+            markdown.plain(one.reason),
+        ]
+        for one in cells.first_cells(run, _CELLS)
+    ]
+    named = [[markdown.code(name), *rest] for name, *rest in each]
+    return [
+        "### Parts of labels that are more probably wrong than right",
+        markdown.table(cells.header(summary), named, numeric=0),
+        markdown.table(cells.COLUMNS, single, numeric=0),
     ]
 
 

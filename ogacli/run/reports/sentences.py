@@ -51,6 +51,7 @@ def results(summary: Summary) -> list[str]:
         _estimate,
         _expected,
         _below_half,
+        cells,
         _held_back,
         _duplicates,
         _consensus,
@@ -100,6 +101,22 @@ def _below_half(summary: Summary) -> list[str]:
         return []
     line = f"{wording.percent(summary.below_half)} of the flagged labels are more probably right than wrong"
     return [f"Warning: {line}; a smaller budget flags fewer of them" if summary.below_half > 0.5 else line]
+
+
+def cells(summary: Summary) -> list[str]:
+    """How many cells are more probably wrong than right, and for which classes a mistake is systematic."""
+    if not summary.cells:
+        return []
+    reasons = dict.fromkeys(reason for one in summary.cells for reason in one.wrong)
+    counts = {reason: sum(one.wrong.get(reason, 0) for one in summary.cells) for reason in reasons}
+    told = ", ".join(f"{wording.number(count)} {reason}" for reason, count in counts.items())
+    lines = [f"Parts of labels that are more probably wrong than right: {told or 'none'}"]
+    for reason in reasons:
+        names = [f"{one.name!r} {one.wrong[reason]:,}" for one in summary.cells if one.often == reason]
+        if names:
+            shown = wording.cut(wording.listed(names, 5), TEXT_LENGTH)
+            lines.append(f"Systematically {reason}, far more often than other classes: {shown}")
+    return lines
 
 
 def _held_back(summary: Summary) -> list[str]:

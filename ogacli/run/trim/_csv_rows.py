@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO
 
 from ogacli.base.progress import Progress
@@ -19,6 +20,7 @@ from ogacli.data.originals._table_file import TableFile
 from ogacli.errors import DataError
 from ogacli.run.trim._labels import NewLabels, label_columns
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
+from ogacli.run.trim.numbers import LOOKED_AT, decimal_places
 
 _STEP = 10_000
 
@@ -46,7 +48,9 @@ class CsvRows:
             for i, one in enumerate(cells(self.header, self.old), 1)
         ]
         self.places = [self._place(name) for name in label_columns(original, chosen)]
-        self.labels = NewLabels(original, chosen, self._known())
+        self.labels = NewLabels(
+            original, chosen, self._known(), self._decimal_places(), self.dialect.decimal or "."
+        )
 
     @contextmanager
     def _records(self) -> Iterator[Iterator[str]]:
@@ -80,6 +84,15 @@ class CsvRows:
                     if not at:
                         break
         return found
+
+    def _decimal_places(self) -> list[int | None]:
+        """Those of each label column of numbers, in the first rows."""
+        if self.chosen.classes or not self.places:
+            return []
+        with self._rows() as stream:
+            first = islice((cells(one, self.old) for one in stream if not _is_empty(one)), LOOKED_AT)
+            texts = [[value(row[place]) for place in self.places] for row in first]
+        return [decimal_places(column) for column in zip(*texts, strict=True)]
 
     @property
     def added(self) -> list[str]:

@@ -5,8 +5,10 @@ Of a changed line, the value of the label alone is replaced; new keys are added 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO, Any
 
 from ogacli.base.json_document import parse_json
@@ -17,6 +19,7 @@ from ogacli.data.originals._table_file import TableFile
 from ogacli.errors import DataError
 from ogacli.run.trim._labels import NewLabels, label_columns
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
+from ogacli.run.trim.numbers import LOOKED_AT, decimal_places
 
 _STEP = 10_000
 
@@ -30,7 +33,7 @@ class JsonRows:
         self.encoded = original.encoded(original.dialect())
         self.columns = label_columns(original, chosen)
         self.taken = self._first_keys()
-        self.labels = NewLabels(original, chosen, self._known())
+        self.labels = NewLabels(original, chosen, self._known(), self._decimal_places())
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:
@@ -56,6 +59,17 @@ class JsonRows:
                     if not at:
                         break
         return found
+
+    def _decimal_places(self) -> list[int | None]:
+        """Those of each label column of numbers, in the first lines."""
+        if self.chosen.classes or not self.columns:
+            return []
+        with self._lines() as lines:
+            rows = [self._values(line) for line in islice(lines, LOOKED_AT)]
+        return [
+            None if isinstance(column[0], list) else decimal_places(map(json.dumps, column))
+            for column in zip(*rows, strict=True)
+        ]
 
     def _values(self, line: str) -> list[Any]:
         return [value_in(line, name, self.original.path)[0] for name in self.columns]

@@ -10,9 +10,10 @@ from typing import Any
 
 from ogacli.data.originals._labelled import Labelled
 from ogacli.errors import RunError
-from ogacli.run.decisions import classes_in
+from ogacli.run.label_kind import parts_of
 from ogacli.run.trim.chosen import Chosen
 from ogacli.run.trim.notation import Notation, zero_one
+from ogacli.run.trim.numbers import new_numbers
 
 
 def label_columns(original: Labelled, chosen: Chosen) -> tuple[str, ...]:
@@ -36,9 +37,26 @@ def label_columns(original: Labelled, chosen: Chosen) -> tuple[str, ...]:
 class NewLabels:
     """The values of the label columns for each new label."""
 
-    def __init__(self, original: Labelled, chosen: Chosen, known: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        original: Labelled,
+        chosen: Chosen,
+        known: Mapping[str, Any],
+        places: Sequence[int | None] = (),
+        mark: str = ".",
+    ) -> None:
+        """Keep how the source writes labels.
+
+        Args:
+            original: Names the label columns.
+            chosen: The rows.
+            known: Values of some classes.
+            places: Decimal places of each label column that holds numbers.
+            mark: The decimal mark of numbers in texts.
+        """
         self.names = label_columns(original, chosen)
         self.chosen = chosen
+        self._places, self._mark = places, mark
         several = len(self.names) > 1 or not isinstance(original.label, str)
         self.notation = None if several else Notation(chosen.classes, known, original.separator)
 
@@ -46,10 +64,12 @@ class NewLabels:
         """The new values of the label columns.
 
         Args:
-            label: The class, or several with ``|`` between.
+            label: The class or number, or several with ``|`` between.
             old: The values in their place.
         """
+        if not self.chosen.classes:
+            return new_numbers(parts_of(label), old, self._places, self._mark)
         if self.notation is not None:
             return [self.notation.of(label, old[0])]
-        on = classes_in(label)
+        on = parts_of(label)
         return [zero_one(name in on, value) for name, value in zip(self.chosen.classes, old, strict=True)]

@@ -31,13 +31,13 @@ class Chosen:
     positions: Int64[np.ndarray, " m"]
     """Of the rows in the source; ascending."""
     labels: Mapping[int, str]
-    """The new label of some positions."""
+    """The new label of some positions, as a text of ``ogacli.run.label_kind``."""
     before: bool
     """Whether a column holds the old labels."""
     weights: Float[np.ndarray, " m"] | None
     """The weight of each row; NaN where there is none."""
     classes: Sequence[str]
-    """All class names."""
+    """All class names; none where labels are numbers."""
     examples: Mapping[str, int]
     """For some classes the position of a sample whose label in the source is that class."""
     source_rows: int | None
@@ -82,7 +82,7 @@ def chosen_of(run: Run, fates: Fates, original: Original | None, *, before: bool
     labels = {int(fates.position[row]): name for row, name in earlier.items()}
     labels |= {int(fates.position[row]): name for row, name in fates.new_label.items()}
     shown: dict[str, int] = {}
-    if labels and not (original is not None and original.flip):
+    if labels and run.summary.classes and not (original is not None and original.flip):
         shown = _examples(run, set(labels.values()), labels)
     return Chosen(
         positions=fates.position[rows],

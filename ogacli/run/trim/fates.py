@@ -20,8 +20,10 @@ from jaxtyping import Bool, Float, Int8, Int64
 from ogacli.base.arrow import numbers, texts, unpacked, value
 from ogacli.base.blocks import column, release
 from ogacli.errors import ConfigError, RunError
-from ogacli.run.decisions import SEPARATOR, read_decisions
+from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
+from ogacli.run.issues import DOUBTFUL, issues_of
+from ogacli.run.label_kind import label_kind, label_text
 from ogacli.run.scores import OK
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import parse_protect, protected
@@ -59,7 +61,7 @@ class Fates:
     position: Int64[np.ndarray, " n"]
     """The row in the source."""
     new_label: Mapping[int, str]
-    """The new label of each relabelled row."""
+    """The new label of each relabelled row, as a text of ``ogacli.run.label_kind``."""
     flagged: Bool[np.ndarray, " n"]
     """By the budget, before the decisions."""
     decided: Int64[np.ndarray, " d"]
@@ -83,8 +85,7 @@ def fates_of(run: Run, options: Options) -> Fates:
     """The fate of each sample.
 
     Raises:
-        ConfigError: The budget is none, or samples do not have one class each as ``relabel`` and ``weights``
-            need.
+        ConfigError: The budget is none, or ``relabel`` or ``weights`` do not take labels of this kind.
         DataError: The decisions are wrong.
         RunError: The run has no probabilities of the given labels, which are the weights.
     """
@@ -100,7 +101,7 @@ def fates_of(run: Run, options: Options) -> Fates:
         fate[~ok] = _QUARANTINED
     new_label: dict[int, str] = {}
     if options.relabel:
-        new_label = _relabelled(run, fate)
+        new_label = _relabelled(run, fate, columns["position"])
         fate[list(new_label)] = _RELABELLED
     weight = columns.get("given_label_probability")
     decided = np.empty(0, dtype=np.int64)
@@ -160,37 +161,68 @@ def _check_classes(run: Run, options: Options) -> None:
             "either relabel or weight the samples", place="--weights", found="--relabel as well"
         )
     name = "--relabel" if options.relabel else "--weights"
-    several = pa.types.is_list(run.schema.field("suggested_label").type) and bool(run.summary.classes)
-    if not has_one_class(run) and not (options.relabel and several):
+    if not has_one_class(run) and not (options.relabel and run.summary.cells):
+        judged = "; for several classes or numbers, scan by a detector that judges each of them"
         raise ConfigError(
-            "the samples do not have one class each", place=name, hint=f"leave {name} out to trim them"
+            "the samples do not have one class each",
+            place=name,
+            hint=f"leave {name} out to trim them{judged if options.relabel else ''}",
         )
 
 
 def has_one_class(run: Run) -> bool:
     """Whether each sample has exactly one class."""
-    kind = run.schema.field("label").type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(run.summary.classes) and bool(pa.types.is_string(kind))
+    return label_kind(run) == "class"
 
 
-def _relabelled(run: Run, fate: Int8[np.ndarray, " n"]) -> dict[int, str]:
-    """The suggested label of each dropped row for which it is probable enough, and is a class of the data."""
+def _relabelled(run: Run, fate: Int8[np.ndarray, " n"], position: Int64[np.ndarray, " n"]) -> dict[int, str]:
+    """The new label of each dropped row for which the suggestion is probable enough."""
     bound = Relabel.given(run.config.get("relabel"), "relabel")
+    if run.summary.cells:
+        dropped = (fate == _DROPPED).nonzero()[0]
+        rows_at = dict(zip(position[dropped].tolist(), dropped.tolist(), strict=True))
+        return _with_cells(run, bound.above, rows_at)
     classes = texts([one.name for one in run.summary.classes])
     found: dict[int, str] = {}
     start = 0
     for batch in run.batches(["suggested_label", "confidence"]):
-        names = batch.column("suggested_label")
+        names = batch.column("suggested_label").cast(pa.string())
         confidence = _array(batch.column("confidence")).astype(float)
-        if pa.types.is_list(names.type):  # several classes a sample
-            names = pc.binary_join(names.cast(pa.list_(pa.string())), SEPARATOR)
-            confidence[_array(names.is_null())] = np.nan
-        else:
-            names = names.cast(pa.string())
-            confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
+        confidence[~_array(pc.is_in(names, value_set=classes))] = np.nan
         rows = bound.relabelled(fate[start : start + len(batch)] == _DROPPED, confidence).nonzero()[0]
         found |= dict(zip((rows + start).tolist(), names.take(numbers(rows)).to_pylist(), strict=True))
+        start += len(batch)
+    return found
+
+
+def _with_cells(run: Run, above: float, rows: Mapping[int, int]) -> dict[int, str]:
+    """The labels of some samples with the cells replaced that are wrong with a higher probability.
+
+    Args:
+        run: The run.
+        above: The bound.
+        rows: By position in the source the rows of these samples.
+    """
+    cells: dict[int, dict[int, float]] = {}
+    for part in issues_of(run, max(above, DOUBTFUL)):
+        places = zip(part["position"].to_pylist(), part["index"].to_pylist(), strict=True)
+        for (position, index), new in zip(places, part["suggested"].to_pylist(), strict=True):
+            if position in rows:
+                cells.setdefault(rows[position], {})[index] = new
+    names, targets = [one.name for one in run.summary.classes], label_kind(run) == "numbers"
+    found: dict[int, str] = {}
+    start = 0
+    for batch in run.batches(["label"]):
+        here = [row for row in cells if start <= row < start + len(batch)]
+        given = batch["label"].take(numbers(np.array([row - start for row in here], np.int64))).to_pylist()
+        for row, label in zip(here, given, strict=True):
+            judged = cells[row]
+            if targets:
+                old = label if isinstance(label, list) else [label]
+                changed: list[Any] = [judged.get(i, one) for i, one in enumerate(old)]
+            else:
+                changed = [name for i, name in enumerate(names) if judged.get(i, name in label)]
+            found[row] = label_text(changed) or ""
         start += len(batch)
     return found
 

@@ -19,8 +19,8 @@ from ogacli.base.blocks import release
 from ogacli.base.tables import FORMATS, write_table
 from ogacli.base.tables.spreadsheet import spreadsheet_safe
 from ogacli.errors import ConfigError
-from ogacli.run.decisions import SEPARATOR
 from ogacli.run.directory import Run
+from ogacli.run.label_kind import SEPARATOR
 from ogacli.run.trim.fates import FATES, Fates, Options, fates_of
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.reasons import CORRUPT, REASONS, reasons

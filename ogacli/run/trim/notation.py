@@ -13,7 +13,7 @@ from typing import Any
 
 from ogacli.base.json_document import parse_json
 from ogacli.errors import DataError
-from ogacli.run.decisions import classes_in
+from ogacli.run.label_kind import parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Notation:
             old: The value in its place, whose form is kept.
         """
         if isinstance(old, list | tuple):
-            return self._listed(classes_in(name), list(old))
+            return self._listed(parts_of(name), list(old))
         if self.separator is not None:
-            return self.separator.join(str(self._one(one)) for one in classes_in(name))
+            return self.separator.join(str(self._one(one)) for one in parts_of(name))
         if isinstance(old, str) and old.startswith("[") and old.endswith("]") and name not in self.known:
             try:
                 before = list(parse_json(old, name, DataError))
-                return json.dumps(self._listed(classes_in(name), before))
+                return json.dumps(self._listed(parts_of(name), before))
             except DataError:
                 pass
         return self._one(name, old)

@@ -14,11 +14,12 @@ from jaxtyping import Shaped
 
 from ogacli.data.npy import Rows, are_packed, write_rows
 from ogacli.data.originals.arrays import Arrays
-from ogacli.run.decisions import classes_in
+from ogacli.run.label_kind import parts_of
 from ogacli.run.trim import FileFormat, FolderFormat, formats
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
 from ogacli.run.trim.job import Job
 from ogacli.run.trim.notation import Notation, zero_one
+from ogacli.run.trim.numbers import new_numbers
 
 
 @formats.register
@@ -120,10 +121,16 @@ def _relabelled(
     """The labels, with new ones for some rows."""
     rows = [row for row, one in enumerate(chosen.positions.tolist()) if one in chosen.labels]
     names = [chosen.labels[one] for one in chosen.positions[rows].tolist()]
+    if not chosen.classes:
+        new = old.copy()
+        for row, digits in zip(rows, names, strict=True):
+            before = old[row].reshape(-1).tolist()
+            new[row] = np.array(new_numbers(parts_of(digits), before), old.dtype).reshape(old.shape[1:])
+        return new
     if old.ndim > 1:
         new = old.copy()
         for row, name in zip(rows, names, strict=True):
-            on = classes_in(name)
+            on = parts_of(name)
             flat = [zero_one(one in on, old.flat[0].item()) for one in chosen.classes]
             new[row] = np.array(flat, old.dtype).reshape(old.shape[1:])
         return new

@@ -30,13 +30,45 @@ def test_rates_of_classes_are_found(given: float, forgotten: float) -> None:
     assert noise.given.mean() == pytest.approx(given, abs=0.03)
     assert noise.forgotten.mean() == pytest.approx(forgotten, abs=0.04)
     assert found.mean() == pytest.approx(float(wrong.double().mean()), abs=0.02)
+    none = torch.zeros(K)
+    known = PresenceNoise(none + 1, none, none + given, none + forgotten, none).wrong(logits, labels)
+    doubted, best = found > 0.5, known > 0.5
+    assert wrong[doubted].double().mean() > wrong[best].double().mean() - 0.04
+    assert int(doubted.sum()) == pytest.approx(int(best.sum()), rel=0.15), "as many as with the true rates"
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 1.5])
+def test_no_class_of_clean_sets_is_doubted(sharpness: float) -> None:
+    """Also where the model is surer than it should be."""
+    logits, labels, _ = noisy_sets(0.0, 0.0)
+    assert PresenceNoise.fitted(sharpness * logits, labels).wrong(sharpness * logits, labels).max() <= 0.5
+
+
+def test_a_class_that_is_often_forgotten_gets_rates_of_its_own() -> None:
+    logits, labels, wrong = noisy_sets(0.0, 0.0)
+    forgotten = (torch.rand(N, generator=torch.Generator().manual_seed(1)) < 0.4) & (labels[:, 2] > 0)
+    labels[forgotten, 2], wrong[forgotten, 2] = 0, True
+    noise = PresenceNoise.fitted(logits, labels)
+    assert noise.forgotten[2] == pytest.approx(0.4, abs=0.08)
+    assert noise.forgotten[[0, 1, 3, 4, 5]].max() < 0.03
+    found = noise.wrong(logits, labels)
     doubted = found > 0.5
+    assert doubted[:, 2].sum() > 0.4 * forgotten.sum()
     assert wrong[doubted].double().mean() > 0.7
 
 
-def test_clean_sets_are_left_alone() -> None:
-    logits, labels, _ = noisy_sets(0.0, 0.0)
-    assert (PresenceNoise.fitted(logits, labels).wrong(logits, labels) > 0.5).double().mean() < 0.005
+def test_residuals_that_grow_with_the_prediction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predictions = 10 * torch.rand(N, 2, generator=generator, dtype=torch.float64)
+    errors = torch.randn(N, 2, generator=generator, dtype=torch.float64)
+    true_scale = torch.stack([0.2 + 0.2 * predictions[:, 0], torch.ones(N)], 1)
+    targets = predictions + true_scale * errors
+    noise = TargetNoise.fitted(predictions, targets)
+    assert (noise.scale[1, 1:] == 0).all(), "the second target has one scale"
+    assert (noise.scales(predictions) / true_scale).log().abs().mean() < 0.1
+    assert (noise.wrong(predictions, targets) > 0.5).double().mean() < 0.002
+    suggested, margin = noise.suggested(predictions, targets)
+    assert ((targets - suggested).abs() < margin).double().mean() == pytest.approx(0.9, abs=0.02)
 
 
 def test_forgotten_classes_rank_above_what_the_loss_finds() -> None:
@@ -66,7 +98,7 @@ def test_wrong_targets_are_told(kind: str) -> None:
     predictions, targets, wrong = noisy_targets(kind)
     noise = TargetNoise.fitted(predictions, targets)
     found = noise.wrong(predictions, targets)[:, 0]
-    assert noise.scale == pytest.approx(1.0, rel=0.15)
+    assert noise.scales(predictions).mean() == pytest.approx(1.0, rel=0.15)
     assert not noise.poor
     if kind == "right":
         assert (found > 0.5).double().mean() < 0.002

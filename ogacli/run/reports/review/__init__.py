@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from ogacli.base import wording
 from ogacli.run.beside import SAME
 from ogacli.run.directory import Run
+from ogacli.run.label_kind import label_kind, label_text
+from ogacli.run.reports.cells import Cell, cells_at
 from ogacli.run.reports.content import flagged_rows
 from ogacli.run.reports.page import part
 from ogacli.run.reports.pictures import Shown, look
@@ -105,17 +107,21 @@ def _with_rows(run: Run, rows: pa.Table) -> dict[str, Any]:
     for one in beside.to_pylist():
         near.setdefault(one["position"], {}).setdefault(one["role"], []).append(one["other"])
     others = _others(run, rows, beside)
-    names = _Names()
+    names, kind = _Names(), label_kind(run)
     return {
         "schema_version": 1,
         "run": run.fingerprint,
-        "classes": [one.name for one in run.summary.classes] if _one_class(rows) else [],
+        "kind": kind,
+        "classes": [] if kind is None else [one.name for one in run.summary.classes],
         "reasons": [reason for reason, count in run.summary.reasons.items() if count],
         "samples": {
             "id": [str(one) for one in rows["id"].to_pylist()],
             "position": positions,
             "given": names.of(rows["label"]),
             "suggested": names.of(rows["suggested_label"]),
+            "old": _texts(rows["label"]) if kind != "class" else None,
+            "new": _texts(rows["suggested_label"]) if kind != "class" else None,
+            "cells": _cells(run, rows["position"]) if run.summary.cells else None,
             "confidence": [None if x is None else wording.percent(x) for x in rows["confidence"].to_pylist()],
             "sure": _short(rows["confidence"].to_pylist()),
             "score": _short(rows["score"].to_pylist()),
@@ -136,10 +142,19 @@ def _with_rows(run: Run, rows: pa.Table) -> dict[str, Any]:
     }
 
 
-def _one_class(rows: pa.Table) -> bool:
-    """Whether samples have one class each, and can be given another one."""
-    kind = rows.schema.field("label").type
-    return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
+def _texts(labels: pa.ChunkedArray) -> list[str | None]:
+    """Labels as decisions have them."""
+    return [label_text(one) for one in labels.to_pylist()]
+
+
+def _cells(run: Run, positions: pa.ChunkedArray) -> list[list[list[str]]]:
+    """The cells of each sample that are more probably wrong than right."""
+    found = cells_at(run, positions)
+    return [[_cell(one) for one in found.get(position, ())] for position in positions.to_pylist()]
+
+
+def _cell(one: Cell) -> list[str]:
+    return [one.cell, one.given, one.suggested, wording.percent(one.probability), one.reason]
 
 
 def _others(run: Run, rows: pa.Table, beside: pa.Table) -> pa.Table:

@@ -52,6 +52,16 @@ function facts(sample) {
   );
 }
 
+/** The classes or targets that are more probably wrong than right. */
+function cellsOf(sample) {
+  if (!sample.cells.length) return null;
+  const items = sample.cells.map(([cell, given, suggested, probability, reason]) => {
+    const change = data.kind === "classes" ? reason : `${reason}: ${given} → ${suggested}`;
+    return el("li", {}, el("strong", {}, cell), ` ${change} `, el("span", { class: "dim", title: "probability that it is wrong" }, probability));
+  });
+  return el("ul", { class: "cells", "aria-label": "Parts of the label that are probably wrong" }, ...items);
+}
+
 function labels(sample) {
   const line = el("p", { class: "labels" }, el("span", { class: "given" }, sample.given));
   if (sample.suggested !== null) {
@@ -86,9 +96,7 @@ function choice(sample, action, label, text) {
 function buttons(sample) {
   const group = el("div", { class: "choices", role: "group", "aria-label": `Decision on ${sample.id}` });
   group.append(choice(sample, "keep", undefined, "Keep"), choice(sample, "drop", undefined, "Drop"));
-  if (data.classes.length && sample.suggested !== null && data.classes.includes(sample.suggested)) {
-    group.append(choice(sample, "relabel", sample.suggested, `Relabel as ${sample.suggested}`));
-  }
+  if (canSuggest(sample)) group.append(choice(sample, "relabel", sample.new, `Relabel as ${shownLabel(sample.new)}`));
   group.append(
     el(
       "button",
@@ -99,8 +107,47 @@ function buttons(sample) {
   return group;
 }
 
+const canSuggest = (sample) => data.kind !== null && sample.new !== null && (data.kind !== "class" || data.classes.includes(sample.new));
+
+/** Fields for any other label: a list of classes, a box for each class, or numbers. */
 function otherLabel(sample) {
-  if (!data.classes.length) return null;
+  if (data.kind === "classes") return otherClasses(sample);
+  if (data.kind === "numbers") return otherNumbers(sample);
+  return data.kind === "class" ? otherClass(sample) : null;
+}
+
+/** The label that was decided on, or else the suggested one, or else the given one. */
+function current(sample) {
+  const decision = decisions.get(sample.id);
+  return decision?.action === "relabel" ? decision.label : (sample.new ?? sample.old);
+}
+
+function otherClasses(sample) {
+  const on = new Set(partsOf(current(sample)));
+  const boxes = data.classes.map((one) => {
+    const box = el("input", { type: "checkbox", name: "class", value: one, checked: on.has(one) });
+    return el("label", {}, box, ` ${one}`);
+  });
+  const set = el("fieldset", { class: "other classes" }, el("legend", {}, "Another set of classes"), ...boxes);
+  set.addEventListener("change", () => {
+    const chosenClasses = [...set.querySelectorAll("input:checked")].map((box) => box.value);
+    act(sample, "relabel", chosenClasses.join(SEPARATOR), true);
+  });
+  return set;
+}
+
+function otherNumbers(sample) {
+  const fields = partsOf(current(sample)).map((one, i) =>
+    el("input", { type: "number", step: "any", name: "number", value: one, "aria-label": `Target ${i}` }),
+  );
+  const line = el("fieldset", { class: "other" }, el("legend", {}, "Another value"), ...fields);
+  line.addEventListener("change", () => {
+    if (fields.every((field) => field.value !== "")) act(sample, "relabel", fields.map((field) => field.value).join(SEPARATOR), true);
+  });
+  return line;
+}
+
+function otherClass(sample) {
   const select = el("select", { name: "other" }, el("option", { value: "" }, "choose"));
   for (const one of data.classes) if (one !== sample.given) select.append(el("option", { value: `=${one}` }, one));
   const decision = decisions.get(sample.id);
@@ -136,7 +183,7 @@ function card(sample) {
     "li",
     { id: title, tabindex: "-1", "aria-label": `Rank ${sample.rank}, sample ${sample.id}`, "data-id": sample.id },
     shownAt(sample.position, sample.id),
-    el("div", { class: "facts" }, labels(sample), facts(sample), buttons(sample)),
+    el("div", { class: "facts" }, labels(sample), cellsOf(sample), facts(sample), buttons(sample)),
   );
   article.sample = sample;
   mark(article);

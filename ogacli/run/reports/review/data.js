@@ -8,6 +8,9 @@ const samples = data.samples.id.map((id, i) => ({
   position: data.samples.position[i],
   given: name(data.samples.given[i]) ?? "none",
   suggested: name(data.samples.suggested[i]),
+  old: data.samples.old ? data.samples.old[i] : name(data.samples.given[i]), // labels as decisions have them
+  new: data.samples.new ? data.samples.new[i] : name(data.samples.suggested[i]),
+  cells: data.samples.cells ? data.samples.cells[i] : [],
   confidence: data.samples.confidence[i],
   sure: data.samples.sure[i],
   score: data.samples.score[i],
@@ -18,6 +21,9 @@ const samples = data.samples.id.map((id, i) => ({
   agreement: data.samples.agreement && data.samples.agreement[i],
   beside: data.samples.beside[i] ?? {},
 }));
+const SEPARATOR = "|"; // between the classes or numbers of a label
+const partsOf = (label) => (label ? label.split(SEPARATOR) : []);
+const shownLabel = (label) => (data.kind === "class" ? label : partsOf(label).join(", ") || "no class");
 const byId = new Map(samples.map((sample) => [sample.id, sample]));
 const others = new Map(
   data.others.position.map((position, i) => [

@@ -93,7 +93,7 @@ function undo() {
 
 function spoken(decision) {
   if (!decision) return "undecided";
-  if (decision.action === "relabel") return `relabel as ${decision.label}`;
+  if (decision.action === "relabel") return `relabel as ${shownLabel(decision.label)}`;
   return decision.action;
 }
 

@@ -23,8 +23,10 @@ function fill(select, values, none) {
 
 function prepareFilters() {
   const field = filters.elements;
-  fill(field.given, samples.map((one) => one.given));
-  fill(field.suggested, samples.map((one) => one.suggested), "no suggestion");
+  const several = data.kind === "classes" || data.kind === "numbers";
+  const own = (key, whole) => samples.flatMap((one) => (!several ? [one[whole]] : data.kind === "classes" ? partsOf(one[key]) : []));
+  fill(field.given, own("old", "given"));
+  fill(field.suggested, own("new", "suggested"), "no suggestion");
   fill(field.reason, samples.map((one) => one.reason));
   fill(field.agreement, samples.map((one) => one.agreement));
   if (field.agreement.closest("label").hidden) field.sort.querySelector("[value=agreement]").remove();
@@ -38,10 +40,15 @@ function prepareFilters() {
 
 const allows = (choice, value) => choice === "" || (choice === "-" ? value === null : choice === `=${value}`);
 
+/** Of several classes one must be the chosen one. */
+const allowsLabel = (choice, label, classes) =>
+  data.kind === "classes" ? choice === "" || partsOf(classes).includes(choice.slice(1)) : allows(choice, label);
+
 function textOf(sample) {
   const look = looks.get(sample.position);
   const words = look ? (look.text ?? look.parts?.map((part) => part[0]).join("") ?? "") : "";
-  return [sample.id, sample.given, sample.suggested, sample.reason, sample.truth, words].join("\n").toLowerCase();
+  const cells = sample.cells.map((one) => `${one[0]} ${one[4]}`);
+  return [sample.id, sample.given, sample.suggested, sample.reason, sample.truth, ...cells, words].join("\n").toLowerCase();
 }
 
 /** The samples that the filters leave, in their order. */
@@ -52,8 +59,8 @@ function chosen() {
   const found = samples.filter((sample) => {
     const decision = decisions.get(sample.id);
     return (
-      allows(field.given.value, sample.given) &&
-      allows(field.suggested.value, sample.suggested) &&
+      allowsLabel(field.given.value, sample.given, sample.old) &&
+      allowsLabel(field.suggested.value, sample.suggested, sample.new) &&
       allows(field.reason.value, sample.reason) &&
       allows(field.agreement.value, sample.agreement) &&
       (field.state.value === "" || field.state.value === (decision?.action ?? "undecided")) &&

@@ -81,7 +81,7 @@ const KEYS = {
   d: (article) => act(article.sample, "drop", undefined) && move(article, 1),
   r: (article) => {
     if (!article.querySelector("[data-action=relabel]")) announce("No label is suggested. Compare offers the others.");
-    else if (act(article.sample, "relabel", article.sample.suggested)) move(article, 1);
+    else if (act(article.sample, "relabel", article.sample.new)) move(article, 1);
   },
   u: back,
   c: (article) => toggle(article.sample),
