@@ -11,6 +11,7 @@ ONLY_POSIX = {
     **dict.fromkeys(
         ("fork", "getuid", "geteuid", "mkfifo", "uname", "killpg", "setsid", "sync", "chown"), "os"
     ),
+    **dict.fromkeys(("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "statvfs", "fchmod"), "os"),
     **dict.fromkeys(("SIGHUP", "SIGALRM", "SIGKILL", "alarm", "setitimer", "pthread_kill"), "signal"),
 }
 """Names that their module lacks on Windows."""
@@ -33,4 +34,5 @@ def test_no_posix_call_without_a_fallback(source: Path) -> None:
             and isinstance(node.value, ast.Name)
             and ONLY_POSIX.get(node.attr) == node.value.id
         ):
-            assert f'hasattr({node.value.id}, "{node.attr}")' in text, f"{source}:{node.lineno}: {node.attr}"
+            asked = f'hasattr({node.value.id}, "{node.attr}")' in text or 'sys.platform != "win32"' in text
+            assert asked, f"{source}:{node.lineno}: {node.attr}"

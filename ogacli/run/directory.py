@@ -291,12 +291,12 @@ class Run:
     @cached_property
     def beside(self) -> pa.Table:
         """``beside.parquet``: the samples that a person compares with the most anomalous ones."""
-        return self._whole("beside.parquet", BESIDE.names)
+        return self._later("beside.parquet", BESIDE)
 
     @cached_property
     def gradient_map(self) -> pa.Table:
         """``gradient_map.parquet``: two coordinates of the gradients of some samples."""
-        return self._whole("gradient_map.parquet", MAP.names)
+        return self._later("gradient_map.parquet", MAP)
 
     def issue_parts(self) -> Iterator[pa.Table]:
         """``issues.parquet``: the cells that are probably wrong, a row group at a time."""
@@ -324,6 +324,12 @@ class Run:
             raise RunError("not a document that oga wrote", place=str(self.path / name))
         return document
 
+    def _later(self, name: str, schema: pa.Schema) -> pa.Table:
+        """All rows of a file that runs of earlier versions do not have: none of these."""
+        if not os.path.lexists(self.file(name)):
+            return schema.empty_table()
+        return self._whole(name, schema.names)
+
     def _whole(self, name: str, columns: Sequence[str]) -> pa.Table:
         place = self.path / name
         with self._parquet(name, columns) as file:
@@ -337,7 +343,11 @@ class Run:
                 check_types(file.schema_arrow, columns, str(place))
                 yield file
         except FileNotFoundError:
-            raise RunError(f"no {name} in the run directory", place=str(self.path)) from None
+            raise RunError(
+                f"no {name} in the run directory",
+                place=str(self.path),
+                hint="copy the whole directory again, or scan again",
+            ) from None
 
     def _filled(self, part: Part, name: str = SCORES) -> Part:
         check_filled(part, str(self.path / name))

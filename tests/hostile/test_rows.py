@@ -6,6 +6,7 @@ to look at it.
 
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -132,6 +133,25 @@ def test_names_of_members_and_arrays_lead_nowhere(tmp_path_factory: pytest.TempP
     before = set(rows.run.parent.parent.rglob("*"))
     rows.trimmed_with(out.getvalue(), relabel=True)
     assert not {path for path in set(rows.run.parent.parent.rglob("*")) - before if "evil" in path.name}
+
+
+def test_paths_of_shards_lead_nowhere(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """The files that a pattern names may differ in ``..`` only behind their common folder."""
+    rows = of_kind("webdataset", tmp_path_factory)
+    run = shutil.copytree(rows.run, tmp_path / "run")
+    place, up = tmp_path / "a/b/c/d/place", tmp_path / "a/up"
+    for folder in (place / "0", place / "1", up):
+        folder.mkdir(parents=True)
+    shutil.copy(rows.file, up / "x.tar")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["path"] = f"{place}/{{0..1}}/../../../../../up/x.tar"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    to = tmp_path / "e/f/g/h/clean"
+    hostile = OwnRows(run, rows.file, to, rows.format)
+    hostile.scanned_as_it_is()
+    trim(run, to, format="webdataset")
+    assert not (tmp_path / "e/f/up").exists()
+    assert all(path.is_relative_to(to) for path in tmp_path.glob("e/**/*.tar"))
 
 
 def test_two_columns_of_one_name(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -79,9 +79,11 @@ def swapped(versions: dict[int, Path], out: Path, processes: int, times: int) ->
 def test_readers_see_one_run(versions, tmp_path, monkeypatch, exchange):
     if not exchange:
         monkeypatch.setattr(atomic, "exchanged", lambda one, other: False)
-    swaps, wrong = swapped(versions, tmp_path / "out", 2, 30)
-    assert swaps > 5
-    assert not wrong
+    swaps = 0
+    while swaps <= 5:  # a machine with other work may replace the run seldom
+        more, wrong = swapped(versions, tmp_path / "out", 2, 30)
+        swaps += more
+        assert not wrong
 
 
 @pytest.mark.slow

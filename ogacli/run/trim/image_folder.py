@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from ogacli.base.file_names import Names, safe_name
 from ogacli.base.special_files import refuse_special
 from ogacli.data.originals.image_folder import SUFFIXES, other_names, sample_names
 from ogacli.data.originals.image_folder import ImageFolder as Original
@@ -20,9 +21,6 @@ from ogacli.run.trim import FolderFormat, formats
 from ogacli.run.trim.chosen import check_rows
 from ogacli.run.trim.folder import MANIFEST, MARK
 from ogacli.run.trim.job import Job
-
-_LONGEST = 200
-"""Bytes of a name without its suffix; file systems allow 255 in all."""
 
 
 class _File(NamedTuple):
@@ -62,6 +60,8 @@ class ImageFolder(FolderFormat):
         if others:
             several = len(others) != 1
             job.notes.append(f"{len(others):,} file{'s' * several} beside the samples handed on unread")
+        if places.renamed:
+            job.notes.append(f"{places.renamed:,} folders cannot have the names of their classes")
         if job.link and copied:
             job.notes.append(f"{copied:,} of the files are copies: they cannot be linked from here")
 
@@ -150,45 +150,27 @@ class _Places:
     """From files to paths below the new folder, which differ even if upper and lower case are ignored."""
 
     def __init__(self) -> None:
-        self._labels = _Names([MANIFEST, MARK])
+        self._labels = Names([MANIFEST, MARK])
         self._folders: dict[str, str] = {}
-        self._names: dict[str, _Names] = {}
+        self._names: dict[str, Names] = {}
+
+    @property
+    def renamed(self) -> int:
+        """The number of folders that could not get the name of their class."""
+        return sum(label != folder for label, folder in self._folders.items())
 
     def of(self, file: _File, suffix: str) -> PurePosixPath:
         """The path of a file."""
         if file.label not in self._folders:
             self._folders[file.label] = self._labels.new([file.label])
         folder = PurePosixPath(
-            self._folders[file.label], *map(_safe, filter(None, (file.below or "").split("/")))
+            self._folders[file.label], *map(safe_name, filter(None, (file.below or "").split("/")))
         )
         stems = [PurePosixPath(file.name).name.removesuffix(suffix)]
         if file.below is None:
             stems.append(file.name.removesuffix(suffix))
-        names = self._names.setdefault(str(folder).casefold(), _Names())
+        names = self._names.setdefault(str(folder).casefold(), Names())
         return folder / names.new(stems, suffix)
-
-
-class _Names:
-    """Safe names in one folder, which differ even if upper and lower case are ignored."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = {name.casefold() for name in taken}
-
-    def new(self, wanted: Iterable[str], suffix: str = "") -> str:
-        """The first wanted name that is free, or else the last one with a number."""
-        stems = [_safe(stem) for stem in wanted]
-        for stem in chain(stems, (f"{stems[-1]}-{number}" for number in count(2))):
-            name = stem + suffix
-            if name.casefold() not in self._taken:
-                self._taken.add(name.casefold())
-                return name
-        raise AssertionError("numbers do not end")
-
-
-def _safe(name: str) -> str:
-    """A name that stays inside its folder and is not hidden there."""
-    plain = "".join("-" if letter in "/\\" or not letter.isprintable() else letter for letter in name)
-    return plain.lstrip(".").encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
 def _place(source: Path | bytes, target: Path, *, link: bool) -> bool:

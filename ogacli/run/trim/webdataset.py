@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import copy
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from ogacli.base.file_names import WINDOWS, Names, safe_name
 from ogacli.base.tables.json_text import text, value_in, with_keys
 from ogacli.data.originals.webdataset import WebDataset as Original
 from ogacli.data.shards import opened_shard, read_shards, shard_members, short_names
 from ogacli.run.trim import FolderFormat, formats
 from ogacli.run.trim._labels import NewLabels, label_columns
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows
+from ogacli.run.trim.folder import MANIFEST, MARK
 from ogacli.run.trim.job import Job
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
@@ -88,8 +90,7 @@ class WebDataset(FolderFormat):
         editor = _Editor(original, chosen)
         position, empty, index = -1, 0, 0
         with job.progress.bar("writing samples", len(chosen.positions)) as advance:
-            for path, name in zip(paths, short_names(paths), strict=True):
-                target = folder / name.lstrip("/")
+            for path, target in zip(paths, _targets(paths, folder), strict=True):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 written = 0
                 with opened_shard(path) as source, target.open("xb") as out:
@@ -109,6 +110,17 @@ class WebDataset(FolderFormat):
             job.notes.append(f"{empty:,} shard{'s' * (empty != 1)} without any sample that stays")
         if editor.added:
             job.notes.append(f"added the members {', '.join(f'`{name}`' for name in editor.added)}")
+
+
+def _targets(paths: Sequence[str], folder: Path) -> Iterator[Path]:
+    """Where each shard is written: below the folder, whatever its path is."""
+    names: dict[str, Names] = {}
+    for path in short_names([path.replace("\\", "/") if WINDOWS else path for path in paths]):
+        *above, last = filter(None, path.split("/"))
+        parts = list(map(safe_name, above))
+        stem, dot, suffix = last.rpartition(".")
+        known = names.setdefault("/".join(parts).casefold(), Names(() if above else [MANIFEST, MARK]))
+        yield folder.joinpath(*parts, known.new([stem or last], dot + suffix if stem else ""))
 
 
 def _samples(file: Any, path: str) -> Iterator[_Sample]:
