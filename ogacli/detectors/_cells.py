@@ -36,6 +36,11 @@ class Cells:
     margin: Float[Tensor, "b m"]
     """Of a number: with a probability of 10 % the right one is farther from the suggested one. Else 0."""
 
+    @property
+    def score(self) -> Float[Tensor, " b"]:
+        """The score of each sample, from 0 to 1: the weighted mean of the probabilities of its cells."""
+        return score_of(self.wrong)
+
 
 class CellNoise(Protocol):
     """What is fitted: a model of how the values of cells become wrong."""
@@ -84,8 +89,8 @@ class CellDetector(Detector):
         """The judgement on each cell, once fitted."""
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
-        """The weighted mean of the probabilities of its cells to be wrong, from 0 to 1."""
-        return score_of(self.cells(batch).wrong)
+        """Made of the probabilities of its cells to be wrong; from 0 to 1."""
+        return self.cells(batch).score
 
     def needs(self, batch: GradientBatch | None = None) -> Needs:
         """None of the gradient: cells are judged by the predictions."""

@@ -21,7 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ogacli.base.arrow import empty
+from ogacli.run.regions import has_regions, region_columns
 from ogacli.run.words import has_words, word_columns
+from ogacli.verdict.regions import RegionFindings
 
 if TYPE_CHECKING:  # reading a run needs no torch
     from pathlib import Path
@@ -76,7 +78,7 @@ def issue_schema(values: pa.DataType | None = None) -> pa.Schema:
 def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
     """The judged cells, most probably wrong first; empty where labels have no cells."""
     cells, tagged = verdict.findings.cells, has_words(samples)
-    schema = issue_schema(pa.string() if tagged else None)
+    schema = issue_schema(pa.string() if tagged or has_regions(samples) else None)
     if cells is None:
         return empty(schema)
     wrong = np.where((cells.index >= 0).numpy(), cells.wrong.double().numpy(), -1.0)
@@ -95,7 +97,9 @@ def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
         "box": pa.nulls(count, pa.list_(pa.float64())),
         "probability": wrong[row, place],
     }
-    if tagged:
+    if isinstance(cells, RegionFindings):
+        columns |= region_columns(samples, cells.region.numpy()[row, place], suggested.astype(np.int64))
+    elif tagged:
         columns |= word_columns(samples, row, index, suggested.astype(np.int64))
     else:
         given = samples.labels.reshape(len(samples), -1).double().numpy()[row, index]

@@ -18,14 +18,14 @@ SEPARATOR = "|"
 
 
 def label_kind(run: Run) -> LabelKind | None:
-    """The kind of the labels that samples of a run can be given; None for tagged words and prompts."""
+    """The kind of the labels that samples of a run can be given; None for tagged words, masks and prompts."""
     kind = run.schema.field("label").type
     one = kind.value_type if pa.types.is_dictionary(kind) or pa.types.is_list(kind) else kind
     if pa.types.is_floating(one):
         return None if run.summary.classes else "numbers"
     section = run.config.get("data")
-    tagged = isinstance(section, dict) and section.get("tags") is not None
-    if tagged or not run.summary.classes or not pa.types.is_string(one):
+    parts = isinstance(section, dict) and (section.get("tags") or section.get("source") == "segmentation")
+    if parts or not run.summary.classes or not pa.types.is_string(one):
         return None
     return "classes" if pa.types.is_list(kind) else "class"
 

@@ -14,6 +14,7 @@ from ogacli.base.blocks import blocks
 from ogacli.base.wording import cut
 from ogacli.errors import RunError
 from ogacli.verdict.reasons import REASONS
+from ogacli.verdict.regions import RegionFindings
 
 if TYPE_CHECKING:  # reading a run needs no torch
     from torch import Tensor
@@ -185,6 +186,8 @@ def _suggested(verdict: Verdict, samples: Samples, rows: slice) -> pa.Array:
     """The suggested label as the given one is shown; null where none is suggested."""
     if verdict.findings.cells is None:
         return _names(samples, verdict.suggested_label[rows])
+    if isinstance(verdict.findings.cells, RegionFindings):
+        return pa.nulls(rows.stop - rows.start, pa.list_(pa.string()))  # a mask is no list of classes
     labels = verdict.findings.cells.part(rows).corrected(samples.labels[rows])
     corrected = samples.label_type.column(labels, samples.classes)
     suggests = numbers(verdict.suggests(rows).numpy())

@@ -296,7 +296,8 @@ def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
     wrong: dict[str, dict[str, int]] = {name: {} for name in cell_names(samples)}
     for (name, reason), count in sorted(counts.items()):
         wrong.setdefault(name, {})[reason] = count
-    if named := pa.types.is_string(table.schema.field("given").type):
+    named = pa.types.is_string(table.schema.field("given").type)
+    if has_words(samples):
         given = samples.labels[samples.labels >= 0].long().bincount(minlength=len(samples.classes)).tolist()
     else:
         given = samples.label_type.counts(samples.labels, samples.classes).tolist()

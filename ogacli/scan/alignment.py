@@ -80,7 +80,12 @@ def check_outputs(
         CheckpointError: The outputs are in another order.
     """
     several = isinstance(samples.label_type, SeveralClasses)
-    if task.returns_loss or len(samples.classes) < 2 or not (several or samples.class_index is not None):
+    if (
+        task.returns_loss
+        or task.of_pixels
+        or len(samples.classes) < 2
+        or not (several or samples.class_index is not None)
+    ):
         return None
     rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:_LOOKED_AT]
     logits, known = _outputs(model, samples, rows.sort().values, device, workers)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ogacli.base.blocks import blocks
 from ogacli.base.json_tensor import of_json, to_json
 from ogacli.data import Samples
+from ogacli.data.label_types import PixelClasses
 from ogacli.detectors._state import under
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
@@ -24,6 +25,7 @@ from ogacli.scan.cells import DoubtfulCells
 from ogacli.scan.columns import filled, place
 from ogacli.scan.evidence import Evidence
 from ogacli.scan.inputs import InputNotes
+from ogacli.scan.regions import DoubtfulRegions
 from ogacli.scan.scorers import Scored
 from ogacli.scan.top import Kept, TopSamples
 from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, Diagnosis, worth
@@ -60,8 +62,9 @@ class Collector:
         self.device = device
         self.rows = Rows(n, len(columns), device)
         self.totals = Totals(n if several else 0, len(columns), device)
-        self.cells = DoubtfulCells(n, cells, device)
-        self.cell_totals = DoubtfulCells(n if several else 0, cells, device)
+        kind = DoubtfulRegions if isinstance(samples.label_type, PixelClasses) else DoubtfulCells
+        self.cells = kind(n, cells, device)
+        self.cell_totals = kind(n if several else 0, cells, device)
         self.inputs = InputNotes(n, device)
         self.top = TopSamples(n, self.inputs.places, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)

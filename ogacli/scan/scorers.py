@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.detectors import Detector, DetectorOptions, LabelDetector, LayeredOptions, Needs
-from ogacli.detectors._cells import CellDetector, Cells, score_of
+from ogacli.detectors._cells import CellDetector, Cells
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch, Gradients
 from ogacli.gradients.view import View, view
@@ -101,7 +101,7 @@ class Scorers:
                         evidence[one.column] = seen
                 elif isinstance(one.detector, CellDetector):
                     judged = one.detector.cells(batch)
-                    scores.append(score_of(judged.wrong))
+                    scores.append(judged.score)
                     cells = cells or judged
                 else:
                     scores.append(one.detector.score(one.of(batch)))

@@ -47,6 +47,9 @@ def one_hot(batch: GradientBatch) -> Tensor:
 KINDS: dict[str, Callable[[GradientBatch], GradientBatch]] = {
     "latent_label_set": lambda batch: replace(batch, labels=one_hot(batch)),
     "latent_target": lambda batch: replace(batch, labels=6.0 * one_hot(batch)),
+    "latent_mask": lambda batch: replace(
+        batch, labels=batch.labels[:, None, None], logits=batch.logits[:, :, None, None]
+    ),
     "latent_tags": lambda batch: replace(
         batch, labels=batch.labels[:, None], logits=batch.logits[:, :, None]
     ),

@@ -17,6 +17,7 @@ import ogacli
 from ogacli.data import Samples
 from ogacli.detectors import detectors
 from ogacli.models.sources.torchscript import TorchScript
+from small_masks import Pixels, open_masks
 from tests.gradients.test_zoo import Lstm, Tied, UNet, seeded_weights
 
 K = 3
@@ -96,7 +97,7 @@ def same(samples: Samples, make: Callable[[], nn.Module], device: Any, **options
 
 
 @pytest.mark.parametrize("layers", ["head", "all", ["stem.*", "head"]])
-@pytest.mark.parametrize("name", sorted(detectors.names()))
+@pytest.mark.parametrize("name", sorted({*detectors.names()} - {"latent_mask"}))
 def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
     given: dict[str, Any] = {"name": name}
     if name == "isolation_forest":
@@ -106,6 +107,13 @@ def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
         given |= {"model": "KNN"}
     loss = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}.get(name, "cross_entropy")
     same(pictures(loss=loss), Pictures, device, layers=layers, detector=given, loss=loss)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_masks(layers: str, device: torch.device, tmp_path: Path) -> None:
+    samples = open_masks(tmp_path)
+    names = ["latent_mask", "l1", "l2", "loss"]
+    same(samples, Pixels, device, layers=layers, detector=names, loss="pixel_cross_entropy")
 
 
 @pytest.mark.parametrize("against", ["self", "training"])

@@ -25,6 +25,7 @@ class Segmentation(Task):
     Logits of a lower resolution than the masks are upsampled bilinearly, as transformers does in training.
     """
 
+    deciding = "latent_mask"
     of_pixels: ClassVar[bool] = True
 
     def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:

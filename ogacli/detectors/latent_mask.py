@@ -1,0 +1,153 @@
+"""The probability that a region of a mask is wrong, under a model of label noise of pixels."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ogacli.data.label_types import IGNORED
+from ogacli.detectors import detectors
+from ogacli.detectors._cells import CellDetector, CellOptions, Cells
+from ogacli.detectors.label_noise.pixels import PixelNoise, Regions
+from ogacli.errors import DataError, GradientError
+from ogacli.gradients import GradientBatch
+from ogacli.models.tasks.segmentation import upsampled
+
+MOST = 16
+"""Regions that are kept of a mask: those that are most probably wrong."""
+_PIXELS = 256
+"""Pixels of each mask that the noise is fitted to."""
+_ENTRIES = 1 << 20
+"""Logits that are held while fitting. With more it sees no further samples."""
+
+
+@detectors.register
+class LatentMask(CellOptions):
+    """For a class a pixel: score = how probable it is that a region of the mask has a wrong class.
+
+    A region is connected pixels of one given class that are more probably wrong than right; see
+    :mod:`ogacli.detectors.label_noise.pixels`.
+    """
+
+    def detector(self) -> "Mask":
+        """A detector that is not fitted yet."""
+        return Mask(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCells(Cells):
+    """The regions of the masks of a batch, most probably wrong first; of no pixels where there are fewer."""
+
+    region: Int64[Tensor, "b m 6"]
+    """The given class, left, top, right and bottom (the last two beyond the region), and the pixels."""
+    of_mask: Float[Tensor, " b"]
+    """The score of each mask: by its most doubtful region, or where there is none the mean over pixels."""
+
+    @property
+    def score(self) -> Float[Tensor, " b"]:
+        """The score of each mask, from 0 to 1."""
+        return self.of_mask
+
+
+class Mask(CellDetector):
+    """A cell is a region; its most probable class is suggested."""
+
+    def __init__(self, options: LatentMask) -> None:
+        self.options = options
+        self.noise: PixelNoise | None = None
+
+    def fit_size(self, n: int) -> int:
+        """All samples, up to ``fit_samples``."""
+        return min(n, self.options.fit_samples)
+
+    def fit(self, batches: Iterable[GradientBatch]) -> None:
+        """Fit how pixels get wrong classes, to some pixels of each mask.
+
+        Raises:
+            DataError: There is no sample.
+            GradientError: The labels are not masks.
+        """
+        logits, labels, held = list[Tensor](), list[Tensor](), 0
+        for batch in batches:
+            every, given = _pixels(batch)
+            step = max(1, given.shape[1] // _PIXELS)
+            every, given = every[:, ::step], given[:, ::step]
+            known = given != IGNORED
+            logits.append(every[known])
+            labels.append(given[known])
+            held += logits[-1].numel()
+            del batch  # before the next one is computed
+            if held >= _ENTRIES:
+                break
+        if not held:
+            raise DataError("no mask to fit the label noise to", expected="at least one that can be read")
+        self.noise = PixelNoise.fitted(torch.cat(logits), torch.cat(labels))
+
+    def cells(self, batch: GradientBatch) -> RegionCells:
+        """The regions, once fitted."""
+        assert self.noise is not None, "fit or restore first"
+        self.noise = self.noise.to(batch.logits.device)
+        logits, labels = _pixels(batch)
+        known = labels != IGNORED
+        index = labels.clamp_min(0).flatten()
+        others = self.noise.true(logits.flatten(0, 1), index).scatter(1, index[:, None], 0.0)
+        wrong = others.sum(1).view(labels.shape).masked_fill(~known, 0.0)
+        found = Regions.of(
+            *(one.view(batch.labels.shape).cpu().numpy() for one in (wrong, labels, others.argmax(1)))
+        )
+        doubt = wrong.sum(1) / known.sum(1).clamp_min(1)
+        return _by_mask(found, doubt)
+
+    def state(self) -> dict[str, Tensor]:
+        """The parameters."""
+        return {} if self.noise is None else self.noise.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the parameters."""
+        self.noise = PixelNoise.of(state) if state else None
+
+
+def _pixels(batch: GradientBatch) -> tuple[Float[Tensor, "b n k"], Int64[Tensor, "b n"]]:
+    """The logits at the resolution of the masks, and the classes.
+
+    Raises:
+        GradientError: Labels are not masks.
+    """
+    if batch.labels.ndim != 3 or batch.logits.ndim != 4 or batch.logits.shape[1] < 2:
+        raise GradientError(
+            "takes a class a pixel, of two or more",
+            place="detector.name latent_mask",
+            found=f"labels {list(batch.labels.shape)}, logits {list(batch.logits.shape)}",
+            expected="masks [b, h, w] and logits [b, classes, h, w]",
+            hint="`latent_label` takes one class a sample, `latent_label_set` several",
+        )
+    sized = upsampled(batch.logits, batch.labels)
+    return sized.flatten(2).transpose(1, 2), batch.labels.flatten(1)
+
+
+def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
+    """The regions of each mask in a row, at most ``MOST``.
+
+    Args:
+        found: All regions.
+        doubt: The mean probability of the pixels of each mask to be wrong.
+    """
+    b, device = len(doubt), doubt.device
+    wrong, suggested = torch.zeros(2, b, MOST, dtype=torch.float64)
+    region = torch.zeros(b, MOST, 6, dtype=torch.int64)
+    highest, taken = np.zeros(b), [0] * b
+    np.maximum.at(highest, found.sample, found.score)
+    for i in (-found.wrong).argsort(kind="stable").tolist():
+        sample = int(found.sample[i])
+        if (place := taken[sample]) == MOST:
+            continue
+        taken[sample] += 1
+        wrong[sample, place], suggested[sample, place] = float(found.wrong[i]), float(found.suggested[i])
+        region[sample, place] = torch.tensor([found.given[i], *found.box[i], found.pixels[i]])
+    best = torch.from_numpy(highest).to(device)
+    score = best + (1 - best) * doubt
+    none = torch.zeros_like(wrong)
+    return RegionCells(*(one.to(device) for one in (wrong, suggested, none, region, score)))
