@@ -136,8 +136,8 @@ def policy(content: bytes) -> object:
 
 def override(content: bytes) -> object:
     """A ``--set``."""
+    from ogacli.base.overrides import override
     from ogacli.base.yaml_document import parse
-    from ogacli.config.overrides import override
 
     known = parse("data: {source: digits}\ndetector: [l1, {name: l2}]\n", "config.yaml", Path())
     override(known, [content.decode(errors="surrogateescape")])

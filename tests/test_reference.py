@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from ogacli.config.commands import scan
-from ogacli.run import issues, words
+from ogacli.run import issues
 from ogacli.verdict.reasons import MEANINGS
 from small_scans import make_place
 
@@ -54,4 +54,4 @@ def test_every_column_is_described(tmp_path):
 def test_every_column_and_reason_of_issues_is_described():
     page = (DOCS / "reference" / "issues.md").read_text()
     described = re.findall(r"^\| `([\w ]+)` \|", page, re.M)
-    assert described == [*issues.ISSUE_COLUMNS, *issues.MEANINGS, *words.MEANINGS]
+    assert described == [*issues.ISSUE_COLUMNS, *issues.MEANINGS]

@@ -32,6 +32,10 @@ def gate(
     init: Annotated[
         bool, typer.Option("--init", help="Write a commented policy: to --policy FILE, or gate.yaml.")
     ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the policy. Repeatable."),
+    ] = None,
     max_flagged: Annotated[
         str | None, typer.Option(metavar="B", help="Largest share or count of flagged samples.")
     ] = None,
@@ -82,6 +86,7 @@ def gate(
         require_useful=require_useful,
         baseline=baseline,
         reviewed=reviewed,
+        overrides=changes or (),
     )
     named = {"junit": junit, "markdown": markdown, "annotations": annotations}
     files = [(format, file) for format, file in named.items() if file is not None]

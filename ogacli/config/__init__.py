@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ogacli.base.overrides import override
 from ogacli.base.yaml_document import Document, parse, read
-from ogacli.config.overrides import override
 
 if TYPE_CHECKING:
     from ogacli.data.sources import Source
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ogacli.verdict.budget import Budget
     from ogacli.verdict.protection import Protection
     from ogacli.verdict.relabel import Relabel
+
+_WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query"), "source")
+_WORDS |= dict.fromkeys(("detector", "loss"), "name")
+"""Sections that may be a single word, and the key that the word is the value of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +85,5 @@ def parse_config(
 def _checked(document: Document, overrides: Sequence[str]) -> Config:
     from ogacli.config.sections import check
 
-    override(document, overrides)
+    override(document, overrides, _WORDS)
     return Config(**check(document))

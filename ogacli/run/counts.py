@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from ogacli.base.arrow import unpacked, value
 from ogacli.run.digest import ROWS, SUMMARY, RowsDigest, summary_digest
+from ogacli.run.issues import by_class, counted, issues_of
 from ogacli.run.scores import QUARANTINED
 from ogacli.run.summary import ClassSummary
 
@@ -46,6 +47,8 @@ class Counts:
     """Whether the score of every sample is the probability that its label is wrong."""
     classes: tuple[ClassSummary, ...] = ()
     """By given label, in the order of the summary; a sample with several classes counts in each of them."""
+    issues: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Cells of labels that are more probably wrong than right, by class or target and by reason."""
     data: str = ""
     """A digest of ids, inputs and labels, in their order; equal for runs on the same data."""
     doubts: tuple[str, ...] = ()
@@ -71,6 +74,8 @@ class Counts:
             data.add(rows.select(names))
             for batch in rows.combine_chunks().to_batches():
                 found._add(batch)
+        for part in issues_of(run):
+            found.issues += counted(part)
         found.of_labels &= found.scored > 0
         found.data = data.hexdigest()
         found.classes = tuple(found._classes(run))
@@ -115,6 +120,11 @@ class Counts:
                 yield f"{noun}: summary.json says {said:,}, there are {counted:,}"
         if summary.cut != self.cut:
             yield f"cut: summary.json says {summary.cut}, the lowest flagged score is {self.cut}"
+        issues = by_class(self.issues)
+        for cell in summary.cells:
+            there = issues.get(cell.name, {})
+            if there != cell.wrong:
+                yield f"issues of {cell.name!r}: summary.json says {cell.wrong}, there are {there}"
         for said_of, counted_of in zip(summary.classes, self.classes, strict=True):
             for noun in ("samples", "flagged", "quarantined"):
                 said, counted = getattr(said_of, noun), getattr(counted_of, noun)

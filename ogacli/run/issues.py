@@ -12,7 +12,7 @@ or class names), ``index`` counts it within the label, and ``box`` says where it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ogacli.base.arrow import empty
-from ogacli.run.regions import has_regions, region_columns
+from ogacli.run import words
+from ogacli.run.regions import WRONG_REGION, has_regions, region_columns
 from ogacli.run.words import has_words, word_columns
 from ogacli.verdict.regions import RegionFindings
 
@@ -38,8 +39,10 @@ MEANINGS = {
     GIVEN: "the label has a class that the sample should not have",
     FORGOTTEN: "the label lacks a class that the sample should have",
     TARGET: "the number is another one than the model's error explains",
+    **words.MEANINGS,
+    WRONG_REGION: "another class of its pixels is more probable",
 }
-"""The reasons of classes and of targets; those of words stand in ``ogacli.run.words``."""
+"""The reasons of each kind of cell."""
 ISSUE_COLUMNS = (
     *("id", "position", "cell", "index", "given", "suggested", "low", "high", "box", "probability", "reason"),
 )
@@ -157,3 +160,11 @@ def counted(table: pa.Table) -> Counter[tuple[str, str]]:
     found = pairs.aggregate([([], "count_all")]).to_pydict()
     keys = zip(found["name"], found["reason"], strict=True)
     return Counter(dict(zip(keys, found["count_all"], strict=True)))
+
+
+def by_class(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """The same counts by class or target, and then by reason."""
+    found: dict[str, dict[str, int]] = {}
+    for (name, reason), count in sorted(counts.items()):
+        found.setdefault(name, {})[reason] = count
+    return found

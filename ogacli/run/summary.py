@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
-from ogacli.run.issues import DOUBTFUL, FORGOTTEN, GIVEN, cell_names, counted, issues_table
+from ogacli.run.issues import DOUBTFUL, FORGOTTEN, GIVEN, by_class, cell_names, counted, issues_table
 from ogacli.run.words import EntitySummary, entity_summaries, has_words
 from ogacli.verdict.benefit import Benefit
 from ogacli.verdict.cells import systematic
@@ -292,10 +292,8 @@ def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
     if verdict.findings.cells is None:
         return ()
     table = issues_table(verdict, samples).filter(pc.field("probability") > DOUBTFUL)
-    counts = counted(table)
-    wrong: dict[str, dict[str, int]] = {name: {} for name in cell_names(samples)}
-    for (name, reason), count in sorted(counts.items()):
-        wrong.setdefault(name, {})[reason] = count
+    counts = by_class(counted(table))
+    wrong = {name: counts.get(name, {}) for name in (*cell_names(samples), *counts)}
     named = pa.types.is_string(table.schema.field("given").type)
     if has_words(samples):
         given = samples.labels[samples.labels >= 0].long().bincount(minlength=len(samples.classes)).tolist()

@@ -23,6 +23,7 @@ def gate(
     require_useful: bool = False,
     baseline: Run | str | Path | None = None,
     reviewed: str | Path | Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
 ) -> Gate:
     """Compare a run with the limits of a policy.
 
@@ -33,12 +34,19 @@ def gate(
         require_useful: Only a checkpoint that is found to be useful passes.
         baseline: An earlier run; flagged samples that are new or changed since then do not pass.
         reviewed: Samples that may be flagged, in place of the policy's: ids, or a file of them.
+        overrides: ``key=value``, which change single keys of the policy, if it is no ``Options`` already.
 
     Raises:
         ConfigError: The policy is wrong.
         RunError: A run directory cannot be read.
     """
-    limits = load_policy(policy, max_flagged=max_flagged, require_useful=require_useful, reviewed=reviewed)
+    limits = load_policy(
+        policy,
+        max_flagged=max_flagged,
+        require_useful=require_useful,
+        reviewed=reviewed,
+        overrides=overrides,
+    )
     opened = Run.open(run)
     before = None if baseline is None else Run.open(baseline)
     outcomes = [condition.judge(opened, before) for condition in conditions_of(limits)]

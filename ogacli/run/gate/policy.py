@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import create_model
 
 from ogacli.base.options import Options
+from ogacli.base.overrides import override
 from ogacli.base.yaml_document import Checker, Document, read
 from ogacli.errors import ConfigError
 from ogacli.run.gate.conditions import Condition, all_conditions
@@ -37,6 +38,7 @@ def load_policy(
     max_flagged: object = None,
     require_useful: bool = False,
     reviewed: str | Path | Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
 ) -> Options:
     """An instance of :func:`policy_class`.
 
@@ -45,11 +47,12 @@ def load_policy(
         max_flagged: Replaces the key of that name.
         require_useful: Switches the condition of that name on.
         reviewed: Replaces the key of that name: ids, or a file of them.
+        overrides: ``key=value``, which change single keys.
 
     Raises:
         ConfigError: The file cannot be read, or keys or values in it are wrong; all are listed.
     """
-    found = policy if isinstance(policy, Options) else _checked(policy)
+    found = policy if isinstance(policy, Options) else _checked(policy, overrides)
     if require_useful:
         found = found.model_copy(update={"require_useful": True})
     if reviewed is not None:
@@ -63,7 +66,7 @@ def load_policy(
         raise ConfigError(str(error), place="--max-flagged", found=repr(max_flagged)) from None
 
 
-def _checked(policy: Mapping[str, Any] | str | Path | None) -> Options:
+def _checked(policy: Mapping[str, Any] | str | Path | None, overrides: Sequence[str]) -> Options:
     if isinstance(policy, str | Path):
         document = read(policy, "policy")
     elif policy is not None and not isinstance(policy, Mapping):
@@ -72,6 +75,7 @@ def _checked(policy: Mapping[str, Any] | str | Path | None) -> Options:
         )
     else:
         document = Document("policy", Path.cwd(), dict(policy or {}), {})
+    override(document, overrides)
     checker = Checker(document)
     found: Options = checker.options(policy_class(), document.values, ())
     if checker.problems:

@@ -29,3 +29,9 @@ def test_every_key_is_there_with_a_comment():
 def test_every_key_is_in_the_docs(name):
     rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}`")]
     assert len(rows) == 1, f"docs/gate.md needs one row on `{name}`"
+
+
+@pytest.mark.parametrize("name", policy_class().model_fields)
+def test_every_key_can_be_set_on_the_command_line(name):
+    default = yaml.safe_load(starter())[name]
+    assert load_policy(overrides=[f"{name}={yaml.safe_dump(default).split(chr(10))[0]}"]) == load_policy()

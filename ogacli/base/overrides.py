@@ -1,10 +1,11 @@
-"""``--set dotted.key=value`` changes of a parsed config.
+"""``--set dotted.key=value`` changes of a parsed document.
 
 In: a ``Document`` and the overrides; their values are YAML. Out: the document, changed in place. The place of
 a changed key is ``--set``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ogacli.base.options import ShellText
@@ -12,13 +13,16 @@ from ogacli.base.yaml_document import Document
 from ogacli.base.yaml_values import plain_values
 from ogacli.errors import ConfigError
 
-_WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query"), "source")
-_WORDS |= dict.fromkeys(("detector", "loss"), "name")
-"""Sections that may be a single word, and the key that the word is the value of."""
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 
-def override(document: Document, overrides: Sequence[str]) -> None:
+def override(document: Document, overrides: Sequence[str], words: Mapping[str, str] = _NO_WORDS) -> None:
     """Apply each ``dotted.key=value`` to the document.
+
+    Args:
+        document: The document.
+        overrides: The changes.
+        words: Sections that may be a single word, and the key that the word is the value of.
 
     Raises:
         ConfigError: One has another form, a value that is not YAML, or an index outside of the list; each
@@ -27,14 +31,14 @@ def override(document: Document, overrides: Sequence[str]) -> None:
     problems = []
     for text in overrides:
         try:
-            _apply(document, text)
+            _apply(document, text, words)
         except ConfigError as problem:
             problems.append(problem)
     if problems:
         raise ConfigError.of(problems)
 
 
-def _apply(document: Document, override: str) -> None:
+def _apply(document: Document, override: str, words: Mapping[str, str]) -> None:
     dotted, equals, text = override.partition("=")
     place = f"--set {dotted}"
     if not equals or not dotted:
@@ -53,7 +57,7 @@ def _apply(document: Document, override: str) -> None:
     parts = dotted.split(".")
     for part in parts[:-1]:
         key.append(_step(target, part, place))
-        target = _opened(target, key)
+        target = _opened(target, key, words)
     key.append(_step(target, parts[-1], place))
     target[key[-1]] = value
     for depth in range(1, len(key)):
@@ -72,13 +76,13 @@ def _step(target: Any, part: str, place: str) -> str | int:
     return int(part)
 
 
-def _opened(above: Any, key: Sequence[str | int]) -> Any:
+def _opened(above: Any, key: Sequence[str | int], words: Mapping[str, str]) -> Any:
     """The section at ``key``; its last part is a key or index of ``above``.
 
     A missing section is added, and a section that is a single word becomes a mapping.
     """
     section = above.get(key[-1]) if isinstance(above, dict) else above[key[-1]]
-    by = _WORDS.get(".".join(part for part in key if isinstance(part, str)))
+    by = words.get(".".join(part for part in key if isinstance(part, str)))
     if section is None:
         section = {}
     elif by is not None and isinstance(section, str):
