@@ -149,7 +149,7 @@ def test_missing_sections():
         "c.yaml:1: data.source: missing",
         "c.yaml:2: model.source: missing",
     ]
-    assert "one of arrays, digits," in message("data: {}\nmodel: mlp")
+    assert "one of arrays, coco, digits," in message("data: {}\nmodel: mlp")
     assert told("data: {source: table}\nmodel: mlp") == [
         "c.yaml:1: data.label: missing",
         "c.yaml:1: data.path: missing",
