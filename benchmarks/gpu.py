@@ -4,9 +4,12 @@
 
 Each part runs in a process of its own with its own time limit, and prints a line of JSON for each result as
 it comes, so that a cut-off loses only what is left. All parts together take at most five minutes; `--long`
-gives each part six times as much. `--device cpu --small` tries the script itself out without a GPU.
+gives each part six times as much. Without a GPU the script itself is tried out by `--small --device cpu`, and
+by `--small --device standin`, a device of the tests that refuses to mix its tensors with those of the CPU.
 
-tests        the tests marked `gpu`: the scores of the CPU for networks of many kinds, equal reruns
+exact        tests marked `gpu`: networks of many kinds against one backward pass a sample in float64
+scans        tests marked `gpu`: the scores of the CPU, equal reruns, memory that runs out, lower precision
+training     tests marked `gpu`: training, folds and verify
 pace NAME    plain forward, plain forward + backward; head with l2; all layers: capture, l2, l1, forest, all
              three. Median seconds of a batch, ratios to the plain pass, peak memory
 vmap NAME    `torch.func.vmap(grad)` beside our norms of all layers
@@ -18,11 +21,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,10 +43,12 @@ NETWORKS = {
 }
 """With the samples of a batch."""
 LIMITS = {
-    "tests": 90,
+    "exact": 35,
     "pace resnet18": 25,
     "scan head": 25,
     "scan all": 35,
+    "scans": 40,
+    "training": 15,
     "vmap resnet18": 15,
     "pace resnet34": 15,
     "pace encoder-4": 12,
@@ -52,12 +59,26 @@ LIMITS = {
     "lora": 13,
 }
 """Seconds of each part, the most telling ones first."""
+TESTS = {
+    "exact": ["tests/gradients/test_zoo_on_a_device.py"],
+    "scans": ["tests/scan/test_on_a_device.py", "tests/scan/test_device_memory.py"],
+    "training": ["tests/models/training/test_on_a_device.py"],
+}
 CLASSES, COORDINATES = 10, 2_500
+ROOT = Path(__file__).resolve().parents[1]
+STAND_IN, OGA = "standin", "--oga"
+"""The device of the tests; `oga` in a process of its own where that device is."""
 Run = Callable[[], Any]
 
 
 def main() -> None:
     """Run the parts, or one of them in this process."""
+    if sys.argv[1:2] == [OGA]:
+        from ogacli.cli import main as oga
+
+        with there(STAND_IN):
+            del sys.argv[1]
+            oga()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,22 +110,39 @@ def apart(name: str, options: argparse.Namespace) -> bool:
     limit = LIMITS[name] * (6 if options.long else 1)
     flags = [f"--device={options.device}", *(["--small"] if options.small else [])]
     began = time.perf_counter()
+    # In a session of its own, so that processes of its own end with it.
+    process = subprocess.Popen([sys.executable, __file__, name, "--one", *flags], start_new_session=True)
     try:
-        done = subprocess.run([sys.executable, __file__, name, "--one", *flags], timeout=limit, check=False)
-        told(part=name, exit=done.returncode, seconds=round(time.perf_counter() - began, 1))
-        return done.returncode == 0
+        process.wait(timeout=limit)
+        told(part=name, exit=process.returncode, seconds=round(time.perf_counter() - began, 1))
     except subprocess.TimeoutExpired:
         told(part=name, cut_off_after=limit)
-        return False
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return process.returncode == 0
 
 
 def here(part: str, options: argparse.Namespace) -> None:
     """One part in this process."""
-    kind, _, name = part.partition(" ")
-    if kind == "tests":
-        sys.exit(tests(options))
+    if part in TESTS:
+        sys.exit(tests(part, options))
     told(part=part, machine=machine(options.device))
-    {"pace": pace, "vmap": vectorised, "scan": scan, "lora": lora}[kind](name, options)
+    kind, _, name = part.partition(" ")
+    with there(options.device):
+        {"pace": pace, "vmap": vectorised, "scan": scan, "lora": lora}[kind](name, options)
+
+
+def there(device: str) -> AbstractContextManager[Any]:
+    """A context in which the device is there."""
+    if device != STAND_IN:
+        return nullcontext()
+    sys.path.insert(0, str(ROOT / "tests"))
+    from stand_in import register, stand_in
+
+    register()
+    return stand_in()
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -114,7 +152,7 @@ def machine(device: str) -> dict[str, Any]:
     from ogacli.base.device import device_name, device_of
 
     return {
-        "device": device_name(device_of(device)),
+        "device": device if device == STAND_IN else device_name(device_of(device)),
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
@@ -122,22 +160,25 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def tests(options: argparse.Namespace) -> int:
-    """The tests marked ``gpu``; without a GPU those of the stand-in that run the same code."""
-    folder = Path(__file__).parents[1]
-    chosen = ["-m", "gpu"] if options.device.startswith("cuda") else ["-k", "on_a_device and test_networks"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *chosen,
-        "tests/scan",
-        "tests/gradients",
-    ]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+class Told:
+    """Prints the result of each test as it comes."""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Called by pytest for each step of a test."""
+        if report.failed or report.when == "call":
+            error = {"error": str(report.longrepr)[-1500:]} if report.failed else {}
+            told(test=report.nodeid, outcome=report.outcome, **error)
+
+
+def tests(part: str, options: argparse.Namespace) -> int:
+    """Some of the tests marked ``gpu``; without a GPU the same ones on the stand-in."""
+    import pytest
+
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    chosen = ["-m", "gpu"] if options.device.startswith("cuda") else []
+    given = ["-p", "no:terminal", "-p", "no:cacheprovider", *chosen, *TESTS[part]]
+    return int(pytest.main(given, plugins=[Told()]))
 
 
 # --- networks -----------------------------------------------------------------------------------------
@@ -162,7 +203,8 @@ def _network(name: str, small: bool) -> Any:
         import torchvision
 
         if name == "resnet50-224":
-            return torchvision.models.resnet50(weights=None, num_classes=CLASSES)
+            blocks = [1, 1, 1, 1] if small else [3, 4, 6, 3]
+            return torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, blocks, CLASSES)
         sizes = {"image_size": 32, "num_layers": 1, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
         if small:
             return torchvision.models.VisionTransformer(patch_size=16, num_classes=CLASSES, **sizes)
@@ -302,7 +344,8 @@ def pace(name: str, options: argparse.Namespace) -> None:
         torch.randperm(p, generator=torch.Generator().manual_seed(3))[:COORDINATES].sort().values.to(device)
     )
     ours: dict[str, Callable[[], Run]] = {
-        "head, l2": lambda: engine(name, batch, options, "head"),
+        # GPT-2 picks the logits of one position, which are not the output of a linear layer as it is.
+        **({} if name == "gpt2" else {"head, l2": lambda: engine(name, batch, options, "head")}),
         "all, capture": lambda: engine(name, batch, options, "all"),
         "all, l2": lambda: engine(name, batch, options, "all", [2]),
         "all, l1": lambda: engine(name, batch, options, "all", [1]),
@@ -384,15 +427,15 @@ def scan(layers: str, options: argparse.Namespace) -> None:
             save_weights(config.model.build(Fit.of(config.data.open())), folder / "w.safetensors")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         began = time.perf_counter()
+        program = [__file__, OGA] if options.device == STAND_IN else ["-m", "ogacli"]
         for command in (["scan", "config.yaml", "-q"], ["report", "run"]):
             done = subprocess.run(
-                [sys.executable, "-m", "ogacli", *command], cwd=folder, capture_output=True, text=True
+                [sys.executable, *program, *command], cwd=folder, capture_output=True, text=True, check=False
             )
             if done.returncode:
                 sys.exit(done.stderr)
-        told(scan=layers, samples=n, seconds=round(time.perf_counter() - began, 2))
-        timing = json.loads((folder / "run" / "summary.json").read_text()).get("timing")
-        told(scan=layers, timing=timing)
+            told(scan=layers, samples=n, command=command[0], seconds=round(time.perf_counter() - began, 2))
+        told(scan=layers, timing=json.loads((folder / "run" / "timing.json").read_text(encoding="utf-8")))
 
 
 def lora(name: str, options: argparse.Namespace) -> None:

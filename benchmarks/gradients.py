@@ -1,6 +1,7 @@
 """Per-sample gradients of every layer: what they cost, beside an ordinary training step and other libraries.
 
     python benchmarks/gradients.py [ours] [peers] [memory] [--json] [--rounds 5] [--threads 2] [--batch 32]
+        [--device cpu]
 
 ours    exact full-model norms, the isolation forest's coordinates, and all together, over a plain forward and
         backward pass of the summed loss with ordinary weight gradients; same model, same batch, in turn
@@ -13,7 +14,8 @@ Two networks: the ResNet-18 of `resnet_cifar` on pictures [3, 32, 32] and a tran
 width 256, 64 positions. Ratios are taken within a round, of wall time and of CPU time (all threads), and
 medians over the rounds reported. A forest's two passes over n samples are calculated from measured parts:
 n samples at the 2,500 coordinates of a grown forest, scoring included, and before that 10,240 samples at the
-255 coordinates of a tree.
+255 coordinates of a tree. On a GPU wall time is until its work is done, and memory is that which torch has
+allocated there.
 """
 
 import argparse
@@ -27,6 +29,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 NETWORKS = ("ResNet-18", "encoder")
@@ -50,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch, in every process")
     parser.add_argument("--batch", type=int, default=32, help="samples in a batch")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -65,6 +69,7 @@ def main() -> None:
     found["machine"] |= {
         "platform": platform.platform(),
         "cores": os.cpu_count(),
+        "device": options.device,
         "threads": options.threads,
         "rounds": options.rounds,
         "batch": options.batch,
@@ -76,7 +81,16 @@ def main() -> None:
 # --- what is measured ---------------------------------------------------------------------------------
 
 
-def network(name: str) -> Any:
+@dataclass(frozen=True)
+class Case:
+    """A network, the samples of a batch, and where they are."""
+
+    name: str
+    batch: int
+    device: str
+
+
+def network(case: Case) -> Any:
     """A network of random weights."""
     import torch
     from torch import Tensor, nn
@@ -97,27 +111,28 @@ def network(name: str) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return (
-            ResNet([2, 2, 2, 2], 64, 3, CLASSES, projected=True) if name == NETWORKS[0] else Encoder()
-        ).eval()
+        made = ResNet([2, 2, 2, 2], 64, 3, CLASSES, projected=True) if case.name == NETWORKS[0] else Encoder()
+    return made.eval().to(case.device)
 
 
-def batch_of(name: str, b: int) -> Any:
+def batch_of(case: Case) -> tuple[Any, Any]:
     """Random samples and labels."""
     import torch
 
     generator = torch.Generator().manual_seed(1)
-    labels = torch.randint(CLASSES, (b,), generator=generator)
-    if name == NETWORKS[0]:
-        return torch.randn(b, 3, 32, 32, generator=generator), labels
-    return torch.randint(1000, (b, 64), generator=generator), labels
+    labels = torch.randint(CLASSES, (case.batch,), generator=generator)
+    if case.name == NETWORKS[0]:
+        inputs = torch.randn(case.batch, 3, 32, 32, generator=generator)
+    else:
+        inputs = torch.randint(1000, (case.batch, 64), generator=generator)
+    return inputs.to(case.device), labels.to(case.device)
 
 
-def plain(name: str, b: int) -> Run:
+def plain(case: Case) -> Run:
     """An ordinary forward and backward pass of the summed loss."""
     import torch
 
-    module, (inputs, labels) = network(name), batch_of(name, b)
+    module, (inputs, labels) = network(case), batch_of(case)
 
     def run() -> None:
         module.zero_grad(set_to_none=True)
@@ -126,7 +141,7 @@ def plain(name: str, b: int) -> Run:
     return run
 
 
-def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any = None) -> Run:
+def engine(case: Case, orders: Sequence[int] | None = None, coords: Any = None) -> Run:
     """Our gradients of a batch, of all layers: recorded factors, or reduced to norms and coordinates."""
     import torch
 
@@ -135,12 +150,13 @@ def engine(name: str, b: int, orders: Sequence[int] | None = None, coords: Any =
     from ogacli.models import Network
     from ogacli.models.tasks.classification import Classification
 
-    inputs, labels = batch_of(name, b)
-    model = Network(network(name), head=None, outputs=CLASSES)
+    inputs, labels = batch_of(case)
+    model = Network(network(case), head=None, outputs=CLASSES)
     compute = capture(model, Classification(), GradientOptions(layers="all"))
-    batch = Batch(torch.arange(b), inputs, labels, {})
+    batch = Batch(torch.arange(case.batch), inputs, labels, {})
     if orders is not None:
-        compute.reduce_to(orders, torch.empty(0, dtype=torch.int64) if coords is None else coords)
+        none = torch.empty(0, dtype=torch.int64, device=case.device)
+        compute.reduce_to(orders, none if coords is None else coords)
     compute(batch)
     return lambda: compute(batch)
 
@@ -151,7 +167,7 @@ def forest_of(gradients: Any) -> Any:
 
     from ogacli.detectors.forest.forest import Forest
 
-    p, trees, depth = gradients.p, 100, 25
+    p, trees, depth, device = gradients.p, 100, 25, gradients.residual.device
     generator = torch.Generator().manual_seed(2)
     # Each tree a chain of 25 inner nodes, so that the levels have 100 nodes each: 2,500 inner nodes.
     nodes = torch.arange(trees * (1 + 2 * depth))
@@ -159,29 +175,30 @@ def forest_of(gradients: Any) -> Any:
     first = trees + 2 * trees * level + 2 * torch.where(level == 0, nodes, (nodes - trees) % (2 * trees) // 2)
     inner = (level < depth) & ((level == 0) | ((nodes - trees) % 2 == 0))
     return Forest(
-        coordinate=torch.randint(p, nodes.shape, generator=generator),
-        threshold=torch.zeros(len(nodes)),
-        left=torch.where(inner, first, 0),
-        path=level.double(),
-        usual=torch.full((trees,), 10.0, dtype=torch.float64),
+        coordinate=torch.randint(p, nodes.shape, generator=generator).to(device),
+        threshold=torch.zeros(len(nodes), device=device),
+        left=torch.where(inner, first, 0).to(device),
+        path=level.double().to(device),
+        usual=torch.full((trees,), 10.0, dtype=torch.float64, device=device),
     )
 
 
-def contenders(name: str, b: int) -> dict[str, Run]:
+def contenders(case: Case) -> dict[str, Run]:
     """What is timed in one process."""
     import torch
 
-    compute = engine(name, b)
+    compute = engine(case)
     gradients = compute()
     forest = forest_of(gradients)
     few = torch.randint(gradients.p, (FIT_COORDINATES,), generator=torch.Generator().manual_seed(3))
+    few = few.to(case.device)
     coords = forest.coordinate[forest.left > 0].unique()
     squares, absolutes, all_three = (
-        engine(name, b, [2]),
-        engine(name, b, [1]),
-        engine(name, b, [1, 2], coords),
+        engine(case, [2]),
+        engine(case, [1]),
+        engine(case, [1, 2], coords),
     )
-    entries = engine(name, b, [], coords)
+    entries = engine(case, [], coords)
 
     def together() -> None:
         found = all_three()
@@ -189,7 +206,7 @@ def contenders(name: str, b: int) -> dict[str, Run]:
         forest.score(found)
 
     return {
-        "plain": plain(name, b),
+        "plain": plain(case),
         "capture": compute,
         "l2": lambda: squares().norm(2),
         "l1": lambda: absolutes().norm(1),
@@ -239,7 +256,7 @@ def memory(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def fresh(what: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Measure in a new process; what fails there is skipped with the last line that it said."""
-    settings = [f"--{key}={getattr(options, key)}" for key in ("rounds", "threads", "batch")]
+    settings = [f"--{key}={getattr(options, key)}" for key in ("rounds", "threads", "batch", "device")]
     done = subprocess.run(
         [sys.executable, __file__, *settings, "--one", what, name],
         capture_output=True,
@@ -260,23 +277,34 @@ def one(what: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What ``fresh`` asks for."""
     import torch
 
+    from ogacli.base.precision import computing_on
+
     torch.set_num_threads(options.threads)
+    case = Case(name, options.batch, options.device)
+    with computing_on(torch.device(options.device)):
+        return measured(what, case, options.rounds)
+
+
+def measured(what: str, case: Case, rounds: int) -> dict[str, Any]:
+    """The figures of a part, with products in exact float32."""
+    import torch
+
     kind, _, which = what.partition(" ")
     if kind == "memory":
-        return {"megabytes": streamed(which, name, options.batch)}
+        return {"megabytes": streamed(which, case)}
     if kind == "ours":
-        runs = contenders(name, options.batch)
+        runs = contenders(case)
         gradients = runs["capture"]()
-        about = {"parameters": gradients.p, "bytes of a sample": gradients.nbytes // options.batch}
+        about = {"parameters": gradients.p, "bytes of a sample": gradients.nbytes // case.batch}
         del gradients
-        return about | timed(runs, options.rounds)
+        return about | timed(runs, rounds, case.device)
     warnings.simplefilter("ignore")
-    run = peer(which, name, options.batch)
-    before = peak()
+    run = peer(which, case)
+    before = peak(case.device)
     norms = run()
-    grown = peak() - before
-    exact = engine(name, options.batch)().norm(2)
-    found = timed({"plain": plain(name, options.batch), "peer": run}, options.rounds)
+    grown = peak(case.device) - before
+    exact = engine(case)().norm(2)
+    found = timed({"plain": plain(case), "peer": run}, rounds, case.device)
     agrees = None if norms is None else bool(torch.allclose(norms.double(), exact, rtol=1e-3))
     return {
         "ratio": found["ratios"]["peer"],
@@ -286,13 +314,18 @@ def one(what: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def timed(runs: dict[str, Run], rounds: int) -> dict[str, Any]:
+def timed(runs: dict[str, Run], rounds: int, device: str) -> dict[str, Any]:
     """Let the contenders take turns; ratios to the first, and seconds."""
+    import torch
+
+    from ogacli.base.device import wait
+
     clocks: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(rounds + 1):  # the first time warms up
         for name in list(runs)[:: 1 if turn % 2 else -1]:
             wall, cpu = time.perf_counter(), time.process_time()
             runs[name]()
+            wait(torch.device(device))
             if turn:
                 clocks[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     base = next(iter(clocks.values()))
@@ -309,39 +342,43 @@ def timed(runs: dict[str, Run], rounds: int) -> dict[str, Any]:
     }
 
 
-def peak() -> float:
-    """Megabytes of the largest resident set so far."""
+def peak(device: str) -> float:
+    """Megabytes of the largest resident set so far, or of what torch had allocated on a GPU."""
+    if device != "cpu":
+        import torch
+
+        return torch.get_device_module(device).max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def streamed(what: str, name: str, b: int) -> float:
+def streamed(what: str, case: Case) -> float:
     """Peak memory of this process after it did that."""
     if what == "activations":
-        output = network(name)(batch_of(name, b)[0])
+        output = network(case)(batch_of(case)[0])
         assert output.grad_fn is not None  # it keeps the activations alive
     elif what == "plain":
         for _ in range(3):
-            plain(name, b)()
+            plain(case)()
     else:
-        forest = forest_of(engine(name, 1)())
-        compute = engine(name, b, [1, 2], forest.coordinate[forest.left > 0].unique())
+        forest = forest_of(engine(replace(case, batch=1))())
+        compute = engine(case, [1, 2], forest.coordinate[forest.left > 0].unique())
         for _ in range(int(what)):
             found = compute()
             found.norms([1, 2])
             forest.score(found)
             del found  # the next batch takes its place
-    return round(peak(), 1)
+    return round(peak(case.device), 1)
 
 
 # --- other libraries ----------------------------------------------------------------------------------
 
 
-def peer(which: str, name: str, b: int) -> Run:
+def peer(which: str, case: Case) -> Run:
     """Another way to the L2 norms of a batch; None where it cannot do all of the same parameters."""
-    module, (inputs, labels) = network(name), batch_of(name, b)
+    module, (inputs, labels) = network(case), batch_of(case)
     match which:
         case "ours":
-            compute = engine(name, b, [2])
+            compute = engine(case, [2])
             return lambda: compute().norm(2)
         case "one by one":
             return lambda: one_by_one(module, inputs, labels)

@@ -1,6 +1,7 @@
 """The scan of head gradients: its pace, the usual loop that it replaces, its memory, and how soon it starts.
 
     python benchmarks/head.py [pace] [loop] [memory] [start] [--json] [--rounds 5] [--threads 2]
+        [--device cpu]
 
 pace    the pass that scores in-memory samples by `l2`, over a plain forward pass of the same network in
         batches of the same size; once without folding batch norms, which the plain pass does without, too
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch, in every process")
+    parser.add_argument("--device", default="cpu", help="of pace and loop")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {', '.join(sorted(unknown))}")
@@ -61,6 +63,7 @@ def main() -> None:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        "device": options.device,
         "threads": options.threads,
         "rounds": options.rounds,
         "load after": os.getloadavg()[0],
@@ -90,6 +93,8 @@ def _pace(
     import numpy as np
     import torch
 
+    from ogacli.base.device import wait
+    from ogacli.base.precision import computing_on
     from ogacli.config import parse_config
     from ogacli.config.commands import setup_of
     from ogacli.data.arrays import ArrayReader
@@ -99,21 +104,25 @@ def _pace(
     text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"
     config = parse_config(text, base=folder)
     inputs = np.load(folder / "x.npy")
-    setup, cpu = setup_of(config), torch.device("cpu")
+    setup, device = setup_of(config), torch.device(options.device)
     setup = replace(setup, samples=replace(setup.samples, reader=ArrayReader(inputs)))
     network = config.model.load(setup.samples)
-    one = CheckpointPass(setup, network, cpu)
+    network.to(device)
+    one = CheckpointPass(setup, network, device)
     size, module, tensor = one.feed.size.samples, network.module, torch.from_numpy(inputs)
 
     def plain() -> None:
         with torch.inference_mode():
             for batch in tensor.split(size):
-                module(batch)
+                module(batch.to(device))
+            wait(device)
 
     def scan() -> None:
-        one.run(Collector(setup.samples, ("l2",), cpu), save=lambda states, now: None)
+        one.run(Collector(setup.samples, ("l2",), device), save=lambda states, now: None)
+        wait(device)
 
-    found = rounds(options.rounds, {"scan": scan, "forward": plain}, warm=True)
+    with computing_on(device):
+        found = rounds(options.rounds, {"scan": scan, "forward": plain}, warm=True)
     return {"model": name, "samples": n, "batch size": size} | found
 
 
@@ -133,16 +142,17 @@ def _loop(
     from ogacli.config import parse_config
     from ogacli.config.commands import scan
 
-    config = parse_config(dataset(folder, model, shape, n) + "\ndetector: isolation_forest", base=folder)
-    inputs, labels = (torch.from_numpy(np.load(folder / f"{key}.npy")) for key in "xy")
-    module = config.model.load(config.data.open()).module.requires_grad_(True)
+    text = dataset(folder, model, shape, n) + "\ndetector: isolation_forest"
+    config = parse_config(f"{text}\ngradients: {{device: '{options.device}'}}", base=folder)
+    inputs, labels = (torch.from_numpy(np.load(folder / f"{key}.npy")).to(options.device) for key in "xy")
+    module = config.model.load(config.data.open()).module.requires_grad_(True).to(options.device)
     weight = list(module.parameters())[-2]
 
     def usual() -> None:
         rows = np.empty((n, weight.numel()), np.float32)
         for i in range(n):
             loss = torch.nn.functional.cross_entropy(module(inputs[i : i + 1]), labels[i : i + 1])
-            rows[i] = torch.autograd.grad(loss, weight)[0].flatten().numpy()
+            rows[i] = torch.autograd.grad(loss, weight)[0].flatten().cpu().numpy()
         forest = IsolationForest(n_estimators=100, max_samples=256, random_state=0).fit(rows)
         forest.score_samples(rows)
 
