@@ -47,10 +47,12 @@ def check_alignment(findings: Findings, samples: Samples, settings: Mapping[str,
     if samples.class_index is None:
         return None
     guessed = samples.class_order == "sorted"
+    suspected = suspicion(findings, samples.class_index)
+    if suspected is None:
+        return None
     found = misalignment(findings, samples.class_index, guessed=guessed)
     if found is None:
-        suspected = suspicion(findings, samples.class_index)
-        return None if suspected is None else _note(suspected.found, samples, settings["data"])
+        return _note(suspected.found, samples, settings["data"])
     raise _refused(found, samples, settings["data"])
 
 
