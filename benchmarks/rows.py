@@ -135,7 +135,7 @@ def commands(options: argparse.Namespace) -> list[dict[str, Any]]:
                 options,
                 n,
                 {
-                    "trim": _oga("trim", run, "--to", str(folder / "kept.parquet"), "--overwrite"),
+                    "trim": _oga("trim", run, "--manifest", str(folder / "manifest.csv"), "--overwrite"),
                     "indices": _oga("trim", run, "--to", str(folder / "kept.npy"), "--overwrite"),
                     "gate": _oga("gate", run, "--max-flagged", "0.9"),
                     "report": _oga("report", run),
