@@ -251,6 +251,17 @@ def test_rounding_is_not_a_difference() -> None:
     assert (scored(dense_batch(values)) == 0.5).all()
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_rounding_of_numbers_that_cancel_is_not_a_difference(scale: float) -> None:
+    """As in the gradient of the bias of an attention's keys, which is 0 for every sample."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(300, 20, generator=generator)
+    noisy = values.clone()
+    values[:, ::2], noisy[:, ::2] = 0, 1e-8 * values[:, ::2]
+    expected, found = (scored(dense_batch(scale * one)) for one in (values, noisy))
+    torch.testing.assert_close(found, expected)
+
+
 def test_billions_of_parameters() -> None:
     """Nothing of the size of p is made."""
     width = 70_000

@@ -127,10 +127,7 @@ def test_influence(name: str, against: str, device: torch.device) -> None:
 def test_texts(make: Callable[[], nn.Module], layers: str, device: torch.device) -> None:
     if make is Gated and device.type == "standin":
         pytest.skip("the stand-in has no gated recurrent networks")
-    names = ["l2", "l1"]
-    if make is not Tied:  # whose entries are sums that are 0 on one device and 1e-8 on another: other trees
-        names.append("isolation_forest")
-    same(tokens(), make, device, layers=layers, detector=names)
+    same(tokens(), make, device, layers=layers, detector=["l2", "l1", "isolation_forest"])
 
 
 @pytest.mark.parametrize("make", [UNet, Sequences])

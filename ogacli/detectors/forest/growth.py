@@ -109,6 +109,8 @@ class _Search:
     def __init__(self, table: Tensor, draws: Draws) -> None:
         self.flat = table.flatten()
         self.columns, self.stride = table.shape[1:]
+        self.largest = torch.maximum(table.amax(1), -table.amin(1)).flatten()
+        """The largest absolute entry of each sample: its rounding errors are in proportion to it."""
         self.draws = draws
         self.tried = torch.zeros(len(draws.queue), dtype=torch.int64, device=table.device)
 
@@ -116,6 +118,12 @@ class _Search:
         """Table entries of members (given by the index of their entry in column 0) at some columns."""
         index = member.reshape(-1, *[1] * (column.ndim - 1)) + column * self.stride
         return self.flat.index_select(0, index.flatten()).reshape(index.shape)
+
+    def largest_in(self, member: Int64[Tensor, " m"], node: Int64[Tensor, " m"], nodes: int) -> Tensor:
+        """The largest absolute entry of the members of each node."""
+        sample = member // (self.columns * self.stride) * self.stride + member % self.stride
+        found = self.largest.new_zeros(nodes)
+        return found.scatter_reduce_(0, node, self.largest.index_select(0, sample), "amax")
 
     def cuts(
         self, member: Tensor, node: Tensor, tree: Tensor, place: Tensor, size: Tensor
@@ -131,6 +139,7 @@ class _Search:
         """
         column = torch.full_like(tree, -1)
         low, high = self.flat.new_zeros(2, len(tree))
+        largest = self.largest_in(member, node, len(tree))
         seeks = (size > 1) & (place < self.draws.cut.shape[1])
         for _ in range(_TRIES):
             trial = self._next(seeks, tree)
@@ -140,7 +149,7 @@ class _Search:
             where = node.index_select(0, here)
             values = self.values(member.index_select(0, here), trial.index_select(0, where))
             least, most = _extremes(values, where, len(tree))
-            found = (trial >= 0) & _varies(least, most)
+            found = (trial >= 0) & _varies(least, most, largest)
             column = torch.where(found, trial, column)
             low, high = torch.where(found, least, low), torch.where(found, most, high)
             seeks &= ~found
@@ -186,7 +195,7 @@ class _Search:
             nodes, here = open_nodes[packed == block], (packed == block).repeat_interleave(counts)
             where = torch.searchsorted(nodes, node[here])
             least, most = _extremes(self.values(member[here], every), where, len(nodes))
-            varies = _varies(least, most)
+            varies = _varies(least, most, self.largest_in(member[here], where, len(nodes))[:, None])
             total = varies.sum(1)
             pick = (self.draws.pick[tree[nodes], place[nodes]] * total).long().clamp(max=total - 1)
             chosen = (varies.cumsum(1) > pick[:, None]).int().argmax(1)
@@ -205,6 +214,13 @@ def _extremes(
     return least, values.new_full(shape, -torch.inf).scatter_reduce_(0, index, values, "amax")
 
 
-def _varies(low: Float[Tensor, "..."], high: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-    """Whether the extremes differ by more than rounding; relative, as gradients may have any scale."""
-    return high - low > 8 * torch.finfo(low.dtype).eps * torch.maximum(low.abs(), high.abs())
+def _varies(
+    low: Float[Tensor, "..."], high: Float[Tensor, "..."], largest: Float[Tensor, "..."]
+) -> Bool[Tensor, "..."]:
+    """Whether the extremes differ by more than rounding; relative, as gradients may have any scale.
+
+    Some gradients are zero but for the rounding of the large numbers that cancel in them, such as that of the
+    bias of an attention's keys.
+    """
+    eps = torch.finfo(low.dtype).eps
+    return high - low > eps * torch.maximum(8 * torch.maximum(low.abs(), high.abs()), largest)
