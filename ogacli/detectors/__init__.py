@@ -25,7 +25,7 @@ DEFAULT = "latent_label"
 `benchmarks/detection.py`."""
 WITHOUT_CLASSES = "l2"
 """Decides where no detector is made for the kind of label."""
-OF_PREDICTIONS = (DEFAULT, "latent_label_set", "latent_mask", "latent_tags", "latent_target")
+OF_PREDICTIONS = (DEFAULT, "latent_boxes", "latent_label_set", "latent_mask", "latent_tags", "latent_target")
 """Detectors that decide by default for a kind of label; they look at the predictions."""
 _OF_GRADIENTS = "isolation_forest"
 ATTRIBUTING = "isolation_forest"

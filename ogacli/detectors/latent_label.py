@@ -16,7 +16,6 @@ from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.detectors.label_noise.signals import Signals, fitted
-from ogacli.detectors.label_noise.transition import Transition
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import compressed
@@ -25,7 +24,7 @@ _ENTRIES = 1 << 22
 """Candidates that are held while fitting: 32 MB in float64. With more it sees no further samples."""
 _READ = 1 << 25
 """Probabilities that are looked at while fitting: with 12,000 classes those of 2,800 samples."""
-_NEIGHBOURS, _TRANSITION, _DOUBT = "neighbours.", "transition.", "doubt."
+_NEIGHBOURS, _DOUBT = "neighbours.", "doubt."
 """Prefixes of the names of their tensors in the state."""
 
 
@@ -163,12 +162,7 @@ class Latent(LabelDetector):
     def state(self) -> dict[str, Tensor]:
         """The parameters of the label noise, and the samples that are searched for neighbours."""
         assert self.noise is not None, "fit first"
-        found = {
-            "sharpness": torch.tensor(self.noise.sharpness, dtype=torch.float64),
-            "trust": torch.tensor(self.noise.trust, dtype=torch.float64),
-            "weights": self.noise.weights.cpu(),
-        }
-        found |= prefixed(_TRANSITION, self.noise.transition.state())
+        found = self.noise.state()
         if self.doubt is not None:
             found |= prefixed(_DOUBT, self.doubt.state())
         if self._signals is not None:
@@ -179,10 +173,7 @@ class Latent(LabelDetector):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take what ``state`` returned."""
-        transition = Transition.of(under(_TRANSITION, state))
-        self.noise = LabelNoise(
-            float(state["sharpness"]), float(state["trust"]), state["weights"], transition
-        )
+        self.noise = LabelNoise.of(state)
         if (numbers := state.get("signals")) is not None:
             self._signals = Signals.of_numbers(numbers.tolist())
         doubt = under(_DOUBT, state)

@@ -21,9 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ogacli.base.arrow import empty
-from ogacli.run import words
+from ogacli.run import boxes, words
+from ogacli.run.boxes import SUGGESTED_BOX, box_columns, has_boxes
 from ogacli.run.regions import WRONG_REGION, has_regions, region_columns
 from ogacli.run.words import has_words, word_columns
+from ogacli.verdict.boxes import BoxFindings
 from ogacli.verdict.regions import RegionFindings
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -40,6 +42,7 @@ MEANINGS = {
     FORGOTTEN: "the label lacks a class that the sample should have",
     TARGET: "the number is another one than the model's error explains",
     **words.MEANINGS,
+    **boxes.MEANINGS,
     WRONG_REGION: "another class of its pixels is more probable",
 }
 """The reasons of each kind of cell."""
@@ -81,7 +84,10 @@ def issue_schema(values: pa.DataType | None = None) -> pa.Schema:
 def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
     """The judged cells, most probably wrong first; empty where labels have no cells."""
     cells, tagged = verdict.findings.cells, has_words(samples)
-    schema = issue_schema(pa.string() if tagged or has_regions(samples) else None)
+    named = tagged or has_regions(samples) or has_boxes(samples)
+    schema = issue_schema(pa.string() if named else None)
+    if has_boxes(samples):
+        schema = schema.append(SUGGESTED_BOX)
     if cells is None:
         return empty(schema)
     wrong = np.where((cells.index >= 0).numpy(), cells.wrong.double().numpy(), -1.0)
@@ -100,7 +106,9 @@ def issues_table(verdict: Verdict, samples: Samples) -> pa.Table:
         "box": pa.nulls(count, pa.list_(pa.float64())),
         "probability": wrong[row, place],
     }
-    if isinstance(cells, RegionFindings):
+    if isinstance(cells, BoxFindings):
+        columns |= box_columns(cells, samples, row, place)
+    elif isinstance(cells, RegionFindings):
         columns |= region_columns(samples, cells.region.numpy()[row, place], suggested.astype(np.int64))
     elif tagged:
         columns |= word_columns(samples, row, index, suggested.astype(np.int64))

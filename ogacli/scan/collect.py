@@ -15,12 +15,14 @@ from torch import Tensor
 from ogacli.base.blocks import blocks
 from ogacli.base.json_tensor import of_json, to_json
 from ogacli.data import Samples
-from ogacli.data.label_types import PixelClasses
+from ogacli.data.boxes import BoxCounts
+from ogacli.data.label_types import LabelType, PixelClasses
 from ogacli.detectors._state import under
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, Step, finite
 from ogacli.models.tasks import Task
+from ogacli.scan.boxes import DoubtfulBoxes
 from ogacli.scan.cells import DoubtfulCells
 from ogacli.scan.columns import filled, place
 from ogacli.scan.evidence import Evidence
@@ -30,6 +32,12 @@ from ogacli.scan.scorers import Scored
 from ogacli.scan.top import Kept, TopSamples
 from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, Diagnosis, worth
 from ogacli.verdict.findings import Findings, Probed, TrueClass
+
+_DOUBTFUL: Mapping[type[LabelType], type[DoubtfulCells]] = {
+    PixelClasses: DoubtfulRegions,
+    BoxCounts: DoubtfulBoxes,
+}
+"""What holds the cells of a type of label."""
 
 
 class Collector:
@@ -62,7 +70,7 @@ class Collector:
         self.device = device
         self.rows = Rows(n, len(columns), device)
         self.totals = Totals(n if several else 0, len(columns), device)
-        kind = DoubtfulRegions if isinstance(samples.label_type, PixelClasses) else DoubtfulCells
+        kind = _DOUBTFUL.get(type(samples.label_type), DoubtfulCells)
         self.cells = kind(n, cells, device)
         self.cell_totals = kind(n if several else 0, cells, device)
         self.inputs = InputNotes(n, device)

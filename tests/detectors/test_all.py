@@ -16,6 +16,7 @@ from ogacli.detectors import Detector, DetectorOptions, Needs, detectors
 from ogacli.errors import ConfigError
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.kept import kept
+from simulated_boxes import one_box_each
 
 N = 400
 
@@ -45,6 +46,7 @@ def one_hot(batch: GradientBatch) -> Tensor:
 
 
 KINDS: dict[str, Callable[[GradientBatch], GradientBatch]] = {
+    "latent_boxes": one_box_each,
     "latent_label_set": lambda batch: replace(batch, labels=one_hot(batch)),
     "latent_target": lambda batch: replace(batch, labels=6.0 * one_hot(batch)),
     "latent_mask": lambda batch: replace(

@@ -14,6 +14,7 @@ With many classes, it is fitted to the ``Candidates`` of each sample, its most p
 uniform noise plus the counts of the pairs that occur (``Transition``). Neither grows with n k or k^2.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,6 +35,8 @@ TRUST = (0.2, 0.6)
 """Bounds of the weight of the neighbours, unless others are given."""
 _STRIDE = 0.1
 """The largest change of that weight in one iteration."""
+_TRANSITION = "transition."
+"""Begins the names of the tensors of the transition matrix."""
 _CLOSE = 1e-5
 """EM has converged when the estimated share of wrong labels changes by less."""
 
@@ -93,6 +96,25 @@ class LabelNoise:
             ):
                 break
         return found
+
+    def state(self) -> dict[str, Tensor]:
+        """The parameters by name, on the CPU."""
+        return {
+            "sharpness": torch.tensor(self.sharpness, dtype=torch.float64),
+            "trust": torch.tensor(self.trust, dtype=torch.float64),
+            "weights": self.weights.cpu(),
+            **{f"{_TRANSITION}{name}": value for name, value in self.transition.state().items()},
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> "LabelNoise":
+        """From what ``state`` returned; further tensors are ignored."""
+        transition = {
+            name.removeprefix(_TRANSITION): state[name] for name in state if name.startswith(_TRANSITION)
+        }
+        return cls(
+            float(state["sharpness"]), float(state["trust"]), state["weights"], Transition.of(transition)
+        )
 
     def to(self, device: torch.device) -> "LabelNoise":
         """The same on a device; itself where it is there already."""

@@ -1,0 +1,266 @@
+"""Wrong boxes of object detectors, beside cleanlab's ObjectLab (Tkachenko, Thyagarajan and Mueller, 2023).
+
+    python benchmarks/boxes.py --seeds 2 3 4 [--cache FOLDER]
+
+Digits of MNIST on canvases of 96 x 96 pixels, with parts of other digits between them. A fifth of the
+pictures gets one error: a box is dropped, gets another class, or is moved. A small network of torchvision
+is trained on half of the pictures, and its boxes in the other half are judged by cleanlab and by us. A row
+is the mean over the seeds: average precision of the wrong pictures and of the wrong boxes, and what
+``budget: auto`` flags. Constants were chosen on seed 0.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from cleanlab.object_detection.filter import find_label_issues
+from cleanlab.object_detection.rank import (
+    compute_badloc_box_scores,
+    compute_overlooked_box_scores,
+    compute_swap_box_scores,
+    get_label_quality_scores,
+)
+from PIL import Image
+from sklearn.metrics import average_precision_score, f1_score
+from torch import nn
+from torchvision.models.detection import FCOS, FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+
+from ogacli.data import Samples
+from ogacli.data.sources.coco import Coco
+from ogacli.detectors._cells import score_of
+from ogacli.detectors.label_noise.boxes import matched
+from ogacli.detectors.latent_boxes import BoxNoise, judged
+from ogacli.gradients.batch import Objects
+from ogacli.models.detection import BoxLosses, BoxNetwork, Found
+from ogacli.models.tasks.boxes import Boxes
+from ogacli.models.training.loop import TrainOptions, train_network
+
+DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SIDE, PICTURES, K = 96, 1200, 10
+ERRORS = ("dropped", "another class", "moved")
+
+
+class Backbone(nn.Sequential):
+    """Six convolutions, to one feature map of an eighth of the size."""
+
+    def __init__(self, width: int = 64) -> None:
+        layers: list[nn.Module] = []
+        sizes = ((3, 16, 2), (16, 32, 2), (32, 32, 1), (32, width, 2), (width, width, 1))
+        for inside, outside, stride in sizes:
+            conv = nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(outside), nn.ReLU()]
+        super().__init__(*layers)
+        self.out_channels = width
+
+
+def detector(name: str) -> nn.Module:
+    """A small network of torchvision, with fresh weights."""
+    common = {"min_size": SIDE, "max_size": SIDE, "image_mean": [0.2] * 3, "image_std": [0.3] * 3}
+    if name == "fcos":
+        return FCOS(Backbone(), K + 1, anchor_generator=AnchorGenerator(((8,),), ((1.0,),)), **common)
+    return FasterRCNN(
+        Backbone(),
+        box_head=TwoMLPHead(64 * 49, 128),
+        box_predictor=FastRCNNPredictor(128, K + 1),
+        rpn_anchor_generator=AnchorGenerator(((18, 26, 36),), ((1.0,),)),
+        rpn_pre_nms_top_n_train=200,
+        rpn_post_nms_top_n_train=100,
+        rpn_pre_nms_top_n_test=200,
+        rpn_post_nms_top_n_test=60,
+        rpn_batch_size_per_image=64,
+        box_batch_size_per_image=64,
+        **common,
+    )
+
+
+def canvases(folder: Path, seed: int) -> tuple[Samples, np.ndarray]:
+    """The pictures with their given boxes; and for each box of the truth or of the given ones what is wrong.
+
+    Returns:
+        The samples; and a row for each error: picture, kind, and corners of the given box (of the true one
+        where it was dropped).
+    """
+    random = np.random.default_rng(seed)
+    file = np.load(DATA / "images" / "mnist_10k.npz")
+    digits, y = file["x"], file["y"]
+    (folder / "pictures").mkdir(parents=True)
+    images, boxes, errors = [], [], []
+    for i in range(PICTURES):
+        canvas = random.integers(0, 30, (SIDE, SIDE)).astype(np.uint8)
+        for _ in range(6):  # parts of other digits
+            part = digits[random.integers(len(digits))][:10, :10]
+            a, b = random.integers(0, SIDE - 10, 2)
+            canvas[a : a + 10, b : b + 10] = np.maximum(canvas[a : a + 10, b : b + 10], part // 2)
+        own = []
+        for corner in random.permutation(4)[: random.integers(1, 5)]:
+            j, size = int(random.integers(len(digits))), int(random.integers(22, 46))
+            drawn = np.asarray(Image.fromarray(digits[j]).resize((size, size)))
+            rows, columns = np.flatnonzero(drawn.max(1) > 60), np.flatnonzero(drawn.max(0) > 60)
+            left, top = (48 * p + random.integers(0, 49 - size) for p in (corner % 2, corner // 2))
+            region = canvas[top : top + size, left : left + size]
+            np.maximum(region, (drawn * random.uniform(0.5, 1)).astype(np.uint8), out=region)
+            corners = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
+            own.append([int(y[j]), *map(float, corners)])
+        name = f"{i:04d}.png"
+        Image.fromarray(canvas).convert("RGB").save(folder / "pictures" / name)
+        images.append({"id": i, "file_name": name, "width": SIDE, "height": SIDE})
+        if random.random() < 0.2:
+            kind, which = int(random.integers(3)), int(random.integers(len(own)))
+            box = own[which]
+            if kind == 0:
+                own.pop(which)
+            elif kind == 1:
+                box[0] = int((box[0] + random.integers(1, K)) % K)
+            else:
+                width, height = box[3] - box[1], box[4] - box[2]
+                angle, far = random.uniform(0, 2 * np.pi), random.uniform(0.3, 0.7)
+                shift = np.array([far * width * np.cos(angle), far * height * np.sin(angle)])
+                moved = np.clip(np.array(box[1:]) + np.tile(shift, 2), 0, SIDE)
+                if (moved[2:] - moved[:2]).min() >= 4:
+                    own[which] = box = [box[0], *moved.tolist()]
+                else:
+                    kind = -1
+            if kind >= 0:
+                errors.append([i, kind, *box[1:]])
+        for c, left, top, right, bottom in own:
+            boxes.append(
+                {
+                    "image_id": i,
+                    "category_id": c,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "id": len(boxes),
+                }
+            )
+    categories = [{"id": c, "name": str(c)} for c in range(K)]
+    document = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / "boxes.json").write_text(json.dumps(document))
+    samples = Coco(annotations=str(folder / "boxes.json"), root=str(folder / "pictures")).open()
+    return samples, np.array(errors)
+
+
+def held_out(samples: Samples, name: str, seed: int, epochs: int) -> list[Found]:
+    """The boxes that a network finds in the second half, trained on the first half of the pictures."""
+    half = len(samples) // 2
+    torch.manual_seed(seed)
+    module = BoxLosses(detector(name))
+    options = TrainOptions(epochs=epochs, batch_size=8, learning_rate=1e-3, seed=seed)
+    history = train_network(module, samples.select(torch.arange(half)), Boxes(), options, workers=0)
+    print(name, seed, [round(one.loss, 3) for one in history.epochs], flush=True)
+    network = BoxNetwork(module.model, K)
+    return [network.found(picture) for picture in samples.read(range(half, 2 * half)).inputs]
+
+
+def predictions(name: str, seed: int, epochs: int, cache: Path) -> tuple[Samples, np.ndarray, list[Found]]:
+    """Pictures, errors and found boxes, from an earlier call where there was one."""
+    folder, kept = cache / f"canvases-{seed}", cache / f"{name}-{seed}.pt"
+    if (folder / "errors.npy").exists():
+        samples = Coco(annotations=str(folder / "boxes.json"), root=str(folder / "pictures")).open()
+        errors = np.load(folder / "errors.npy")
+    else:
+        samples, errors = canvases(folder, seed)
+        np.save(folder / "errors.npy", errors)
+    if not kept.exists():
+        found = held_out(samples, name, seed, epochs)
+        torch.save([tuple(one) for one in found], kept)
+    return samples, errors, [Found(*one) for one in torch.load(kept)]
+
+
+def compared(samples: Samples, errors: np.ndarray, found: list[Found]) -> dict[str, dict[str, float]]:
+    """The figures of all errors, and of each kind beside the right pictures."""
+    half = len(samples) // 2
+    pictures = samples.read(range(half, 2 * half)).inputs
+    objects = [Objects(one.boxes, one.classes, *boxes) for one, boxes in zip(pictures, found, strict=True)]
+    matches = [matched(one, K) for one in objects]
+    cells = judged(BoxNoise.fitted(matches), matches, [one.boxes for one in objects])
+    ours, flagged = score_of(cells.wrong).numpy(), cells.wrong.numpy().max(1) > 0.5
+    labels = [{"bboxes": one.boxes.numpy(), "labels": one.classes.numpy()} for one in objects]
+    theirs_in = [by_class(one) for one in objects]
+    theirs = 1 - get_label_quality_scores(labels, theirs_in, verbose=False)
+    decided = find_label_issues(labels, theirs_in)
+    swap, moved = (
+        [1 - one for one in f(labels=labels, predictions=theirs_in)]
+        for f in (compute_swap_box_scores, compute_badloc_box_scores)
+    )
+    overlooked = [
+        1 - np.nan_to_num(one, nan=1.0)
+        for one in compute_overlooked_box_scores(labels=labels, predictions=theirs_in)
+    ]
+    kinds = dict.fromkeys(range(half), -1)
+    places = {}
+    for picture, kind, *corners in errors.tolist():
+        if picture >= half:
+            kinds[int(picture) - half] = int(kind)
+            places[int(picture) - half] = np.array(corners)
+    kind_of = np.array([kinds[i] for i in range(half)])
+    rows: dict[str, dict[str, float]] = {}
+    for kind, name in ((None, "all"), *enumerate(ERRORS)):
+        some = np.ones(half, bool) if kind is None else (kind_of == kind) | (kind_of < 0)
+        bad = kind_of[some] >= 0
+        rows[name] = {
+            "cleanlab": average_precision_score(bad, theirs[some]),
+            "ours": average_precision_score(bad, ours[some]),
+        }
+        if kind is None:
+            rows[name] |= {
+                "F1 cleanlab": f1_score(bad, decided[some]),
+                "F1 auto": f1_score(bad, flagged[some]),
+            }
+            rows[name] |= {"wrong": bad.mean(), "flagged": flagged.mean()}
+    rows["boxes"] = of_boxes(objects, cells, kind_of, places, swap, moved, overlooked)
+    return rows
+
+
+def of_boxes(objects, cells, kind_of, places, swap, moved, overlooked) -> dict[str, float]:
+    """Average precision over given boxes, and over objects without a box."""
+    wrong, own, best = [], [], []
+    for i, one in enumerate(objects):
+        score = np.zeros(len(one.boxes))
+        for place in range(cells.index.shape[1]):
+            index = int(cells.index[i, place])
+            if 0 <= index < len(score):
+                score[index] = float(cells.wrong[i, place])
+        for j, box in enumerate(one.boxes.numpy()):
+            bad = kind_of[i] in (1, 2) and np.abs(box - places[i]).max() < 1
+            wrong.append(bad)
+            own.append(score[j])
+            best.append([swap[i][j], moved[i][j], max(swap[i][j], moved[i][j])])
+    theirs = max(average_precision_score(wrong, column) for column in np.nan_to_num(np.array(best)).T)
+    return {"cleanlab": theirs, "ours": average_precision_score(wrong, own)}
+
+
+def by_class(one: Objects) -> np.ndarray:
+    """The boxes that were found, as cleanlab takes them: for each class rows of corners and score."""
+    found = np.empty(K, dtype=object)
+    for c in range(K):
+        here = one.found_classes == c
+        found[c] = np.concatenate([one.found[here].numpy(), one.scores[here].numpy()[:, None]], 1).astype(
+            float
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--networks", nargs="+", default=["faster_rcnn", "fcos"])
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--cache", type=Path, default=None)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in given.networks:
+            for seed in given.seeds:
+                rows = compared(*predictions(name, seed, given.epochs, given.cache or Path(temporary)))
+                print(name, seed)
+                for key, row in rows.items():
+                    print(key, {name: round(float(value), 3) for name, value in row.items()})
+
+
+if __name__ == "__main__":
+    main()
