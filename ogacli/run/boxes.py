@@ -51,6 +51,7 @@ def box_columns(
     index = cells.index.numpy()[row, place]
     names = np.array([*samples.classes, None], dtype=object)
     return {
+        "index": pa.array(index, mask=given < 0),
         "cell": [f"box {i}" if kind >= 0 else MISSING for i, kind in zip(index, given, strict=True)],
         "given": names[given],
         "suggested": names[suggested],

@@ -42,8 +42,8 @@ MEANINGS = {
     FORGOTTEN: "the label lacks a class that the sample should have",
     TARGET: "the number is another one than the model's error explains",
     **words.MEANINGS,
-    **boxes.MEANINGS,
     WRONG_REGION: "another class of its pixels is more probable",
+    **boxes.MEANINGS,
 }
 """The reasons of each kind of cell."""
 ISSUE_COLUMNS = (
