@@ -23,6 +23,21 @@ def table(folder: Path) -> list[str]:
     return [f"data.path={folder}/t.csv"]
 
 
+def several_classes(folder: Path) -> list[str]:
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    genres = ["|".join(name for name, on in (("drama", a > 0), ("comedy", b > 0)) if on) for a, b in points]
+    rows = [f"{a:.3f},{b:.3f},{label}" for (a, b), label in zip(points, genres, strict=True)]
+    (folder / "films.csv").write_text("\n".join(["length,jokes,genres", *rows]))
+    return [f"data.path={folder}/films.csv"]
+
+
+def regression(folder: Path) -> list[str]:
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    rows = [f"{a:.3f},{b:.3f},{a + 2 * b:.2f}" for a, b in points]
+    (folder / "houses.csv").write_text("\n".join(["size,rooms,price", *rows]))
+    return [f"data.path={folder}/houses.csv"]
+
+
 def precomputed(folder: Path) -> list[str]:
     rng = np.random.default_rng(0)
     np.save(folder / "y.npy", rng.integers(0, 3, 100))
@@ -210,6 +225,8 @@ WRITERS: dict[str, Writer] = {
     writer.__name__: writer
     for writer in (
         table,
+        several_classes,
+        regression,
         precomputed,
         arrays,
         image_folder,

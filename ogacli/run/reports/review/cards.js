@@ -122,6 +122,12 @@ function current(sample) {
   return decision?.action === "relabel" ? decision.label : (sample.new ?? sample.old);
 }
 
+/** Give another label; the same one once more does not take it back. */
+function relabelAs(sample, label) {
+  const decision = decisions.get(sample.id);
+  if (decision?.action !== "relabel" || decision.label !== label) act(sample, "relabel", label, true);
+}
+
 function otherClasses(sample) {
   const on = new Set(partsOf(current(sample)));
   const boxes = data.classes.map((one) => {
@@ -131,7 +137,7 @@ function otherClasses(sample) {
   const set = el("fieldset", { class: "other classes" }, el("legend", {}, "Another set of classes"), ...boxes);
   set.addEventListener("change", () => {
     const chosenClasses = [...set.querySelectorAll("input:checked")].map((box) => box.value);
-    act(sample, "relabel", chosenClasses.join(SEPARATOR), true);
+    relabelAs(sample, chosenClasses.join(SEPARATOR));
   });
   return set;
 }
@@ -142,7 +148,7 @@ function otherNumbers(sample) {
   );
   const line = el("fieldset", { class: "other" }, el("legend", {}, "Another value"), ...fields);
   line.addEventListener("change", () => {
-    if (fields.every((field) => field.value !== "")) act(sample, "relabel", fields.map((field) => field.value).join(SEPARATOR), true);
+    if (fields.every((field) => field.value !== "")) relabelAs(sample, fields.map((field) => field.value).join(SEPARATOR));
   });
   return line;
 }

@@ -1,0 +1,88 @@
+"""The page on samples of several classes, and on numbers: what is shown, and other labels by hand."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from browsing import cards, exported, visit
+from ogacli.run.trim import trim
+from run.trim.test_cells import NAMES, REGRESSION, WRONG, numbers, scanned, sets, shown
+
+pytestmark = pytest.mark.browser
+
+
+def rows_of(path):
+    return {row["key"]: row for row in csv.DictReader(io.StringIO(path.read_text()), delimiter=";")}
+
+
+def test_sets_of_classes(browser, tmp_path):
+    given, _ = sets(tmp_path)
+    lines = ["key;kinds;size", *(f"k{i};{shown(row)};{i}" for i, row in enumerate(given))]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    data = {"source": "table", "path": "d.csv", "features": ["size"], "label": "kinds", "separator": ", "}
+    run = scanned(tmp_path, data, {"probabilities": "p.npy"}, "bce_with_logits")
+    opened = visit(browser, (run.path / "report.html").as_uri())
+    page = opened.page
+    assert page.locator("#cells").text_content().startswith("Parts of labels")
+    assert page.locator("#matrix").is_hidden()
+    options = page.locator("[name=given] option").all_text_contents()
+    assert options == ["all", *NAMES]
+    first, second, third = (cards(page).nth(i) for i in range(3))
+    names = [one.get_attribute("data-id") for one in (first, second, third)]
+    suggested = {row["id"]: row["suggested_label"] for row in run.scores.to_pylist()}
+    assert "wrongly given" in first.locator(".cells").text_content()
+    first.locator(".relabel").click()
+    second.locator(".compare").click()
+    boxes = second.locator("fieldset input")
+    for i in range(3):
+        boxes.nth(i).set_checked(i == 1)
+    third.locator(".compare").click()
+    for i in range(3):
+        third.locator("fieldset input").nth(i).set_checked(True)
+        third.locator("fieldset input").nth(i).set_checked(False)
+    assert third.locator(".verdict").text_content() == "relabel as no class"
+    page.wait_for_timeout(300)
+    page.reload()
+    decisions = exported(page, tmp_path)
+    opened.check()
+    labels = {one["id"]: one["label"] for one in json.loads(decisions.read_text())["decisions"]}
+    assert labels == {names[0]: "|".join(suggested[names[0]]), names[1]: "bee", names[2]: ""}
+    trim(run, tmp_path / "clean.csv", decisions=decisions)
+    found = rows_of(tmp_path / "clean.csv")
+    assert [found[name]["kinds"] for name in names] == [", ".join(suggested[names[0]]), "bee", ""]
+    assert found[names[1]]["kinds_before"] == shown(given[int(names[1][1:])])
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_numbers(browser, tmp_path, targets):
+    given, predictions = numbers(tmp_path, targets)
+    columns = ["price", "area"][:targets]
+    lines = [";".join(["key", *columns, "size"])]
+    lines += [";".join([f"k{i}", *(f"{x:.2f}" for x in row), str(i)]) for i, row in enumerate(given)]
+    (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+    data = REGRESSION | {"path": "d.csv", "label": columns if targets > 1 else "price"}
+    run = scanned(tmp_path, data, {"logits": "f.npy"}, "mse")
+    opened = visit(browser, (run.path / "report.html").as_uri())
+    page = opened.page
+    first, second = (cards(page).nth(i) for i in range(2))
+    names = [one.get_attribute("data-id") for one in (first, second)]
+    assert first.locator(".cells li").count() == targets
+    first.locator(".relabel").click()
+    second.locator(".compare").click()
+    fields = second.locator("fieldset input")
+    for i in range(targets):
+        fields.nth(i).fill(f"{i + 7}.5")
+        fields.nth(i).dispatch_event("change")
+    decisions = exported(page, tmp_path)
+    opened.check()
+    trim(run, tmp_path / "clean.csv", decisions=decisions)
+    found = rows_of(tmp_path / "clean.csv")
+    assert [found[names[1]][name] for name in columns] == ["7.50", "8.50"][:targets]
+    position = int(names[0][1:])
+    assert position < WRONG
+    np.testing.assert_allclose(
+        [float(found[names[0]][name]) for name in columns], predictions[position], atol=0.006
+    )
