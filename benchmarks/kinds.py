@@ -9,7 +9,7 @@ of cleanlab's scores, by ours, and what ``budget: auto`` flags. Constants were c
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from ogacli.detectors.label_noise.present import PresenceNoise
 from ogacli.detectors.label_noise.target import TargetNoise
 
 Named = tuple[str, np.ndarray, np.ndarray]
+Kind = Callable[[int], Iterator[tuple[str, dict[str, float]]]]
+"""From a seed the rows of a table, each with its figures by name."""
 
 
 def sets_of_classes(seed: int) -> Iterator[Named]:
@@ -163,12 +165,13 @@ def decided(flagged: np.ndarray, bad: np.ndarray) -> dict[str, float]:
     return {"wrong": bad.mean(), "flagged": flagged.mean(), "precision": right}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(kinds: Sequence[Kind], description: str) -> None:
+    """Print a table of means and deviations for each kind of label."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
     seeds = parser.parse_args().seeds
     warnings.filterwarnings("ignore")
-    for kind in (several_classes, numbers):
+    for kind in kinds:
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in seeds:
             for name, found in kind(seed):
@@ -185,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main((several_classes, numbers), __doc__)

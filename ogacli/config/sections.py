@@ -126,6 +126,8 @@ def _default_detectors(found: Mapping[str, Any]) -> str | list[str]:
     if found["query"] is not None:
         return detectors.ATTRIBUTING
     deciding = Classification.deciding if found["loss"] is None else found["loss"].deciding
+    if found["data"] is not None and found["data"].annotators is not None:
+        deciding = detectors.OF_ANNOTATORS
     features = found["model"] is None or found["model"].gives_features
     return detectors.defaults(deciding, features=features)
 

@@ -17,6 +17,7 @@ from ogacli.base.arrow import numbers
 from ogacli.base.blocks import blocks, numbered
 from ogacli.base.tables.columns import Columns
 from ogacli.base.wording import listed
+from ogacli.data.annotations import Annotations
 from ogacli.data.ids import Ids, check_ids, joined
 from ogacli.data.in_memory import parts_of
 from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
@@ -60,6 +61,8 @@ class Samples:
     """The use of the columns of a table; None where the samples are not rows of one."""
     weights: Float[Tensor, " n"] | None = None
     """How much the loss of each counts in a training, relative to the mean; None: all the same."""
+    annotations: Annotations | None = None
+    """The labels of several annotators, whose consensus is the label; None where samples have one label."""
     _fingerprint: str = field(default="", init=False, repr=False, compare=False)
     """Once it is computed."""
 
@@ -177,7 +180,9 @@ class Samples:
             digest.update(name.encode() + b"\0")
         for part in joined(self.ids):
             digest.update(part)
-        for column in (self.labels, self.truth, self.differs):
+        given = self.annotations
+        annotations = () if given is None else (given.annotator, given.labels)
+        for column in (self.labels, self.truth, self.differs, *annotations):
             if column is not None:
                 for block in blocks(len(column)):
                     digest.update(column[block].contiguous().numpy().data)
@@ -216,6 +221,7 @@ class Samples:
             origin="",
             differs=None if self.differs is None else self.differs[rows],
             weights=None if self.weights is None else self.weights[rows],
+            annotations=None if self.annotations is None else self.annotations.select(rows),
         )
 
 

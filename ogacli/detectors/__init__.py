@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ogacli.base.options import Options
 from ogacli.base.registry import Registry, type_name
+from ogacli.data import Samples
 from ogacli.detectors.label_noise.model import log_odds_wrong
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
@@ -23,9 +24,21 @@ from ogacli.gradients import GradientBatch
 DEFAULT = "latent_label"
 """Decides where no detector is named and each sample has one class: on the whole the best in
 `benchmarks/detection.py`."""
+OF_ANNOTATORS = "latent_consensus"
+"""Decides where several annotators labelled the samples."""
 WITHOUT_CLASSES = "l2"
 """Decides where no detector is made for the kind of label."""
-OF_PREDICTIONS = (DEFAULT, "latent_boxes", "latent_label_set", "latent_mask", "latent_tags", "latent_target")
+OF_PREDICTIONS = (
+    *(
+        DEFAULT,
+        "latent_boxes",
+        "latent_consensus",
+        "latent_label_set",
+        "latent_mask",
+        "latent_tags",
+        "latent_target",
+    ),
+)
 """Detectors that decide by default for a kind of label; they look at the predictions."""
 _OF_GRADIENTS = "isolation_forest"
 ATTRIBUTING = "isolation_forest"
@@ -62,8 +75,9 @@ class Needs:
 class Detector(ABC):
     """Scores samples by their gradients; **higher = more anomalous**.
 
-    The defaults are those of a detector that needs no fitting. Calls come in this order: ``see_validation``,
-    ``fit_size``, ``fit`` (or ``restore``), ``score`` batch by batch, ``join``, ``finish``.
+    The defaults are those of a detector that needs no fitting. Calls come in this order:
+    ``see_samples``, ``see_validation``, ``fit_size``, ``fit`` (or ``restore``), ``score`` batch by batch,
+    ``join``, ``finish``.
     """
 
     def fit_size(self, n: int) -> int:
@@ -123,6 +137,9 @@ class Detector(ABC):
             The fraction of these that two halves of the detector have in common; None where it is unknown.
         """
         return None
+
+    def see_samples(self, samples: Samples) -> None:  # noqa: B027
+        """Take what is known of the samples beside their gradients; called first of all."""
 
     @property
     def wants_validation(self) -> bool:

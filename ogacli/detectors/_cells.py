@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from ogacli.data import Samples
 from ogacli.detectors import Detector, DetectorOptions, Needs
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -80,9 +81,13 @@ class CellDetector(Detector):
     """Judges every cell of a label; scores a sample by its most doubtful cells."""
 
     classes: tuple[str, ...] = ()
-    """The class names; set before ``fit``."""
+    """The class names."""
     held_out: bool = False
     """Whether the model was not trained on the labels that it is scored on; set before ``fit``."""
+
+    def see_samples(self, samples: Samples) -> None:
+        """Take the class names."""
+        self.classes = samples.classes
 
     @abstractmethod
     def cells(self, batch: GradientBatch) -> Cells:

@@ -5,6 +5,7 @@ provenance.json   versions, seeds, device, precision, fingerprints
 scores.parquet    a row a sample
 summary.json      the result in figures
 previews.parquet  pictures or texts of the most anomalous samples and of those beside them
+ask_again.parquet the samples to ask annotators about again, where several labelled them
 beside.parquet    the samples that a person compares with them: nearest ones, the same inputs
 issues.parquet    the cells of labels that are probably wrong, where labels have cells
 gradient_map.parquet  two coordinates of the gradients of some samples, for a figure
@@ -39,6 +40,8 @@ from ogacli.base.json_document import read_bytes, read_json
 from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
 from ogacli.base.yaml_values import plain_values
 from ogacli.errors import ConfigError, RunError
+from ogacli.run.annotators import FILE as ASK_AGAIN
+from ogacli.run.annotators import ask_again
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
 from ogacli.run.digest import write_scores
@@ -76,6 +79,7 @@ _FILES = (
     "beside.parquet",
     "gradient_map.parquet",
     ISSUES,
+    ASK_AGAIN,
     "timing.json",
     "report.html",
     MANIFEST,
@@ -413,5 +417,7 @@ def write_run(
     gradient_map = empty(MAP) if gradient_map is None else gradient_map
     pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
     write_issues(issues_table(verdict, samples), folder)
+    if samples.annotations is not None:
+        pa.parquet.write_table(ask_again(verdict, samples), folder / ASK_AGAIN)
     pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")
     pa.default_memory_pool().release_unused()

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
+from ogacli.run.annotators import AnnotatorSummary, annotator_summaries
 from ogacli.run.issues import DOUBTFUL, FORGOTTEN, GIVEN, by_class, cell_names, counted, issues_table
 from ogacli.run.words import EntitySummary, entity_summaries, has_words
 from ogacli.verdict.benefit import Benefit
@@ -139,6 +140,8 @@ class Summary(Document):
     """Each class or target, where the cells of labels are judged one by one; of taggers each tag."""
     entities: tuple[EntitySummary, ...] = ()
     """Each kind of entity, where words have tags such as ``B-PER``."""
+    annotators: tuple[AnnotatorSummary, ...] = ()
+    """Each of several annotators, the worst first."""
     classes: tuple[ClassSummary, ...]
     class_order: Literal["model", "given", "indices", "sorted"] = "given"
     """How classes were matched with the model's outputs. ``model``: by the names that the model has for them.
@@ -211,6 +214,7 @@ def summarise(
         overlap=dict(overlap),
         cells=_cells(verdict, samples),
         entities=_entities(verdict, samples),
+        annotators=annotator_summaries(verdict, samples),
         classes=_classes(verdict, samples),
         class_order="model" if named_by_model else samples.class_order,
         histogram=_histogram(verdict.score),

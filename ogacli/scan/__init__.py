@@ -20,7 +20,7 @@ from ogacli.base.progress import SILENT, Progress
 from ogacli.base.registry import described, resolve, resolve_all
 from ogacli.data import Samples
 from ogacli.data.samples import check_samples
-from ogacli.detectors import defaults, detectors
+from ogacli.detectors import OF_ANNOTATORS, defaults, detectors
 from ogacli.gradients import GradientOptions
 from ogacli.gradients.neighbours import NeighbourOptions
 from ogacli.models.checkpoints.snapshots import Checkpoint, Weights
@@ -133,7 +133,8 @@ def scan(
     if detector is None:
         features = not isinstance(model, ModelSource) or model.gives_features
         unlabelled = isinstance(task, Classification) and samples.class_index is None
-        detector = defaults(None if unlabelled else task.deciding, features=features)
+        deciding = OF_ANNOTATORS if samples.annotations is not None else task.deciding
+        detector = defaults(None if unlabelled else deciding, features=features)
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
     protection = parse_protect(protect)

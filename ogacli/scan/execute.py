@@ -15,6 +15,7 @@ from torch import Tensor
 from ogacli.base.device import device_of
 from ogacli.base.precision import computing_on
 from ogacli.base.progress import SILENT, Progress
+from ogacli.detectors import OF_ANNOTATORS
 from ogacli.errors import DataError
 from ogacli.models.checkpoints.snapshots import distinct
 from ogacli.run.summary import summarise
@@ -242,6 +243,7 @@ class _Scoring:
             blank=self.collector.inputs.blank.cpu(),
             content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
             probed=self.collector.inputs.probed(),
+            annotated=samples.annotations is not None and next(iter(detectors), None) == OF_ANNOTATORS,
             held_out=self.held_out,
             by_neighbours=by_neighbours,
         )

@@ -74,7 +74,7 @@ class CheckpointPass:
             self.feed.gradients,
             keep_evidence=keep_evidence,
             held_out=held_out,
-            classes=self.samples.classes,
+            samples=self.samples,
         )
 
     def run(

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ogacli.data import Samples
 from ogacli.detectors import Detector, DetectorOptions, LabelDetector, LayeredOptions, Needs
 from ogacli.detectors._cells import CellDetector, Cells
 from ogacli.detectors.label_noise.signals import Signals
@@ -60,7 +61,7 @@ class Scorers:
         gradients: Computes the gradients that they will score.
         keep_evidence: Whether the evidence of label detectors is needed later.
         held_out: Whether the weights were not trained on the samples that are scored.
-        classes: The class names.
+        samples: What is scanned.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Scorers:
         *,
         keep_evidence: bool = False,
         held_out: bool = False,
-        classes: tuple[str, ...] = (),
+        samples: Samples | None = None,
     ) -> None:
         self.options = options
         self._keep_evidence = keep_evidence
@@ -81,8 +82,8 @@ class Scorers:
         for one in self.each:
             if isinstance(one.detector, LabelDetector | CellDetector):
                 one.detector.held_out = held_out
-            if isinstance(one.detector, CellDetector):
-                one.detector.classes = classes
+            if samples is not None:
+                one.detector.see_samples(samples)
         self._norms = Stopwatch()
 
     def score(self, batch: GradientBatch) -> Scored:

@@ -43,6 +43,8 @@ _LITTLE = 0.08
 _HIDDEN, _LEARNED = 1.1, 1.25
 """Upper ends of the interval in multiples of the disagreement: some wrong labels are predicted, and more
 where the model was trained on them."""
+_SURE = 0.9
+"""With several annotators the lower end of the interval counts labels wrong with this probability."""
 _MOST = 1 << 20
 """Samples whose predictions alone are looked at, at most."""
 _NEARLY_ALL = 0.1
@@ -90,6 +92,10 @@ def estimate(findings: Findings, labels: Int64[Tensor, " n"]) -> Estimate | None
         return None
     by = _basis(findings)
     half = _above_half(findings)
+    if findings.annotated and findings.wrong is not None:
+        wrong = findings.wrong[findings.predicted].double()
+        low, expected = float((wrong > _SURE).double().mean()), float(wrong.mean())
+        return Estimate(share=half, low=min(low, half), high=max(half, expected), by=by)
     signals = findings.signals or ((1.0, _of_predictions(findings, labels, by)),)
     return _together([(weight, _of(one, half, by)) for weight, one in signals])
 

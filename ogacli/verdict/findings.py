@@ -90,6 +90,8 @@ class Findings:
     probed: Probed | None = None
     cells: CellFindings | None = None
     """The most doubtful cells of each label, where a detector judges cells."""
+    annotated: bool = False
+    """Whether the labels are the consensus of several annotators, by which ``wrong`` judges them."""
     held_out: bool = False
     """Whether each sample was scored by a checkpoint that was not trained on it."""
     by_neighbours: bool = False

@@ -14,6 +14,7 @@ from pydantic import Field
 from ogacli.base.limits import USUAL, Limits, refuse_raised
 from ogacli.base.options import Key, Location, Options, dotted
 from ogacli.base.registry import Registry, resolve
+from ogacli.data.annotations import annotated
 from ogacli.data.rows import Rows
 from ogacli.data.samples import Samples
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
@@ -36,6 +37,9 @@ class Source(Options):
     are kept as the truth."""
     flip_seed: int = 0
     """Seed of ``flip``."""
+    annotators: Location | tuple[str, ...] | None = None
+    """A table of the labels of several annotators, with the columns ``id``, ``annotator`` and ``label``: the
+    label of a sample is their consensus."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Number of processes that read and decode; ``auto``: none for data in memory, otherwise one a core."""
 
@@ -77,6 +81,8 @@ class Source(Options):
             DataError: The dataset cannot be read as the config describes it.
         """
         samples = self.load()
+        if isinstance(self.annotators, str):
+            samples = annotated(samples, self.annotators)
         if self.flip is not None:
             samples = flip_labels(samples, self.flip, self.flip_seed)
         if self.manifest is not None:

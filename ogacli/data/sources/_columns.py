@@ -17,9 +17,18 @@ from ogacli.base.tables import ReadTable, read_file
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.dialect import Dialect
 from ogacli.base.wording import suggestion
+from ogacli.data.annotations import annotated_by_columns, class_names
 from ogacli.data.ids import numbered
 from ogacli.data.label_lists import Lists, multi_label_targets
-from ogacli.data.labels import Classes, Target, Targets, class_targets, regression_targets
+from ogacli.data.labels import (
+    Classes,
+    ClassOrder,
+    Target,
+    Targets,
+    class_targets,
+    look_up,
+    regression_targets,
+)
 from ogacli.data.list_columns import holds_lists
 from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
@@ -72,6 +81,10 @@ class Labelled(Source):
     label: Label | None
     """The label's column: class names, or class indices from 0. A list of columns: 0 or 1 for each class, or
     the targets of a regression. A column of lists: several classes a sample."""
+    annotators: Location | Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """The labels of several annotators: a table with the columns ``id``, ``annotator`` and ``label``; or two
+    or more columns of this table, one an annotator, empty where there is no label. The label of a sample is
+    their consensus, and ``label`` then may be left out, or name one of the columns."""
     truth: Label | None = None
     """The column of the true labels, or columns where ``label`` has several; only for evaluation."""
     id: str | None = None
@@ -136,7 +149,12 @@ class Labelled(Source):
         """
         ids = self.ids(table, place) if ids is None else ids
         targets = self._targets(table, ids, place, names or {})
-        return Samples.from_targets(ids, targets, reader, signature, columns)
+        samples = Samples.from_targets(ids, targets, reader, signature, columns)
+        if isinstance(self.annotators, tuple):
+            voices = {name: column_of(table, name, place) for name in self.annotators}
+            with DataError.within(f"{place}, `annotators`"):
+                samples = annotated_by_columns(samples, voices)
+        return samples
 
     def ids(self, table: pa.Table, place: str) -> pa.StringArray:
         """The samples' ids.
@@ -148,9 +166,20 @@ class Labelled(Source):
             return numbered(len(table))
         return column_of(table, self.id, place).cast(pa.string())
 
+    def _unlabelled(self, table: pa.Table, ids: pa.StringArray, place: str) -> Targets:
+        """Classes without labels: the consensus of the annotators comes in their place."""
+        named, true = self.annotators or (), [column_of(table, name, place) for name in self.truth_columns]
+        voices = named if isinstance(named, str) else [column_of(table, one, place) for one in named]
+        names = tuple(self.classes or class_names(voices, true))
+        truth = look_up("truth", true[0], ids, names) if true else None
+        order: ClassOrder = "given" if self.classes else "sorted"
+        return Targets(torch.zeros(len(table), dtype=torch.int64), names, truth, class_order=order)
+
     def _targets(
         self, table: pa.Table, ids: pa.StringArray, place: str, names: Mapping[str, tuple[str, ...]]
     ) -> Targets:
+        if self.label is None and self.annotators is not None:
+            return self._unlabelled(table, ids, place)
         if self.label is None:
             return Targets(torch.zeros(len(table), 0), ())
         columns, true = (

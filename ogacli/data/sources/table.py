@@ -33,9 +33,10 @@ _WIDEST = 255
 class Table(TableFile, Labelled):
     """One row a sample."""
 
-    label: Label
+    label: Label | None = None
     """The label's column: class names, or class indices from 0. A list of columns: 0 or 1 for each class, or
-    the targets of a regression. A column of lists: several classes a sample."""
+    the targets of a regression. A column of lists: several classes a sample. May be left out where there are
+    ``annotators``."""
     id: str | None = None
     """A column of unique values; by default the names of the image files, or row numbers from 0."""
     image: str | None = None
@@ -69,6 +70,8 @@ class Table(TableFile, Labelled):
 
     @model_validator(mode="after")
     def _fits(self) -> "Table":
+        if self.label is None and self.annotators is None:
+            raise ValueError("`label` is missing: the column of the labels")
         for name in ("features", "categorical", "leave_out", "dates"):
             if self.image is not None and getattr(self, name):
                 raise ValueError(f"`image` and `{name}` exclude each other")
@@ -109,7 +112,8 @@ class Table(TableFile, Labelled):
 
     def _features(self, found: ReadTable, ids: pa.StringArray) -> Features:
         """The numeric columns and the categories."""
-        taken = {*self.label_columns, *self.truth_columns, self.id or "", *self.categorical}
+        voices = () if isinstance(self.annotators, str) else self.annotators or ()
+        taken = {*self.label_columns, *self.truth_columns, *voices, self.id or "", *self.categorical}
         choice = Choice(
             taken, self.features, self.leave_out, self.dates, self.decimal or found.dialect.decimal
         )

@@ -63,9 +63,9 @@ class Texts(Labelled):
             raise ValueError("`words` and `tags` go together")
         if self.words is not None and self.label is not None:
             raise ValueError("tagged words have no `label` beside their tags")
-        if self.truth is not None and self.label is None and self.words is None:
+        if self.truth is not None and self.label is None and self.words is None and self.annotators is None:
             raise ValueError("`truth` needs a `label`, or `tags`")
-        if self.label is None and self.completion is None and self.words is None:
+        if all(one is None for one in (self.label, self.completion, self.words, self.annotators)):
             raise ValueError("`label` is missing: the column of the labels")
         return self
 

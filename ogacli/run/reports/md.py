@@ -28,6 +28,7 @@ def render(run: Run) -> str:
         _reasons(summary),
         *_benefit(summary),
         *_evaluation(summary),
+        *_annotators(summary),
         *_classes(summary),
         *_flagged(run),
         *_cells(run),
@@ -78,6 +79,22 @@ def _evaluation(summary: Summary) -> list[str]:
     head = ["against the truth", *content.EVALUATED.values()]
     rows = [[markdown.code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
     return ["### Compared with the truth", markdown.table(head, rows, numeric=len(content.EVALUATED))]
+
+
+def _annotators(summary: Summary) -> list[str]:
+    if not summary.annotators:
+        return []
+    rows = [
+        [
+            markdown.code(one.name),
+            wording.number(one.labels),
+            "" if one.quality is None else wording.percent(one.quality),
+        ]
+        for one in summary.annotators[:_CLASSES]
+    ]
+    rest = len(summary.annotators) - len(rows)
+    more = [f"and {wording.number(rest)} better ones"] if rest > 0 else []
+    return ["### Annotators", markdown.table(["annotator", "labels", "right"], rows, numeric=2), *more]
 
 
 def _classes(summary: Summary) -> list[str]:
