@@ -211,6 +211,16 @@ def causal_lm(folder: Path) -> list[str]:
     ]
 
 
+def segmentation(folder: Path) -> list[str]:
+    """Two coloured objects on each picture."""
+    from small_masks import write_masks
+
+    section = write_masks(folder, 80)
+    return [f"data.{name}={section[name]}" for name in ("images", "masks", "classes")] + [
+        "data.transform={resize: 32}"
+    ]
+
+
 def boxes(folder: Path) -> list[str]:
     """Digits at random places, and a small detector."""
     made = [
@@ -237,6 +247,7 @@ WRITERS: dict[str, Writer] = {
         lora,
         tagger,
         causal_lm,
+        segmentation,
         boxes,
     )
 }

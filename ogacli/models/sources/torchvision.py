@@ -1,4 +1,4 @@
-"""torchvision's classification networks, with fresh weights or a checkpoint; nothing is downloaded."""
+"""torchvision's networks of classes and pixels, with fresh weights or a checkpoint; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Torchvision(NetworkSource):
     """A network of ``torchvision.models`` by name; it has as many outputs as the data or the checkpoint."""
 
     name: str
-    """Such as ``resnet18``, ``mobilenet_v3_small``, ``vit_b_16``."""
+    """Such as ``resnet18``, ``mobilenet_v3_small``, ``vit_b_16``; for masks ``deeplabv3_mobilenet_v3_large``
+    and others of ``torchvision.models.segmentation``."""
     args: dict[str, Any] = Field(default={})
     """Further arguments of torchvision's function of that name."""
 
@@ -76,7 +77,8 @@ class Torchvision(NetworkSource):
         """
         from torchvision import models
 
-        known = models.list_models(module=models)
+        maps = models.list_models(module=models.segmentation)
+        known = [*models.list_models(module=models), *maps]
         if self.name not in known:
             near = get_close_matches(self.name, known, n=1)
             raise ConfigError(
@@ -88,6 +90,8 @@ class Torchvision(NetworkSource):
         args = {"num_classes": fit.outputs} | self.args
         if self.name in ("googlenet", "inception_v3"):
             args.setdefault("init_weights", True)
+        if self.name in maps:
+            args.setdefault("weights_backbone", None)  # which would be downloaded
         try:
             return models.get_model(self.name, weights=None, **args)  # type: ignore[no-any-return]
         except (TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ogacli.base.progress import Progress
 from ogacli.data import Batch, Samples
+from ogacli.data.label_types import PixelClasses
 from ogacli.data.loader import batches
 from ogacli.errors import DataError
 
@@ -110,6 +111,8 @@ class Epochs:
 
     def _hold(self, progress: Progress) -> Shaped[Tensor, "n ..."] | None:
         """All inputs, where they are tensors of one shape and fit in memory; None otherwise."""
+        if isinstance(self.samples.label_type, PixelClasses):
+            return None  # masks are read with the inputs
         n = len(self.samples)
         held: Tensor | None = None
         with progress.bar("reading", n) as advance:

@@ -237,6 +237,10 @@ class _Loop:
         self.optimizer = optimizer_of(module, options, batches.device)
         self.schedule = schedule_of(self.optimizer, options.schedule, options.epochs * batches.steps)
         self.generator = torch.Generator().manual_seed(options.seed)
+        if options.augment and task.of_pixels:
+            raise ConfigError(
+                "masks would not move with their pictures", place="train.augment", hint="drop `augment`"
+            )
         self.augmentation = Augmentation(self.generator) if options.augment else None
         self.called = False
 
