@@ -5,6 +5,7 @@ pictures, whose labels are the number of boxes of each class.
 """
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ogacli.base.limits import USUAL, Limits
@@ -29,6 +31,8 @@ _LEAST = 1e-3
 """Pixels: a box that is narrower has no area."""
 _SAME = 0.5
 """Pixels within which two boxes are the same; files round the numbers."""
+_PANEL, _GAP = 240, 4
+"""Longer side of a picture with boxes, and between two of them, in pixels."""
 _SIDE = 1000
 """Pixels of a picture whose size is not known, for that."""
 
@@ -223,6 +227,37 @@ def _what_is_wrong(box: np.ndarray, width: int, height: int) -> str:
     if not np.isfinite(box).all() or (box[2:] - box[:2] < _LEAST).any():
         return f"has no area ({corners})"
     return f"lies outside the picture ({corners}; {width} x {height} pixels)"
+
+
+def drawn(
+    picture: UInt8[Tensor, "3 h w"],
+    panels: Sequence[tuple[Float[Tensor, "m 4"], Int64[Tensor, " m"]]],
+    classes: Sequence[str],
+) -> Preview:
+    """A picture once for each set of boxes, side by side, with the names of their classes.
+
+    Args:
+        picture: Of any size.
+        panels: Corners in pixels, and classes.
+        classes: The class names.
+    """
+    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    scale = _PANEL / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    whole = Image.new("RGB", (len(panels) * size[0] + _GAP * (len(panels) - 1), size[1]), "white")
+    for number, (boxes, kinds) in enumerate(panels):
+        panel = image.resize(size, Image.Resampling.BILINEAR)
+        pen = ImageDraw.Draw(panel)
+        for box, kind in zip((boxes * scale).tolist(), kinds.tolist(), strict=True):
+            colour = f"hsv({round(360 * 0.618034 * kind) % 360}, 90%, 100%)"
+            pen.rectangle(tuple(box), outline=colour, width=2)
+            pen.text(
+                (box[0] + 3, box[1] + 2), classes[kind], fill=colour, stroke_width=1, stroke_fill="black"
+            )
+        whole.paste(panel, (number * (size[0] + _GAP), 0))
+    buffer = io.BytesIO()
+    whole.save(buffer, format="PNG")
+    return Preview("image", buffer.getvalue())
 
 
 def boxed_samples(

@@ -8,17 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 from jaxtyping import Int64
 
-from ogacli.base.json_document import parse_json
-from ogacli.base.special_files import refuse_special
 from ogacli.base.wording import listed
 from ogacli.data.boxes import BoxLists
+from ogacli.data.originals.coco import FORM, read_document
 from ogacli.errors import DataError
-
-_FORM = "the object detection form of COCO: images, annotations and categories"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +28,6 @@ class Annotations:
     classes: tuple[str, ...]
     crowds: int
     """Annotations of several objects at once (``iscrowd``), which are left out."""
-
-
-def read_document(path: str) -> dict[str, Any]:
-    """The file as plain values.
-
-    Raises:
-        DataError: There is none, or it is not of this form.
-    """
-    refuse_special(path, DataError)
-    try:
-        with fsspec.open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        raise DataError("no such file", place=path, hint="check the path") from None
-    except (OSError, ValueError, ImportError) as error:
-        raise DataError("cannot be read", place=path, found=str(error)) from None
-    found = parse_json(content, path, DataError)
-    for part in ("images", "annotations", "categories"):
-        rows = found.get(part) if isinstance(found, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DataError(f"no list of {part}", place=path, expected=_FORM)
-    return found  # type: ignore[no-any-return]
 
 
 def read_coco(
@@ -140,7 +114,7 @@ def _categories(
             raise DataError("the id or name of another category", place=where, found=f"{key}: {name!r}")
         named[key] = name
     if not named:
-        raise DataError("no categories", place=path, expected=_FORM)
+        raise DataError("no categories", place=path, expected=FORM)
     if by_id:
         least, most = min(named), max(named)
         if least < 1 or most > _MOST_IDS:

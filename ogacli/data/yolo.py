@@ -8,13 +8,14 @@ picture's width and height. A picture without a text file has no boxes.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import yaml
 
 from ogacli.base.json_document import read_bytes
 from ogacli.data.boxes import BoxLists
 from ogacli.data.files import Tree
+from ogacli.data.originals.yolo import text_name
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
@@ -55,11 +56,6 @@ def read_boxes(
         for owner, content in zip(some, files.fetch([texts[i] for i in some]), strict=True):
             _add(found, owner, content, f"{place}/{texts[owner]}", k)
     return BoxLists.of(found.owners, found.corners, found.classes, len(pictures), relative=True), found.lost
-
-
-def text_name(picture: str) -> str:
-    """The name of the text file of a picture."""
-    return str(PurePosixPath(picture).with_suffix(".txt"))
 
 
 def read_names(path: str) -> tuple[str, ...]:

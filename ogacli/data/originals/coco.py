@@ -2,9 +2,17 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import fsspec
+
+from ogacli.base.json_document import parse_json
 from ogacli.base.options import Location
+from ogacli.base.special_files import refuse_special
 from ogacli.data.originals import Original, originals
+from ogacli.errors import DataError
+
+FORM = "the object detection form of COCO: images, annotations and categories"
 
 
 @originals.register
@@ -27,3 +35,25 @@ class Coco(Original):
     def own_format(self) -> str:
         """A JSON file of the same form."""
         return "coco"
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """The file as plain values.
+
+    Raises:
+        DataError: There is none, or it is not of this form.
+    """
+    refuse_special(path, DataError)
+    try:
+        with fsspec.open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise DataError("no such file", place=path, hint="check the path") from None
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError("cannot be read", place=path, found=str(error)) from None
+    found = parse_json(content, path, DataError)
+    for part in ("images", "annotations", "categories"):
+        rows = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise DataError(f"no list of {part}", place=path, expected=FORM)
+    return found  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """Pictures with a text file each, in the form of YOLO."""
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 
 from ogacli.base.options import Location
 from ogacli.data.originals import originals
@@ -46,6 +46,11 @@ def text_root(root: str, labels: str | None) -> str:
         return root
     parts[places[-1]] = "labels"
     return "/".join(parts) if "://" in root else str(PurePath(*parts))
+
+
+def text_name(picture: str) -> str:
+    """The name of the text file of a picture."""
+    return str(PurePosixPath(picture).with_suffix(".txt"))
 
 
 def picture_names(names: Sequence[str]) -> list[str]:

@@ -9,10 +9,10 @@ from ogacli.data.boxes import BoxedReader, boxed_samples
 from ogacli.data.files import open_files
 from ogacli.data.labels import Classes
 from ogacli.data.listing import counted
-from ogacli.data.originals.yolo import picture_names, text_root
+from ogacli.data.originals.yolo import picture_names, text_name, text_root
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
-from ogacli.data.yolo import read_boxes, read_names, text_name
+from ogacli.data.yolo import read_boxes, read_names
 from ogacli.errors import DataError
 
 
