@@ -40,7 +40,7 @@ class GradientOptions(Options):
     neighbours: NeighbourOptions = NeighbourOptions()
     """Of ``residual: neighbours``."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Samples a batch; results do not depend on it."""
+    """Samples of a forward pass; results do not depend on it."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
     precision: Precision = "float32"

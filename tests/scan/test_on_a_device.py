@@ -96,19 +96,6 @@ def same(samples: Samples, make: Callable[[], nn.Module], device: Any, **options
         np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=1e-7, err_msg=name)
 
 
-@pytest.mark.parametrize("layers", ["head", "all", ["stem.*", "head"]])
-@pytest.mark.parametrize("name", sorted({*detectors.names()} - {"latent_mask"}))
-def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
-    given: dict[str, Any] = {"name": name}
-    if name == "isolation_forest":
-        given |= {"trees": 10, "subsample": 16}
-    if name == "pyod":
-        pytest.importorskip("pyod")
-        given |= {"model": "KNN"}
-    loss = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}.get(name, "cross_entropy")
-    same(pictures(loss=loss), Pictures, device, layers=layers, detector=given, loss=loss)
-
-
 @pytest.mark.parametrize("layers", ["head", "all"])
 def test_masks(layers: str, device: torch.device, tmp_path: Path) -> None:
     samples = open_masks(tmp_path)
@@ -213,3 +200,16 @@ def test_torchscript(make: Callable[[], nn.Module], no_stand_in: torch.device, t
     found = ogacli.scan(samples, scripted, device=str(no_stand_in), **options).table()
     for name in ("score", "score_latent_label"):
         np.testing.assert_allclose(found[name].to_numpy(), expected[name].to_numpy(), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("layers", ["head", "all", ["stem.*", "head"]])
+@pytest.mark.parametrize("name", sorted({*detectors.names()} - {"latent_mask"}))
+def test_every_detector(name: str, layers: Any, device: torch.device) -> None:
+    given: dict[str, Any] = {"name": name}
+    if name == "isolation_forest":
+        given |= {"trees": 10, "subsample": 16}
+    if name == "pyod":
+        pytest.importorskip("pyod")
+        given |= {"model": "KNN"}
+    loss = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}.get(name, "cross_entropy")
+    same(pictures(loss=loss), Pictures, device, layers=layers, detector=given, loss=loss)
