@@ -35,8 +35,8 @@ class Finding:
     issue: bool
     """Whether it is flagged, unless a person decided to keep it."""
     fate: str
-    suggested: str | None
-    """The new label: that of a decision, or the one that the scan suggests."""
+    suggested: Any
+    """The new label: that of a decision, as a text, or the one that the scan suggests; None without one."""
     confidence: float | None
     """The probability of the suggested label."""
     quality: float | None
@@ -88,7 +88,7 @@ def findings(job: Job) -> Iterator[Finding]:
                 label=values["label"],
                 issue=flagged or fate in (DROPPED, RELABELLED),
                 fate=fate,
-                suggested=new or values["suggested_label"],
+                suggested=values["suggested_label"] if new is None else new,
                 confidence=values["confidence"] if new in (None, values["suggested_label"]) else None,
                 quality=values.get("given_label_probability"),
                 rank=values["rank"],

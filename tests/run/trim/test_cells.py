@@ -27,8 +27,9 @@ NAMES = ("ant", "bee", "cat")
 
 
 def scanned(folder: Path, data: dict[str, Any], outputs: dict[str, str], loss: str, **more: Any) -> Run:
+    section = {name: value for name, value in {"id": "key", **data}.items() if value is not None}
     config = {
-        "data": {"id": "key", **data},
+        "data": section,
         "model": {"source": "precomputed", "held_out": True, **outputs},
         "loss": loss,
         "budget": WRONG,
@@ -107,6 +108,25 @@ def test_one_column_a_class(tmp_path: Path) -> None:
     found = pd.read_csv(tmp_path / "clean.csv")
     assert (found[list(NAMES)].to_numpy() == truth).all()
     assert found["ant_before"].count() == WRONG
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_sets_for_cleanlab(tmp_path: Path, suffix: str) -> None:
+    given, truth = sets(tmp_path)
+    np.savez(tmp_path / "d.npz", y=given.astype(np.float32))
+    data = {"source": "arrays", "path": "d.npz", "y": "y", "classes": list(NAMES), "id": None}
+    run = scanned(tmp_path, data, {"probabilities": "p.npy"}, "bce_with_logits")
+    path = trim(run, tmp_path / f"issues.{suffix}", format="cleanlab").path
+    found = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+    lists = [json.loads(one) if suffix == "csv" else list(one) for one in found["given_label"]]
+    assert lists == [list(np.nonzero(row)[0]) for row in given]
+    new = [json.loads(one) if suffix == "csv" else list(one) for one in found["predicted_label"]]
+    assert new[:WRONG] == [list(np.nonzero(row)[0]) for row in truth[:WRONG]]
+    assert found["is_label_issue"].to_numpy().nonzero()[0].tolist() == list(range(WRONG))
+    assert found["label_quality"][:WRONG].max() < 0.5
+    library = pytest.importorskip("cleanlab.multilabel_classification")
+    theirs = library.get_label_quality_scores(lists, np.load(tmp_path / "p.npy"))
+    assert theirs[:WRONG].max() < 0.5, "lists as cleanlab takes them"
 
 
 # --- numbers ------------------------------------------------------------------------------------------------
@@ -193,6 +213,23 @@ def test_a_number_that_a_person_decided(tmp_path: Path) -> None:
     assert found["y"][0] == 12.5
     assert found["y_before"][0] == given[0, 0].astype(np.float32)
     assert len(found["y"]) == N - WRONG + 1
+
+
+def test_numbers_for_cleanlab(tmp_path: Path) -> None:
+    given, predictions = numbers(tmp_path)
+    np.savez(tmp_path / "d.npz", y=given[:, 0].astype(np.float32))
+    data = {"source": "arrays", "path": "d.npz", "y": "y", "target": "regression", "id": None}
+    run = scanned(tmp_path, data, {"logits": "f.npy"}, "mse")
+    found = pd.read_csv(trim(run, tmp_path / "issues.csv", format="cleanlab").path)
+    assert list(found.columns) == ["id", "is_label_issue", "label_quality", "given_label", "predicted_label"]
+    np.testing.assert_allclose(found["given_label"], given[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(found["predicted_label"][:WRONG], predictions[:WRONG, 0], rtol=1e-5)
+    library = pytest.importorskip("cleanlab.regression.learn")
+    from sklearn.linear_model import LinearRegression
+
+    learner = library.CleanLearning(LinearRegression())
+    learner.fit(np.arange(N)[:, None], given[:, 0], label_issues=found)
+    assert learner.get_label_issues()["is_label_issue"].sum() == WRONG
 
 
 def test_labels_that_no_detector_judged_are_not_replaced(tmp_path: Path) -> None:

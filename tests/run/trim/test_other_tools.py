@@ -155,6 +155,6 @@ def test_texts_are_no_images_and_numbers_no_classes(texts: Run, tmp_path: Path) 
         "model: {source: precomputed, logits: l.npy}\nloss: mse\ndetector: l2\nbudget: 3\n"
     )
     run = scan(parse_config(text, base=tmp_path / "m"), output=tmp_path / "m" / "run")
-    for name in ("cleanlab", "fiftyone", "label_studio", "argilla"):
+    for name in ("fiftyone", "label_studio", "argilla"):
         with pytest.raises(RunError, match="do not have one class each"):
             trim(run, tmp_path / "out", format=name)
