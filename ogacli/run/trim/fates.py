@@ -73,12 +73,11 @@ class Fates:
     @property
     def staying(self) -> Int64[np.ndarray, " m"]:
         """The rows of the samples that are kept or relabelled."""
-        return np.isin(self.fate, [_KEPT, _RELABELLED]).nonzero()[0]
+        return ((self.fate == _KEPT) | (self.fate == _RELABELLED)).nonzero()[0]
 
     def counts(self) -> dict[str, int]:
         """How many samples have each fate."""
-        counts = np.bincount(self.fate, minlength=len(FATES)).tolist()
-        return dict(zip(FATES, counts, strict=True))
+        return {name: int((self.fate == number).sum()) for number, name in enumerate(FATES)}
 
 
 def fates_of(run: Run, options: Options) -> Fates:
@@ -96,7 +95,9 @@ def fates_of(run: Run, options: Options) -> Fates:
     if options.budget is not None:
         flagged = _flagged(run, options.budget, columns["rank"])
     keeps_all = options.weights or (options.budget is None and Budget.parse(run.summary.budget).review)
-    fate = np.where(flagged & (not keeps_all), _DROPPED, _KEPT).astype(np.int8)
+    fate = np.full(len(flagged), _KEPT, dtype=np.int8)
+    if not keeps_all:
+        fate[flagged] = _DROPPED
     if not options.keep_quarantined:
         fate[~ok] = _QUARANTINED
     new_label: dict[int, str] = {}
@@ -116,7 +117,7 @@ def fates_of(run: Run, options: Options) -> Fates:
         if weight is not None:
             weight[found.rows] = 1.0
     if weight is not None:
-        weight[np.isin(fate, [_DROPPED, _QUARANTINED])] = np.nan
+        weight[(fate == _DROPPED) | (fate == _QUARANTINED)] = np.nan
     return Fates(fate, columns["position"], new_label, flagged, decided, weight)
 
 
