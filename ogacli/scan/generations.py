@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ogacli.base.atomic import holds_only, new_folder
+from ogacli.base.atomic import check_free, holds_only
 from ogacli.base.durable import settle, settle_names
 from ogacli.base.json_document import parse_json, read_record
 from ogacli.base.json_tensor import to_json
@@ -98,8 +98,7 @@ class Generations:
             RunError: The same, or something else stands there.
         """
         if not (self.folder / _MARK).is_file():
-            with new_folder(self.folder, overwrite=True, ours=lambda folder: self.free) as work:
-                (work / _MARK).write_text(json.dumps({"kind": KIND}) + "\n", encoding="utf-8")
+            self._make()
         older = list(self._files())
         number = 1 + max((_numbered(file) for file in older), default=0)
         saved = {_DOCUMENT: to_json(document), **_apart(tensors)}
@@ -114,6 +113,20 @@ class Generations:
             settle_names(self.folder)
         for file in older[_KEPT - 1 :]:
             file.unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        """Make the folder, unless another process that shares the scan makes it at the same time."""
+        check_free(self.folder, overwrite=True, ours=lambda folder: self.free)
+        with workplace(self.folder) as work:
+            (work / NEW).mkdir()
+            (work / NEW / _MARK).write_text(json.dumps({"kind": KIND}) + "\n", encoding="utf-8")
+            settle(work / NEW)
+            try:
+                (work / NEW).rename(self.folder)
+            except OSError:
+                if not (self.folder / _MARK).is_file():
+                    raise
+            settle_names(self.folder.parent)
 
     def newest(self) -> State | None:
         """The newest state of this process that can be read; None where it has saved none.

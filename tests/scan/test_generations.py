@@ -199,3 +199,21 @@ def test_a_folder_that_is_deleted_meanwhile_is_made_again(place, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Norm, "score", scored)
         assert scan(place.config(SIZE), output=place.folder / "out").summary.samples
+
+
+def test_processes_that_save_at_the_same_time(tmp_path: Path) -> None:
+    """Each keeps states of its own; whoever makes the folder last takes nothing away."""
+    first, other = (Generations(tmp_path / "x.partial", rank) for rank in (0, 12))
+    first.write({"a": torch.zeros(2)}, {"of": 0})
+    other._make()
+    for number in range(3):
+        other.write({"a": torch.full((2,), number)}, {"of": 12})
+    assert first.ranks == [0, 12]
+    states = [one.newest() for one in (first, other)]
+    assert [one and (one.document, one.tensors["a"].tolist()) for one in states] == [
+        ({"of": 0}, [0, 0]),
+        ({"of": 12}, [2, 2]),
+    ]
+    assert len([*first.folder.iterdir()]) == 4
+    first.remove()
+    assert not first.folder.exists()
