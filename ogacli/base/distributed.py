@@ -7,10 +7,8 @@ the others, all of them end, with one message.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,21 +22,15 @@ from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from ogacli.base.interrupting import Interruption
+from ogacli.base.liveness import GRACE, Ended, Watch
 from ogacli.base.ranks import Ranks, Tensors
 from ogacli.errors import RunError
 
 _CONNECT = timedelta(seconds=300)
 """How long ranks wait for each other at the start."""
 _WAIT = timedelta(days=30)
-"""In an exchange; one that has died is noticed by ``_Watch``."""
-_EVERY = 1.0
-"""Seconds between two signs of life."""
-_SILENT = 40.0
-"""A rank without a sign of life for so many seconds counts as dead."""
-_GRACE = 15.0
-"""Seconds in which a rank that was told to end saves what it has."""
-_ENDED, _LEFT = "ended", "left"
-_ERROR, _DEATH, _INTERRUPTED = "error", "death", "interrupted"
+"""In an exchange; one that has died is noticed by ``Watch``."""
+_LEFT = "left"
 
 
 Place = tuple[Any, int, int]
@@ -107,7 +99,7 @@ class _Several(Ranks):
                 hint="check MASTER_ADDR, MASTER_PORT and WORLD_SIZE, and that all of them were started",
             ) from None
         self._store = store
-        self._watch = _Watch(store.clone(), self.rank, self.count, died, interruption)
+        self._watch = Watch(store.clone(), self.rank, self.count, died, interruption)
         self._watch.start()
 
     def gathered(self, own: Tensors) -> Sequence[Tensors]:
@@ -140,13 +132,18 @@ class _Several(Ranks):
             RunError: Another rank has died.
             SystemExit: Another rank has told its error, or was interrupted.
         """
-        kind = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _ERROR
-        ended = self._watch.ended or self._watch.claim(kind, self.rank)
+        self._watch.ending()
+        own = Ended("interrupted" if isinstance(error, KeyboardInterrupt) else "error", self.rank)
+        ended = self._watch.ended or self._watch.claim(own)
         self._farewell()
-        if ended["kind"] == _DEATH:
-            raise _death(ended["rank"], self.rank, self.count) from None
-        if ended["rank"] != self.rank:
-            sys.exit(130 if ended["kind"] == _INTERRUPTED else 2)
+        if ended.kind == "death":
+            raise ended.message(self.rank, self.count) from None
+        if ended.rank != self.rank:
+            sys.exit(130 if ended.kind == "interrupted" else 2)
+
+    def ending(self) -> None:
+        """This process ends, and saves what it has: it is not interrupted any more."""
+        self._watch.ending()
 
     def _sent(self, packed: Tensor, rank: int) -> None:
         """Send the bytes of one rank to all others; nothing is sent of none."""
@@ -174,114 +171,11 @@ class _Several(Ranks):
         self._watch.stop()
         with suppress(RuntimeError):
             left = self._store.add(_LEFT, 1)
-            until = time.monotonic() + _GRACE
+            until = time.monotonic() + GRACE
             while self.first and left < self.count and time.monotonic() < until:
                 time.sleep(0.02)
                 left = self._store.add(_LEFT, 0)
         dist.destroy_process_group()
-
-
-class _Watch(threading.Thread):
-    """Gives signs of life, and notices when another rank has ended.
-
-    Args:
-        store: A connection of its own to what the ranks know in common.
-        rank: This one.
-        count: Of all ranks.
-        died: Returns a rank whose process has ended.
-        interruption: Interrupts the main thread.
-    """
-
-    def __init__(
-        self, store: Any, rank: int, count: int, died: Callable[[], int | None], interruption: Interruption
-    ) -> None:
-        super().__init__(name="oga ranks", daemon=True)
-        self.ended: dict[str, Any] | None = None
-        """Which rank ended early, and how."""
-        self._store = store
-        self._rank, self._count = rank, count
-        self._died = died
-        self._interruption = interruption
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._beats: dict[int, tuple[int, float]] = {}
-
-    def run(self) -> None:
-        """Until the block ends, or another rank has."""
-        while not self._stopped.wait(_EVERY):
-            if (ended := self._look()) is not None and not self._stopped.is_set():
-                self.ended = ended
-                self._interruption.interrupt()
-                if not self._stopped.wait(_GRACE):
-                    self._end()
-                return
-
-    def stop(self) -> None:
-        """Give no more signs of life."""
-        self._stopped.set()
-
-    def claim(self, kind: str, rank: int) -> dict[str, Any]:
-        """Tell that a rank has ended; returns what was told first."""
-        told = json.dumps({"kind": kind, "rank": rank})
-        with self._lock:
-            try:
-                found = json.loads(self._store.compare_set(_ENDED, "", told))
-            except RuntimeError:  # the rank, or the agent, that keeps the store
-                found = {"kind": _DEATH, "rank": 0} if rank == self._rank != 0 else json.loads(told)
-        return dict(found)
-
-    def find_reason(self) -> None:
-        """Find out why an exchange has failed, as far as that can be known."""
-        until = time.monotonic() + _GRACE
-        while self.ended is None and time.monotonic() < until:
-            self.ended = self._look()
-            time.sleep(0.05)
-        if self.ended is None:
-            self.ended = self.claim(_DEATH, -1)
-
-    def _look(self) -> dict[str, Any] | None:
-        """Give a sign of life, and look for those of the others; how one has ended, where it has."""
-        try:
-            with self._lock:
-                self._store.add(f"beat-{self._rank}", 1)
-                if self._store.check([_ENDED]):
-                    return dict(json.loads(self._store.get(_ENDED)))
-                silent = self._silent() if self._rank == 0 else None
-                silent = self._died() if silent is None else silent
-        except RuntimeError:
-            return {"kind": _DEATH, "rank": 0}
-        return None if silent is None else self.claim(_DEATH, silent)
-
-    def _silent(self) -> int | None:
-        """A rank that gives no sign of life any more."""
-        now = time.monotonic()
-        for rank in range(1, self._count):
-            beat = self._store.add(f"beat-{rank}", 0)
-            if self._beats.get(rank, (-1, now))[0] != beat:
-                self._beats[rank] = (beat, now)
-            elif now - self._beats[rank][1] > _SILENT:
-                return rank
-        return None
-
-    def _end(self) -> None:
-        """End this process, which does not react: another rank, in an exchange with it, is gone."""
-        assert self.ended is not None
-        if self.ended["kind"] == _DEATH:
-            print(
-                f"error: {_death(self.ended['rank'], self._rank, self._count)}", file=sys.stderr, flush=True
-            )
-        os._exit(2)
-
-
-def _death(rank: int, own: int, count: int) -> RunError:
-    return RunError(
-        "one of the processes that share this command has ended without a word",
-        place=f"rank {own} of {count}",
-        found=f"rank {rank} was killed, or its machine is out of reach"
-        if rank >= 0
-        else "a closed connection",
-        hint="if it ran out of memory, start fewer processes; --resume goes on with what was saved",
-    )
 
 
 def _unpacked(packed: Tensor) -> Tensors:

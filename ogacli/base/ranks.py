@@ -54,6 +54,9 @@ class Ranks:
         """What the first rank makes; every rank calls this, and the others wait."""
         return make()
 
+    def ending(self) -> None:
+        """This process ends, and saves what it has."""
+
 
 ALONE = Ranks()
 """A single process."""

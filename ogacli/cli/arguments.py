@@ -28,6 +28,10 @@ FoldCount = Annotated[
     int | None,
     typer.Option("--folds", metavar="K", min=2, help="Cross-validation: one network for each of K folds."),
 ]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, help="Processes on this machine that share the work."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output of oga.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]

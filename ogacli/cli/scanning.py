@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ogacli.base.progress import SILENT
 from ogacli.cli.arguments import (
     BudgetText,
     ConfigFile,
@@ -15,6 +16,7 @@ from ogacli.cli.arguments import (
     Overwrite,
     Quiet,
     Verbose,
+    WorkerCount,
     run_folders,
 )
 from ogacli.cli.command import command
@@ -26,20 +28,26 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     folds: FoldCount = None,
+    workers: WorkerCount = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Train the config's model; one checkpoint per epoch or fold."""
+    from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import training_view
     from ogacli.config import load_config
     from ogacli.config.commands import train
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     changes = [] if folds is None else [f"train.folds={folds}"]
-    loaded = load_config(config, [*(overrides or ()), *changes])
-    training = train(loaded, overwrite=overwrite, progress=terminal)
+    with shared(workers) as ranks:
+        loaded = load_config(config, [*(overrides or ()), *changes])
+        progress = terminal if ranks.first else SILENT
+        training = train(loaded, overwrite=overwrite, ranks=ranks, progress=progress)
+    if not ranks.first:
+        return
     terminal.notes(training.columns)
     terminal.result(training.document(), *training_view(training, config, loaded.model))
 
@@ -61,10 +69,7 @@ def scan(
             autocompletion=run_folders,
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes on this machine that share the scan."),
-    ] = None,
+    workers: WorkerCount = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted scan.")] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -98,7 +103,15 @@ def scan(
     with shared(workers) as ranks:
         loaded = load_config(config, overrides or ())
         if not ranks.first:
-            assist(loaded, output=output, folds=folds, since=since, ranks=ranks)
+            assist(
+                loaded,
+                output=output,
+                folds=folds,
+                since=since,
+                overwrite=overwrite,
+                ranks=ranks,
+                progress=Terminal(json=json, quiet=True),
+            )
             return
         run = scan(
             loaded,
@@ -126,11 +139,13 @@ def verify(
     ] = None,
     budget: BudgetText = None,
     overrides: Overrides = None,
+    workers: WorkerCount = None,
     json: Json = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Retrain with and without the flagged samples, and compare."""
+    from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import verification_view
     from ogacli.config import load_config
     from ogacli.config.commands import verify
@@ -138,7 +153,12 @@ def verify(
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     amount = None if budget is None else Budget.parse(budget, "--budget")
-    verification = verify(load_config(config, overrides or ()), run, budget=amount, progress=terminal)
+    with shared(workers) as ranks:
+        loaded = load_config(config, overrides or ())
+        progress = terminal if ranks.first else SILENT
+        verification = verify(loaded, run, budget=amount, ranks=ranks, progress=progress)
+    if not ranks.first:
+        return
     terminal.result(verification.document(), *verification_view(verification))
 
 

@@ -15,6 +15,7 @@ from ogacli.base.running import running
 from ogacli.config import Config, load_config
 from ogacli.config.doctor import Checkup, examine, missing
 from ogacli.config.folds import (
+    alone,
     arguments,
     checkpoint_folder,
     folded,
@@ -80,8 +81,8 @@ def scan(
     with running(folder, "scan", progress) as (lock, shown):
         check_output(folder, overwrite=overwrite, resume=resume)  # before a training that may take hours
         if folds is not None:
-            config = folded(config, folds, overwrite=overwrite, progress=shown)
-        ranks.of_first(dict)
+            config = folded(config, folds, overwrite=overwrite, ranks=ranks, progress=shown)
+        ranks.of_first(dict)  # the others wait until the folds are written
         clock = Clock()
         setup, weights = setup_of(config, ranks), config.model.fingerprints()
         earlier = None if since is None else Earlier(since, setup, weights, shown)
@@ -115,27 +116,31 @@ def assist(
     output: str | Path | None = None,
     folds: int | None = None,
     since: str | Path | Run | None = None,
+    overwrite: bool = False,
     ranks: Ranks,
+    progress: Progress = SILENT,
 ) -> None:
     """Take part in a scan of the same config, as any rank but the first one, which writes the run.
 
     Args:
         config: As on the first rank.
         output: As on the first rank; the state of an unfinished scan is kept beside it.
-        folds: As on the first rank, which trains them.
+        folds: As on the first rank.
         since: As on the first rank, which reads it.
+        overwrite: As on the first rank.
         ranks: The processes that share the scan.
+        progress: Receives the progress of this one.
 
     Raises:
         OgaError: A mistake of the user.
     """
-    ranks.of_first(dict)  # the first one has taken the output, and trained the folds
     if folds is not None:
-        config = folded(config, folds)
+        config = folded(config, folds, overwrite=overwrite, ranks=ranks)
+    ranks.of_first(dict)
     setup, weights = setup_of(config, ranks), config.model.fingerprints()
     others = {} if since is None else {"since": Run.open(since).counts.data}
-    unfinished = Unfinished(_output(config, output), setup, weights | others)
-    execute(setup, weights=weights, clock=Clock(), unfinished=unfinished)
+    unfinished = Unfinished(_output(config, output), setup, weights | others, progress=progress)
+    execute(setup, weights=weights, clock=Clock(), unfinished=unfinished, choose=chooser(setup))
 
 
 def plan(
@@ -167,18 +172,31 @@ def plan(
 
 
 def train(
-    config: Config, *, overwrite: bool = False, progress: Progress = SILENT
+    config: Config, *, overwrite: bool = False, ranks: Ranks = ALONE, progress: Progress = SILENT
 ) -> Training | CrossValidation:
     """Train the model; one checkpoint per epoch, or with ``train.folds`` one per fold.
+
+    Args:
+        config: Data, model, loss and training.
+        overwrite: Replace an earlier training.
+        ranks: The processes that share the folds; each of them gets the result.
+        progress: Receives the progress.
 
     Raises:
         OgaError: A mistake of the user; nothing is written then.
     """
     crossed = config.train.folds is not None
+    if ranks.several and not crossed:
+        raise ConfigError(
+            "a single network is trained by one process",
+            place="train",
+            found=f"{ranks.count} processes",
+            expected="one process, or `folds`, whose networks are trained by several at the same time",
+        )
     folder = folds_folder(config) if crossed else checkpoint_folder(config)
-    with running(folder, "train", progress) as (_, shown):
+    with alone(folder, "train", progress, ranks) as shown:
         given = arguments(config, folder, overwrite=overwrite, progress=shown)
-        return train_folds(**given) if crossed else train_epochs(**given)
+        return train_folds(**given, ranks=ranks) if crossed else train_epochs(**given)
 
 
 def verify(
@@ -186,6 +204,7 @@ def verify(
     run: str | Path | Run | None = None,
     *,
     budget: Budget | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
 ) -> Verification:
     """Retrain on all samples, on what each action leaves of them, and on randomly trimmed ones.
@@ -194,6 +213,7 @@ def verify(
         config: Data, model, loss and training; the section ``verify`` has the number of seeds.
         run: The run whose flags are tested; default: the config's ``output``.
         budget: Replaces the budget of the run.
+        ranks: The processes that share the trainings; each of them gets the result.
         progress: Receives the progress.
 
     Raises:
@@ -215,6 +235,7 @@ def verify(
         validation=source.prepare(config.validation.open()) if config.validation and validated else None,
         budget=budget,
         workers=config.data.workers,
+        ranks=ranks,
         progress=progress,
     )
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from ogacli.base.atomic import check_free
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks, Tensors
 from ogacli.base.running import running
 from ogacli.config import Config
 from ogacli.errors import ConfigError, DataError
@@ -50,6 +53,20 @@ def checkpoint_folder(config: Config) -> Path:
     return local_folder(folder, "train.output", "add `output: checkpoints/NAME` under `train:`")
 
 
+@contextmanager
+def alone(folder: Path, command: str, progress: Progress, ranks: Ranks) -> Iterator[Progress]:
+    """Hold the lock of what the first rank writes; yields the display of progress.
+
+    Raises:
+        RunError: Another command holds it.
+    """
+    if not ranks.first:
+        yield progress
+        return
+    with running(folder, command, progress) as (_, shown):
+        yield shown
+
+
 def folds_folder(config: Config) -> Path:
     """The folder of the checkpoints of cross-validation."""
     folder = checkpoint_folder(config)
@@ -77,14 +94,23 @@ def arguments(config: Config, output: Path, *, overwrite: bool, progress: Progre
     }
 
 
-def folded(config: Config, count: int, *, overwrite: bool = False, progress: Progress = SILENT) -> Config:
+def folded(
+    config: Config,
+    count: int,
+    *,
+    overwrite: bool = False,
+    ranks: Ranks = ALONE,
+    progress: Progress = SILENT,
+) -> Config:
     """The config with one checkpoint per fold; they are trained unless the same training exists already."""
     config, folder, trained = _cross_validated(config, count)
-    if trained and not _same_samples(config, folder, overwrite=overwrite):
-        trained = False
-    if not trained:
-        with running(folder, "train", progress) as (_, shown):
-            train_folds(**arguments(config, folder, overwrite=overwrite, progress=shown))
+
+    def decide() -> Tensors:
+        return {"trained": torch.tensor(trained and _same_samples(config, folder, overwrite=overwrite))}
+
+    if not ranks.of_first(decide)["trained"]:
+        with alone(folder, "train", progress, ranks) as shown:
+            train_folds(**arguments(config, folder, overwrite=overwrite, progress=shown), ranks=ranks)
     return _with(config, "model", checkpoint=checkpoints(folder, count))
 
 

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from ogacli.base.progress import SILENT, Progress
 from ogacli.data import Samples
@@ -83,21 +84,28 @@ def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Chosen:
     progress.note(_cost(probe, options.seeds, len(several), total))
     found: dict[Choice, list[Float[np.ndarray, "seeds m"]]] = {one: [] for one in several}
     sizes: dict[Choice, list[int]] = {one: [] for one in several}
+    ranks, own = setup.ranks, dict[str, Tensor]()
     with progress.bar("trying out amounts", total, long=True) as advance:
-        for number in range(len(probe.held)):
+        for number in ranks.dealt(range(len(probe.held))):
             with TemporaryDirectory() as folder:
                 fold = _Fold(probe, number, options.seeds, tried, Path(folder), advance)
-                for choice in several:
+                for place, choice in enumerate(several):
                     outcomes = fold.outcomes(choice)
-                    found[choice].append(np.stack([one.correct[~np.isnan(one.correct)] for one in outcomes]))
-                    sizes[choice].append(outcomes[0].samples)
+                    correct = np.stack([one.correct[~np.isnan(one.correct)] for one in outcomes])
+                    own[f"{number}/{place}/correct"] = torch.from_numpy(correct)
+                    own[f"{number}/{place}/size"] = torch.tensor(outcomes[0].samples)
+        results = {name: one for part in ranks.gathered(own) for name, one in part.items()}
+        for number in range(len(probe.held)):
+            for place, choice in enumerate(several):
+                found[choice].append(results[f"{number}/{place}/correct"].numpy())
+                sizes[choice].append(int(results[f"{number}/{place}/size"]))
         findings = None
-        if probe.ranks:
+        if probe.ranks and ranks.first:
             with TemporaryDirectory() as folder:
                 findings = probe.nested.found(setup.samples, Path(folder)).verdict.findings
             advance(probe.nested.trainings)
-    results = trials(found, sizes)
-    chosen = best(results)
+    tried_out = trials(found, sizes)
+    chosen = best(tried_out)
     benefit = Benefit(
         action=chosen.action,
         amount=chosen.amount,
@@ -111,7 +119,7 @@ def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Chosen:
         labels_seen=probe.labels_seen,
         ranked=probe.nested.recipe.trainings if probe.ranks else None,
         notes=probe.notes if probe.labels_seen is False else (*probe.notes, _SEEN[probe.labels_seen]),
-        trials=results,
+        trials=tried_out,
     )
     return Chosen(benefit, findings)
 

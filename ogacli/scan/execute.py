@@ -75,6 +75,8 @@ def execute(
         scoring.run(resume=resume, keep=choose is not None, progress=progress)
         clock.lap("score")
         if not setup.ranks.first:
+            if choose is not None:
+                choose()
             return None
         last = scoring.last
         findings = own = scoring.findings()

@@ -115,6 +115,7 @@ class CheckpointPass:
             self._exchange(collector, known)
             share_notes(self.scorers, self.ranks)
         except KeyboardInterrupt:
+            self.ranks.ending()
             # Computed again they would come in other batches, and differ in the last digit.
             self._score_held(held, collector)
             if self._worth_saving:

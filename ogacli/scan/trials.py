@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.data import Samples
 from ogacli.models.sources import NetworkSource
 from ogacli.models.tasks import Task
@@ -43,12 +44,14 @@ class Trials:
         training: TrainOptions,
         seeds: int,
         workers: int | Literal["auto"],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.source = source
         self.task = task
         self.training = training
         self.seeds = seeds
         self.workers = workers
+        self.ranks = ranks
         self.correct: dict[str, list[list[np.ndarray[Any, Any]]]] = {}
         """For each arm and part, the right predictions of each seed."""
         self.sizes: dict[str, list[int]] = {}
@@ -66,21 +69,27 @@ class Trials:
         advance: Callable[[int], None],
     ) -> None:
         """Train on each choice of these samples with each seed; equal choices are trained on once."""
-        done: list[tuple[Treated, list[np.ndarray[Any, Any]]]] = []
+        different: list[Treated] = []
+        arms: dict[str, int] = {}
         for name, one in _choices(samples, run, budget):
-            found = next((results for other, results in done if one.same(other)), None)
-            if found is None:
-                found = [self._train(one, test, seed, advance) for seed in range(self.seeds)]
-                done.append((one, found))
-            else:
-                advance(self.seeds)
-            self.correct.setdefault(name, []).append(found)
+            arms[name] = next((i for i, other in enumerate(different) if one.same(other)), len(different))
+            if arms[name] == len(different):
+                different.append(one)
             self.sizes.setdefault(name, []).append(len(one.samples))
+        jobs = [(i, seed) for i in range(len(different)) for seed in range(self.seeds)]
+        advance(self.seeds * len(arms) - len(jobs))
+        own = {}
+        for i, seed in self.ranks.dealt(jobs):
+            own[f"{i}/{seed}"] = self._train(different[i], test, seed)
+            advance(self.ranks.count)
+        found = {name: one for part in self.ranks.gathered(own) for name, one in part.items()}
+        for name, i in arms.items():
+            several = [found[f"{i}/{seed}"].numpy() for seed in range(self.seeds)]
+            self.correct.setdefault(name, []).append(several)
 
-    def _train(
-        self, one: Treated, test: Samples, seed: int, advance: Callable[[int], None]
-    ) -> np.ndarray[Any, Any]:
-        found = trained_correct(
+    def _train(self, one: Treated, test: Samples, seed: int) -> Float[Tensor, " m"]:
+        """Which test samples a network predicts rightly."""
+        return trained_correct(
             one.samples,
             test,
             self.source,
@@ -89,9 +98,7 @@ class Trials:
             seed=seed,
             weights=one.weights,
             workers=self.workers,
-        )
-        advance(1)
-        return found.double().numpy()
+        ).double()
 
     def result(self, labels: Literal["true", "given", "test"], parts: int) -> Verification:
         """The arms and their differences, over all parts together."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ogacli.base.options import Options
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.registry import resolve
 from ogacli.data import Samples
 from ogacli.data.samples import check_features, check_samples
@@ -117,6 +118,7 @@ def verify_samples(
     validation: Samples | None = None,
     budget: Budget | None = None,
     workers: int | Literal["auto"] = "auto",
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
 ) -> Verification:
     """Train the network on each choice of samples and compare the test accuracies.
@@ -132,13 +134,14 @@ def verify_samples(
         validation: The validation samples of the scan, prepared.
         budget: Trim another share than the scan flagged.
         workers: Processes that read and decode.
+        ranks: The processes that share the trainings; each of them gets the result.
         progress: Shows the progress.
 
     Raises:
         OgaError: The model cannot be trained, the run is of another dataset, or the scan cannot be repeated.
     """
     check_same(samples, run)
-    trials = Trials(source, task, training, options.seeds, workers)
+    trials = Trials(source, task, training, options.seeds, workers, ranks)
     if test is not None:
         _check_classes(test, samples)
         check_features(samples, test, "verify.test")

@@ -1,7 +1,10 @@
 """Several processes that share a scan: the same results as one, to the last bit; and what ends them."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +100,65 @@ def test_exported_rows(tmp_path: Path, count: int) -> None:
     np.save(tmp_path / "h.npy", rng.normal(size=(3000, WIDTH)).astype(np.float32))
     place.write_config(model={"source": "precomputed", "probabilities": "p.npy", "features": "h.npy"})
     same_as_one(place, count, "gradients.batch_size=128")
+
+
+TRAIN = {"epochs": 2, "batch_size": 16, "output": "trained"}
+
+
+@pytest.mark.slow
+def test_folds_are_trained_by_all_ranks(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.write_config(train=TRAIN | {"folds": 3})
+    one = oga("train", "config.yaml", cwd=tmp_path)
+    (tmp_path / "trained-folds").rename(tmp_path / "one")
+    found = together(2, "train", "config.yaml", cwd=tmp_path)
+    assert [done.code for done in found] == [one.code] * 2 == [0, 0], [done.err for done in found]
+    first, second = (contents(tmp_path / name) for name in ("one", "trained-folds"))
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] in ([], ["history.json"])
+    told, known = (json.loads(one["history.json"]) for one in (first, second))
+    assert [fold["accuracy"] for fold in told["folds"]] == [fold["accuracy"] for fold in known["folds"]]
+
+
+@pytest.mark.slow
+def test_verify_trains_on_all_ranks(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.write_config(train=TRAIN, verify={"seeds": 3, "test": place.config().resolved["data"]})
+    assert oga("scan", "config.yaml", cwd=tmp_path).code == 0
+    one = oga("verify", "config.yaml", "--json", cwd=tmp_path)
+    found = together(2, "verify", "config.yaml", "--json", cwd=tmp_path)
+    assert (found[0].code, found[0].out, found[1].out) == (0, one.out, ""), [done.err for done in found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["head", "network"])
+def test_amounts_are_tried_out_on_all_ranks(tmp_path: Path, probe: str) -> None:
+    place = make_place(tmp_path, detector=[LATENT])
+    benefit = {"amounts": [0, 0.1], "folds": 3, "seeds": 2, "probe": probe}
+    place.write_config(budget={"benefit": benefit}, train=TRAIN)
+    same_as_one(place, 2)
+
+
+@pytest.mark.slow
+def test_a_single_network_is_trained_by_one_process(tmp_path: Path) -> None:
+    make_place(tmp_path)
+    found = together(2, "train", "config.yaml", cwd=tmp_path)
+    assert [done.code for done in found] == [2, 2]
+    assert sum("a single network is trained by one process" in done.err for done in found) == 1
+
+
+@pytest.mark.slow
+def test_workers_on_this_machine(tmp_path: Path) -> None:
+    """Real processes, which the command starts itself."""
+    place = make_place(tmp_path, detector=["l2", LATENT])
+    command = [sys.executable, "-m", "ogacli", "scan", "config.yaml", "--set", SIZE, "--output"]
+    for name, more in (("one", []), ("several", ["--workers", "2"])):
+        done = subprocess.run(
+            [*command, name, *more], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    first, second = (contents(place.folder / name) for name in ("one", "several"))
+    assert {name: second[name] == first[name] for name in SAME} == dict.fromkeys(SAME, True)
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ positions of the samples that they were not trained on) and so on, and ``history
 
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +17,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ogacli.base.atomic import check_free, new_folder
+from ogacli.base.atomic import new_folder
 from ogacli.base.device import device_of
+from ogacli.base.json_tensor import of_json, to_json
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import ConfigError
@@ -82,6 +86,7 @@ def train_folds(
     weights: Float[Tensor, " n"] | None = None,
     workers: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
 ) -> CrossValidation:
     """Train one network a fold of the samples; ``options.folds`` is the number of folds.
@@ -96,17 +101,21 @@ def train_folds(
         weights: How much the loss of each sample counts; all the same where left out.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
+        ranks: The processes that share the folds; the first one writes the folder.
         progress: Shows how many samples have been read and trained on.
 
     Raises:
         OgaError: A mistake of the user; nothing is written then.
     """
-    check_free(output, overwrite=overwrite, ours=is_training)
     device, fold_of = device_of(options.device), assign(samples, options.folds, options.seed)
     folds: list[FoldTraining] = []
     skipped: dict[str, str] = {}
-    with new_folder(output, overwrite=overwrite, ours=is_training) as work:
-        for number in range(1, int(fold_of.max()) + 2):
+    with ExitStack() as stack:
+        if ranks.first:
+            work = stack.enter_context(new_folder(output, overwrite=overwrite, ours=is_training))
+        else:
+            work = Path(stack.enter_context(TemporaryDirectory()))
+        for number in ranks.dealt(range(1, int(fold_of.max()) + 2)):
             inside = fold_of == number - 1
             rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~inside, inside))
             module = new_network(source, rest, start=options.start, seed=options.seed, device=device)
@@ -129,9 +138,31 @@ def train_folds(
             np.save(work / fold.positions, held.positions.numpy())
             skipped |= by_id(rest, history.skipped)
             folds.append(fold)
+        folds, skipped = _gathered(work, folds, skipped, ranks)
         training = CrossValidation(output, tuple(folds), skipped, samples.columns)
-        write_history(work, training.document(), samples, seed=options.seed, settings=settings)
+        if ranks.first:
+            write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
+
+
+def _gathered(
+    work: Path, folds: list[FoldTraining], skipped: Mapping[str, str], ranks: Ranks
+) -> tuple[list[FoldTraining], dict[str, str]]:
+    """The folds of all ranks, in order, with their files; and the samples that any of them could not read."""
+    own = {"told": to_json([[asdict(fold) for fold in folds], dict(skipped)])}
+    for fold in folds:
+        for name in (fold.checkpoint, fold.positions):
+            own[name] = torch.frombuffer(bytearray((work / name).read_bytes()), dtype=torch.uint8)
+    every, unread = list[FoldTraining](), dict[str, str]()
+    for found in ranks.gathered(own):
+        told, lost = of_json(found["told"])
+        for one in told:
+            epochs = tuple(Epoch(**epoch) for epoch in one.pop("epochs"))
+            every.append(FoldTraining(**one, epochs=epochs))
+        unread |= lost
+        for name in found.keys() - own.keys():
+            (work / name).write_bytes(found[name].numpy().tobytes())
+    return sorted(every, key=lambda fold: fold.number), unread
 
 
 def untrained_folds(samples: Samples, source: NetworkSource, options: TrainOptions, folder: Path) -> Folds:
