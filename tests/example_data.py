@@ -23,6 +23,18 @@ def table(folder: Path) -> list[str]:
     return [f"data.path={folder}/t.csv"]
 
 
+def annotators(folder: Path) -> list[str]:
+    """Three classes of numbers, and labels by three annotators, of whom the last is careless."""
+    random = np.random.default_rng(0)
+    truth = np.arange(90) % 3
+    rows = [f"s{i},{3 * label + random.random():.3f}" for i, label in enumerate(truth)]
+    (folder / "t.csv").write_text("\n".join(["key,x", *rows]))
+    votes = [f"s{i},{name},{label}" for i, label in enumerate(truth) for name in ("ann", "ben")]
+    votes += [f"s{i},cat,{random.integers(3)}" for i in range(90)]
+    (folder / "votes.csv").write_text("\n".join(["id,annotator,label", *votes]))
+    return [f"data.path={folder}/t.csv", f"data.annotators={folder}/votes.csv"]
+
+
 def several_classes(folder: Path) -> list[str]:
     points = np.random.default_rng(0).normal(size=(100, 2))
     genres = ["|".join(name for name, on in (("drama", a > 0), ("comedy", b > 0)) if on) for a, b in points]
@@ -245,6 +257,7 @@ WRITERS: dict[str, Writer] = {
         text,
         huggingface,
         lora,
+        annotators,
         tagger,
         causal_lm,
         segmentation,
