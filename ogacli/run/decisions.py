@@ -211,7 +211,7 @@ class _Labels:
         return Decision(decision.id, "relabel", label)
 
     def _check_classes(self, label: str, place: str) -> None:
-        parts = parts_of(label) if self.kind == "classes" else [label]
+        parts = [label] if self.kind == "class" else parts_of(label)
         if unknown := [one for one in parts if one not in self.classes]:
             near = suggestion(unknown[0], sorted(self.classes))
             expected = f"one of {listed(sorted(self.classes), 12)}"

@@ -13,20 +13,23 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from ogacli.run.directory import Run
 
-LabelKind = Literal["class", "classes", "numbers"]
+LabelKind = Literal["class", "classes", "tags", "numbers"]
 SEPARATOR = "|"
 
 
 def label_kind(run: Run) -> LabelKind | None:
-    """The kind of the labels that samples of a run can be given; None for tagged words, masks and prompts."""
+    """The kind of the labels that samples of a run can be given; None for masks and prompts."""
     kind = run.schema.field("label").type
     one = kind.value_type if pa.types.is_dictionary(kind) or pa.types.is_list(kind) else kind
     if pa.types.is_floating(one):
         return None if run.summary.classes else "numbers"
-    section = run.config.get("data")
-    parts = isinstance(section, dict) and (section.get("tags") or section.get("source") == "segmentation")
-    if parts or not run.summary.classes or not pa.types.is_string(one):
+    section, loss = run.config.get("data"), run.config.get("loss")
+    if isinstance(section, dict) and section.get("source") == "segmentation":
         return None
+    if not run.summary.classes or not pa.types.is_string(one):
+        return None
+    if isinstance(loss, dict) and loss.get("name") == "word_cross_entropy":
+        return "tags"
     return "classes" if pa.types.is_list(kind) else "class"
 
 

@@ -1,5 +1,6 @@
 """Scans of taggers: issues by word, entities, and what is decided for sentences."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 import ogacli
 from ogacli.config import load_config
-from ogacli.config.commands import scan
+from ogacli.config.commands import scan, train
 from ogacli.data.label_types import IGNORED
-from ogacli.errors import ConfigError, DataError, GradientError
+from ogacli.errors import ConfigError, DataError, GradientError, RunError
+from ogacli.run.trim import trim
+from small_transformers import sentences as right_sentences
 from small_transformers import write_config, write_network, write_rows
 
 CLASSES = ["B-PER", "I-PER", "O"]
@@ -152,3 +155,42 @@ def test_what_does_not_fit_a_tagger(tmp_path: Path, sections: dict[str, Any], me
     pytest.importorskip("transformers")
     with pytest.raises(ConfigError, match=message):
         load_config(written(tmp_path, **sections))
+
+
+def test_wrong_tags_are_replaced_in_the_rows(tmp_path: Path) -> None:
+    """By ``relabel``, and by a person for one word."""
+    pytest.importorskip("transformers")
+    right = right_sentences(60)
+    rows = [{"words": row["words"], "tags": list(row["tags"])} for row in right]
+    for row in (3, 17, 40):
+        rows[row]["tags"][0] = "O" if rows[row]["tags"][0] == "NUM" else "NUM"
+    write_rows(tmp_path / "rows.jsonl", rows)
+    write_network(tmp_path / "network", "bert")
+    values = {
+        "data": {"source": "text", "path": "rows.jsonl", "words": "words", "tags": "tags"},
+        "model": {"source": "transformers", "task": "token_classification", "name": "network"},
+        "gradients": {"layers": ["*classifier*"]},
+        "train": {"epochs": 8, "batch_size": 8, "learning_rate": 0.01, "output": "checkpoints"},
+        "budget": "auto",
+        "output": "run",
+    }
+    file = write_config(tmp_path, values, {})
+    training = train(load_config(file))
+    run = scan(load_config(file, [f"model.checkpoint={training.checkpoints[-1]}"]))
+    flagged = run.scores.filter(run.scores["flagged"])["position"].to_pylist()
+    assert sorted(flagged) == [3, 17, 40]
+    trim(run, tmp_path / "clean.jsonl", relabel=True)
+    clean = [json.loads(line) for line in (tmp_path / "clean.jsonl").read_text().splitlines()]
+    assert [row["tags"] for row in clean] == [row["tags"] for row in right]
+    own = [*rows[3]["tags"]]
+    own[1] = "NUM" if own[1] == "O" else "O"
+    decided = {"schema_version": 1, "run": "", "decisions": [{"id": "3", "action": "relabel", "label": own}]}
+    (tmp_path / "decisions.json").write_text(json.dumps(decided))
+    trim(run, tmp_path / "mine.jsonl", decisions=tmp_path / "decisions.json")
+    mine = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
+    assert own in [row["tags"] for row in mine if row["words"] == rows[3]["words"]]
+    decided["decisions"][0]["label"] = own[:-1]
+    (tmp_path / "short.json").write_text(json.dumps(decided))
+    with pytest.raises(RunError, match="another number of new tags than of words"):
+        trim(run, tmp_path / "short.jsonl", decisions=tmp_path / "short.json")
+    assert not (tmp_path / "short.jsonl").exists()

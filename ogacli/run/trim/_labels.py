@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ogacli.data.originals._labelled import Labelled
+from ogacli.data.originals.text import Text
 from ogacli.errors import RunError
 from ogacli.run.label_kind import parts_of
 from ogacli.run.trim.chosen import Chosen
@@ -28,7 +29,7 @@ def label_columns(original: Labelled, chosen: Chosen) -> tuple[str, ...]:
         raise RunError(
             "labels can be replaced only where a column holds them",
             place="data.label",
-            found="none: the samples are prompts or tagged words",
+            found="none: the samples are prompts",
             hint="leave `relabel` out of the decisions; drop these samples instead",
         )
     return original.label_columns
@@ -57,6 +58,7 @@ class NewLabels:
         self.names = label_columns(original, chosen)
         self.chosen = chosen
         self._places, self._mark = places, mark
+        self._tags = isinstance(original, Text) and original.tags is not None
         several = len(self.names) > 1 or not isinstance(original.label, str)
         self.notation = None if several else Notation(chosen.classes, known, original.separator)
 
@@ -69,7 +71,26 @@ class NewLabels:
         """
         if not self.chosen.classes:
             return new_numbers(parts_of(label), old, self._places, self._mark)
+        if self._tags:
+            return [_new_tags(parts_of(label), old[0], self.chosen.classes)]
         if self.notation is not None:
             return [self.notation.of(label, old[0])]
         on = parts_of(label)
         return [zero_one(name in on, value) for name, value in zip(self.chosen.classes, old, strict=True)]
+
+
+def _new_tags(names: Sequence[str], old: Any, classes: Sequence[str]) -> list[Any]:
+    """The tags of a sample in the form of those in their place: names, or class indices.
+
+    Raises:
+        RunError: There are more or fewer than words.
+    """
+    if not isinstance(old, list) or len(old) != len(names):
+        raise RunError(
+            "another number of new tags than of words",
+            found=" ".join(names),
+            expected=f"{len(old)} tags" if isinstance(old, list) else "a column of lists",
+        )
+    if all(isinstance(one, str) for one in old):
+        return list(names)
+    return [type(old[0])(classes.index(one)) for one in names]

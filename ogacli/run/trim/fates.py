@@ -204,13 +204,13 @@ def _with_cells(run: Run, above: float, rows: Mapping[int, int]) -> dict[int, st
         above: The bound.
         rows: By position in the source the rows of these samples.
     """
-    cells: dict[int, dict[int, float]] = {}
+    cells: dict[int, dict[int, Any]] = {}
     for part in issues_of(run, max(above, DOUBTFUL)):
         places = zip(part["position"].to_pylist(), part["index"].to_pylist(), strict=True)
         for (position, index), new in zip(places, part["suggested"].to_pylist(), strict=True):
             if position in rows:
                 cells.setdefault(rows[position], {})[index] = new
-    names, targets = [one.name for one in run.summary.classes], label_kind(run) == "numbers"
+    names, in_turn = [one.name for one in run.summary.classes], label_kind(run) in ("numbers", "tags")
     found: dict[int, str] = {}
     start = 0
     for batch in run.batches(["label"]):
@@ -218,7 +218,7 @@ def _with_cells(run: Run, above: float, rows: Mapping[int, int]) -> dict[int, st
         given = batch["label"].take(numbers(np.array([row - start for row in here], np.int64))).to_pylist()
         for row, label in zip(here, given, strict=True):
             judged = cells[row]
-            if targets:
+            if in_turn:
                 old = label if isinstance(label, list) else [label]
                 changed: list[Any] = [judged.get(i, one) for i, one in enumerate(old)]
             else:

@@ -108,6 +108,7 @@ def _with_rows(run: Run, rows: pa.Table) -> dict[str, Any]:
         near.setdefault(one["position"], {}).setdefault(one["role"], []).append(one["other"])
     others = _others(run, rows, beside)
     names, kind = _Names(), label_kind(run)
+    kind = None if kind == "tags" else kind  # the page has no choice for each word
     return {
         "schema_version": 1,
         "run": run.fingerprint,
