@@ -20,7 +20,6 @@ import torch
 from cleanlab.object_detection.filter import find_label_issues
 from cleanlab.object_detection.rank import (
     compute_badloc_box_scores,
-    compute_overlooked_box_scores,
     compute_swap_box_scores,
     get_label_quality_scores,
 )
@@ -33,9 +32,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 
 from ogacli.data import Samples
 from ogacli.data.sources.coco import Coco
-from ogacli.detectors._cells import score_of
 from ogacli.detectors.label_noise.boxes import matched
-from ogacli.detectors.latent_boxes import BoxNoise, judged
+from ogacli.detectors.latent_boxes import BoxCells, BoxNoise, judged
 from ogacli.gradients.batch import Objects
 from ogacli.models.detection import BoxLosses, BoxNetwork, Found
 from ogacli.models.tasks.boxes import Boxes
@@ -172,66 +170,53 @@ def predictions(name: str, seed: int, epochs: int, cache: Path) -> tuple[Samples
 
 
 def compared(samples: Samples, errors: np.ndarray, found: list[Found]) -> dict[str, dict[str, float]]:
-    """The figures of all errors, and of each kind beside the right pictures."""
+    """The figures of all errors, of each kind beside the right pictures, and of the given boxes."""
     half = len(samples) // 2
     pictures = samples.read(range(half, 2 * half)).inputs
     objects = [Objects(one.boxes, one.classes, *boxes) for one, boxes in zip(pictures, found, strict=True)]
     matches = [matched(one, K) for one in objects]
     cells = judged(BoxNoise.fitted(matches), matches, [one.boxes for one in objects])
-    ours, flagged = score_of(cells.wrong).numpy(), cells.wrong.numpy().max(1) > 0.5
-    labels = [{"bboxes": one.boxes.numpy(), "labels": one.classes.numpy()} for one in objects]
-    theirs_in = [by_class(one) for one in objects]
-    theirs = 1 - get_label_quality_scores(labels, theirs_in, verbose=False)
-    decided = find_label_issues(labels, theirs_in)
-    swap, moved = (
-        [1 - one for one in f(labels=labels, predictions=theirs_in)]
-        for f in (compute_swap_box_scores, compute_badloc_box_scores)
-    )
-    overlooked = [
-        1 - np.nan_to_num(one, nan=1.0)
-        for one in compute_overlooked_box_scores(labels=labels, predictions=theirs_in)
-    ]
-    kinds = dict.fromkeys(range(half), -1)
-    places = {}
-    for picture, kind, *corners in errors.tolist():
-        if picture >= half:
-            kinds[int(picture) - half] = int(kind)
-            places[int(picture) - half] = np.array(corners)
-    kind_of = np.array([kinds[i] for i in range(half)])
+    ours, flagged = cells.score.numpy(), cells.wrong.numpy().max(1) > 0.5
+    given = {
+        "labels": [{"bboxes": one.boxes.numpy(), "labels": one.classes.numpy()} for one in objects],
+        "predictions": [by_class(one) for one in objects],
+    }
+    theirs = 1 - get_label_quality_scores(**given, verbose=False)
+    decided = find_label_issues(**given)
+    planted = {int(row[0]) - half: row for row in errors.tolist() if row[0] >= half}
+    kind = np.array([int(planted[i][1]) if i in planted else -1 for i in range(half)])
     rows: dict[str, dict[str, float]] = {}
-    for kind, name in ((None, "all"), *enumerate(ERRORS)):
-        some = np.ones(half, bool) if kind is None else (kind_of == kind) | (kind_of < 0)
-        bad = kind_of[some] >= 0
-        rows[name] = {
-            "cleanlab": average_precision_score(bad, theirs[some]),
-            "ours": average_precision_score(bad, ours[some]),
-        }
-        if kind is None:
-            rows[name] |= {
-                "F1 cleanlab": f1_score(bad, decided[some]),
-                "F1 auto": f1_score(bad, flagged[some]),
-            }
+    for number, name in ((None, "all"), *enumerate(ERRORS)):
+        some = np.full(half, True) if number is None else (kind == number) | (kind < 0)
+        bad = kind[some] >= 0
+        rows[name] = ranked(bad, theirs[some], ours[some])
+        if number is None:
+            rows[name] |= {"F1 of cleanlab": f1_score(bad, decided), "F1 of auto": f1_score(bad, flagged)}
             rows[name] |= {"wrong": bad.mean(), "flagged": flagged.mean()}
-    rows["boxes"] = of_boxes(objects, cells, kind_of, places, swap, moved, overlooked)
+    swapped, moved = (
+        np.concatenate([1 - one for one in scores(**given)])
+        for scores in (compute_swap_box_scores, compute_badloc_box_scores)
+    )
+    bad, own = np.concatenate([_of_boxes(one, cells, i, planted) for i, one in enumerate(objects)]).T
+    best = max((swapped, moved, np.fmax(swapped, moved)), key=lambda one: average_precision_score(bad, one))
+    rows["given boxes"] = ranked(bad, best, own)
     return rows
 
 
-def of_boxes(objects, cells, kind_of, places, swap, moved, overlooked) -> dict[str, float]:
-    """Average precision over given boxes, and over objects without a box."""
-    wrong, own, best = [], [], []
-    for i, one in enumerate(objects):
-        score = np.zeros(len(one.boxes))
-        for place in range(cells.index.shape[1]):
-            index = int(cells.index[i, place])
-            if 0 <= index < len(score):
-                score[index] = float(cells.wrong[i, place])
-        for j, box in enumerate(one.boxes.numpy()):
-            bad = kind_of[i] in (1, 2) and np.abs(box - places[i]).max() < 1
-            wrong.append(bad)
-            own.append(score[j])
-            best.append([swap[i][j], moved[i][j], max(swap[i][j], moved[i][j])])
-    theirs = max(average_precision_score(wrong, column) for column in np.nan_to_num(np.array(best)).T)
-    return {"cleanlab": theirs, "ours": average_precision_score(wrong, own)}
+def ranked(bad: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> dict[str, float]:
+    """Average precision."""
+    return {"cleanlab": average_precision_score(bad, theirs), "ours": average_precision_score(bad, ours)}
+
+
+def _of_boxes(one: Objects, cells: BoxCells, row: int, planted: dict[int, list[float]]) -> np.ndarray:
+    """Of each given box of a picture whether it is wrong, and its probability to be."""
+    found = np.zeros((len(one.boxes), 2))
+    for index, wrong in zip(cells.index[row].tolist(), cells.wrong[row].tolist(), strict=True):
+        if 0 <= index < len(found):
+            found[index, 1] = wrong
+    if row in planted and planted[row][1] > 0:
+        found[:, 0] = np.abs(one.boxes.numpy() - planted[row][2:]).max(1) < 1
+    return found
 
 
 def by_class(one: Objects) -> np.ndarray:
@@ -255,11 +240,18 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         for name in given.networks:
-            for seed in given.seeds:
-                rows = compared(*predictions(name, seed, given.epochs, given.cache or Path(temporary)))
-                print(name, seed)
-                for key, row in rows.items():
-                    print(key, {name: round(float(value), 3) for name, value in row.items()})
+            each = [
+                compared(*predictions(name, seed, given.epochs, given.cache or Path(temporary)))
+                for seed in given.seeds
+            ]
+            figures = list(each[0]["all"])
+            print(f"\n| {name} | {' | '.join(figures)} |\n| --- |{' --- |' * len(figures)}")
+            for row in each[0]:
+                columns = [np.array([one[row].get(key, np.nan) for one in each]) for key in figures]
+                shown = [
+                    "" if np.isnan(one).any() else f"{one.mean():.3f} ± {one.std():.3f}" for one in columns
+                ]
+                print(f"| {row} | {' | '.join(shown)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -100,8 +100,9 @@ def trim(
     format: Annotated[
         str | None,
         typer.Option(
-            help="csv, tsv, jsonl, parquet, hf, image_folder, webdataset, coco, yolo, npz, npy, indices; for other tools "
-            "cleanlab, fiftyone, label_studio, argilla. Default: by suffix, or that of the source."
+            help="csv, tsv, jsonl, parquet, hf, image_folder, webdataset, coco, yolo, npz, npy, indices; for "
+            "other tools cleanlab, fiftyone, label_studio, argilla. "
+            "Default: by suffix, or that of the source."
         ),
     ] = None,
     config: Annotated[
