@@ -73,7 +73,8 @@ class Fates:
     @property
     def staying(self) -> Int64[np.ndarray, " m"]:
         """The rows of the samples that are kept or relabelled."""
-        return ((self.fate == _KEPT) | (self.fate == _RELABELLED)).nonzero()[0]
+        stays: Bool[np.ndarray, " n"] = (self.fate == _KEPT) | (self.fate == _RELABELLED)
+        return stays.nonzero()[0]
 
     def counts(self) -> dict[str, int]:
         """How many samples have each fate."""
