@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from ogacli.base.ranks import ALONE, Ranks
 from ogacli.data import Samples
+from ogacli.data.label_types import PixelClasses
 from ogacli.data.originals import Stamp
 from ogacli.detectors import DetectorOptions
 from ogacli.errors import ConfigError
 from ogacli.gradients import GradientOptions
 from ogacli.models.sources import ModelSource
 from ogacli.models.tasks import Task
+from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.cells import cells_of
 from ogacli.verdict.budget import Budget
@@ -54,6 +56,13 @@ class Setup:
     """Of the files of the samples, taken before they were read; None where there are none on this machine."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.samples.label_type, PixelClasses) and isinstance(self.task, Classification):
+            raise ConfigError(
+                "masks have a class a pixel, not one a sample",
+                place="loss",
+                found="cross_entropy",
+                hint="use `loss: pixel_cross_entropy`",
+            )
         one_class = self.samples.class_index is not None and not self.task.returns_loss
         counted = self.budget.value == "auto"
         told = one_class or (counted and cells_of(self.detectors[:1], self.samples.labels) > 0)

@@ -13,10 +13,11 @@ from ogacli.config import load_config
 from ogacli.config.commands import scan
 from ogacli.data import Samples
 from ogacli.detectors.latent_mask import RegionCells
+from ogacli.errors import ConfigError
 from ogacli.models.checkpoints.writing import save_weights
 from ogacli.run.directory import Run
 from ogacli.scan.regions import DoubtfulRegions
-from small_masks import CLASSES, WRONG, open_masks, trained, write_masks
+from small_masks import CLASSES, WRONG, Pixels, open_masks, trained, write_masks
 
 
 @pytest.fixture
@@ -151,3 +152,8 @@ def test_regions_of_several_checkpoints_are_averaged() -> None:
     torch.testing.assert_close(findings.wrong[0, :3], torch.tensor([0.75, 0.6, 0.15]))
     assert findings.index[0].tolist() == [0, 1, 2, *[-1] * 13]
     assert findings.suggested[0, :3].tolist() == [1, 1, 2]
+
+
+def test_a_loss_of_one_class_a_sample_is_refused(samples: Samples) -> None:
+    with pytest.raises(ConfigError, match=r"masks have a class a pixel(.|\n)*`loss: pixel_cross_entropy`"):
+        ogacli.scan(samples, Pixels())
