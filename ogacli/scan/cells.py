@@ -97,7 +97,7 @@ class DoubtfulCells:
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
         for name, column in self.tensors().items():
-            column[rows.to(column.device)] = found[name].to(column.device)
+            column[rows.to(column.device)] = found[name].to(column.device, column.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

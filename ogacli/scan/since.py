@@ -8,6 +8,7 @@ bounded, some numbers a sample, and the features of some thousand samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,9 @@ def state_of(
     state |= {f"rows/{name}": tensor for name, tensor in columns.items()}
     if findings.blank is not None:
         state["rows/blank"] = findings.blank
+    if findings.cells is not None:
+        names = (one.name for one in fields(findings.cells))
+        state |= {f"cells/{name}": getattr(findings.cells, name) for name in names}
     if raw is not None:
         state["rows/scores"] = raw
     for part, kept in top.items():
@@ -144,6 +148,9 @@ class Earlier:
         inputs.fingerprints[rows] = self._content.to(device)
         inputs.blank[rows] = self._state["rows/blank"][there].to(device)
         inputs.seen[rows] = True
+        cells = {name: tensor[there] for name, tensor in _under("cells/", self._state).items()}
+        if cells:
+            collector.cells.put(rows, cells)
         self._fill_features(collector)
         count = len(self.run.summary.detectors)
         return [_under(f"detector-{number}/", self._state) for number in range(count)]

@@ -3,16 +3,18 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from command_line import oga
-from ogacli.config.commands import scan
+from ogacli.config.commands import scan, train
 from ogacli.detectors.isolation_forest import Isolation
 from ogacli.detectors.norm import Norm
 from ogacli.errors import RunError
 from ogacli.run.directory import STATE, Run, is_run
 from ogacli.run.gate import gate
+from ogacli.run.issues import issues_of
 from ogacli.scan.inputs import PROBED, InputNotes
 from small_scans import H, N, make_place
 
@@ -125,6 +127,30 @@ def test_labels_that_are_numbers(tmp_path):
     found = scanned(place, "since", since=first)
     assert found.provenance["since"] == {"copied": N - 1, "new_or_changed": 1}
     same_tables(found, scanned(place, "whole"))
+
+
+def test_the_cells_of_samples_that_are_as_they_were_stay(tmp_path):
+    place = make_place(tmp_path)
+    rng = np.random.default_rng(3)
+    x = np.array(place.arrays["x"])
+    data = {"source": "arrays", "path": "data.npz", "x": "x", "y": "y", "classes": ["ant", "bee"]}
+    place.write_config(loss="bce_with_logits", data=data, model={"source": "logistic"})
+    y = (x[:, :2] > x[:, :2].mean(0)).astype(np.float32)
+    place.write(y=y)
+    place.write_config(train={"epochs": 20, "output": "trained"}, detector="latent_label_set")
+    train(place.config("model.checkpoint=null"))
+    place.write_config(model={"source": "logistic", "checkpoint": "trained/epoch-020.safetensors"})
+    y = np.where(rng.random(y.shape) < 0.1, 1 - y, y)
+    place.write(y=y)
+    first = scanned(place, "first")
+    assert sum(sum(one.wrong.values()) for one in first.summary.cells) > 3
+    place.write(y=np.concatenate([y, y[:5]]), x=np.concatenate([x, x[:5]]))
+    found = scanned(place, "since", since=first)
+    assert found.provenance["since"]["copied"] == len(y)
+    tables = (pa.concat_tables(issues_of(run)).to_pylist() for run in (first, found))
+    doubted = [{(one["position"], one["cell"]) for one in table} for table in tables]
+    assert doubted[0] <= doubted[1]
+    assert {position for position, _ in doubted[1] - doubted[0]} <= set(range(len(y), len(y) + 5))
 
 
 def test_samples_that_are_gone_or_in_another_place(tmp_path):
