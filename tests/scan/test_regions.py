@@ -157,3 +157,12 @@ def test_regions_of_several_checkpoints_are_averaged() -> None:
 def test_a_loss_of_one_class_a_sample_is_refused(samples: Samples) -> None:
     with pytest.raises(ConfigError, match=r"masks have a class a pixel(.|\n)*`loss: pixel_cross_entropy`"):
         ogacli.scan(samples, Pixels())
+
+
+def test_regions_of_an_unfinished_scan_are_taken_again() -> None:
+    rows, one = torch.tensor([0]), DoubtfulRegions(1, 16, torch.device("cpu"))
+    one.set(rows, cells((0.9, 0, 1), (0.6, 50, 2)))
+    other = one.emptied()
+    other.put(rows, one.found(rows))
+    for name, kept in one.tensors().items():
+        assert torch.equal(other.tensors()[name], kept), name
