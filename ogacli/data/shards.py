@@ -48,6 +48,13 @@ class Sample:
     """The bytes of the members that were read during the walk."""
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a name stands for several files; one that is the name of a file stands for that."""
+    if "://" not in path and os.path.exists(path):
+        return False
+    return bool(_WILD.search(path) or _RANGE.search(path))
+
+
 def shard_paths(pattern: str, limits: Limits = USUAL) -> list[str]:
     """The files that match ``train-{000..009}.tar`` or ``train-*.tar``, in order.
 

@@ -26,6 +26,7 @@ from ogacli.data.samples import Samples
 from ogacli.data.sources import sources
 from ogacli.data.sources._columns import check_column
 from ogacli.data.sources.text import Texts
+from ogacli.data.streamed import copied
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
@@ -49,6 +50,9 @@ class HuggingFace(Texts):
     """The split, such as ``train``; may be left out where there is only one."""
     revision: str | None = None
     """Of a dataset on the hub: the branch, tag or commit."""
+    streaming: bool = False
+    """Read the dataset once, in order, without a copy of all of it: the columns that are needed, of the rows
+    that ``limit: N`` asks for, are kept in a temporary file."""
     image: str | None = None
     """The column of the pictures."""
     transform: Transform = Transform()
@@ -66,10 +70,12 @@ class HuggingFace(Texts):
         """All rows of the split."""
         dataset = self.dataset()
         place = self._place
-        if not len(dataset):
-            raise DataError("the dataset has no rows", place=place)
         named = (*self.label_columns, *self.truth_columns, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
+        if self.streaming:
+            dataset = self._copied(dataset, wanted)
+        if not len(dataset):
+            raise DataError("the dataset has no rows", place=place)
         table = _columns(dataset, [_known(dataset, name, place) for name in sorted(wanted)])
         table, names = _named(table, dataset.features)
         if self.words is not None:
@@ -84,6 +90,12 @@ class HuggingFace(Texts):
 
     def rows(self) -> Rows:
         """The rows of the split."""
+        if self.streaming:
+            raise DataError(
+                "a streamed dataset is not written again",
+                place=self._place,
+                hint="write a manifest (--to kept.csv), or leave out `streaming` where its rows are wanted",
+            )
         return Rows(self.dataset(), self.label if isinstance(self.label, str) else None)
 
     @property
@@ -133,6 +145,20 @@ class HuggingFace(Texts):
             hint="name one as `split`",
         )
 
+    def _copied(self, stream: Any, wanted: set[str]) -> Any:
+        """The columns that are needed of a stream, on disk.
+
+        Raises:
+            DataError: A column does not exist, or the stream cannot be read.
+        """
+        if stream.features is None:
+            stream = stream._resolve_features()
+        several = (*wanted, *self.text_columns, *([] if self.image is None else [self.image]))
+        columns = sorted({_known(stream, name, self._place) for name in several})
+        first = self.limit if isinstance(self.limit, int) else None
+        chosen = self.flip is not None or self.manifest is not None  # among all rows, before the limit
+        return copied(stream, columns, self._place, limit=None if chosen else first)
+
     @property
     def _saved_alone(self) -> bool:
         """Whether the folder was written by `save_to_disk` of a single dataset."""
@@ -147,12 +173,17 @@ class HuggingFace(Texts):
 
     def _opened(self, library: Any) -> Any:
         """The split or a mapping of all splits; scripts of the dataset are never run."""
-        load = functools.partial(library.load_dataset, split=self.split, trust_remote_code=False)
+        load = functools.partial(
+            library.load_dataset, split=self.split, trust_remote_code=False, streaming=self.streaming
+        )
         if self.path is None:
             return load(self.name, self.config, revision=self.revision)
         folder = Path(self.path)
         refuse_special_in(folder, DataError)
-        if self._saved_alone or (folder / "dataset_dict.json").is_file():
+        saved = self._saved_alone or (folder / "dataset_dict.json").is_file()
+        if saved and self.streaming:
+            raise ValueError("it is on this machine already; leave out `streaming`")
+        if saved:
             return library.load_from_disk(self.path)
         if folder.is_dir():
             return load(self.path, self.config)

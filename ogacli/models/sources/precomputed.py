@@ -17,7 +17,8 @@ from ogacli.base.blocks import numbered
 from ogacli.base.options import Location
 from ogacli.base.tables import FORMATS
 from ogacli.data import Batch, Samples
-from ogacli.data.npy import open_array
+from ogacli.data.npy_shards import open_rows
+from ogacli.data.shards import is_pattern, shard_paths
 from ogacli.errors import DataError
 from ogacli.models.network import Outputs
 from ogacli.models.sources import ModelSource, Snapshot, sources
@@ -40,13 +41,13 @@ class PrecomputedSource(ModelSource):
     """Probabilities or logits of every sample of the source, and the inputs of the head."""
 
     probabilities: Location | None = None
-    """npy file [n, k], a row for each sample of the source; rows sum to 1 where each sample
-    has one class. Or a table (csv, jsonl, parquet):
+    """npy file [n, k], or several as ``p-{000..009}.npy`` or ``p-*.npy``, one below the other: a row for each
+    sample of the source; rows sum to 1 where each sample has one class. Or a table (csv, jsonl, parquet):
     columns with the names of classes are matched with these, and rows by a column ``id``."""
     logits: Location | None = None
     """The same, instead of probabilities."""
     features: Location | None = None
-    """npy file or table [n, h]: the inputs of the last linear layer."""
+    """npy files or table [n, h]: the inputs of the last linear layer."""
     bias: bool = True
     """Whether that layer has a bias; used with ``features``."""
     held_out: bool = False
@@ -118,7 +119,8 @@ class PrecomputedSource(ModelSource):
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The npy files."""
-        return tuple(path for path in (self.probabilities, self.logits, self.features) if path is not None)
+        given = [path for path in (self.probabilities, self.logits, self.features) if path is not None]
+        return tuple(one for path in given for one in (shard_paths(path) if is_pattern(path) else [path]))
 
 
 @dataclass
@@ -168,7 +170,7 @@ class Rows:
 
     def __init__(self, path: str, samples: Samples, *, outputs: bool = False) -> None:
         self.path = path
-        self.values = read_exported(path, samples, outputs=outputs) if is_table(path) else open_array(path)
+        self.values = read_exported(path, samples, outputs=outputs) if is_table(path) else open_rows(path)
         if len(self.values.shape) != 2:
             raise DataError(
                 "not a matrix", place=path, found=list(self.values.shape), expected="one row a sample, [n, k]"

@@ -278,3 +278,61 @@ def test_a_script_of_the_dataset_is_never_run(tmp_path: Path, where: str, monkey
     script.unlink()
     if where == "folder":
         assert len(HuggingFace(text="text", label="mood", split="train", **place).open()) == 2
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows of a parquet file are read, in batches of two."""
+    read: list[int] = []
+    batches_of = datasets.IterableDataset.iter
+
+    def counted(self: Any, *given: Any, **options: Any) -> Any:
+        for rows in batches_of(self, *given, **options):
+            read.append(len(rows))
+            yield rows
+
+    monkeypatch.setattr(datasets.IterableDataset, "iter", counted)
+    monkeypatch.setattr("ogacli.data.streamed._TOGETHER", 2)
+    return read
+
+
+def test_a_stream_is_read_once(tmp_path: Path, opened: list[int]) -> None:
+    """It gives what the dataset gives; of the first rows only these are read."""
+    reviews().to_parquet(tmp_path / "r.parquet")
+    given = {
+        "path": str(tmp_path / "r.parquet"),
+        "text": "text",
+        "label": "mood",
+        "truth": "true",
+        "id": "who",
+    }
+    whole, stream = (HuggingFace(**given, streaming=one).open() for one in (False, True))
+    assert opened == [2, 2]
+    assert stream.fingerprint == whole.fingerprint
+    assert stream.ids.to_pylist() == whole.ids.to_pylist()
+    assert stream.read([3, 0]).inputs == whole.read([3, 0]).inputs
+    opened.clear()
+    some = HuggingFace(**given, streaming=True, limit=2).open()
+    assert (opened, some.ids.to_pylist(), some.classes) == ([2], ["007", "008"], ("sad", "glad"))
+
+
+def test_a_stream_of_pictures(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
+    rows = {"image": [Image.fromarray(one) for one in pixels], "mood": [0, 1, 0, 1, 1]}
+    kinds = datasets.Features({"image": datasets.Image(), "mood": MOODS})
+    datasets.Dataset.from_dict(rows, features=kinds).to_parquet(tmp_path / "p.parquet")
+    given = {"path": str(tmp_path / "p.parquet"), "image": "image", "label": "mood"}
+    whole, stream = (HuggingFace(**given, streaming=one).open() for one in (False, True))
+    assert stream.fingerprint == whole.fingerprint
+    assert torch.equal(stream.read([4, 1]).inputs, whole.read([4, 1]).inputs)
+
+
+def test_what_a_stream_cannot_do(tmp_path: Path, saved: Callable[..., str]) -> None:
+    with pytest.raises(DataError, match="on this machine already; leave out `streaming`"):
+        HuggingFace(path=saved(reviews()), text="text", label="mood", streaming=True).open()
+    reviews().to_parquet(tmp_path / "r.parquet")
+    source = HuggingFace(path=str(tmp_path / "r.parquet"), text="text", label="mood", streaming=True)
+    with pytest.raises(DataError, match="a streamed dataset is not written again"):
+        source.rows()
+    with pytest.raises(DataError, match="no column 'lable'"):
+        source.model_copy(update={"label": "lable"}).open()

@@ -1,5 +1,6 @@
 import resource
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -7,8 +8,9 @@ import torch
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
 from ogacli.data import Batch
+from ogacli.data.npy_shards import open_rows
 from ogacli.errors import ConfigError, DataError
-from ogacli.models.sources.precomputed import Precomputed
+from ogacli.models.sources.precomputed import Precomputed, PrecomputedSource
 from ogacli.models.tasks.classification import Classification
 
 
@@ -60,6 +62,33 @@ def test_probabilities_give_the_residual_of_the_logits_that_they_came_from(files
     expected = loss.residual(torch.from_numpy(LOGITS), batch.labels)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3 if dtype == np.float16 else 1e-6)
     assert model.outputs(batch).features is None
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_several_files_one_below_the_other(tmp_path, make_samples, place):
+    samples = make_samples(np.zeros((9, 1), np.float32))
+    root = str(tmp_path) if place == "local" else f"memory://{tmp_path.name}"
+    for number, part in enumerate(np.split(LOGITS.astype(np.float16), [4, 5])):
+        with fsspec.open(f"{root}/p-{number}.npy", "wb") as file:
+            np.save(file, part)
+    for pattern in ("p-*.npy", "p-{0..2}.npy"):
+        source = PrecomputedSource(logits=f"{root}/{pattern}")
+        found = source.load(samples).outputs(of_rows(samples, [8, 0, 4, 3, 8])).logits
+        assert found.numpy().tolist() == LOGITS.astype(np.float16)[[8, 0, 4, 3, 8]].tolist()
+        assert len(source.fingerprints()) == 3
+        np.testing.assert_array_equal(open_rows(f"{root}/{pattern}")[2:6], LOGITS.astype(np.float16)[2:6])
+
+
+def test_files_of_other_columns(tmp_path, make_samples):
+    for number, width in enumerate((3, 4)):
+        np.save(tmp_path / f"p-{number}.npy", np.ones((5, width), np.float32))
+    samples = make_samples(np.zeros((9, 1), np.float32))
+    with pytest.raises(DataError, match=r"p-1\.npy: the files of an array differ in their columns"):
+        PrecomputedSource(logits=f"{tmp_path}/p-*.npy").load(samples)
+    with pytest.raises(DataError, match="no shard of such a name"):
+        PrecomputedSource(logits=f"{tmp_path}/q-*.npy").load(samples)
+    np.save(tmp_path / "p[0].npy", LOGITS)
+    assert PrecomputedSource(logits=f"{tmp_path}/p[0].npy").load(samples).table.width == 3
 
 
 def test_a_probability_of_zero_stays_finite(files, make_samples):
