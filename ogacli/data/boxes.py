@@ -82,7 +82,8 @@ class BoxLists:
         corners: Sequence[Sequence[float]],
         classes: Sequence[int],
         n: int,
-        **kind: bool,
+        *,
+        relative: bool = False,
     ) -> "BoxLists":
         """Boxes in any order.
 
@@ -91,13 +92,13 @@ class BoxLists:
             corners: Of each box.
             classes: Of each box.
             n: The number of pictures.
-            kind: ``relative``.
+            relative: Whether corners are parts of width and height.
         """
         owner = np.asarray(owners, dtype=np.int64)
         order = np.argsort(owner, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))])
         table = np.asarray(corners, dtype=np.float32).reshape(-1, 4)
-        return cls(starts, table[order], np.asarray(classes, dtype=np.int64)[order], **kind)
+        return cls(starts, table[order], np.asarray(classes, dtype=np.int64)[order], relative)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
