@@ -6,7 +6,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml $(shell find ogacli -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-browser lint types docs check check-lowest check-wheel fuzz audit bench clean
+.PHONY: help demo test test-slow test-browser test-lowest lint types docs check check-lowest check-wheel fuzz audit
+.PHONY: bench clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +42,15 @@ check-lowest:  ## The tests with the lowest version of each dependency; needs 10
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[test]'
 	.venv-lowest/bin/python -m pytest $(TESTS)
 	rm -rf .venv-lowest
+
+test-lowest: $(VENV)/test  ## Some tests with the lowest version of each dependency but torch; changes .venv
+	$(PIP) uv
+	$(BIN)/pip freeze | sed -n 's/+.*//; /^torch\(vision\)\?==/p' > $(VENV)/torch.txt
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra test --constraint $(VENV)/torch.txt \
+	  pyproject.toml --output-file $(VENV)/lowest.txt
+	rm $(VENV)/test
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r $(VENV)/lowest.txt
+	$(BIN)/pytest tests/base tests/config tests/run tests/cli
 
 check-wheel:  ## Build wheel and sdist, install each into an empty environment, and run `oga demo`
 	rm -rf dist && $(PYTHON) -m venv --clear .venv-wheel

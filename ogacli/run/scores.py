@@ -103,11 +103,15 @@ _SHOWN = 200
 
 
 def check_filled(part: pa.Table | pa.RecordBatch, place: str) -> None:
-    """Check that no value is missing where each row has one.
+    """Check that no value is missing where each row has one, and that texts are texts.
 
     Raises:
-        RunError: One is.
+        RunError: It is otherwise.
     """
+    try:
+        part.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise RunError("does not parse", place=place, found=str(error).partition("\n")[0]) from None
     for name in _FILLED:
         if name in part.schema.names and part.column(name).null_count:
             raise RunError(f"a row without a value in column {name!r}", place=place, hint=_AGAIN)

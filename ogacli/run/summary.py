@@ -60,7 +60,7 @@ class Histogram(Document):
 
     low: float
     high: float
-    counts: tuple[int, ...]
+    counts: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class Consensus(Document):

@@ -1,6 +1,6 @@
 """Files that are small and would unpack to gigabytes: told in bounded memory and time.
 
-All are read by one process, whose peak memory is looked at after each.
+All are read by one process, whose peak memory and processor time are looked at after each.
 """
 
 import json
@@ -18,6 +18,8 @@ import bombs
 TESTS = Path(bombs.__file__).parent
 ROOM = 400
 """Megabytes, beside what the libraries take that read a file of this kind."""
+TIME = 20
+"""Seconds of processor time, many times what it takes."""
 
 Bomb = tuple[Callable[[Path], str], str, str, str]
 """What writes the file, the kind of reader, the kind of result, and its message."""
@@ -89,13 +91,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         process.kill()
 
 
-def check(reader: Reader, bomb: Bomb, folder: Path, room: float = ROOM) -> None:
+def check(reader: Reader, bomb: Bomb, folder: Path, room: float = ROOM, time: float = TIME) -> None:
     write, kind, result, message = bomb
     found = reader.read(kind, write(folder))
     assert found["kind"] == result, found
     assert re.search(message, found["message"]), found
     assert len(found["message"]) < 5_000
     assert found["more"] < room, found
+    assert found["seconds"] < time, found
 
 
 @pytest.mark.parametrize("bomb", SMALL, ids=lambda bomb: f"{bomb[0].__name__}-{bomb[1]}")
@@ -120,4 +123,4 @@ def test_a_text_that_is_repeated_in_each_row(reader: Reader, tmp_path: Path) -> 
 )
 def test_a_file_that_is_as_large_as_it_seems(reader: Reader, bomb: Bomb, tmp_path: Path) -> None:
     """A few times the size of the file, which a user sees."""
-    check(reader, bomb, tmp_path, 8_000)
+    check(reader, bomb, tmp_path, 8_000, 300)

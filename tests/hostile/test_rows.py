@@ -154,6 +154,15 @@ def test_paths_of_shards_lead_nowhere(tmp_path_factory: pytest.TempPathFactory, 
     assert all(path.is_relative_to(to) for path in tmp_path.glob("e/**/*.tar"))
 
 
+def test_an_npz_file_without_the_labels(tmp_path_factory: pytest.TempPathFactory) -> None:
+    rows = of_kind("npz", tmp_path_factory)
+    for labels, told in (({}, "no array 'y'"), ({"y": np.array(1)}, "a single value")):
+        out = io.BytesIO()
+        np.savez(out, x=np.zeros((N, 2)), **labels)
+        with pytest.raises(DataError, match=told):
+            rows.trimmed_with(out.getvalue(), relabel=True)
+
+
 def test_two_columns_of_one_name(tmp_path_factory: pytest.TempPathFactory) -> None:
     rows = of_kind("parquet", tmp_path_factory)
     table = pa.parquet.read_table(rows.file)

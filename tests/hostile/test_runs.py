@@ -139,6 +139,7 @@ def test_columns_of_other_types_are_told(run: Path, column: str, values: pa.Arra
         ("summary.json", ["detectors"], []),
         ("summary.json", ["detectors"], ["l2", "not_there"]),
         ("summary.json", ["evaluation"], {}),
+        ("summary.json", ["histogram", "counts"], [-1, 2]),
         ("config.yaml", ["model"], [1]),
     ],
 )
@@ -156,6 +157,23 @@ def test_documents_with_other_values(run: Path, name: str, path: list[str], valu
             read(run)
     assert bool(problems) == (name != "config.yaml")
     assert all(name in str(problem) or "scores.parquet" in str(problem) for problem in problems)
+
+
+def test_texts_that_are_none(run: Path) -> None:
+    """Arrow reads the bytes of a text as they are."""
+    table = pa.parquet.read_table(run / "scores.parquet")
+    ids = pa.array([b"\xff\xfe"] * len(table)).view(pa.string())
+    pa.parquet.write_table(table.set_column(0, "id", ids), run / "scores.parquet")
+    for name in ("html", "md", "json", "diff", "review"):
+        with pytest.raises(RunError, match=r"scores\.parquet: does not parse"):
+            READERS[name](run)
+
+
+def test_values_of_a_config_that_json_has_not(run: Path) -> None:
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config + "x: [.inf, -.inf, .nan, 2001-01-01, 0x10]\n")
+    found = json.loads(formats.get("json")(Run.open(run)))
+    assert found["config"]["x"][:3] == [None] * 3
 
 
 @pytest.mark.parametrize("kind", ["loop", "folder", "elsewhere"])

@@ -1,6 +1,7 @@
 """The report as one JSON document, for other programs."""
 
 import json
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ def render(run: Run) -> str:
         "schema_version": SCHEMA_VERSION,
         "summary": run.summary.model_dump(mode="json"),
         "provenance": run.provenance,
-        "config": run.config,
+        "config": _plain(run.config),
         "flagged": _rows(content.flagged_rows(run, _SAMPLES)),
         "quarantined": _rows(content.quarantined_rows(run, _SAMPLES)),
     }
@@ -28,5 +29,16 @@ def render(run: Run) -> str:
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, Any]] = _plain(table.to_pylist())
     return rows
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: null for numbers that are not finite, text for dates and bytes."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -12,14 +12,19 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ogacli.base.wording import cut
 from ogacli.data.npy import Rows, are_packed, write_rows
 from ogacli.data.originals.arrays import Arrays
+from ogacli.errors import DataError
 from ogacli.run.label_kind import parts_of
 from ogacli.run.trim import FileFormat, FolderFormat, formats
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows, free_name
 from ogacli.run.trim.job import Job
 from ogacli.run.trim.notation import Notation, zero_one
 from ogacli.run.trim.numbers import new_numbers
+
+_SHOWN = 200
+"""Characters of the names that an error shows."""
 
 
 @formats.register
@@ -79,13 +84,22 @@ def _packed(original: Arrays) -> int:
 def _write(job: Job, original: Arrays, entry: Any) -> None:
     """Write each array; with new labels also the old ones, and with weights these."""
     chosen, arrays = job.chosen, original.arrays()
-    label = original.label_name
+    label, place = original.label_name, original.files()[0]
+    if label not in arrays:
+        raise DataError(f"no array {label!r}", place=place, found=cut(", ".join(arrays), _SHOWN))
+    if not arrays[label].shape:
+        raise DataError("a single value, not a row a sample", place=f"{place}: {label}")
     n = arrays[label].shape[0]
-    check_rows(original.files()[0], n, chosen)
+    check_rows(place, n, chosen)
     made: dict[str, Shaped[np.ndarray, "m ..."]] = {}
     if chosen.before:
         old = arrays[label][chosen.positions]
-        made[label] = _relabelled(old, arrays[label], chosen)
+        try:
+            made[label] = _relabelled(old, arrays[label], chosen)
+        except (ValueError, TypeError, OverflowError, IndexError) as error:
+            raise DataError(
+                "the new labels do not fit into the array", place=f"{place}: {label}", found=str(error)
+            ) from None
         made[chosen.column(label, list(arrays))] = old
     if chosen.weights is not None:
         made[free_name(WEIGHT, [*arrays, *made])] = chosen.weights
