@@ -26,9 +26,9 @@ def part(count: int, total: int) -> str:
     return f"{number(count)} of {number(total)}" + (f" ({percent(count / total)})" if total else "")
 
 
-def decimal(value: float) -> str:
-    """Four significant digits, enough to distinguish scores."""
-    return f"{value:.4g}"
+def decimal(value: float | None) -> str:
+    """Four significant digits, enough to distinguish scores; empty where there is none."""
+    return "" if value is None else f"{value:.4g}"
 
 
 def budget(value: Any) -> str:

@@ -6,6 +6,7 @@ to look at it.
 
 import io
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -161,6 +162,22 @@ def test_an_npz_file_without_the_labels(tmp_path_factory: pytest.TempPathFactory
         np.savez(out, x=np.zeros((N, 2)), **labels)
         with pytest.raises(DataError, match=told):
             rows.trimmed_with(out.getvalue(), relabel=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("jsonl", b"cat", b"\xff"),
+        ("csv", b"size,note,label", b"size,note,x,label"),
+        ("jsonl", b"{", b"["),
+    ],
+)
+def test_rows_that_are_none(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, old: bytes, new: bytes
+) -> None:
+    rows = of_kind(kind, tmp_path_factory)
+    with pytest.raises(DataError, match=re.escape(str(rows.file))):
+        rows.trimmed_with(rows.file.read_bytes().replace(old, new), relabel=True)
 
 
 def test_two_columns_of_one_name(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -54,8 +54,14 @@ class CsvRows:
 
     @contextmanager
     def _records(self) -> Iterator[Iterator[str]]:
-        with opened(self.original.path) as file, self.encoded.reading(file) as lines:
-            yield records(lines, self.old)
+        path = self.original.path
+        with opened(path) as file, self.encoded.reading(file) as lines:
+            try:
+                yield records(lines, self.old)
+            except IndexError:
+                raise DataError("a row has fewer cells than the header", place=path) from None
+            except UnicodeDecodeError as error:
+                raise DataError("not a text in its encoding", place=path, found=str(error)) from None
 
     def _place(self, name: str) -> int:
         if name not in self.names:

@@ -39,7 +39,12 @@ class JsonRows:
     def _lines(self) -> Iterator[Iterator[str]]:
         """The lines that are not empty."""
         with opened(self.original.path) as file, self.encoded.reading(file, "\n") as lines:
-            yield (line for line in lines if line.strip())
+            try:
+                yield (line for line in lines if line.strip())
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    "not a text in its encoding", place=self.original.path, found=str(error)
+                ) from None
 
     def _first_keys(self) -> list[str]:
         with self._lines() as lines:
