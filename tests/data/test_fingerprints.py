@@ -1,11 +1,12 @@
 """Fingerprints: every change shows, and nothing else does."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogacli.data.fingerprints import input_fingerprints, label_fingerprints
+from ogacli.data.fingerprints import _weights, input_fingerprints, label_fingerprints
 
 
 @settings(deadline=None)
@@ -20,6 +21,35 @@ def test_a_single_bit_anywhere_changes_the_fingerprint(width, place, bit):
     bits = values.view(torch.int32)
     bits[1, place % width] ^= -(1 << 31) if bit == 31 else 1 << bit
     assert (input_fingerprints(values) != before).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "int64", "float16", "bfloat16", "float32", "float64", "complex64"]
+)
+@pytest.mark.parametrize("width", [3, 4096, 9000])
+def test_it_is_the_sum_of_bits_times_integers(dtype, width):
+    values = torch.randn(2, width, generator=torch.Generator().manual_seed(0)) * 50
+    values = (values.abs() if dtype == "uint8" else values).to(getattr(torch, dtype))
+    real = torch.view_as_real(values).flatten(1) if dtype == "complex64" else values
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[real.element_size()]
+    weights = _weights().tolist()
+    expected = []
+    for row in real.view(integers).tolist():
+        whole = 0
+        for place, bits in enumerate(row):
+            block, column = divmod(place, len(weights))
+            whole += bits * weights[column] * (weights[block] if block else 1)
+        expected.append((whole + 2**63) % 2**64 - 2**63)
+    assert input_fingerprints(values).tolist() == expected
+
+
+def test_it_is_the_same_as_in_the_runs_that_are_stored():
+    values = torch.from_numpy(np.arange(2 * 5000, dtype=np.float32).reshape(2, 5000))
+    assert input_fingerprints(values).tolist() == [1220676914268262400, -4370303536485457920]
+    assert label_fingerprints(torch.tensor([0.5, -3.0]), ()).tolist() == [
+        757919611520811008,
+        -8892294020315742208,
+    ]
 
 
 def test_it_does_not_depend_on_how_samples_are_put_together():
