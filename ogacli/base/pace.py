@@ -7,8 +7,8 @@ equal amounts take equal time: samples, or characters where samples are texts.
 import time
 from collections.abc import Callable
 
-_SETTLED = 4
-"""From so many times the first reported work on, its time is left out."""
+_SETTLED = 3
+"""From so many reports on, the time of the first one is left out."""
 
 
 class Pace:
@@ -24,11 +24,12 @@ class Pace:
         self._clock = clock or time.monotonic
         self._began = self._clock()
         self._done = 0.0
+        self._reports = 0
         self._at = self._began
         """When the last work was reported."""
         self._first: tuple[float, float] | None = None
         """When the first work was reported, and how much. It takes longer than what follows: worker processes
-        start, libraries are initialised."""
+        start, libraries are initialised, and it may hold the longest samples."""
 
     def advance(self, work: float) -> None:
         """Note that so much more is done; 0 for what took no time."""
@@ -36,6 +37,7 @@ class Pace:
             self._work += work  # what is done already does not have to be done
             return
         self._done += work
+        self._reports += 1
         self._at = self._clock()
         if self._first is None:
             self._first = (self._at, self._done)
@@ -51,7 +53,7 @@ class Pace:
         if self._first is None:
             return None
         began, before = self._first
-        if self._done >= _SETTLED * before:
+        if self._reports >= _SETTLED:
             pace = (self._at - began) / (self._done - before)
         else:
             pace = (self._at - self._began) / self._done

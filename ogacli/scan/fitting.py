@@ -21,6 +21,7 @@ from ogacli.gradients.repeated import Repeated
 from ogacli.scan.collect import Collector
 from ogacli.scan.scorers import Scorer, Scorers
 from ogacli.scan.shared_fit import Lead, Reduction, computed, shareable
+from ogacli.scan.work import Work
 
 _HELD_BYTES = 256 << 20
 """Gradient factors that may be held between fitting and scoring; those beyond it are computed again."""
@@ -90,9 +91,15 @@ class Fitting:
         rows = self.rows[shuffled(len(self.rows), seed, size)]
 
         def again() -> Iterator[GradientBatch]:
-            with self.progress.bar("fitting", size) as advance:
-                for batch in self._batches(rows, size, self._hold and seed == self._seed):
-                    advance(len(batch))
+            hold = self._hold and seed == self._seed
+            held = sum(map(len, self._held)) if hold else 0
+            left = self._left(rows, self._held if hold else [])
+            work = Work(self.feed.samples, left, self.feed.read_size)
+            with self.progress.bar("fitting", size, work=work.of(left[: max(0, size - held)])) as advance:
+                for batch in self._batches(rows, size, hold):
+                    # What is held in memory takes no time, and comes first.
+                    advance(len(batch), work.of(batch.rows) if held <= 0 else 0)
+                    held -= len(batch)
                     yield one.of(batch)
                     del batch  # before the next one is computed
 

@@ -23,13 +23,11 @@ from ogacli.scan.scorers import Scorers
 from ogacli.scan.setup import Setup
 from ogacli.scan.shared_fit import help_to_fit
 from ogacli.scan.validation import mean_validation_gradient
+from ogacli.scan.work import Work, in_order
 
 Save = Callable[[Callable[[], States], bool], None]
 """Saves an unfinished scan. Arguments: a function that returns the states of the detectors, and whether to
 save now, however recent the last time was."""
-
-_LENGTH = 20
-"""What a text costs beside its characters, as so many characters."""
 
 _LOOKED_UP = 1 << 20
 """Results of more looked-up samples are not saved at an interruption: they are computed again in seconds."""
@@ -234,10 +232,11 @@ class CheckpointPass:
         """Score the samples that are not done; what is looked up, some at a time in the order of the file."""
         done = collector.rows.done
         if self.model.reads_inputs:
-            left = self.samples.longest_first(self.rows[~done[self.rows]])
+            left = self.rows[~done[self.rows]]
+            left = in_order(self.samples, left, self.feed.read_size) if len(left) else left
             left = self._share(self.feed, left)
-            work = self.samples.lengths(left)
-            with progress.bar(step, len(self.rows), work=_work(work)) as advance:
+            work = Work(self.samples, left, self.feed.read_size) if len(left) else None
+            with progress.bar(step, len(self.rows), work=None if work is None else work.of(left)) as advance:
                 advance(len(self.rows) - len(left), 0)
                 self._score_rows(left, work, collector, save, advance)
             return
@@ -251,7 +250,7 @@ class CheckpointPass:
     def _score_rows(
         self,
         left: Int64[Tensor, " m"],
-        work: Int64[Tensor, " m"] | None,
+        work: Work | None,
         collector: Collector,
         save: Save,
         advance: Advance,
@@ -267,7 +266,7 @@ class CheckpointPass:
                 if one.gradients is not None:
                     self._score(one.gradients, collector)
                 seen = len(one.batch.rows) + len(one.batch.quarantined)
-                advance(seen, _work(None if work is None else work[read : read + seen]))
+                advance(seen, None if work is None else work.of(left[read : read + seen]))
                 del one  # before the next one is computed
                 read += seen
                 if read % size == 0 or read == len(left):
@@ -293,8 +292,3 @@ class CheckpointPass:
         middle = len(batch) // 2
         for half in (slice(0, middle), slice(middle, None)):
             self._score(batch.select(half), collector)
-
-
-def _work(lengths: Int64[Tensor, " m"] | None) -> float | None:
-    """About how long samples of these lengths take, in any unit; None where all take equally long."""
-    return None if lengths is None else float(lengths.sum() + _LENGTH * len(lengths))
