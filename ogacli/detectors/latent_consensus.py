@@ -20,6 +20,9 @@ from ogacli.gradients import GradientBatch
 _SHARPEST = 10.0
 _BIAS = 5.0
 """Bound of the biases of the classes."""
+_SURE = -30.0
+"""A model is not believed to be surer than this log-probability: one class that it excludes, and an annotator
+names, would outweigh all other samples in the calibration."""
 
 
 @detectors.register
@@ -69,7 +72,7 @@ class Consensus(LabelDetector):
             check_one_class_each(batch, "latent_consensus")
             rows.append(batch.rows)
             labels.append(batch.labels.cpu())
-            logits.append(log_probabilities(batch.logits).double().cpu())
+            logits.append(_own(batch).cpu())
             del batch  # before the next one is computed
         if not rows:
             raise DataError("no sample to fit the consensus to", expected="at least one that can be read")
@@ -119,7 +122,7 @@ class Consensus(LabelDetector):
     def evidence(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
         """The calibrated log-probabilities, then the log-likelihoods of the annotations; float64."""
         assert self.confusions is not None, "fit or restore first"
-        own = log_probabilities(batch.logits).double()
+        own = _own(batch)
         given = self._given(batch.rows, batch.labels.cpu())
         votes = self.confusions.log_likelihood(given.annotator, given.labels)
         return torch.cat([self._calibrated(own).log_softmax(1), votes.to(own)], 1)
@@ -144,3 +147,8 @@ class Consensus(LabelDetector):
         """Take what ``state`` returned."""
         self._sharpness, self._weights = float(state["sharpness"]), state["weights"]
         self.confusions = Confusions.of(state)
+
+
+def _own(batch: GradientBatch) -> Float[Tensor, "b k"]:
+    """The model's log-probabilities, float64."""
+    return log_probabilities(batch.logits).double().clamp_min(_SURE)

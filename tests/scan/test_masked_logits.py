@@ -16,7 +16,7 @@ from ogacli.gradients.layers.linear import Outer
 from ogacli.models.tasks.multi_label import MultiLabel
 
 N, LOW = 300, -1e4
-OTHER_LABELS = ("latent_label_set", "latent_target", "latent_mask")
+OTHER_LABELS = ("latent_label_set", "latent_target", "latent_mask", "latent_boxes", "latent_tags")
 """Detectors that take no class of a sample; the first is tried with several classes below."""
 
 
