@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from ogacli.data.fingerprints import flat, unpadded
+from ogacli.data.pictures import are_pictures
 
 _FEWEST = 16
 """Inputs with fewer values are never blank."""
@@ -22,17 +23,21 @@ _AT_A_TIME = 512
 
 
 def blank(inputs: Any) -> Bool[Tensor, " b"]:
-    """Whether all values of a sample are equal, as in a picture of one colour."""
+    """Whether all values of a sample are equal; of a picture those of each channel: it has one colour."""
     if not isinstance(inputs, Tensor) or inputs[:1].numel() < _FEWEST:
         return torch.zeros(len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)).bool()
-    values = inputs.flatten(1)
+    values = inputs.flatten(2) if are_pictures(inputs) else inputs.flatten(1)[:, None]
     if values.device.type != "cpu":  # to look for those that need a second look would stall it
-        return (values == values[:, :1]).all(1)
-    found = (values[:, :_FEWEST] == values[:, :1]).all(1)
+        return _equal(values)
+    found = _equal(values[..., :_FEWEST])
     here = found.nonzero()[:, 0]
     if len(here):
-        found[here] = (values[here] == values[here, :1]).all(1)
+        found[here] = _equal(values[here])
     return found
+
+
+def _equal(values: Shaped[Tensor, "b c v"]) -> Bool[Tensor, " b"]:
+    return (values == values[..., :1]).flatten(1).all(1)
 
 
 def contents(inputs: Any) -> list[bytes]:

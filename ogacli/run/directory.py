@@ -57,7 +57,7 @@ if TYPE_CHECKING:  # reading a run needs no torch
     from ogacli.data import Preview, Samples
     from ogacli.verdict.judge import Verdict
 
-_REPEATED = ("label", "reason", "suggested_label", "status", "truth")
+_REPEATED = ("label", "reason", "suggested_label", "status", "truth", "picture")
 """Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C where it is built: a config may list thousands of classes."""

@@ -13,7 +13,7 @@ from ogacli.base.arrow import numbers, texts
 from ogacli.base.blocks import blocks
 from ogacli.base.wording import cut
 from ogacli.errors import RunError
-from ogacli.verdict.reasons import REASONS
+from ogacli.verdict.reasons import PICTURES, REASONS
 from ogacli.verdict.regions import RegionFindings
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -63,6 +63,7 @@ _LABEL = (
 )
 _KINDS: Mapping[str, tuple[str, _Is]] = {
     **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role", "cell"), _TEXT),
+    "picture": _TEXT,
     **dict.fromkeys(("position", "rank", "order", "other", "index"), _INTEGER),
     **dict.fromkeys(
         ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
@@ -163,6 +164,9 @@ def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:
     else:
         twin = findings.duplicate_of.numpy()
         columns["duplicate_of"] = samples.ids.take(numbers(twin, twin < 0))
+    if findings.picture is not None:
+        picture = findings.picture.numpy()
+        columns["picture"] = texts(PICTURES).take(numbers(picture, picture == 0))
     columns["fingerprint"] = _fingerprints(samples, rows, findings.content)
     if len(findings.scores) > 1:
         columns["agreement"] = numbers(verdict.votes[rows].numpy() / len(findings.scores), none)

@@ -26,7 +26,7 @@ from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
 from ogacli.verdict.evaluation import Evaluation, evaluate
 from ogacli.verdict.precision import FIRST, ExpectedPrecision, expected_precision
-from ogacli.verdict.reasons import REASONS
+from ogacli.verdict.reasons import PICTURES, REASONS
 
 if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
@@ -131,6 +131,8 @@ class Summary(Document):
     """Within the budget but not flagged, as their classes are protected."""
     duplicates: int = 0
     """Samples, flagged or not, that have the same inputs as one of another label."""
+    pictures: dict[str, int] = {}
+    """Pictures, flagged or not, that are ``blank``, ``dark``, ``bright`` or ``blurred``."""
     consensus: Consensus | None = None
     """None with a single detector."""
     overlap: dict[str, float] = {}
@@ -210,6 +212,7 @@ def summarise(
         reasons=_reasons(verdict),
         held_back=int(verdict.held_back.sum()),
         duplicates=int(findings.duplicates.sum()),
+        pictures=_pictures(verdict),
         consensus=_consensus(verdict),
         overlap=dict(overlap),
         cells=_cells(verdict, samples),
@@ -254,6 +257,14 @@ def _reasons(verdict: Verdict) -> dict[str, int]:
     for rows in blocks(len(flagged)):
         counts += np.bincount(verdict.reason(rows)[flagged[rows]].numpy(), minlength=len(REASONS))
     return dict(zip(REASONS, counts.tolist(), strict=True))
+
+
+def _pictures(verdict: Verdict) -> dict[str, int]:
+    picture = verdict.findings.picture
+    if picture is None:
+        return {}
+    counts = picture.bincount(minlength=len(PICTURES)).tolist()
+    return dict(list(zip(PICTURES, counts, strict=True))[1:])
 
 
 def _consensus(verdict: Verdict) -> Consensus | None:

@@ -243,6 +243,7 @@ class _Scoring:
             entropy=None if by_neighbours else findings.entropy,
             duplicate_of=self.collector.inputs.duplicates(samples, self.last.model),
             blank=self.collector.inputs.blank.cpu(),
+            picture=self.collector.inputs.poor_pictures(),
             content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
             probed=self.collector.inputs.probed(),
             annotated=samples.annotations is not None and next(iter(detectors), None) == OF_ANNOTATORS,
@@ -261,7 +262,8 @@ class _Scoring:
         if len(self.snapshots) > 1 or self.held_out or not self.last.model.reads_inputs:
             return None
         top = {name: getattr(self.collector.top, name) for name in ("top", "others")}
-        return state_of(findings, self.last.scorers.states(), top, self.raw)
+        pictures = None if findings.picture is None else self.collector.inputs.pictures
+        return state_of(findings, self.last.scorers.states(), top, self.raw, pictures)
 
     def alignment(self, findings: Findings) -> str | None:
         """What is suspected of the order of the outputs.

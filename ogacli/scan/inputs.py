@@ -1,13 +1,14 @@
-"""Notes on the inputs of samples: duplicates under another label, blank inputs, features for the diagnosis.
+"""Notes on the inputs of samples: duplicates, blank inputs, poor pictures, features for the diagnosis.
 
-In: batches as they were read, and their gradients. Out: 9 bytes a sample, and the features of a few thousand.
+In: batches as they were read, and their gradients. Out: 22 bytes a sample, and the features
+of a few thousand.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
@@ -15,11 +16,13 @@ from ogacli.base.device import sent
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
+from ogacli.data.pictures import MEASURES, measured
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
 from ogacli.models.neighbours.exact import DIM, compressed
 from ogacli.scan.columns import filled
 from ogacli.verdict.findings import Probed
+from ogacli.verdict.pictures import judged
 
 _STEP = 0x9E3779B97F4A7C15 - (1 << 64)
 _ROUNDS = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
@@ -40,6 +43,8 @@ class InputNotes:
         self.fingerprints = filled(n, torch.int64, 0, device)
         """Hashes of the inputs; 0 for samples that were not seen."""
         self.blank = filled(n, torch.bool, False, device)
+        self.pictures = filled(MEASURES * n, torch.float32, torch.nan, device).view(n, MEASURES)
+        """Measures of pictures; NaN where inputs are none, or were not seen."""
         self.seen = filled(n, torch.bool, False)
         """Which samples have a fingerprint."""
 
@@ -56,6 +61,8 @@ class InputNotes:
         self.fingerprints[here] = input_fingerprints(inputs).to(here.device)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
+            if (pictures := measured(inputs)) is not None:
+                self.pictures[here] = pictures.to(here.device)
         self.seen[batch.rows] = True
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"] | None:
@@ -66,6 +73,16 @@ class InputNotes:
         if not any(self.fingerprints[block].any() for block in blocks(len(samples))):
             return None
         return conflicts(self.fingerprints.cpu(), samples.labels, self.reader(samples, model))
+
+    def poor_pictures(self) -> UInt8[Tensor, " n"] | None:
+        """What is wrong with each picture, an index into ``PICTURES``; None where there are none."""
+        usual = self.pictures[self.rows.to(self.pictures.device)].cpu()
+        if usual.isnan().all():
+            return None
+        found = torch.zeros(len(self.blank), dtype=torch.uint8)
+        for block in blocks(len(found)):
+            found[block] = judged(self.pictures[block].cpu(), usual, self.blank[block].cpu())
+        return found
 
     def places(self, rows: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
         """Where in ``rows`` some samples are; -1 for the others."""
@@ -112,7 +129,7 @@ class InputNotes:
         self.features[self._probed_of(rows)] = found["features"].to(self.features.device)
 
     def _columns(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("fingerprints", "blank", "seen")}
+        return {name: getattr(self, name) for name in ("fingerprints", "blank", "pictures", "seen")}
 
     def _probed_of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
         """The places of those of the rows whose features are kept."""
@@ -121,7 +138,7 @@ class InputNotes:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        names = ("fingerprints", "blank", "features", "kept", "seen")
+        names = ("fingerprints", "blank", "pictures", "features", "kept", "seen")
         return {name: getattr(self, name) for name in names}
 
     def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:

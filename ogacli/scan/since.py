@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -47,6 +47,7 @@ def state_of(
     detectors: Sequence[Mapping[str, Tensor]],
     top: Mapping[str, Kept],
     raw: Float64[Tensor, "detectors n"] | None,
+    pictures: Float[Tensor, "n 3"] | None = None,
 ) -> dict[str, Tensor] | None:
     """What is kept of a scan by one checkpoint; None where its detectors are too large.
 
@@ -55,6 +56,7 @@ def state_of(
         detectors: The states of the fitted detectors.
         top: The features of some samples.
         raw: The scores before the last step of the detectors, where these change them.
+        pictures: Measures of the inputs, where these are pictures.
     """
     state = {
         f"detector-{number}/{name}": tensor
@@ -74,6 +76,8 @@ def state_of(
     state |= {f"rows/{name}": tensor for name, tensor in columns.items()}
     if findings.blank is not None:
         state["rows/blank"] = findings.blank
+    if pictures is not None:
+        state["rows/pictures"] = pictures
     if findings.cells is not None:
         names = (one.name for one in fields(findings.cells))
         state |= {f"cells/{name}": getattr(findings.cells, name) for name in names}
@@ -147,6 +151,8 @@ class Earlier:
         inputs = collector.inputs
         inputs.fingerprints[rows] = self._content.to(device)
         inputs.blank[rows] = self._state["rows/blank"][there].to(device)
+        if "rows/pictures" in self._state:
+            inputs.pictures[rows] = self._state["rows/pictures"][there].to(device)
         inputs.seen[rows] = True
         cells = {name: tensor[there] for name, tensor in _under("cells/", self._state).items()}
         if cells:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks, taken
@@ -84,7 +84,9 @@ class Findings:
     duplicate_of: Int64[Tensor, " n"] | None = None
     """The first row with the same inputs and another label, -1 where there is none."""
     blank: Bool[Tensor, " n"] | None = None
-    """Whether all values of the input are the same."""
+    """Whether all values of the input are the same, in each channel of a picture."""
+    picture: UInt8[Tensor, " n"] | None = None
+    """What is wrong with each picture, an index into ``PICTURES``; None where inputs are no pictures."""
     content: Int64[Tensor, " n"] | None = None
     """Fingerprints of the inputs, 0 where a sample could not be read; None for a model that reads none."""
     probed: Probed | None = None
@@ -115,6 +117,7 @@ class Findings:
             true_class=None if true is None else TrueClass(true.classes[rows], true.confidence[rows]),
             duplicate_of=None if self.duplicate_of is None else self.duplicate_of[rows],
             blank=None if self.blank is None else self.blank[rows],
+            picture=None if self.picture is None else self.picture[rows],
             content=None if self.content is None else self.content[rows],
             cells=None if self.cells is None else self.cells.part(rows),
             probed=None,
@@ -148,6 +151,7 @@ class Findings:
             true_class=None,
             duplicate_of=None,
             blank=None,
+            picture=None,
             content=None,
             cells=None,
             probed=None,

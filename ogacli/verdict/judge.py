@@ -56,7 +56,9 @@ class Verdict:
     def reason(self, rows: slice = slice(None)) -> Int64[Tensor, " m"]:
         """For some samples an index into ``REASONS``: the reason if it is flagged."""
         part = self.findings.part(rows)
-        blank = torch.zeros_like(self.flagged[rows]) if part.blank is None else part.blank
+        nothing = torch.zeros_like(self.flagged[rows])
+        blank = nothing if part.blank is None else part.blank
+        picture = nothing.byte() if part.picture is None else part.picture
         return torch.from_numpy(
             reasons(
                 differs=self.suggests(rows).numpy(),
@@ -64,6 +66,7 @@ class Verdict:
                 probability=part.given_label_probability.numpy(),
                 duplicate=part.duplicates.numpy(),
                 blank=blank.numpy(),
+                picture=picture.numpy(),
             )
         )
 

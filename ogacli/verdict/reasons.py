@@ -7,18 +7,25 @@ flagged or not.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 
 MEANINGS = {
     "mislabelled": "the model finds another class far more probable than the given one, and suggests it",
     "ambiguous": "the given class and another one are about as probable",
     "atypical": "the given label is predicted, or no class is, and the gradient still stands out",
     "duplicate": "another sample has the same inputs and another label",
-    "corrupt": "the input has the same value everywhere",
+    "corrupt": "the input has the same value everywhere, as a picture of one colour",
+    "dark": "a picture almost without bright pixels, and no other class is far more probable",
+    "bright": "a picture almost without dark pixels, and no other class is far more probable",
+    "blurred": "a picture with far less detail than the others, and no other class is far more probable",
 }
 """The meaning of each reason, as reports show it."""
 REASONS = tuple(MEANINGS)
+PICTURES = ("", "blank", "dark", "bright", "blurred")
+"""What is wrong with a picture; nothing comes first."""
 DUPLICATE, CORRUPT = "duplicate", "corrupt"
+_OF_PICTURES = np.array([REASONS.index(word) if word in REASONS else -1 for word in PICTURES])
+"""The reason for each of ``PICTURES``; a blank one is corrupt by its values."""
 _FAR = 2.0
 """A class that is so many times as probable as the given one is far more probable."""
 _SURE = 0.6
@@ -31,6 +38,7 @@ def reasons(
     probability: Float[np.ndarray, " n"],
     duplicate: Bool[np.ndarray, " n"],
     blank: Bool[np.ndarray, " n"],
+    picture: UInt8[np.ndarray, " n"],
 ) -> Int64[np.ndarray, " n"]:
     """An index into ``REASONS`` for each sample.
 
@@ -39,11 +47,14 @@ def reasons(
         confidence: The probability of that class; used only there.
         probability: The probability of the given label; NaN where there are no classes.
         duplicate: Whether another sample has the same inputs and another label.
-        blank: Whether the input has the same value everywhere.
+        blank: Whether the input has the same value everywhere, or is a picture of one colour.
+        picture: What is wrong with the picture, an index into ``PICTURES``.
     """
     with np.errstate(invalid="ignore"):
         doubtful = np.where(differs, confidence < _FAR * probability, probability < _SURE)
     found = np.where(doubtful, 1, np.where(differs, 0, 2))
+    poor = _OF_PICTURES[picture]
+    found = np.where((found > 0) & (poor >= 0), poor, found)
     found[duplicate] = 3
     found[blank] = 4
     return found

@@ -104,6 +104,10 @@ def test_blank_inputs():
     pictures[1] = 0.25
     pictures[2, :, :4] = 0.25
     assert blank(pictures).tolist() == [False, True, False, False]
+    coloured = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    coloured[1] = torch.tensor([0.1, 0.2, 0.3])[:, None, None]
+    coloured[2, :2] = coloured[1, :2]
+    assert blank(coloured).tolist() == [False, True, False], "one colour, whatever its channels"
     assert not blank(torch.zeros(3, 2)).any(), "two numbers may well be the same"
     assert not blank(["", "b"]).any()
     assert not blank({"input_ids": torch.zeros(2, 30)}).any()

@@ -54,6 +54,7 @@ def results(summary: Summary) -> list[str]:
         cells,
         _held_back,
         _duplicates,
+        _pictures,
         _consensus,
         _stability,
         _several_checkpoints,
@@ -138,6 +139,18 @@ def _duplicates(summary: Summary) -> list[str]:
     return [
         f"{wording.number(summary.duplicates)} {_noun(summary.duplicates)} {verb} the same inputs as a "
         "sample with another label"
+    ]
+
+
+def _pictures(summary: Summary) -> list[str]:
+    found = [f"{count:,} {word}" for word, count in summary.pictures.items() if count]
+    if not found:
+        return []
+    total = sum(summary.pictures.values())
+    noun, verb = ("picture", "is") if total == 1 else ("pictures", "are")
+    return [
+        f"{wording.number(total)} {noun}, flagged or not, {verb} poor: {wording.listed(found)}; "
+        f"column `picture` of scores.parquet tells which"
     ]
 
 

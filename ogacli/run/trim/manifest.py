@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+from jaxtyping import UInt8
 
 from ogacli.base.arrow import numbers, texts
 from ogacli.base.blocks import release
@@ -23,12 +24,12 @@ from ogacli.run.directory import Run
 from ogacli.run.label_kind import SEPARATOR
 from ogacli.run.trim.fates import FATES, Fates, Options, fates_of
 from ogacli.verdict.budget import Budget
-from ogacli.verdict.reasons import CORRUPT, REASONS, reasons
+from ogacli.verdict.reasons import CORRUPT, PICTURES, REASONS, reasons
 
 _TEXTS = pa.list_(pa.string())
 _READ = (
     *("id", "position", "label", "score", "rank", "reason", "suggested_label", "confidence"),
-    *("given_label_probability", "probability", "duplicate_of"),
+    *("given_label_probability", "probability", "duplicate_of", "picture"),
 )
 
 
@@ -119,10 +120,19 @@ def _reasons(batch: pa.RecordBatch, flagged: Any) -> pa.Array:
         probability=_array(batch.column(given)),
         duplicate=_array(batch.column("duplicate_of").is_valid()),
         blank=_array(pc.equal(old, CORRUPT).fill_null(False)),
+        picture=_pictures(batch),
     )
     quarantined = pa.array(_array(batch.column("score").is_null()))
     found = pa.array(REASONS).take(pa.array(index, mask=~flagged))
     return pc.if_else(quarantined, old, found)
+
+
+def _pictures(batch: pa.RecordBatch) -> UInt8[np.ndarray, " n"]:
+    """What is wrong with each picture, an index into ``PICTURES``."""
+    if "picture" not in batch.schema.names:
+        return np.zeros(len(batch), np.uint8)
+    found = pc.index_in(_plain(batch.column("picture")), texts(PICTURES)).fill_null(0)
+    return np.asarray(_array(found), dtype=np.uint8)
 
 
 def _array(column: pa.Array) -> Any:
