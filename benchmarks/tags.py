@@ -15,7 +15,7 @@ from cleanlab.token_classification.rank import get_label_quality_scores as quali
 from kinds import decided, main, ranked
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, f1_score
 from sklearn.model_selection import KFold
 
 from ogacli.data.label_types import IGNORED
@@ -171,8 +171,10 @@ def tags(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
                 [np.array(a[1]) != np.array(b[1]) for a, b in zip(given, right, strict=True)]
             )
             sentences = np.array([a[1] != b[1] for a, b in zip(given, right, strict=True)])
-            found = decided((wrong > 0.5).any(1).numpy(), sentences)
+            flagged = (wrong > 0.5).any(1).numpy()
+            found = decided(flagged, sentences)
             if bad.any():
+                found["F1"] = f1_score(sentences, flagged)
                 both = [
                     quality_of_tags(indices, p, token_score_method=m, sentence_score_method=s)
                     for m in ("self_confidence", "normalized_margin")

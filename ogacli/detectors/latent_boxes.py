@@ -19,6 +19,7 @@ from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.boxes import Match, PlaceNoise, Presence, matched
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
+from ogacli.detectors.label_noise.transition import FREE
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
 
@@ -63,7 +64,7 @@ class BoxNoise:
         )
         classes = None
         if len(given) and scores.shape[1] > 1:
-            classes = LabelNoise.fitted_to(Candidates.of(scores.log(), given))
+            classes = LabelNoise.fitted_to(Candidates.of(scores.log(), given), least_noise=FREE)
         return cls(Presence.fitted(confidence, free), classes, PlaceNoise.fitted(overlap[found]))
 
     def judged(self, one: Match) -> tuple[Float[Tensor, "m 3"], Float[Tensor, " f"], Int64[Tensor, " m"]]:

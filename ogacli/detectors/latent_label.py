@@ -16,6 +16,7 @@ from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.knn import NeighbourProbabilities
 from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.detectors.label_noise.signals import Signals, fitted
+from ogacli.detectors.label_noise.transition import LEAST
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import compressed
@@ -54,6 +55,9 @@ class LatentLabel(DetectorOptions):
 
 class Latent(LabelDetector):
     """Label noise model, and kNN class probabilities where features are known."""
+
+    least_noise: float = LEAST
+    """Lower bound of the rate of wrong labels of each class; set before ``fit``."""
 
     def __init__(self, options: LatentLabel) -> None:
         self.options = options
@@ -101,7 +105,7 @@ class Latent(LabelDetector):
         self._fit(seen, held_out=self.held_out)
 
     def _fit(self, seen: Candidates, *, held_out: bool) -> None:
-        self.noise, self._signals = fitted(seen, held_out=held_out)
+        self.noise, self._signals = fitted(seen, held_out=held_out, least_noise=self.least_noise)
         self.doubt = Doubt.fitted(self.noise, seen) if self._signals.doubtful else None
 
     def _with_neighbours(

@@ -14,6 +14,7 @@ from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.chain import marginals
 from ogacli.detectors.label_noise.model import log_odds_wrong
+from ogacli.detectors.label_noise.transition import FREE, LEAST
 from ogacli.detectors.latent_label import Latent, LatentLabel
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
@@ -76,6 +77,7 @@ class Tags(CellDetector):
                 yield _words(batch, tags, seen)
 
         self._latent.held_out = self.held_out
+        self._latent.least_noise = FREE if self.held_out else LEAST
         self._latent.fit(words())
         self._allowed = None if broken > begun else allowed
 

@@ -97,3 +97,23 @@ def test_other_labels_are_refused() -> None:
     )
     with pytest.raises(GradientError, match="takes samples with a tag a word"):
         LatentTags().detector().fit([batch])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.1])
+def test_a_weak_tagger_is_not_blamed_on_the_tags(share: float) -> None:
+    """Calibrated, but wrong about one word in nine: where no tag is wrong, hardly a sentence is flagged."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(800, 3, 8, generator=generator)
+    drawn = logits.transpose(1, 2).softmax(2).flatten(0, 1)
+    labels = torch.multinomial(drawn, 1, generator=generator).view(800, 8)
+    wrong = torch.rand(labels.shape, generator=generator) < share
+    given = torch.where(wrong, (labels + 1) % 3, labels)
+    detector = LatentTags().detector()
+    detector.classes, detector.held_out = ("NOUN", "VERB", "ADJ"), True
+    detector.fit([batch_of(logits, given)])
+    doubted = detector.cells(batch_of(logits, given)).wrong > 0.5
+    if share:
+        assert doubted.double().mean() <= share
+        assert wrong[doubted].double().mean() > 0.7
+    else:
+        assert doubted.any(1).double().mean() < 0.02

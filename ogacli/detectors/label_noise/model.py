@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ogacli.base.softmax import log_softmax, softmax
 from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
-from ogacli.detectors.label_noise.transition import Pairs, Transition
+from ogacli.detectors.label_noise.transition import LEAST, Pairs, Transition
 
 _ENTRIES = 1 << 22
 """Probabilities that are held while fitting: 32 MB in float64."""
@@ -56,7 +56,12 @@ class LabelNoise:
 
     @classmethod
     def fitted_to(
-        cls, seen: Candidates, *, trust: tuple[float, float] = TRUST, least_sharpness: float = 1.0
+        cls,
+        seen: Candidates,
+        *,
+        trust: tuple[float, float] = TRUST,
+        least_sharpness: float = 1.0,
+        least_noise: float = LEAST,
     ) -> "LabelNoise":
         """Fit by EM to the candidates of samples; O(n e) an iteration for e entries a sample.
 
@@ -66,11 +71,12 @@ class LabelNoise:
                 learned the labels, which it then explains better than neighbours can.
             least_sharpness: Lower bound of the inverse temperature, at least 1: a network that is more
                 confident than accurate has learned the wrong labels as well.
+            least_noise: Lower bound of the rate of wrong labels of each class.
         """
         seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
         pairs, own = Pairs(seen), seen.own
         none = own.new_zeros(seen.k)
-        uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1)
+        uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1, least_noise)
         middle = min(max(0.5, trust[0]), trust[1])
         found, wrong = cls(least_sharpness, middle, none, uniform), 0.1
         for _ in range(_STEPS):
@@ -87,7 +93,7 @@ class LabelNoise:
                 weight = _next_trust(weight, _newton_step(prior, true, before.sharpness * seen.gap), trust)
             now = softmax(seen.biased(sharpness * mixed, before.weights))
             weights = _next_weights(before.weights, seen.per_class(now), seen.per_class(true))
-            transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong)
+            transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong, least_noise)
             found = cls(sharpness, weight, weights, transition)
             if (
                 abs(wrong - last) < _CLOSE

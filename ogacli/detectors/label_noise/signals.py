@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ogacli.detectors.label_noise.disagreement import Disagreement
 from ogacli.detectors.label_noise.model import TRUST, LabelNoise
+from ogacli.detectors.label_noise.transition import LEAST
 
 if TYPE_CHECKING:
     from ogacli.detectors.label_noise.candidates import Candidates
@@ -153,18 +154,21 @@ def _disagreement(numbers: Sequence[float]) -> Disagreement:
     return Disagreement(int(samples), *rest)
 
 
-def fitted(seen: Candidates, *, held_out: bool) -> tuple[LabelNoise, Signals]:
+def fitted(seen: Candidates, *, held_out: bool, least_noise: float = LEAST) -> tuple[LabelNoise, Signals]:
     """Fit the label noise; once more with a floor under its sharpness where the signals ask for it.
 
     Args:
         seen: The samples.
         held_out: Whether the model was not trained on their labels.
+        least_noise: Lower bound of the rate of wrong labels of each class.
     """
     own = Disagreement.of(seen.own, seen)
     near = None if seen.gap is None else Disagreement.of(seen.own + seen.gap, seen)
     before = Signals(seen.k, own, near, 0.0, held_out)
-    noise = LabelNoise.fitted_to(seen, trust=before.trust)
+    noise = LabelNoise.fitted_to(seen, trust=before.trust, least_noise=least_noise)
     signals = Signals(seen.k, own, near, noise.sharpness, held_out)
     if signals.flat and noise.sharpness < _FLOOR:
-        noise = LabelNoise.fitted_to(seen, trust=signals.trust, least_sharpness=_FLOOR)
+        noise = LabelNoise.fitted_to(
+            seen, trust=signals.trust, least_sharpness=_FLOOR, least_noise=least_noise
+        )
     return noise, signals

@@ -17,9 +17,12 @@ from ogacli.detectors.label_noise.candidates import Candidates
 _PSEUDO = 30.0
 """Pseudo-counts of each row of Q: so many samples that are labelled wrong at the rate of all classes, with
 all other classes equally likely."""
-_LEAST = 0.1
-"""Lower bound of the rate of wrong labels in each row of Q. Where the model has learned the labels, or few
-are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
+LEAST = 0.1
+"""Lower bound of the rate of wrong labels in each row of Q, unless another is given. Where the model has
+learned the labels, or few are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
+FREE = 0.01
+"""The same for cells, which are decided by their posteriors: with a rate of 10 % where nothing is wrong, some
+cell of many samples would be more probably wrong than right."""
 _TABLE = 1024
 """Up to so many classes the logarithms of the whole matrix are kept: 8 MB."""
 
@@ -87,9 +90,14 @@ class Transition(TensorFields):
 
     @classmethod
     def fitted(
-        cls, pairs: Pairs, counts: Float[Tensor, " q"], others: Float[Tensor, " k"], wrong: float
+        cls,
+        pairs: Pairs,
+        counts: Float[Tensor, " q"],
+        others: Float[Tensor, " k"],
+        wrong: float,
+        least: float = LEAST,
     ) -> "Transition":
-        """Counts as shares of their row, with the diagonal between 1 / k and 1 - ``_LEAST``.
+        """Counts as shares of their row, with the diagonal between 1 / k and 1 - ``least``.
 
         A diagonal below 1 / k would mean that the class has the label of another.
 
@@ -98,14 +106,15 @@ class Transition(TensorFields):
             counts: Expected samples of each pair.
             others: Expected samples of each given label that belong to no pair; spread over its column.
             wrong: The share of wrong labels that the pseudo-counts have.
+            least: The lower bound of the rate of wrong labels in each row.
         """
         k, same = len(others), pairs.true == pairs.given
-        wrong = min(max(wrong, _LEAST), 1 - 1 / k)
+        wrong = min(max(wrong, least), 1 - 1 / k)
         own = counts.new_zeros(k).index_add_(0, pairs.true[same], counts[same]) + _PSEUDO * (1 - wrong)
         counts = counts.masked_fill(same, 0.0)
         column = (others + _PSEUDO * wrong) / (k - 1)
         rest = counts.new_zeros(k).index_add_(0, pairs.true, counts) + column.sum() - column
-        right = (own / (own + rest)).clamp(1 / k, 1 - _LEAST)
+        right = (own / (own + rest)).clamp(1 / k, 1 - least)
         return cls(right, (1 - right) / rest, column, pairs.true, pairs.given, counts)
 
     @property
