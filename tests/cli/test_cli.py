@@ -75,6 +75,14 @@ def test_help_and_version_import_nothing_heavy():
         assert not HEAVY & set(modules), arguments
 
 
+def test_a_scan_starts_without_what_only_some_scans_need():
+    """torchvision alone takes as long to import as torch."""
+    done = process("-c", "import sys, ogacli.config.commands\nprint(*sys.modules)")
+    modules = set(done.stdout.split())
+    assert "ogacli.scan.execute" in modules, done.stderr
+    assert not {"torchvision", "torch._dynamo", "sklearn", "scipy.stats", "pandas"} & modules
+
+
 def test_what_reads_a_run_needs_no_torch(scanned):
     """``trim`` does, as it compares the source with the one that was scanned."""
     code = (

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from scipy.optimize import linear_sum_assignment
-from sklearn.isotonic import isotonic_regression
 from torch import Tensor
-from torchvision.ops import box_area, box_iou, nms
 
 from ogacli.base.tensor_fields import TensorFields
 from ogacli.gradients.batch import Objects
@@ -71,6 +68,9 @@ def matched(picture: Objects, k: int) -> Match:
         picture: The boxes.
         k: The number of classes.
     """
+    from scipy.optimize import linear_sum_assignment
+    from torchvision.ops import box_iou
+
     scores, places = _objects(picture, k)
     m = len(picture.boxes)
     overlap = box_iou(picture.boxes.float(), places) if m and len(places) else torch.zeros(m, len(places))
@@ -90,6 +90,8 @@ def matched(picture: Objects, k: int) -> Match:
 
 def _within(places: Float[Tensor, "o 4"], boxes: Float[Tensor, "m 4"]) -> Float[Tensor, " o"]:
     """The largest part of each place that lies in a box, or of a box that lies in the place."""
+    from torchvision.ops import box_area
+
     if not len(boxes):
         return torch.zeros(len(places))
     low, high = (
@@ -104,6 +106,8 @@ def _within(places: Float[Tensor, "o 4"], boxes: Float[Tensor, "m 4"]) -> Float[
 
 def _objects(picture: Objects, k: int) -> tuple[Float[Tensor, "o k"], Float[Tensor, "o 4"]]:
     """The objects found: the scores of each under each class, and where its surest box is."""
+    from torchvision.ops import box_iou, nms
+
     boxes, scores = picture.found.float(), picture.scores.float()
     if not len(boxes):
         return torch.zeros(0, k), boxes
@@ -140,6 +144,8 @@ class Presence(TensorFields):
             given: Of the objects in given boxes; 0.01 where none is found.
             free: Of objects without a box.
         """
+        from sklearn.isotonic import isotonic_regression
+
         given, free = given.double().sort().values, free.double()
         every = torch.cat([given, free]).sort()
         values = torch.unique(every.values)

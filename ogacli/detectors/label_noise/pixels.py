@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ogacli.base.tensor_fields import TensorFields
@@ -120,6 +118,9 @@ def _connected(
     doubtful: Bool[np.ndarray, "b h w"], given: Int64[np.ndarray, "b h w"]
 ) -> tuple[int, Int64[np.ndarray, " m"]]:
     """The number of regions, and the region of each of m doubtful pixels."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     m = int(doubtful.sum())
     number = np.zeros(doubtful.shape, np.int64)
     number[doubtful] = np.arange(m)
