@@ -15,7 +15,9 @@ import pytest
 
 from command_line import Done, Started, oga
 from several_ranks import together
+from slow_scans import scoring, slow_place, wait
 from small_scans import WIDTH, K, Place, contents, make_place
+from small_transformers import reviews, write_config, write_network, write_rows
 
 SAME = ("scores.parquet", "summary.json", "provenance.json", "beside.parquet", "gradient_map.parquet")
 SIZE = "gradients.batch_size=16"
@@ -86,6 +88,28 @@ def test_folds(tmp_path: Path, count: int) -> None:
 def test_neighbours_and_lower_precision(tmp_path: Path, count: int) -> None:
     place = make_place(tmp_path, detector=["l2", FOREST])
     same_as_one(place, count, "gradients.residual=neighbours", "gradients.precision=bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_texts(tmp_path: Path, count: int, layers: str) -> None:
+    """Which are read from the longest to the shortest; one of them is empty."""
+    pytest.importorskip("transformers")
+    rows = reviews(50)
+    rows[4]["text"] = ""
+    write_rows(tmp_path / "t.jsonl", rows)
+    write_network(tmp_path / "net", "bert", head=2)
+    write_config(
+        tmp_path,
+        {
+            "data": {"source": "text", "path": "t.jsonl", "text": "text", "label": "label"},
+            "model": {"source": "transformers", "name": "net"},
+            "detector": ["l2", LATENT],
+        },
+        {},
+    )
+    same_as_one(Place(tmp_path), count, "gradients.batch_size=7", f"gradients.layers={layers}")
 
 
 @pytest.mark.slow
@@ -172,43 +196,12 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     assert sum(bool(done.err) for done in found) == 1
 
 
-def running(place: Place) -> str:
-    """How far the scan is; the first rank tells so every five seconds."""
-    file = place.folder / "run.running.json"
-    return file.read_text() if file.exists() else ""
-
-
-SLOW = """
-import time, torch
-from torch import nn
-
-class Slow(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = nn.Linear(5, 3)
-    def forward(self, x):
-        time.sleep(0.2)
-        return self.head(x)
-
-def make():
-    torch.manual_seed(0)
-    return Slow()
-"""
-
-
-def slow_place(folder: Path) -> Place:
-    place = make_place(folder, n=2000)
-    (folder / "slow_network.py").write_text(SLOW)
-    place.write_config(model={"source": "python", "factory": "slow_network:make"})
-    return place
-
-
 def stopped(place: Place, count: int, rank: int, number: int) -> list[Done]:
     """How the ranks of a scan end, one of which gets a signal; the others take less than a minute."""
     began = list[float]()
 
     def stop(ranks: Sequence[Started]) -> None:
-        while '"scanning"' not in (told := running(place)) or '"done": 0,' in told:
+        while not scoring(place):
             assert all(one.process.is_alive() for one in ranks)
             time.sleep(0.2)
         os.kill(ranks[rank].process.pid or 0, number)
@@ -248,7 +241,7 @@ def test_an_interrupted_scan_goes_on_with_another_number_of_ranks(tmp_path: Path
 
 def resumed_as_one(place: Place, count: int) -> None:
     """A resumed scan has the same results as one that was never interrupted."""
-    (place.folder / "slow_network.py").write_text(SLOW.replace("0.2", "0"))
+    wait(place, 0)
     whole = oga("scan", "config.yaml", "--output", "whole", "--set", SIZE, cwd=place.folder)
     assert whole.code == 0, whole.err
     resumed = together(count, "scan", "config.yaml", "--resume", "--set", SIZE, cwd=place.folder)
