@@ -103,3 +103,11 @@ def test_other_inputs_have_no_such_column(tmp_path):
     run = scan(make_place(tmp_path).config())
     assert "picture" not in run.scores.column_names
     assert run.summary.pictures == {}
+
+
+def test_one_poor_picture_is_told_in_the_singular(tmp_path):
+    summary = scan(make_place(tmp_path).config()).summary
+    one = summary.model_copy(update={"pictures": {"blank": 0, "dark": 1, "bright": 0, "blurred": 0}})
+    told = "1 picture, flagged or not, is poor: 1 dark; column `picture` of scores.parquet tells which"
+    assert told in results(one)
+    assert set(results(one)) - set(results(summary)) == {told}
