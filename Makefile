@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+LOWEST ?= tests/base tests/config tests/run tests/cli
 SOURCES := pyproject.toml $(shell find ogacli -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
@@ -50,7 +51,7 @@ test-lowest: $(VENV)/test  ## Some tests with the lowest version of each depende
 	  pyproject.toml --output-file $(VENV)/lowest.txt
 	rm $(VENV)/test
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r $(VENV)/lowest.txt
-	$(BIN)/pytest tests/base tests/config tests/run tests/cli
+	$(BIN)/pytest $(LOWEST)
 
 check-wheel:  ## Build wheel and sdist, install each into an empty environment, and run `oga demo`
 	rm -rf dist && $(PYTHON) -m venv --clear .venv-wheel

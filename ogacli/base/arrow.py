@@ -11,6 +11,12 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Shaped
 
+_NUMBERS = {
+    pa.from_numpy_dtype(kind): kind
+    for kind in map(np.dtype, ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"))
+}
+"""What Arrow's numbers are in numpy: in old versions of pyarrow, ``to_pandas_dtype`` imports pandas, too."""
+
 
 def numbers(values: Shaped[np.ndarray, " n"], null: Bool[np.ndarray, " n"] | None = None) -> pa.Array:
     """An array of numbers or booleans; numbers share their memory with it.
@@ -48,7 +54,7 @@ def unpacked(array: pa.Array) -> Shaped[np.ndarray, " n"]:
     if pa.types.is_boolean(array.type):
         bits = np.frombuffer(data or b"", np.uint8)
         return np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)].astype(bool)
-    kind = np.dtype(array.type.to_pandas_dtype())
+    kind = _NUMBERS.get(array.type) or np.dtype(array.type.to_pandas_dtype())
     return np.frombuffer(data or b"", kind)[array.offset : array.offset + len(array)]
 
 

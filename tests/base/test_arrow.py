@@ -8,7 +8,7 @@ import pytest
 from ogacli.base.arrow import empty, numbers, texts, unpacked, value
 
 
-@pytest.mark.parametrize("kind", ["bool", "int8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint16", "int32", "int64", "float16", "float32"])
 @pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 20), slice(3, 17)])
 def test_numbers_come_back(kind, rows):
     given = np.arange(20).astype(kind)
