@@ -10,6 +10,9 @@ from torch.distributed import TCPStore
 
 from command_line import Done, Started, ended, started
 
+SAME = ("scores.parquet", "summary.json", "provenance.json", "beside.parquet", "gradient_map.parquet")
+"""The files of a run that do not depend on the number of ranks."""
+
 
 def together(
     count: int,

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from command_line import Done, Started, oga
-from several_ranks import together
+from several_ranks import SAME, together
 from slow_scans import scoring, slow_place, wait
 from small_scans import WIDTH, K, Place, contents, make_place
 from small_transformers import reviews, write_config, write_network, write_rows
 
-SAME = ("scores.parquet", "summary.json", "provenance.json", "beside.parquet", "gradient_map.parquet")
 SIZE = "gradients.batch_size=16"
 FOREST = {"name": "isolation_forest", "trees": 10, "subsample": 16}
 LATENT = {"name": "latent_label", "fit_samples": 60}

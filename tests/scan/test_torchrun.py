@@ -1,23 +1,30 @@
 """Scans that ``torchrun`` starts: on one machine, and on two, which one machine plays here."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from command_line import Done, oga
+from several_ranks import SAME
+from slow_scans import scoring, slow_place, wait
 from small_scans import Place, contents, make_place
 
 pytestmark = pytest.mark.slow
 
-SAME = ("scores.parquet", "summary.json", "provenance.json", "beside.parquet", "gradient_map.parquet")
 SIZE = ("--set", "gradients.batch_size=16")
+Agents = Sequence[subprocess.Popen[str]]
 
 
-def torchrun(place: Place, nodes: int, *arguments: str) -> list[Done]:
+def torchrun(
+    place: Place, nodes: int, *arguments: str, meanwhile: Callable[[Agents], None] = lambda agents: None
+) -> list[Done]:
     """A scan by two ranks, on one node or one on each of two; how each ``torchrun`` ended."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -36,6 +43,7 @@ def torchrun(place: Place, nodes: int, *arguments: str) -> list[Done]:
         for _ in range(nodes)
     ]
     try:
+        meanwhile(agents)
         streams = [agent.communicate(timeout=300) for agent in agents]
     finally:
         for agent in agents:
@@ -70,3 +78,39 @@ def test_a_mistake_is_told_once(tmp_path: Path, nodes: int) -> None:
     assert told.count("nowhere.safetensors: no such checkpoint") == 1
     assert "exitcode  : 2 " in told
     assert not (tmp_path / "run").exists()
+
+
+def rank_of(process: int) -> str | None:
+    """The number of a rank, by its environment."""
+    entries = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    return next((one[5:].decode() for one in entries if one.startswith(b"RANK=")), None)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
+@pytest.mark.parametrize(("nodes", "rank"), [(1, "0"), (1, "1"), (2, "0")])
+def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str, nodes: int) -> None:
+    """The other one saves what it has; ``torchrun`` interrupts it where it runs both."""
+    place = slow_place(tmp_path)
+    began = list[float]()
+
+    def kill(agents: Agents) -> None:
+        while not scoring(place):
+            assert all(agent.poll() is None for agent in agents)
+            time.sleep(0.2)
+        for agent in agents:
+            for child in Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split():
+                if rank_of(int(child)) == rank:
+                    os.kill(int(child), signal.SIGKILL)
+                    began.append(time.monotonic())
+
+    found = torchrun(place, nodes, meanwhile=kill)
+    assert len(began) == 1
+    assert time.monotonic() - began[0] < 90
+    assert [done.code for done in found] == [1] * nodes
+    told = "".join(done.err for done in found)
+    assert ("SIGKILL" if nodes == 1 else "ended without a word") in told
+    assert [*(tmp_path / "run.partial").glob("state-*")]
+    wait(place, 0)
+    resumed = torchrun(place, nodes, "--resume")
+    assert [done.code for done in resumed] == [0] * nodes, [done.err for done in resumed]
+    same_as_one(place, "run")
