@@ -93,7 +93,9 @@ def read_file(
         match format:
             case "csv":
                 found = ReadTable(
-                    *read_csv(file.read(), str(path), _usual(path), text=text, labels=labels, given=given)
+                    *read_csv(
+                        file.read(), str(path), usual_delimiter(path), text=text, labels=labels, given=given
+                    )
                 )
             case "jsonl":
                 content, encoding = as_utf8(file.read(), str(path), given.encoding, unicode=True)
@@ -131,7 +133,7 @@ def read_beginning(path: str | Path, given: Dialect = Dialect()) -> ReadTable:  
             data, cut_off = file.read(_FIRST_BYTES), bool(file.read(1))
             if format == "csv":
                 first = _FIRST if cut_off else None
-                found = ReadTable(*read_csv(data, place, _usual(path), given=given, first=first))
+                found = ReadTable(*read_csv(data, place, usual_delimiter(path), given=given, first=first))
             else:
                 content, encoding = as_utf8(data, place, given.encoding, unicode=True)
                 lines = content.split(b"\n")[: -1 if cut_off else None]
@@ -196,7 +198,7 @@ def _parsed(path: str | Path) -> Iterator[tuple[Any, str]]:
             ) from None
 
 
-def _usual(path: str | Path) -> str:
+def usual_delimiter(path: str | Path) -> str:
     """The delimiter of a suffix."""
     return "\t" if str(path).lower().endswith(".tsv") else ","
 

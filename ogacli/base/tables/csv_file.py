@@ -38,7 +38,7 @@ def read_csv(
         DataError: There are several ways to read it.
     """
     content, encoding = as_utf8(data, place, given.encoding)
-    content, named = _without_sep(content)
+    content, named = without_sep(content)
     delimiter = given.delimiter or named or delimiter_of(content, place, usual)
     if first is not None:
         content = _whole_records(content, delimiter, first)
@@ -53,7 +53,7 @@ def read_csv(
     return table, found, found.noted(usual, word)
 
 
-def _without_sep(content: bytes) -> tuple[bytes, str | None]:
+def without_sep(content: bytes) -> tuple[bytes, str | None]:
     """The file without the line ``sep=;``, by which Excel gives the delimiter; and that delimiter."""
     if content[:4].lower() != b"sep=" or content[5:6] not in (b"\r", b"\n"):
         return content, None
@@ -92,7 +92,7 @@ def _decimal(table: pa.Table, content: bytes, delimiter: str) -> Any:
 def _as_written(table: pa.Table, content: bytes, delimiter: str, names: Collection[str]) -> pa.Table:
     """The table with some columns as text, where they would not be written again as they are in the file."""
     typed = [name for name in names if table.column_names.count(name) == 1]
-    typed = [name for name in typed if not _plain(table.schema.field(name).type)]
+    typed = [name for name in typed if not is_plain(table.schema.field(name).type)]
     if not typed:
         return table
     exact = _csv_table(content, delimiter, typed, only=typed)
@@ -105,7 +105,8 @@ def _as_written(table: pa.Table, content: bytes, delimiter: str, names: Collecti
     return table
 
 
-def _plain(kind: pa.DataType) -> bool:
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether values of a type are written again as they are."""
     return bool(pa.types.is_floating(kind) or pa.types.is_string(kind) or pa.types.is_null(kind))
 
 

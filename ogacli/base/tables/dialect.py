@@ -7,9 +7,11 @@ the possible readings and the key that decides between them.
 import codecs
 import csv
 import io
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ogacli.base.wording import cut
 from ogacli.errors import DataError
@@ -30,7 +32,9 @@ _OTHERS = ("cp1250", "cp1251", "shift_jis", "gb18030")
 """Further encodings that an error shows the first word in."""
 _SAMPLE, _RECORDS = 1 << 18, 1000
 """Bytes and records of a csv file by which the delimiter is found."""
+_CHUNK = 1 << 20
 _SHOWN = 60
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
 _STRANGE = re.compile(r"[^\x00-\x7f]{3}|(?<=[A-Za-z])[\u02c6-\u2122\xa1-\xbf\xd7\xf7]+(?=[A-Za-z])")
 """In texts of western languages there are hardly ever three such letters in a row, or signs within a word."""
 
@@ -72,7 +76,7 @@ def as_utf8(data: bytes, place: str, encoding: str | None, *, unicode: bool = Fa
     Raises:
         DataError: The bytes are no text in that encoding, or the encoding cannot be told.
     """
-    named = encoding or _marked(data, place) or ("utf-8" if unicode else _encoding_of(data, place))
+    named = encoding or encoding_of(io.BytesIO(data), place, unicode=unicode)
     try:
         if named == "utf-8" and not encoding and not unicode:
             return data, named  # it was checked, and is not copied
@@ -97,72 +101,119 @@ def foreign_word(text: bytes) -> str | None:
     return None if found is None else cut(found[0].decode(errors="ignore"), _SHOWN)
 
 
-def _marked(data: bytes, place: str) -> str | None:
-    """The encoding that a byte order mark, or zero bytes, show; None without either."""
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return name
-    return _two_bytes(data, place) if b"\0" in data else None
+def encoding_of(file: Any, place: str, *, unicode: bool = False) -> str:
+    """The encoding that a file shows; it is read a part at a time.
+
+    Args:
+        file: Open for reading bytes; it is left at its beginning.
+        place: The file, for messages.
+        unicode: Whether the encoding is one of Unicode, as in JSON.
+
+    Raises:
+        DataError: It cannot be told.
+    """
+    try:
+        file.seek(0)
+        head = file.read(4)
+        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        return marked or _two_bytes(file, place) or ("utf-8" if unicode else _eight_bits(file, place))
+    finally:
+        file.seek(0)
 
 
-def _encoding_of(data: bytes, place: str) -> str:
-    """UTF-8, or latin-1 where the text looks like one of a western language."""
-    if data.isascii():
-        return "utf-8"
-    text = data.decode(errors="replace").removesuffix("\N{REPLACEMENT CHARACTER}")
-    broken = text.count("\N{REPLACEMENT CHARACTER}")
-    if not broken:
-        return "utf-8"
-    good = len(re.findall(r"[^\x00-\x7f]", text)) - broken
-    if good >= broken:
-        line = text.count("\n", 0, text.index("\N{REPLACEMENT CHARACTER}")) + 1
-        raise DataError(
-            "UTF-8 with bytes that are none: the file is damaged, or put together of two encodings",
-            place=f"{place}:{line}",
-            hint="save it again as UTF-8; or give its `encoding`, such as latin-1",
-        )
-    return _one_byte(data, place)
+def _chunks(file: Any) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        yield chunk
 
 
-def _two_bytes(data: bytes, place: str) -> str:
-    """UTF-16 without a mark: every other byte of western texts is zero."""
-    even, odd = data[::2].count(0), data[1::2].count(0)
-    if (
-        not data.startswith(b"PK\3\4")
-        and max(even, odd) > 0.3 * len(data)
-        and min(even, odd) * 20 < max(even, odd)
-    ):
+def _two_bytes(file: Any, place: str) -> str | None:
+    """UTF-16 without a mark: every other byte of western texts is zero; None where no byte is zero."""
+    size = even = odd = 0
+    head = b""
+    for chunk in _chunks(file):
+        head = head or chunk[:4]
+        zeros = chunk.count(0)
+        if zeros:
+            evens, odds = (chunk[one::2].count(0) for one in (size % 2, 1 - size % 2))
+            even, odd = even + evens, odd + odds
+        size += len(chunk)
+    if not even + odd:
+        return None
+    zipped = head == b"PK\3\4"
+    if not zipped and max(even, odd) > 0.3 * size and min(even, odd) * 20 < max(even, odd):
         return "utf-16-le" if odd > even else "utf-16-be"
-    what = "a spreadsheet, or another zip archive" if data.startswith(b"PK\3\4") else "bytes of zeros"
     raise DataError(
         "not a text file",
         place=place,
-        found=what,
+        found="a spreadsheet, or another zip archive" if zipped else "bytes of zeros",
         expected="text in UTF-8, UTF-16 or latin-1",
         hint="save it as csv in the program that wrote it",
     )
 
 
-def _one_byte(data: bytes, place: str) -> str:
-    try:
-        text = data.decode(_WESTERN)
-    except UnicodeDecodeError:
-        text = ""
-    runs = re.findall(r"[A-Za-z]*[^\x00-\x7f]+[A-Za-z]*", text)
-    if runs and sum(bool(_STRANGE.search(run)) for run in runs) * 3 <= len(runs):
+def _eight_bits(file: Any, place: str) -> str:
+    """UTF-8, or latin-1 where the text looks like one of a western language."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    foreign = broken = 0
+    lines, line = 1, None
+    last = ""
+    for chunk in itertools.chain(_chunks(file), [b""]):
+        text = decoder.decode(chunk, final=not chunk)
+        if not text.isascii():
+            foreign += len(text) - len(text.encode("ascii", "ignore"))
+            bad = text.count(_BROKEN)
+            if bad and line is None:
+                line = lines + text.count("\n", 0, text.index(_BROKEN))
+            broken += bad
+        lines += text.count("\n")
+        last = text[-1:] or last
+    if last == _BROKEN:  # the beginning of a file may end within a letter
+        foreign, broken = foreign - 1, broken - 1
+    if not broken:
+        return "utf-8"
+    if foreign - broken >= broken:
+        raise DataError(
+            "UTF-8 with bytes that are none: the file is damaged, or put together of two encodings",
+            place=f"{place}:{line}",
+            hint="save it again as UTF-8; or give its `encoding`, such as latin-1",
+        )
+    return _one_byte(file, place)
+
+
+def _one_byte(file: Any, place: str) -> str:
+    runs = strange = 0
+    first: tuple[int, bytes] | None = None
+    known = True
+    file.seek(0)
+    for number, line in enumerate(file, 1):
+        if line.isascii():
+            continue
+        if first is None:
+            word = re.search(rb"[^\s,;\"\x80-\xff]*[\x80-\xff][^\s,;\"]*", line)
+            assert word is not None
+            first = number, word[0]
+        try:
+            found = re.findall(r"[A-Za-z]*[^\x00-\x7f]+[A-Za-z]*", line.decode(_WESTERN))
+        except UnicodeDecodeError:
+            known = False
+            break
+        runs += len(found)
+        strange += sum(bool(_STRANGE.search(run)) for run in found)
+    if known and runs and strange * 3 <= runs:
         return _WESTERN
-    first = re.search(rb"[^\s,;\"\x80-\xff]*[\x80-\xff][^\s,;\"]*", data)
     assert first is not None
+    number, shown = first
     readings = []
     for name in (_WESTERN, *_OTHERS):
         try:
-            readings.append(f"{name} {cut(first[0].decode(name), _SHOWN)!r}")
+            readings.append(f"{name} {cut(shown.decode(name), _SHOWN)!r}")
         except UnicodeDecodeError:
             continue
     raise DataError(
         "the encoding cannot be told: not UTF-8, and no text of a western language in latin-1",
-        place=f"{place}:{_line(data, first.start())}",
-        found=" or ".join(readings) or f"the bytes {first[0][:4].hex(' ')}",
+        place=f"{place}:{number}",
+        found=" or ".join(readings) or f"the bytes {shown[:4].hex(' ')}",
         hint="give the right one as `encoding`, or save the file as UTF-8",
     )
 

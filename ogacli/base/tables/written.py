@@ -5,7 +5,7 @@ of a table show; whether they are dates; lists that were written as text.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ MISSING = (
 """Cells without a value: those of pyarrow and pandas."""
 _NEARLY = 0.8
 """The share of the cells from which on a column is taken for one of numbers, dates or lists."""
+_WORDS = 2
+"""Words that cells of a column of numbers may repeat in place of a number."""
 _GROUPING = r"'\x{2019} \x{a0}\x{202f}\x{2009}"
 """Apostrophes and spaces between groups of three digits, beside the mark that is not the decimal one."""
 _SIGN = r"[$€£¥₹%°]"
@@ -66,13 +68,21 @@ def are_amounts(texts: pa.Array) -> pa.Array:
 
 def nearly(matches: pa.Array, texts: pa.Array) -> bool:
     """Whether nearly all cells match, or half of them where the others repeat one or two words."""
-    total, count = len(texts) - texts.null_count, _count(matches)
+    return _nearly(len(texts) - texts.null_count, _count(matches), _others(matches, texts))
+
+
+def _nearly(total: int, count: int, others: Collection[str]) -> bool:
+    """As ``nearly``: cells, those that match, and the first words that do not."""
     if not count:
         return False
-    if count >= _NEARLY * total:
-        return True
+    return count >= _NEARLY * total or (count >= total / 2 and len(others) <= _WORDS)
+
+
+def _others(matches: pa.Array, texts: pa.Array) -> list[str]:
+    """The first words that do not match; one more than may be repeated."""
     others = pc.if_else(pc.fill_null(matches, True), pa.scalar(None, pa.string()), texts)
-    return bool(count >= total / 2) and len(pc.unique(pc.drop_null(others))) <= 2
+    found: list[str] = pc.unique(pc.drop_null(others))[: _WORDS + 1].to_pylist()
+    return found
 
 
 def have_leading_zeros(texts: pa.Array) -> bool:
@@ -86,18 +96,43 @@ def are_dates(texts: pa.Array) -> bool:
     return bool(_count(dates) >= max(1, _NEARLY * (len(texts) - texts.null_count)))
 
 
+class Tally:
+    """What the cells of a column say about the decimal mark; they may come in blocks."""
+
+    def __init__(self) -> None:
+        self.ambiguous = False
+        """Whether a cell is another number with either mark."""
+        self._total = self._numbers = self._points = self._commas = 0
+        self._others: set[str] = set()
+
+    def add(self, column: pa.Array) -> None:
+        """Count the cells of a column of text."""
+        texts = cells(column)
+        points, commas = are_numbers(texts, "."), are_numbers(texts, ",")
+        either = pc.or_(points, commas)
+        self.ambiguous = self.ambiguous or ambiguous(texts) is not None
+        self._total += len(texts) - texts.null_count
+        self._numbers += _count(either)
+        self._points += _count(pc.and_not(points, commas))
+        self._commas += _count(pc.and_not(commas, points))
+        if len(self._others) <= _WORDS:
+            self._others.update(_others(either, texts))
+
+    def marks(self) -> set[Mark]:
+        """The decimal marks without which a cell would be no number."""
+        if not _nearly(self._total, self._numbers, self._others):
+            return set()
+        counts: tuple[tuple[Mark, int], ...] = ((".", self._points), (",", self._commas))
+        return {mark for mark, count in counts if count}
+
+
 def marks(columns: Iterable[pa.Array]) -> set[Mark]:
     """The decimal marks without which a cell of these columns would be no number."""
     found: set[Mark] = set()
     for column in columns:
-        texts = cells(column)
-        points, commas = are_numbers(texts, "."), are_numbers(texts, ",")
-        if not nearly(pc.or_(points, commas), texts):
-            continue
-        if _count(pc.and_not(points, commas)):
-            found.add(".")
-        if _count(pc.and_not(commas, points)):
-            found.add(",")
+        tally = Tally()
+        tally.add(column)
+        found |= tally.marks()
     return found
 
 

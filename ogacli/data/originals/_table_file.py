@@ -1,16 +1,19 @@
 """The rows of a csv, tsv, jsonl or parquet file, as text or as typed columns."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from ogacli.base.options import Location
-from ogacli.base.tables import FORMATS, opened, read_beginning, read_file
-from ogacli.base.tables.dialect import Dialect, as_utf8
+from ogacli.base.tables import FORMATS, opened, read_beginning, read_file, usual_delimiter
+from ogacli.base.tables.blocks import Blocks, NotByBlocks
+from ogacli.base.tables.csv_blocks import csv_blocks
+from ogacli.base.tables.dialect import Dialect, as_utf8, encoding_of
+from ogacli.base.tables.json_blocks import json_blocks
 from ogacli.base.tables.json_lines import read_json_lines
 from ogacli.base.tables.parquet_file import length_of, open_parquet, read_batches
 from ogacli.base.tables.text_file import Encoded, is_utf8
@@ -63,12 +66,14 @@ class TableFile(Labelled):
         Raises:
             DataError: It cannot be told.
         """
-        with opened(self.path) as file:
-            encoding = self.encoding
-            if encoding is None and is_utf8(file):
-                encoding = "utf-8-sig"
-            elif encoding is None:
-                _, encoding = as_utf8(file.read(), self.path, None, unicode=self.kind == "jsonl")
+        encoding = self.encoding
+        if encoding is None:
+            with opened(self.path) as file:
+                encoding = (
+                    "utf-8-sig"
+                    if is_utf8(file)
+                    else encoding_of(file, self.path, unicode=self.kind == "jsonl")
+                )
         given = Dialect(self.delimiter, encoding, self.decimal)
         return read_beginning(self.path, given).dialect if self.kind == "csv" else given
 
@@ -77,25 +82,55 @@ class TableFile(Labelled):
         with opened(self.path) as file:
             return Encoded.of(file.read(_HEAD), dialect.encoding or "utf-8")
 
-    def batches(self) -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        """The columns with their types, and the rows: of a parquet file a part at a time, otherwise a list.
+    def batches(self) -> Blocks:
+        """The rows with typed columns, some at a time.
+
+        A csv or jsonl file is read as a whole where its blocks do not show the types of the columns.
 
         Raises:
             DataError: The file does not parse.
         """
         if self.kind == "parquet":
             with self._parquet() as (_, stored):
-                return stored.schema_arrow, self._rows()
+                return Blocks(stored.schema_arrow, self._rows)
+        try:
+            return json_blocks(self.lines(), self.path) if self.kind == "jsonl" else self._csv_blocks()
+        except NotByBlocks:
+            table = self._whole()
+        return Blocks(table.schema, lambda: iter(table.to_batches(max_chunksize=_ROWS)))
+
+    def lines(self) -> Callable[[], AbstractContextManager[TextIO]]:
+        """What opens a jsonl file for reading its lines, with their line feeds.
+
+        Raises:
+            DataError: Its encoding cannot be told.
+        """
+        encoded = self.encoded(self.dialect())
+
+        @contextmanager
+        def opened_lines() -> Iterator[TextIO]:
+            with opened(self.path) as file, encoded.reading(file, "\n") as lines:
+                yield lines
+
+        return opened_lines
+
+    def _csv_blocks(self) -> Blocks:
+        text, labels, given = self._read_as()
+        return csv_blocks(self.path, usual_delimiter(self.path), text=text, labels=labels, given=given)
+
+    def _whole(self) -> pa.Table:
         if self.kind == "jsonl":
             with opened(self.path) as file:
                 content, _ = as_utf8(file.read(), self.path, self.encoding, unicode=True)
-            table = read_json_lines(content, self.path)
-        else:
-            text = {self.id} - {None, *self.label_columns}
-            names = self.label_columns if isinstance(self.label, str) else ()
-            given = Dialect(self.delimiter, self.encoding, self.decimal)
-            table = read_file(self.path, text=text, labels=names, given=given, limits=self.bounds).table  # type: ignore[arg-type]
-        return table.schema, table.to_batches(max_chunksize=_ROWS)
+            return read_json_lines(content, self.path)
+        text, labels, given = self._read_as()
+        return read_file(self.path, text=text, labels=labels, given=given, limits=self.bounds).table
+
+    def _read_as(self) -> tuple[set[str], tuple[str, ...], Dialect]:
+        """Columns of a csv file that are read as text; its labels; and how it is written."""
+        text = {self.id} if self.id is not None and self.id not in self.label_columns else set()
+        labels = self.label_columns if isinstance(self.label, str) else ()
+        return text, labels, Dialect(self.delimiter, self.encoding, self.decimal)
 
     @contextmanager
     def _parquet(self) -> Iterator[tuple[Any, pa.parquet.ParquetFile]]:

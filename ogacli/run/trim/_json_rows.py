@@ -13,7 +13,6 @@ from typing import IO, Any
 
 from ogacli.base.json_document import parse_json
 from ogacli.base.progress import Progress
-from ogacli.base.tables import opened
 from ogacli.base.tables.json_text import text, value_in, with_keys
 from ogacli.data.originals._table_file import TableFile
 from ogacli.errors import DataError
@@ -30,7 +29,7 @@ class JsonRows:
     def __init__(self, original: TableFile, chosen: Chosen) -> None:
         """Find out the encoding, and how new labels are written."""
         self.original, self.chosen = original, chosen
-        self.encoded = original.encoded(original.dialect())
+        self.encoded, self._open = original.encoded(original.dialect()), original.lines()
         self.columns = label_columns(original, chosen)
         self.taken = self._first_keys()
         self.labels = NewLabels(original, chosen, self._known(), self._decimal_places())
@@ -38,7 +37,7 @@ class JsonRows:
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:
         """The lines that are not empty."""
-        with opened(self.original.path) as file, self.encoded.reading(file, "\n") as lines:
+        with self._open() as lines:
             try:
                 yield (line for line in lines if line.strip())
             except UnicodeDecodeError as error:

@@ -44,7 +44,7 @@ def has_columns(job: Job) -> bool:
 def source_batches(job: Job) -> Iterable[pa.RecordBatch]:
     """All rows of a source that has columns, in order."""
     if isinstance(job.original, TableFile):
-        return job.original.batches()[1]
+        return job.original.batches()
     rows = job.source().rows()
     assert rows is not None
     return rows.batches()
@@ -59,13 +59,12 @@ def typed_rows(job: Job) -> TypedRows:
     """
     original, chosen = job.original, job.chosen
     if isinstance(original, TableFile):
-        schema, batches = original.batches()
-        check_columns(schema, original.label_columns, original.path)
+        blocks = original.batches()
+        check_columns(blocks.schema, original.label_columns, original.path)
         known: dict[str, Any] = {}
         if chosen.examples and isinstance(original.label, str):
-            again = batches if isinstance(batches, list) else original.batches()[1]
-            known = known_values(again, original.label, chosen)
-        return TypedRows(original, chosen, schema, batches, original.path, known)
+            known = known_values(blocks, original.label, chosen)
+        return TypedRows(original, chosen, blocks.schema, blocks, original.path, known)
     if isinstance(original, HuggingFace):
         rows = job.source().rows()
         assert rows is not None
