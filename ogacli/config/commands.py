@@ -40,7 +40,7 @@ from ogacli.scan.plan import Plan
 from ogacli.scan.plan import plan as plan_setup
 from ogacli.scan.resume import Unfinished, check_output
 from ogacli.scan.setup import Setup
-from ogacli.scan.since import Earlier
+from ogacli.scan.since import Earlier, refuse_folds
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
 
@@ -76,6 +76,8 @@ def scan(
     Raises:
         OgaError: A mistake of the user; no run is written then.
     """
+    if folds is not None and since is not None:
+        raise refuse_folds()  # before a training that may take hours
     folder = _output(config, output)
     check_output(folder, overwrite=overwrite, resume=resume)
     with running(folder, "scan", progress) as (lock, shown):
@@ -134,6 +136,8 @@ def assist(
     Raises:
         OgaError: A mistake of the user.
     """
+    if folds is not None and since is not None:
+        raise refuse_folds()
     if folds is not None:
         config = folded(config, folds, overwrite=overwrite, ranks=ranks)
     ranks.of_first(dict)

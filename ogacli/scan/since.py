@@ -26,6 +26,7 @@ from ogacli.data.fingerprints import input_fingerprints, label_fingerprints
 from ogacli.data.ids import arrow_ids
 from ogacli.data.loader import batches
 from ogacli.errors import RunError
+from ogacli.models.sources.precomputed import PrecomputedSource
 from ogacli.run.directory import STATE, Run
 from ogacli.run.scores import QUARANTINED
 from ogacli.scan.collect import Collector
@@ -100,6 +101,41 @@ def write_state(state: Mapping[str, Tensor], file: Path) -> None:
     save_file(own, file)
 
 
+def check_possible(setup: Setup) -> None:
+    """Check that the results of a sample do not depend on which other samples there are.
+
+    Raises:
+        RunError: They do, or the inputs that would be compared are not read.
+    """
+    if isinstance(setup.source, PrecomputedSource):
+        raise _impossible(
+            "precomputed outputs are read without the inputs, so that a changed input is not noticed"
+        )
+    if setup.gradients.residual == "neighbours":
+        raise _impossible(
+            "new samples become neighbours of old ones, and change their `residual: neighbours`"
+        )
+    snapshots = setup.source.snapshots(setup.samples)
+    if snapshots[0].held_out:
+        raise refuse_folds()
+    if len(snapshots) > 1:
+        raise _impossible(
+            f"the model has {len(snapshots)} checkpoints, and the run keeps the detectors of one alone"
+        )
+
+
+def refuse_folds() -> RunError:
+    """The error where each fold has a network of its own."""
+    return _impossible("folds are drawn from all samples, so that their networks change with new samples")
+
+
+def _impossible(reason: str) -> RunError:
+    return RunError(
+        f"--since is not possible here: {reason}",
+        hint="scan without --since; or by one checkpoint, which reads the samples",
+    )
+
+
 class Earlier:
     """The results of an earlier run for the samples that are as they were.
 
@@ -110,12 +146,14 @@ class Earlier:
         progress: Shows the progress of reading the samples.
 
     Raises:
-        RunError: The run cannot be read, was changed since it was written, or is by other options or weights.
+        RunError: The run cannot be read, was changed since it was written, or is by other options or weights;
+            or results of single samples do not stay the same where others are added.
     """
 
     def __init__(
         self, run: Run | str | Path, setup: Setup, weights: Mapping[str, str], progress: Progress = SILENT
     ) -> None:
+        check_possible(setup)
         self.run = Run.open(run)
         check_same(self.run, setup, weights)
         self._state = _read(self.run.file(STATE))
@@ -221,7 +259,8 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise RunError(
             "the earlier run does not hold the state of its detectors",
             place=str(file.parent),
-            expected=f"a run with {STATE}: by one checkpoint, without folds or `residual: neighbours`",
+            expected=f"the file {STATE}, which is not written where detectors take more than "
+            f"{_MOST_BYTES >> 20} MB",
             hint="scan without --since",
         ) from None
     except SafetensorError as error:

@@ -1,13 +1,17 @@
 """``--since``: an earlier run's results for what is as it was, new ones for the rest, all decided anew."""
 
 import json
+import shutil
+from importlib import import_module
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from command_line import oga
+from ogacli.config import parse_config
 from ogacli.config.commands import scan, train
 from ogacli.detectors.isolation_forest import Isolation
 from ogacli.detectors.norm import Norm
@@ -16,7 +20,8 @@ from ogacli.run.directory import STATE, Run, is_run
 from ogacli.run.gate import gate
 from ogacli.run.issues import issues_of
 from ogacli.scan.inputs import PROBED, InputNotes
-from small_scans import H, N, make_place
+from small_scans import WIDTH, H, N, make_place
+from small_transformers import reviews, write_network, write_rows
 
 FOREST = {"name": "isolation_forest", "trees": 20, "subsample": 32, "seed": 3}
 
@@ -230,6 +235,120 @@ def test_runs_that_hold_no_state(tmp_path):
         scanned(place, "since", since=first.path)
     with pytest.raises(RunError, match="no such run directory"):
         scanned(place, "since", since=place.folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("sections", "options", "reason"),
+    [
+        ({"gradients": {"residual": "neighbours"}}, {}, "new samples become neighbours of old ones"),
+        (
+            {
+                "model": {
+                    "source": "mlp",
+                    "hidden": [WIDTH],
+                    "checkpoint": ["weights.safetensors", "z.safetensors"],
+                }
+            },
+            {},
+            "the model has 2 checkpoints",
+        ),
+        (
+            {"model": {"source": "precomputed", "probabilities": "p.npy"}},
+            {},
+            "precomputed outputs are read without",
+        ),
+        ({}, {"folds": 2}, "folds are drawn from all samples"),
+    ],
+)
+def test_where_it_is_not_possible_the_reason_is_told_first(tmp_path, sections, options, reason):
+    place = make_place(tmp_path)
+    shutil.copy(tmp_path / "weights.safetensors", tmp_path / "z.safetensors")
+    np.save(tmp_path / "p.npy", np.full((N, 3), 1 / 3, np.float32))
+    place.write_config(**sections)
+    with pytest.raises(RunError, match=r"^--since is not possible here: ") as error:
+        scanned(place, "since", since=place.folder / "first", **options)
+    assert reason in str(error.value)
+    assert not (place.folder / "since").exists()
+
+
+def test_texts(tmp_path):
+    rows = reviews()
+    write_network(tmp_path / "net", "bert", head=2)
+    write_rows(tmp_path / "t.jsonl", rows)
+    text = (
+        "data: {source: text, path: t.jsonl, text: text, label: label}\n"
+        "model: {source: transformers, name: net}\ndetector: [l2, loss]\nbudget: 3\n"
+    )
+    config = parse_config(text, base=tmp_path)
+    first = scan(config, output=tmp_path / "first")
+    rows[3]["text"] += " good"
+    write_rows(tmp_path / "t.jsonl", [*rows, *reviews(5)])
+    found = scan(config, output=tmp_path / "since", since=first)
+    assert found.provenance["since"] == {"copied": len(rows) - 1, "new_or_changed": 6}
+    same_tables(found, scan(config, output=tmp_path / "whole"))
+
+
+def test_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def draw(name):
+        file = tmp_path / "pictures" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file)
+
+    for i in range(20):
+        draw(f"{'ant' if i % 2 else 'bee'}/{i:02d}.png")
+    text = (
+        "data: {source: image_folder, root: pictures, transform: {resize: 8}}\n"
+        "model: {source: logistic}\ndetector: [l2, loss]\nbudget: 3\n"
+        "train: {epochs: 2, output: trained}\n"
+    )
+    config = parse_config(text, base=tmp_path)
+    train(config)
+    config = parse_config(text.replace("logistic", "logistic, checkpoint: trained/*002*"), base=tmp_path)
+    first = scan(config, output=tmp_path / "first")
+    draw("bee/04.png")
+    draw("ant/00.png")
+    (tmp_path / "pictures/ant/01.png").rename(tmp_path / "pictures/bee/01.png")
+    found = scan(config, output=tmp_path / "since", since=first)
+    assert found.provenance["since"] == {"copied": 18, "new_or_changed": 3}
+    same_tables(found, scan(config, output=tmp_path / "whole"))
+
+
+def test_an_interrupted_one_is_resumed(tmp_path, monkeypatch):
+    place = make_place(tmp_path)
+    first = scanned(place, "first")
+    grown(place)
+    whole = scanned(place, "whole")
+    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SHARE", 0)
+    score, calls = Norm.score, []
+
+    def interrupted(self, batch):
+        calls.append(len(batch.rows))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return score(self, batch)
+
+    small = "gradients.batch_size=8"
+    with monkeypatch.context() as patched:
+        patched.setattr(Norm, "score", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            scanned(place, "since", small, since=first)
+    rows = counting(monkeypatch)
+    found = scanned(place, "since", small, since=first, resume=True)
+    assert len(rows) < 33, "what was scored before the interruption was not scored again"
+    same_tables(found, whole)
+
+
+def test_a_budget_that_is_tried_out(tmp_path):
+    place = make_place(tmp_path)
+    place.write_config(train={"epochs": 2, "output": "trained"})
+    first = scanned(place, "first")
+    grown(place)
+    found = scanned(place, "since", "budget=benefit", since=first)
+    whole = scanned(place, "whole", "budget=benefit")
+    same_tables(found, whole)
 
 
 def test_a_run_that_was_edited(tmp_path):
