@@ -35,8 +35,9 @@ def test_even_steps():
 
 
 def test_a_slow_start_is_left_out():
-    """Once enough has followed it."""
-    assert pace(100, Clock(), [(30.0, 5), (1.0, 5)]).left == pytest.approx(31 / 10 * 90)
+    """As soon as another report has followed it."""
+    assert pace(100, Clock(), [(30.0, 5)]).left == pytest.approx(30 / 5 * 95)
+    assert pace(100, Clock(), [(30.0, 5), (1.0, 5)]).left == pytest.approx(1 / 5 * 90)
     assert pace(100, Clock(), [(30.0, 5)] + [(1.0, 5)] * 4).left == pytest.approx(75 / 5)
 
 
