@@ -87,9 +87,9 @@ def rank_of(process: int) -> str | None:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize(("nodes", "rank"), [(1, "0"), (1, "1"), (2, "0")])
-def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str, nodes: int) -> None:
-    """The other one saves what it has; ``torchrun`` interrupts it where it runs both."""
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str) -> None:
+    """``torchrun`` interrupts the other one, which saves what it has."""
     place = slow_place(tmp_path)
     began = list[float]()
 
@@ -103,14 +103,13 @@ def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str, nodes: int) ->
                     os.kill(int(child), signal.SIGKILL)
                     began.append(time.monotonic())
 
-    found = torchrun(place, nodes, meanwhile=kill)
+    found = torchrun(place, 1, meanwhile=kill)
     assert len(began) == 1
     assert time.monotonic() - began[0] < 90
-    assert [done.code for done in found] == [1] * nodes
-    told = "".join(done.err for done in found)
-    assert ("SIGKILL" if nodes == 1 else "ended without a word") in told
+    assert [done.code for done in found] == [1]
+    assert "SIGKILL" in found[0].err
     assert [*(tmp_path / "run.partial").glob("state-*")]
     wait(place, 0)
-    resumed = torchrun(place, nodes, "--resume")
-    assert [done.code for done in resumed] == [0] * nodes, [done.err for done in resumed]
+    resumed = torchrun(place, 1, "--resume")
+    assert [done.code for done in resumed] == [0], [done.err for done in resumed]
     same_as_one(place, "run")
