@@ -21,8 +21,8 @@ LEAST = 0.1
 """Lower bound of the rate of wrong labels in each row of Q, unless another is given. Where the model has
 learned the labels, or few are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
 FREE = 0.01
-"""The same for cells, which are decided by their posteriors: with a rate of 10 % where nothing is wrong, some
-cell of many samples would be more probably wrong than right."""
+"""The same for boxes, and for words of held-out predictions, which are decided by their posteriors: with a
+rate of 10 % where nothing is wrong, some of them would be more probably wrong than right in many samples."""
 _TABLE = 1024
 """Up to so many classes the logarithms of the whole matrix are kept: 8 MB."""
 
