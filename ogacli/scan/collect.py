@@ -139,7 +139,6 @@ class Collector:
             if self.several:
                 self.totals.add(self.rows, rows, weight)
                 self.cell_totals.add(self.cells, rows, weight)
-            self.inputs.keep()
             if signals is not None:
                 self.signals.append((weight * len(rows), signals))
         self.checkpoints.append(CheckpointDiagnosis(name=name, counts=counts, diagnosis=diagnosis))
@@ -169,7 +168,7 @@ class Collector:
 
     def current(self) -> Findings:
         """The predictions of the current checkpoint, on the CPU."""
-        return self.rows.predicted(self.inputs.probed(current=True))
+        return self.rows.predicted(self.top.probed(current=True))
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The current checkpoint's results for some rows, for the collector of another process."""

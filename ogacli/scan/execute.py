@@ -245,7 +245,7 @@ class _Scoring:
             blank=self.collector.inputs.blank.cpu(),
             picture=self.collector.inputs.poor_pictures(),
             content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
-            probed=self.collector.inputs.probed(),
+            probed=self.collector.top.probed(),
             annotated=samples.annotations is not None and next(iter(detectors), None) == OF_ANNOTATORS,
             held_out=self.held_out,
             by_neighbours=by_neighbours,

@@ -1,27 +1,22 @@
-"""Notes on the inputs of samples: duplicates, blank inputs, poor pictures, features for the diagnosis.
+"""Notes on the inputs of samples: duplicates under another label, blank inputs, poor pictures.
 
-In: batches as they were read, and their gradients. Out: 22 bytes a sample, and the features
-of a few thousand.
+In: batches as they were read, and their gradients. Out: 22 bytes a sample.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
-from ogacli.base.device import sent
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
 from ogacli.data.pictures import MEASURES, measured
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
-from ogacli.models.neighbours.exact import DIM, compressed
 from ogacli.scan.columns import filled
-from ogacli.verdict.findings import Probed
 from ogacli.verdict.pictures import judged
 
 _STEP = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -36,10 +31,6 @@ class InputNotes:
     def __init__(self, n: int, device: torch.device) -> None:
         self.rows = _chosen(n)
         """The samples whose features are kept; where samples are added at the end, most of them stay."""
-        self.features = torch.full((len(self.rows), DIM), torch.nan, device=device)
-        """By the current checkpoint; NaN for samples not seen, zeros beyond the number of features."""
-        self.kept = self.features.clone()
-        """By the last checkpoint that counts."""
         self.fingerprints = filled(n, torch.int64, 0, device)
         """Hashes of the inputs; 0 for samples that were not seen."""
         self.blank = filled(n, torch.bool, False, device)
@@ -52,8 +43,6 @@ class InputNotes:
         """Note the samples of a batch."""
         if (batch := step.gradients) is None:
             return
-        if batch.features is not None:
-            self._keep(batch.rows, batch.features)
         inputs = step.batch.inputs if step.batch.inputs is not None else batch.features
         if inputs is None or self.seen[batch.rows].all():
             return
@@ -107,47 +96,18 @@ class InputNotes:
 
         return read
 
-    def keep(self) -> None:
-        """Note that the current checkpoint counts."""
-        self.kept.copy_(self.features)
-
-    def probed(self, *, current: bool = False) -> Probed:
-        """The features by the last checkpoint that counts, or by the current one, on the CPU."""
-        features = (self.features if current else self.kept).cpu()
-        good = features.isfinite().all(1)
-        return Probed(self.rows[good], features[good])
-
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The notes on some rows, by name."""
-        found = {name: column[rows.to(column.device)] for name, column in self._columns().items()}
-        return found | {"features": self.features[self._probed_of(rows)]}
+        return {name: column[rows.to(column.device)] for name, column in self.tensors().items()}
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
-        for name, column in self._columns().items():
+        for name, column in self.tensors().items():
             column[rows.to(column.device)] = found[name].to(column.device)
-        self.features[self._probed_of(rows)] = found["features"].to(self.features.device)
-
-    def _columns(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("fingerprints", "blank", "pictures", "seen")}
-
-    def _probed_of(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " c"]:
-        """The places of those of the rows whose features are kept."""
-        place = self.places(rows)
-        return place[place >= 0].to(self.features.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        names = ("fingerprints", "blank", "pictures", "features", "kept", "seen")
-        return {name: getattr(self, name) for name in names}
-
-    def _keep(self, rows: Int64[Tensor, " b"], features: Float[Tensor, "b h"]) -> None:
-        place = self.places(rows)
-        wanted = (place >= 0).nonzero()[:, 0]
-        if not len(wanted):
-            return
-        found = compressed(features[sent(wanted, features.device)])
-        self.features[sent(place[wanted], found.device)] = F.pad(found, (0, DIM - found.shape[1]))
+        return {name: getattr(self, name) for name in ("fingerprints", "blank", "pictures", "seen")}
 
 
 def _chosen(n: int) -> Int64[Tensor, " m"]:

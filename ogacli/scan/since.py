@@ -209,9 +209,7 @@ class Earlier:
         if not len(others.rows) and not len(parts["top"].rows):
             return  # a model without features
         place = inputs.places(others.rows).to(top.device)
-        on_device = others.to(top.device)
-        top.others.put(place, on_device)
-        inputs.features[place] = on_device.features
+        top.others.put(place, others.to(top.device))
         top.join(parts["top"])
         lacking = torch.ones(len(inputs.rows), dtype=torch.bool)
         lacking[place.cpu()] = False

@@ -18,6 +18,7 @@ from ogacli.base.device import sent
 from ogacli.detectors._state import prefixed, under
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import DIM, compressed
+from ogacli.verdict.findings import Probed
 
 TOP = 1000
 """Samples with the highest scores of a checkpoint that are kept."""
@@ -142,6 +143,8 @@ class TopSamples:
         """The highest by the checkpoints that count."""
         self.others = Kept.none(others, device)
         """By the current checkpoint, or an earlier one that scored them."""
+        self.counted = Kept.none(others, device)
+        """The others as they were after the last checkpoint that counts."""
         self._places = places
         self._waiting: list[tuple[Tensor, Kept]] = []
         """Samples that were not looked through yet, with their rows on the CPU; only on a GPU."""
@@ -193,6 +196,13 @@ class TopSamples:
         if len(index):
             self._current = self._current.highest(take(index))
 
+    def probed(self, *, current: bool = False) -> Probed:
+        """Features of the others by the last checkpoint that counts, or by the current one; on the CPU."""
+        self._keep_waiting()
+        others = (self.others if current else self.counted).to(torch.device("cpu"))
+        good = (others.rows >= 0) & others.features.isfinite().all(1)
+        return Probed(others.rows[good], others.features[good])
+
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """Those of some rows that are kept, by name."""
         current = self.current
@@ -223,11 +233,12 @@ class TopSamples:
         current = self.current
         if counts:
             self.top = self.top.highest(current) if alone else current
+            self.counted = Kept(*(one.clone() for one in self.others.tensors().values()))
         self._current = Kept.none(len(current.rows), self.device)
 
     def parts(self) -> dict[str, Kept]:
         """What an unfinished scan saves, by name."""
-        return {"current_top": self.current, "top": self.top, "others": self.others}
+        return {"current_top": self.current, "top": self.top, "others": self.others, "counted": self.counted}
 
 
 def _padded(values: Float[Tensor, "m v"], width: int) -> Float[Tensor, "m w"]:

@@ -1,5 +1,6 @@
 """The samples with the highest scores: the same ones whether they are looked through at once or wait."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -28,3 +29,21 @@ def test_samples_that_wait_are_kept_as_if_at_once(counts, monkeypatch, at_once):
         for name, values in expected.items():
             torch.testing.assert_close(other[name], values)
     assert sorted(found[0][0]["rows"].tolist()) == sorted(scores.nan_to_num(-1).topk(20).indices.tolist())
+
+
+def test_features_by_the_last_checkpoint_that_counts(counts):
+    batch, device = head_batch(30), torch.device("cpu")
+    top = TopSamples(30, lambda rows: torch.where(rows % 3 == 0, rows // 3, -1), 10, device)
+    assert not len(top.probed(current=True).rows)
+    expected = []
+    for number, counting in enumerate((True, False)):
+        assert batch.features is not None
+        own = replace(batch, features=batch.features + number)
+        own.features[6] = torch.nan
+        top.add(own, torch.rand(30), number)
+        expected.append(own.features[[0, 3, 9, 12, 15, 18, 21, 24, 27]])
+        current = top.probed(current=True)
+        top.next_checkpoint(counts=counting, alone=False)
+        assert current.rows.tolist() == [0, 3, 9, 12, 15, 18, 21, 24, 27]
+        assert torch.equal(current.features[:, : own.features.shape[1]], expected[number])
+    assert torch.equal(top.probed().features[:, : own.features.shape[1]], expected[0])
