@@ -150,9 +150,9 @@ def test_missing_sections():
         "c.yaml:2: model.source: missing",
     ]
     assert "one of arrays, coco, digits," in message("data: {}\nmodel: mlp")
-    assert told("data: {source: table}\nmodel: mlp") == [
-        "c.yaml:1: data.label: missing",
-        "c.yaml:1: data.path: missing",
+    assert told("data: {source: table}\nmodel: mlp") == ["c.yaml:1: data.path: missing"]
+    assert told("data: {source: table, path: a.csv}\nmodel: mlp") == [
+        "c.yaml:1: data: `label` is missing: the column of the labels"
     ]
 
 

@@ -37,6 +37,8 @@ MORE: dict[str, list[dict[str, Any]]] = {
 """Other options than the defaults."""
 LOSSES = {"latent_label_set": "bce_with_logits", "latent_target": "mse"}
 """Of detectors that judge another kind of label than one class."""
+OTHER_SAMPLES = ("latent_boxes", "latent_mask", "latent_tags")
+"""Detectors whose samples have boxes, masks or tags, which these arrays have not."""
 SETTINGS = ("one", "several", "folds", "neighbours", "bfloat16", "all layers")
 
 
@@ -46,7 +48,7 @@ class Killed(BaseException):
 
 def cases() -> list[Any]:
     found = []
-    for name in (one for one in room.detectors.names() if one != "latent_mask"):  # see test_regions.py
+    for name in (one for one in room.detectors.names() if one not in OTHER_SAMPLES):
         found += [{"name": name}, *({"name": name} | options for options in MORE.get(name, ()))]
     return found
 
