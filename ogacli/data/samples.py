@@ -23,6 +23,7 @@ from ogacli.data.in_memory import parts_of
 from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.labels import ClassOrder, Targets
 from ogacli.data.reading import Batch, Reader
+from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 
@@ -200,6 +201,17 @@ class Samples:
         else:
             quarantined = {}
         return Batch(index, inputs, self.labels[index] if labels is None else labels, quarantined)
+
+    def read_one(self, row: int) -> Batch:
+        """Read one row.
+
+        Raises:
+            Unreadable: It cannot be read.
+        """
+        batch = self.read([row])
+        if not len(batch.rows):
+            raise Unreadable(batch.quarantined[row])
+        return batch
 
     def lengths(self, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """Approximate lengths, as in ``Reader.lengths``."""

@@ -1,7 +1,6 @@
 """Object detectors: torchvision's by name, or one from a function of the user; nothing is downloaded."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ogacli.models.checkpoints import check_classes, save_weights
 from ogacli.models.detection import BoxLosses, BoxNetwork
 from ogacli.models.network import Model
 from ogacli.models.sources import Fit, NetworkSource, checked, sources
+from ogacli.models.sources.torchvision import of_torchvision
 
 
 @sources.register
@@ -131,20 +131,5 @@ class Detection(NetworkSource):
             for name in models.list_models(module=models.detection)
             if "rcnn" not in name or "faster" in name
         ]
-        if self.name not in known:
-            near = get_close_matches(str(self.name), known, n=1)
-            raise ConfigError(
-                f"torchvision has no detector {self.name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-                place="model.name",
-                expected=None if near else f"one of {', '.join(known)}",
-            )
         args = {"num_classes": outputs, "weights_backbone": None} | self.args
-        try:
-            return models.get_model(self.name, weights=None, **args)  # type: ignore[no-any-return]
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"torchvision cannot make a {self.name} of these arguments",
-                place="model.args",
-                found=str(error),
-            ) from error
+        return of_torchvision(str(self.name), args, known, "detector")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -79,24 +80,38 @@ class Torchvision(NetworkSource):
 
         maps = models.list_models(module=models.segmentation)
         known = [*models.list_models(module=models), *maps]
-        if self.name not in known:
-            near = get_close_matches(self.name, known, n=1)
-            raise ConfigError(
-                f"torchvision has no classification network {self.name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-                place="model.name",
-                expected=None if near else f"one of {', '.join(known)}",
-            )
         args = {"num_classes": fit.outputs} | self.args
         if self.name in ("googlenet", "inception_v3"):
             args.setdefault("init_weights", True)
         if self.name in maps:
             args.setdefault("weights_backbone", None)  # which would be downloaded
-        try:
-            return models.get_model(self.name, weights=None, **args)  # type: ignore[no-any-return]
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"torchvision cannot make a {self.name} of these arguments",
-                place="model.args",
-                found=str(error),
-            ) from error
+        return of_torchvision(self.name, args, known, "classification network")
+
+
+def of_torchvision(name: str, args: Mapping[str, Any], known: Sequence[str], kind: str) -> nn.Module:
+    """The network without weights that torchvision makes of name and arguments.
+
+    Args:
+        name: As torchvision lists it.
+        args: Its keyword arguments.
+        known: The names that are allowed.
+        kind: What they are called in a message.
+
+    Raises:
+        ConfigError: There is none of that name, or it does not take the arguments.
+    """
+    from torchvision import models
+
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        raise ConfigError(
+            f"torchvision has no {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            place="model.name",
+            expected=None if near else f"one of {', '.join(known)}",
+        )
+    try:
+        return models.get_model(name, weights=None, **args)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"torchvision cannot make a {name} of these arguments", place="model.args", found=str(error)
+        ) from error

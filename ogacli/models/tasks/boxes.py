@@ -2,7 +2,7 @@
 
 import torch
 
-from ogacli.data import Preview, Samples, Unreadable
+from ogacli.data import Preview, Samples
 from ogacli.data.boxes import Boxed, drawn
 from ogacli.models.detection import BoxNetwork
 from ogacli.models.network import Model
@@ -25,9 +25,7 @@ class Boxes(Output):
         Raises:
             Unreadable: It cannot be read.
         """
-        batch = samples.read([row])
-        if not len(batch.rows):
-            raise Unreadable(batch.quarantined[row])
+        batch = samples.read_one(row)
         assert isinstance(model, BoxNetwork), "a detector"
         (one,) = batch.inputs
         found = model.found(Boxed(*(part.to(device) for part in one)))

@@ -9,23 +9,25 @@ from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 
-from ogacli.data import Preview, Samples, Unreadable
+from ogacli.data import Preview, Samples
 from ogacli.data.label_types import IGNORED
 from ogacli.data.overlay import overlaid
 from ogacli.errors import GradientError
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
-from ogacli.models.tasks import Labels, Logits, Task, tasks
+from ogacli.models.tasks import Labels, Logits, tasks
+from ogacli.models.tasks._places import Places
 
 
 @tasks.register_as("pixel_cross_entropy")
-class Segmentation(Task):
+class Segmentation(Places):
     """Softmax over the logits of each pixel and cross-entropy with its class; the mean over labelled pixels.
 
     Logits of a lower resolution than the masks are upsampled bilinearly, as transformers does in training.
     """
 
     deciding = "latent_mask"
+    places = "pixels"
     of_pixels: ClassVar[bool] = True
 
     def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
@@ -60,37 +62,14 @@ class Segmentation(Task):
             (residual,) = torch.autograd.grad(upsampled(low, labels), low, found.clone())
         return residual
 
-    def predictive(self, logits: Logits) -> Logits:
-        """The probabilities of the classes at each pixel."""
-        return logits.softmax(1)
-
-    def logits_of(self, predictive: Logits) -> Logits:
-        """Logarithms of probabilities; a probability of 0 is replaced by the smallest positive number."""
-        return predictive.clamp_min(torch.finfo(predictive.dtype).tiny).log()
-
-    def targets(self, logits: Logits, labels: Labels) -> Logits:
-        """Unknown, as no picture has the pixels of another.
-
-        Raises:
-            GradientError: Always.
-        """
-        raise GradientError(
-            "pixels have no neighbours in other pictures",
-            place=self.place,
-            hint="leave out `gradients.residual: neighbours`",
-        )
-
     def preview(self, model: Model, samples: Samples, row: int, device: torch.device) -> Preview:
         """The picture in the colours of its mask, beside those of the prediction; what differs is outlined.
 
         Raises:
             Unreadable: It cannot be read.
         """
-        batch = samples.read([row])
-        if not len(batch.rows):
-            raise Unreadable(batch.quarantined[row])
         assert isinstance(model, Network), "a network of pixels"
-        batch = batch.to(device)
+        batch = samples.read_one(row).to(device)
         with torch.inference_mode():
             logits = self._sized(call(model.module, batch.inputs), batch.labels)
         given, predicted = batch.labels[0].cpu().numpy(), logits[0].argmax(0).cpu().numpy()

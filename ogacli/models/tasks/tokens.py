@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ogacli.base import wording
-from ogacli.data import Preview, Samples, Unreadable
+from ogacli.data import Preview, Samples
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
 from ogacli.models.tasks import Labels, Logits, Task, tasks
@@ -46,9 +46,7 @@ class Output(Task):
         if not isinstance(reader, TokenReader) or not isinstance(reader.encoder, LossEncoder):
             return super().preview(model, samples, row, device)
         assert isinstance(model, Network), "a model that reads tokens"
-        batch = samples.read([row])
-        if not len(batch.rows):
-            raise Unreadable(batch.quarantined[row])
+        batch = samples.read_one(row)
         with torch.inference_mode():
             losses = call(model.module, batch.to(device).inputs)[0].tolist()
         parts = reader.contributions(int(samples.positions[row]), losses)

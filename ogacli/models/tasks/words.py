@@ -7,18 +7,19 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ogacli.data import Preview, Samples, Unreadable
+from ogacli.data import Preview, Samples
 from ogacli.data.label_types import IGNORED
 from ogacli.data.tagged import words_with_tags
 from ogacli.errors import GradientError
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call
-from ogacli.models.tasks import Labels, Logits, Task, tasks
+from ogacli.models.tasks import Labels, Logits, tasks
+from ogacli.models.tasks._places import Places
 from ogacli.models.tasks.tokens import shortened
 
 
 @tasks.register_as("word_cross_entropy")
-class WordTags(Task):
+class WordTags(Places):
     """Softmax over the logits of each word, [b, k, w], and cross-entropy with its tag; the mean over words.
 
     Left out are words without a tag, and those whose logits are all minus infinity, as the model does not see
@@ -26,6 +27,7 @@ class WordTags(Task):
     """
 
     deciding = "latent_tags"
+    places = "words"
 
     def loss(self, logits: Logits, labels: Labels) -> Float[Tensor, " b"]:
         """The mean cross-entropy of each sample.
@@ -51,35 +53,13 @@ class WordTags(Task):
         others = found.scatter(1, index, 0.0).sum(1, keepdim=True)
         return found.scatter(1, index, -others) * (seen / _count(seen))[:, None]
 
-    def predictive(self, logits: Logits) -> Logits:
-        """The probabilities of the tags of each word."""
-        return logits.softmax(1)
-
-    def logits_of(self, predictive: Logits) -> Logits:
-        """Logarithms of probabilities; a probability of 0 is replaced by the smallest positive number."""
-        return predictive.clamp_min(torch.finfo(predictive.dtype).tiny).log()
-
-    def targets(self, logits: Logits, labels: Labels) -> Logits:
-        """Unknown, as a sentence has other words than its neighbours.
-
-        Raises:
-            GradientError: Always.
-        """
-        raise GradientError(
-            "words have no neighbours in other samples",
-            place=self.place,
-            hint="leave out `gradients.residual: neighbours`",
-        )
-
     def preview(self, model: Model, samples: Samples, row: int, device: torch.device) -> Preview:
         """The words, those with a tag other than ``O`` with it, each with its share of the loss.
 
         Raises:
             Unreadable: It cannot be read.
         """
-        batch = samples.read([row])
-        if not len(batch.rows):
-            raise Unreadable(batch.quarantined[row])
+        batch = samples.read_one(row)
         if not isinstance(model, Network) or not samples.reader.words(int(samples.positions[row])):
             return super().preview(model, samples, row, device)
         batch = batch.to(device)
