@@ -88,11 +88,12 @@ class TargetNoise(TensorFields):
     ) -> tuple["TargetNoise", Float[Tensor, " m"]]:
         """The parameters before the first iteration; and the interquartile range of the targets."""
         levels = torch.linspace(0, 1, _POINTS + 2, dtype=y.dtype, device=y.device)[1:-1]
-        quarters = y.quantile(levels.new_tensor([0.25, 0.5, 0.75]), dim=0)
+        parts = torch.tensor([0.25, 0.5, 0.75, 0.02, 0.98], dtype=y.dtype, device=y.device)
+        quarters = y.quantile(parts[:3], dim=0)
         spread = (quarters[2] - quarters[0]).clamp_min(torch.finfo(torch.float32).tiny)
         fences = quarters[0] - _FENCES * spread, quarters[2] + _FENCES * spread
         quantiles = y.clamp(*fences).quantile(levels, dim=0).t().contiguous()
-        low, high = f.quantile(levels.new_tensor([0.02, 0.98]), dim=0)
+        low, high = f.quantile(parts[3:], dim=0)
         scale = torch.zeros(y.shape[1], 3, dtype=y.dtype, device=y.device)
         scale[:, 0] = (1.4826 * (y - f).abs().median(0).values).clamp_min(1e-6 * spread).log()
         few = torch.full_like(spread, 0.03)
