@@ -66,10 +66,10 @@ class Fitting:
         """The seed of the order of the held batches: that of the first detector that is fitted."""
         self._most = 0
         """The samples of the largest fit."""
-        self._reduction = Reduction(0)
+        self._reduction: Reduction | None = None
         """What is needed of each batch; known after the first one."""
         self._first: GradientBatch | None = None
-        """The first sample."""
+        """The first sample, where there are other ranks; it keeps the memory of its batch."""
 
     def run(self) -> list[GradientBatch]:
         """Fit all detectors; returns the batches that were held in memory, to be scored from there."""
@@ -156,7 +156,7 @@ class Fitting:
         held = sum(one.nbytes for one in self._held)
         for batch, own in self._computed(rows, size):
             held += batch.nbytes
-            if hold and len(batch) and held < self._reduction.most:
+            if hold and len(batch) and self._reduction is not None and held < self._reduction.most:
                 self._held.append(batch)
                 if own:
                     self._own.append(batch)
@@ -173,17 +173,19 @@ class Fitting:
                 size -= len(batch)
                 yield batch, own
                 del batch
-        if self._first is not None and self._ranks.several and shareable(self.feed, self._reduction):
-            yield from self._lead.computed(rows, size, self._first, self._reduction)
+        first, reduction = self._first, self._reduction
+        if first is not None and reduction is not None and shareable(self.feed, reduction):
+            yield from self._lead.computed(rows, size, first, reduction)
         else:
             yield from self._by_own(rows)
 
     def _by_own(self, rows: Int64[Tensor, " n"]) -> Iterator[tuple[GradientBatch, bool]]:
         for batch in computed(self.feed, self.collector, rows):
-            if self._first is None and len(batch):
+            if self._reduction is None and len(batch):
                 self._reduction = self._reduction_of(batch)
-                self._first = self._reduction.of(batch).select(slice(0, 1))
-            yield self._reduction.of(batch), True
+                if self._ranks.several:
+                    self._first = self._reduction.of(batch).select(slice(0, 1))
+            yield batch if self._reduction is None else self._reduction.of(batch), True
             del batch  # before the next one is computed
 
     def _reduction_of(self, batch: GradientBatch) -> Reduction:
