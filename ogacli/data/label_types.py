@@ -154,12 +154,12 @@ class Numbers(_Floats):
 
 
 def inferred(labels: Labels, classes: Sequence[str]) -> LabelType:
-    """Integers are class indices, in several columns those of words.
+    """Integers are class indices, those of a matrix one a word.
 
     Floats are 0 or 1 for each class where there are classes, else numbers.
     """
     if not labels.is_floating_point():
-        return OneClass() if labels.ndim == 1 else WordClasses()
+        return WordClasses() if labels.ndim == 2 else OneClass()
     return SeveralClasses() if classes else Numbers()
 
 

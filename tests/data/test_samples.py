@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -50,6 +50,7 @@ def test_rows_that_cannot_be_read_are_left_out() -> None:
     assert batch.quarantined == {1: "1 is odd", 5: "5 is odd"}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_select_composes(data: st.DataObject) -> None:
     whole = samples(8, truth=torch.arange(8) % 2)

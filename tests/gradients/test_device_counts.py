@@ -109,7 +109,8 @@ def test_one_more_batch_of_head_gradients(counts, monkeypatch, joined):
     operations, waits = one_more_batch(layers="head", detector="l2")
     assert waits <= 4
     forward = plain(8, torch.device("standin", 0), backward=False, module=deep())
-    assert operations <= forward + (40 if joined else 64)
+    measures = 12  # of what is poor in a picture
+    assert operations <= forward + (40 if joined else 64 + measures)
 
 
 @pytest.mark.parametrize(("detector", "most"), [("l2", 3), ("l1", 4)])

@@ -80,7 +80,7 @@ def test_too_much_evidence_is_not_kept(samples, monkeypatch):
 def test_which_detectors_look_at_answers_only():
     others = [name for name in detectors.names() if name != "pyod"]
     found = {name for name in others if isinstance(detectors.get(name)().detector(), LabelDetector)}
-    assert found == {"latent_label"}
+    assert found == {"latent_label", "latent_consensus"}
 
 
 def test_a_scan_of_folds_has_the_scores_of_all_folds_at_once(tmp_path):
