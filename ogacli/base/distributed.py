@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
@@ -119,6 +120,12 @@ class _Several(Ranks):
         """What the first rank makes; the others wait."""
         own = make() if self.first else {}
         return self.gathered(own)[0]
+
+    def added(self, own: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """The sum of a tensor over all ranks."""
+        total = own.clone()
+        self._wait(lambda: dist.all_reduce(total, async_op=True))
+        return total
 
     def leave(self) -> None:
         """Wait until no other rank needs this one any more."""

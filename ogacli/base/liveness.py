@@ -122,24 +122,29 @@ class Watch(threading.Thread):
 
     def _look(self) -> Ended | None:
         """Give a sign of life, and look for that of the rank before; how one has ended, where it has."""
-        if self._beats(self._rank, 1) is None:
+        try:
+            return self._found()
+        except RuntimeError:  # the store cannot be reached: the process that keeps it has ended
             return Ended("death", 0)
+
+    def _found(self) -> Ended | None:
+        before = (self._rank - 1) % self._count
         with self._lock:
+            self._store.add(f"beat-{self._rank}", 1)
             told = self._store.get(_ENDED) if self._store.check([_ENDED]) else None
+            beat, now = int(self._store.add(f"beat-{before}", 0)), time.monotonic()
         if told is not None:
             return Ended(**json.loads(told))
-        before = (self._rank - 1) % self._count
-        beat, now = self._beats(before), time.monotonic()
         if beat != self._beat[0]:
-            self._beat = (beat or 0, now)
+            self._beat = (beat, now)
         dead = before if now - self._beat[1] > _SILENT else self._died()
         return None if dead is None else self.claim(Ended("death", dead))
 
-    def _beats(self, rank: int, more: int = 0) -> int | None:
+    def _beats(self, rank: int) -> int | None:
         """The signs of life of a rank so far; None where the store cannot be reached."""
         with self._lock:
             try:
-                return int(self._store.add(f"beat-{rank}", more))
+                return int(self._store.add(f"beat-{rank}", 0))
             except RuntimeError:
                 return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 T = TypeVar("T")
@@ -53,6 +53,10 @@ class Ranks:
     def of_first(self, make: Callable[[], Tensors]) -> Tensors:
         """What the first rank makes; every rank calls this, and the others wait."""
         return make()
+
+    def added(self, own: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """The sum of a tensor over all ranks; every rank calls this, with one of the same size on the CPU."""
+        return own
 
     def ending(self) -> None:
         """This process ends, and saves what it has."""

@@ -183,24 +183,17 @@ def train(
     Args:
         config: Data, model, loss and training.
         overwrite: Replace an earlier training.
-        ranks: The processes that share the folds; each of them gets the result.
+        ranks: The processes that share the batches, or the folds; each of them gets the result.
         progress: Receives the progress.
 
     Raises:
         OgaError: A mistake of the user; nothing is written then.
     """
     crossed = config.train.folds is not None
-    if ranks.several and not crossed:
-        raise ConfigError(
-            "a single network is trained by one process",
-            place="train",
-            found=f"{ranks.count} processes",
-            expected="one process, or `folds`, whose networks are trained by several at the same time",
-        )
     folder = folds_folder(config) if crossed else checkpoint_folder(config)
     with alone(folder, "train", progress, ranks) as shown:
         given = arguments(config, folder, overwrite=overwrite, progress=shown)
-        return train_folds(**given, ranks=ranks) if crossed else train_epochs(**given)
+        return (train_folds if crossed else train_epochs)(**given, ranks=ranks)
 
 
 def verify(

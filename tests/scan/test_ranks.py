@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
 
 from command_line import Done, Started, oga
 from several_ranks import SAME, together
@@ -162,12 +169,90 @@ def test_amounts_are_tried_out_on_all_ranks(tmp_path: Path, probe: str) -> None:
     same_as_one(place, 2)
 
 
+def trained(place: Place, count: int, output: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The last weights and the history of a training by so many ranks."""
+    found = together(count, "train", "config.yaml", "--set", f"train.output={output}", cwd=place.folder)
+    assert [done.code for done in found] == [0] * count, [done.err for done in found]
+    assert [bool(done.out) for done in found] == [True] + [False] * (count - 1)
+    files = sorted((place.folder / output).glob("epoch-*.safetensors"))
+    assert len(files) == 3
+    return load_file(files[-1]), json.loads((place.folder / output / "history.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [
+        (2, 17),  # seven batches, and one of a single sample, which is left out
+        pytest.param(3, 16, marks=pytest.mark.slow),  # shares of different sizes
+        pytest.param(4, 37, marks=pytest.mark.slow),  # a last batch of eight
+    ],
+)
+def test_a_training_is_that_of_one_process(tmp_path: Path, count: int, size: int) -> None:
+    """Up to the order in which gradients are added; one sample cannot be read, another counts three times."""
+    place = make_place(tmp_path)
+    x, weights = place.arrays["x"], np.ones(120)
+    x[17], weights[5] = np.inf, 3
+    place.write(x=x)
+    table = {"id": [str(row) for row in range(120)], "weight": weights}
+    pq.write_table(pa.table(table), tmp_path / "weights.parquet")
+    train = {"epochs": 3, "batch_size": size, "optimizer": "sgd", "learning_rate": 0.05}
+    place.write_config(train=train | {"weights": "weights.parquet"})
+    (one, told), (several, known) = (trained(place, n, f"by-{n}") for n in (1, count))
+    assert one.keys() == several.keys()
+    for name in one:
+        torch.testing.assert_close(several[name], one[name], atol=1e-5, rtol=1e-5)
+    assert (known["samples"], known["skipped"]) == (told["samples"], told["skipped"])
+    for first, second in zip(told["epochs"], known["epochs"], strict=True):
+        assert second == pytest.approx(first, abs=1e-5)
+
+
 @pytest.mark.slow
-def test_a_single_network_is_trained_by_one_process(tmp_path: Path) -> None:
-    make_place(tmp_path)
+def test_pictures_are_trained_on_from_files_by_several(tmp_path: Path) -> None:
+    """Each rank reads its part of a batch; batch norm takes the statistics of that part."""
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "pictures" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    write = {
+        "data": {"source": "image_folder", "root": "pictures"},
+        "model": {"source": "resnet_cifar", "depth": 8},
+        "train": {"epochs": 1, "batch_size": 8, "augment": True, "output": "trained"},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(write))
     found = together(2, "train", "config.yaml", cwd=tmp_path)
-    assert [done.code for done in found] == [2, 2]
-    assert sum("a single network is trained by one process" in done.err for done in found) == 1
+    assert [done.code for done in found] == [0, 0], [done.err for done in found]
+    assert [path.name for path in (tmp_path / "trained").glob("*.safetensors")] == ["epoch-001.safetensors"]
+
+
+@pytest.mark.slow
+def test_batches_need_a_sample_for_each_rank(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.write_config(train=TRAIN | {"batch_size": 2})
+    found = together(3, "train", "config.yaml", cwd=tmp_path)
+    assert [done.code for done in found] == [2, 2, 2]
+    assert sum("too few samples for so many processes" in done.err for done in found) == 1
+    assert not (tmp_path / "trained").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_a_training(tmp_path: Path, rank: int) -> None:
+    place = make_place(tmp_path)
+    place.write_config(train=TRAIN | {"epochs": 100_000})
+
+    def kill(ranks: Sequence[Started]) -> None:
+        file = tmp_path / "trained.running.json"
+        while not (file.exists() and '"training"' in file.read_text()):
+            assert all(one.process.is_alive() for one in ranks)
+            time.sleep(0.2)
+        ranks[rank].process.kill()
+
+    found = together(2, "train", "config.yaml", cwd=tmp_path, meanwhile=kill)
+    assert found[rank].code == -signal.SIGKILL
+    assert found[1 - rank].code == 2
+    assert f"rank {rank} was killed" in found[1 - rank].err
+    assert not (tmp_path / "trained").exists()
 
 
 @pytest.mark.slow

@@ -88,8 +88,10 @@ def rank_of(process: int) -> str | None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str) -> None:
-    """``torchrun`` interrupts the other one, which saves what it has."""
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str, nodes: int) -> None:
+    """The other one saves what it has. ``torchrun`` tells of the death; the other one does so, too, unless
+    it is interrupted before (``test_ranks.py`` kills ranks without ``torchrun``)."""
     place = slow_place(tmp_path)
     began = list[float]()
 
@@ -103,13 +105,14 @@ def test_a_killed_rank_ends_the_others(tmp_path: Path, rank: str) -> None:
                     os.kill(int(child), signal.SIGKILL)
                     began.append(time.monotonic())
 
-    found = torchrun(place, 1, meanwhile=kill)
+    found = torchrun(place, nodes, meanwhile=kill)
     assert len(began) == 1
     assert time.monotonic() - began[0] < 90
-    assert [done.code for done in found] == [1]
-    assert "SIGKILL" in found[0].err
+    assert [done.code for done in found] == [1] * nodes
+    told = "".join(done.err for done in found)
+    assert "SIGKILL" in told
     assert [*(tmp_path / "run.partial").glob("state-*")]
     wait(place, 0)
-    resumed = torchrun(place, 1, "--resume")
-    assert [done.code for done in resumed] == [0], [done.err for done in resumed]
+    resumed = torchrun(place, nodes, "--resume")
+    assert [done.code for done in resumed] == [0] * nodes, [done.err for done in resumed]
     same_as_one(place, "run")

@@ -1,10 +1,11 @@
 """The batches of each epoch of a training.
 
 In: samples and a device. Out: batches on that device, of all readable samples in a random order. Inputs that
-are tensors of one shape and fit in memory are read and decoded once; all others in each epoch.
+are tensors of one shape and fit in memory are read and decoded once; all others in each epoch. Of several
+ranks each has its part of every batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from ogacli.base.progress import Progress
+from ogacli.base.ranks import Ranks
 from ogacli.data import Batch, Samples
 from ogacli.data.label_types import PixelClasses
 from ogacli.data.loader import batches
@@ -30,10 +32,11 @@ class Epochs:
 
     Args:
         samples: All samples; those that cannot be read are left out and noted in ``skipped``.
-        batch_size: Samples a batch; the last one of an epoch may be smaller.
+        batch_size: Samples a batch, of all ranks; the last one of an epoch may be smaller.
         device: The device of the batches.
         group_by_length: Whether the samples of a batch have similar lengths, where lengths are known.
         workers: Processes that read and decode.
+        ranks: The processes that share each batch.
         progress: Shows how many samples have been read into memory.
 
     Raises:
@@ -48,6 +51,7 @@ class Epochs:
         *,
         group_by_length: bool,
         workers: int | Literal["auto"],
+        ranks: Ranks,
         progress: Progress,
     ) -> None:
         self.samples = samples
@@ -55,6 +59,7 @@ class Epochs:
         self.device = device
         self.group_by_length = group_by_length
         self.workers = workers
+        self.ranks = ranks
         self.skipped: dict[int, str] = {}
         """``{row: reason}`` of the samples that could not be read so far."""
         self._inputs = self._hold(progress)
@@ -74,15 +79,21 @@ class Epochs:
         """Batches an epoch."""
         return -(-self.size // self.batch_size)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """The batches of one epoch, in random order."""
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch | None]:
+        """The batches of one epoch, in random order, as many on each rank.
+
+        None stands for one of which this rank has no sample, or could read none.
+        """
         order = self._order(generator)
+        parts = [
+            part.tensor_split(self.ranks.count)[self.ranks.rank] for part in order.split(self.batch_size)
+        ]
         if self._inputs is None:
-            yield from self._read(order)
+            yield from self._read(parts)
             return
-        for rows in torch.split(order, self.batch_size):
+        for rows in parts:
             here = rows.to(self.device)
-            yield Batch(rows, self._inputs[here], self._labels[here], {})
+            yield Batch(rows, self._inputs[here], self._labels[here], {}) if len(rows) else None
 
     def _order(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
         """The rows in random order; with ``group_by_length`` in random batches of similar lengths."""
@@ -102,12 +113,16 @@ class Epochs:
         mixed = grouped[torch.randperm(len(grouped), generator=generator)]
         return torch.cat([mixed.flatten(), order[whole:]])
 
-    def _read(self, order: Int64[Tensor, " n"]) -> Iterator[Batch]:
+    def _read(self, parts: Sequence[Int64[Tensor, " b"]]) -> Iterator[Batch | None]:
+        """The batches of these rows; all but the last have one size."""
         pin = self.device.type != "cpu"
-        for batch in batches(self.samples, order, self.batch_size, workers=self.workers, pin=pin):
-            self.skipped.update(batch.quarantined)
-            if len(batch.rows):
-                yield batch.to(self.device)
+        own, size = torch.cat([*parts]), max(1, len(parts[0]))
+        read = batches(self.samples, own, size, workers=self.workers, pin=pin) if len(own) else iter(())
+        for _ in parts:
+            batch = next(read, None)
+            if batch is not None:
+                self.skipped.update(batch.quarantined)
+            yield batch.to(self.device) if batch is not None and len(batch.rows) else None
 
     def _hold(self, progress: Progress) -> Shaped[Tensor, "n ..."] | None:
         """All inputs, where they are tensors of one shape and fit in memory; None otherwise."""

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from ogacli.base.device import current
+from ogacli.base.json_tensor import of_json, to_json
 from ogacli.base.options import Location, Options
 from ogacli.base.precision import Precision, computing_in, products
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.seeding import seeded
 from ogacli.data import Batch, Samples
 from ogacli.data.weights import weighted
@@ -27,6 +29,7 @@ from ogacli.models.outputs import call, first_logits
 from ogacli.models.tasks import Task
 from ogacli.models.training.augment import Augmentation
 from ogacli.models.training.epochs import Epochs
+from ogacli.models.training.shared import share_gradients
 
 
 class TrainOptions(Options):
@@ -120,6 +123,7 @@ def train_network(
     weights: Float[Tensor, " n"] | None = None,
     device: torch.device | None = None,
     workers: int | Literal["auto"] = "auto",
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
     after_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> History:
@@ -134,6 +138,7 @@ def train_network(
             weights of the samples. All the same where neither has any.
         device: Where to train; the CPU where left out.
         workers: Processes that read and decode.
+        ranks: The processes that share each batch; all have the same weights after each step.
         progress: Shows how many samples have been read and trained on.
         after_epoch: Called after each epoch.
 
@@ -155,18 +160,57 @@ def train_network(
         device,
         group_by_length=options.group_by_length,
         workers=workers,
+        ranks=ranks,
         progress=progress,
     )
+    if ranks.several:
+        _enough(batches, ranks)
+        _same_weights(module, ranks)
     done = []
     short = options.precision == "tf32"
-    with seeded(options.seed, device), current(device), products(short=short):
+    with seeded(options.seed + ranks.rank, device), current(device), products(short=short):
         loop = _Loop(module, batches, task, options, _product(samples.weights, weights))
         with progress.bar("training", options.epochs * batches.size) as advance:
             for number in range(1, options.epochs + 1):
                 done.append(loop.epoch(number, advance))
                 after_epoch(done[-1])
     module.eval()
-    return History(tuple(done), len(samples) - len(batches.skipped), dict(sorted(batches.skipped.items())))
+    skipped = dict(sorted(_skipped(batches, ranks).items()))
+    return History(tuple(done), len(samples) - len(skipped), skipped)
+
+
+def _enough(batches: Epochs, ranks: Ranks) -> None:
+    """Refuse batches of which not every rank has a part.
+
+    Raises:
+        ConfigError: The batches have fewer samples than there are ranks.
+    """
+    size = min(batches.batch_size, batches.size)
+    if size < ranks.count:
+        raise ConfigError(
+            "a batch has too few samples for so many processes",
+            place="train.batch_size",
+            found=f"{size} samples a batch, {ranks.count} processes",
+            expected="at least one sample for each process",
+        )
+
+
+def _same_weights(module: nn.Module, ranks: Ranks) -> None:
+    """Start with the weights of the first rank, as another machine may draw others."""
+    first = ranks.of_first(lambda: {name: one.detach() for name, one in _state(module).items()})
+    for name, one in _state(module).items():
+        one.detach().copy_(first[name])
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, each once."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def _skipped(batches: Epochs, ranks: Ranks) -> dict[int, str]:
+    """``{row: reason}`` of the samples that any rank could not read."""
+    told = ranks.gathered({"skipped": to_json(list(batches.skipped.items()))})
+    return {row: reason for one in told for row, reason in of_json(one["skipped"])}
 
 
 def _product(
@@ -236,12 +280,16 @@ class _Loop:
         self.options = options
         self.optimizer = optimizer_of(module, options, batches.device)
         self.schedule = schedule_of(self.optimizer, options.schedule, options.epochs * batches.steps)
+        self.ranks = batches.ranks
         self.generator = torch.Generator().manual_seed(options.seed)
         if options.augment and task.of_pixels:
             raise ConfigError(
                 "masks would not move with their pictures", place="train.augment", hint="drop `augment`"
             )
-        self.augmentation = Augmentation(self.generator) if options.augment else None
+        views = self.generator
+        if self.ranks.several:  # the order of the samples is the same on all ranks, the views are not
+            views = torch.Generator().manual_seed(options.seed + 1 + self.ranks.rank)
+        self.augmentation = Augmentation(views) if options.augment else None
         self.called = False
 
     def epoch(self, number: int, advance: Callable[[int], None]) -> Epoch:
@@ -255,16 +303,23 @@ class _Loop:
         correct = torch.zeros((), dtype=torch.int64, device=self.batches.device)
         categorical, seen = self.batches.samples.class_index is not None, 0
         for batch in self.batches.epoch(self.generator):
-            if len(batch.rows) == 1 and seen:
-                # Batch norm cannot be trained on one sample; in the next epoch it is in another batch.
+            if batch is not None and len(batch.rows) == 1 and seen:
+                # Batch norm cannot be trained on one sample; in the next epoch it is in another batch. Of
+                # several ranks those with one sample leave it out.
+                batch = None
+            answers = None if batch is None else self._answers(batch)
+            samples = self._step(None if answers is None else answers[1], batch)
+            advance(samples)
+            if batch is None or answers is None:
                 continue
-            logits, losses = self._step(batch)
+            logits, losses = (one.detach() for one in answers)
             total += losses.sum(dtype=torch.float64)
             if categorical:
                 correct += (logits.argmax(1) == batch.labels).sum()
             seen += len(batch.rows)
-            advance(len(batch.rows))
-        mean = total.item() / max(1, seen)
+        sums = torch.tensor([total.item(), correct.item(), seen], dtype=torch.float64)
+        loss, right, count = self.ranks.added(sums).tolist()
+        mean = loss / max(1, count)
         if not math.isfinite(mean):
             raise RunError(
                 "the training diverged: the loss is not finite",
@@ -272,25 +327,37 @@ class _Loop:
                 found=mean,
                 hint=f"lower train.learning_rate, now {self.options.peak}",
             )
-        return Epoch(number, mean, correct.item() / seen if categorical else None)
+        return Epoch(number, mean, right / count if categorical else None)
 
-    def _step(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
-        """One update of the weights; returns the logits and losses before it."""
+    def _answers(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
+        """Logits and losses, for a backward pass."""
         inputs = batch.inputs if self.augmentation is None else self.augmentation(batch.inputs)
         if isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with computing_in(self.options.precision, self.batches.device):
             logits = self._logits(Batch(batch.rows, inputs, batch.labels, {})).float()
-        losses = self.task.loss(logits, batch.labels)
-        self.optimizer.zero_grad()
-        (losses if self.weights is None else self._weighted(losses, batch)).mean().backward()
-        self.optimizer.step()
-        self.schedule.step()
-        return logits.detach(), losses.detach()
+        return logits, self.task.loss(logits, batch.labels)
 
-    def _weighted(self, losses: Float[Tensor, " b"], batch: Batch) -> Float[Tensor, " b"]:
-        assert self.weights is not None
-        return losses * self.weights[batch.rows.to(self.weights.device)]
+    def _step(self, losses: Float[Tensor, " b"] | None, batch: Batch | None) -> int:
+        """One update of the weights by the samples of all ranks, of which this one may have none.
+
+        Returns:
+            The number of samples of all ranks; 0 where none has any, and then the weights stay.
+        """
+        self.optimizer.zero_grad()
+        samples = 0
+        if losses is not None and batch is not None:
+            samples = len(losses)
+            if self.weights is not None:
+                losses = losses * self.weights[batch.rows.to(self.weights.device)]
+            (losses.sum() if self.ranks.several else losses.mean()).backward()
+        if self.ranks.several:
+            trained = (one for one in self.module.parameters() if one.requires_grad)
+            samples = share_gradients(trained, samples, self.ranks)
+        if samples:
+            self.optimizer.step()
+            self.schedule.step()
+        return samples
 
     def _logits(self, batch: Batch) -> Float[Tensor, "b k"]:
         """The module's output; that of the first batch is checked against the samples."""

@@ -5,6 +5,7 @@ at all.
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from torch import Tensor
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
 from ogacli.base.progress import SILENT, Progress
+from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.models.sources import NetworkSource
@@ -66,6 +68,7 @@ def train(
     weights: Float[Tensor, " n"] | None = None,
     workers: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress = SILENT,
 ) -> Training:
     """Train a network on the samples and keep a checkpoint of each epoch.
@@ -80,6 +83,7 @@ def train(
         weights: How much the loss of each sample counts; all the same where left out.
         workers: Processes that read and decode.
         overwrite: Replace an earlier training in the same folder.
+        ranks: The processes that share each batch; the first one writes the folder.
         progress: Shows how many samples have been read and trained on.
 
     Raises:
@@ -88,7 +92,15 @@ def train(
     check_free(output, overwrite=overwrite, ours=is_training)
     device = device_of(options.device)
     module = new_network(source, samples, start=options.start, seed=options.seed, device=device)
-    with new_folder(output, overwrite=overwrite, ours=is_training) as work:
+    with ExitStack() as stack:
+        work = None
+        if ranks.first:
+            work = stack.enter_context(new_folder(output, overwrite=overwrite, ours=is_training))
+
+        def keep(epoch: Epoch) -> None:
+            if work is not None:
+                source.save(module, work / epoch_file(epoch.number), samples.classes)
+
         history = train_network(
             module,
             samples,
@@ -97,12 +109,14 @@ def train(
             weights=weights,
             device=device,
             workers=workers,
+            ranks=ranks,
             progress=progress,
-            after_epoch=lambda epoch: source.save(module, work / epoch_file(epoch.number), samples.classes),
+            after_epoch=keep,
         )
         skipped = by_id(samples, history.skipped)
         training = Training(output, history.epochs, history.samples, skipped, samples.columns)
-        write_history(work, training.document(), samples, seed=options.seed, settings=settings)
+        if work is not None:
+            write_history(work, training.document(), samples, seed=options.seed, settings=settings)
     return training
 
 
