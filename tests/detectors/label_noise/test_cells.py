@@ -109,6 +109,27 @@ def test_wrong_targets_are_told(kind: str) -> None:
         assert average_precision_score(wrong.numpy(), found) > 0.75
 
 
+def test_a_model_that_was_trained_on_targets_of_another_size() -> None:
+    """Each prediction is the mean of eight neighbours; one in ten has ten times or a tenth of its target."""
+    generator = torch.Generator().manual_seed(0)
+    place = torch.rand(N, generator=generator).sort().values
+    right = 10 + 5 * torch.sin(20 * place) + torch.randn(N, generator=generator)
+    wrong = torch.rand(N, generator=generator) < 0.1
+    factor = torch.where(torch.rand(N, generator=generator) < 0.5, 0.1, 10.0)
+    given = torch.where(wrong, right * factor, right)
+    around = given.roll(4).unfold(0, 9, 1)  # 4 on each side
+    given, right, wrong = given[:-8], right[:-8], wrong[:-8]
+    predictions = (around.sum(1) - given)[:, None] / 8
+    noise = TargetNoise.fitted(predictions, given[:, None])
+    found = noise.wrong(predictions, given[:, None])[:, 0]
+    assert average_precision_score(wrong.numpy(), found) > 0.95
+    assert wrong[found > 0.5].double().mean() > 0.75
+    assert (found[wrong] > 0.5).double().mean() > 0.95
+    suggested = noise.suggested(predictions, given[:, None])[0][:, 0]
+    closer = (suggested - right).abs().mean() / (predictions[:, 0] - right).abs().mean()
+    assert closer < 0.7, "suggested is the level of the targets, not the prediction"
+
+
 def test_residuals_of_a_poor_model_tell_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     predictions, targets = torch.randn(2, N, 1, generator=generator)
