@@ -106,7 +106,7 @@ def diff(
     format: Annotated[str, typer.Option(help="text or md.")] = "text",
     json: Json = False,
 ) -> None:
-    """List what became flagged from one run to another, and what is new, changed or gone."""
+    """List what two runs flag differently, and what is new or gone."""
     from ogacli.cli.views.runs import difference_view
     from ogacli.run.diff import diff
 

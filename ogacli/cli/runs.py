@@ -114,7 +114,7 @@ def trim(
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
-    """Write the dataset without the dropped samples, in the form of the source."""
+    """Write the cleaned dataset in its own format, and a manifest."""
     from ogacli.cli.views.runs import trim_view
     from ogacli.run.trim import trim
     from ogacli.verdict.budget import Budget

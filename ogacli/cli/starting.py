@@ -56,7 +56,7 @@ def doctor(
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
-    """Show versions, devices and, with a config, what a scan misses or costs."""
+    """Show versions, devices and, with a config, what a scan costs."""
     from ogacli.cli.views.starting import doctor_view
     from ogacli.config.commands import doctor
 
