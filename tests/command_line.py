@@ -80,8 +80,9 @@ def _run(arguments: list[str], folder: str, env: dict[str, str], streams: list[s
         os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT), number)
     import torch
 
-    from ogacli.cli import main
+    from ogacli.cli import lines, main
 
+    lines.EVERY = 600  # what is on stderr does not depend on how busy the machine is
     torch.set_num_threads(1)
     sys.argv = ["oga", *arguments]
     main()

@@ -26,14 +26,13 @@ class Progress(Protocol):
     """A display of progress."""
 
     def bar(
-        self, description: str, total: int, *, long: bool = False, work: float | None = None
+        self, description: str, total: int, *, work: float | None = None
     ) -> AbstractContextManager[Advance]:
         """A step of ``total`` samples; it yields a function that takes the number of further samples done.
 
         Args:
             description: The name of the step.
             total: Its samples, or trainings.
-            long: It may take hours, so that it is reported in lines where no bar can be shown.
             work: The work of all of them, in a unit in which equal amounts take equal time; by default each
                 sample is the same work.
         """
@@ -50,9 +49,7 @@ class Silent:
     """No display."""
 
     @contextmanager
-    def bar(
-        self, description: str, total: int, *, long: bool = False, work: float | None = None
-    ) -> Iterator[Advance]:
+    def bar(self, description: str, total: int, *, work: float | None = None) -> Iterator[Advance]:
         """A step that displays nothing."""
         yield lambda count, work=None: None
 
@@ -122,13 +119,11 @@ class Watched:
         self._tell = tell
 
     @contextmanager
-    def bar(
-        self, description: str, total: int, *, long: bool = False, work: float | None = None
-    ) -> Iterator[Advance]:
+    def bar(self, description: str, total: int, *, work: float | None = None) -> Iterator[Advance]:
         """A step that is displayed and told."""
         step = Step(description, total, work)
         self._tell(step.state)
-        with self._shown.bar(description, total, long=long, work=work) as shown:
+        with self._shown.bar(description, total, work=work) as shown:
 
             def advance(count: int, work: float | None = None, /) -> None:
                 step.advance(count, work)

@@ -24,10 +24,9 @@ from rich.text import Text
 
 from ogacli.base.progress import Advance, Step
 from ogacli.base.wording import visible, visible_json
+from ogacli.cli.lines import Lines
 from ogacli.cli.log import JsonLog
 
-_EVERY = 20.0
-"""Seconds between two lines of a long step, where no bar can be shown."""
 _WIDTH = 80
 """Columns of a paragraph."""
 
@@ -76,6 +75,7 @@ class Terminal:
         self.out = _Output()
         self.err = _Console(stderr=True)
         self._log = JsonLog() if log_json else None
+        self._lines = Lines(lambda line: self.err.print(line))
         _of_command[:] = [self]
 
     @staticmethod
@@ -123,19 +123,16 @@ class Terminal:
             self.err.print(f"[bold red]error:[/] {escape(text)}")
 
     @contextmanager
-    def bar(
-        self, description: str, total: int, *, long: bool = False, work: float | None = None
-    ) -> Iterator[Advance]:
-        """A progress bar with rate and remaining time.
-
-        Where stderr is not a terminal: a line now and then for a ``long`` step, else nothing.
-        """
+    def bar(self, description: str, total: int, *, work: float | None = None) -> Iterator[Advance]:
+        """A progress bar with rate and remaining time; a line now and then where stderr is no terminal."""
         if self._log is not None:
             with self._log.bar(description, total, work=work) as advance:
                 yield advance
             return
-        if long and not self.err.is_terminal and not self.quiet:
-            yield _Lines(self.err, description, total, ends=not self.json).advance
+        step = Step(description, total, work)
+        if not self.err.is_terminal and not self.quiet:
+            with self._lines.of(step):
+                yield step.advance
             return
         columns = (
             progress.TextColumn("{task.description}"),
@@ -145,9 +142,7 @@ class Terminal:
             progress.TimeElapsedColumn(),
             _Left(),
         )
-        step = Step(description, total, work)
-        shown = self.err.is_terminal and not self.quiet
-        bars = progress.Progress(*columns, console=self.err, disable=not shown, transient=True, expand=True)
+        bars = progress.Progress(*columns, console=self.err, disable=self.quiet, transient=True, expand=True)
         with bars:
             task = bars.add_task(description, total=total, step=step)
 
@@ -160,32 +155,6 @@ class Terminal:
 
 _of_command: list[Terminal] = []
 """The last one that was made."""
-
-
-class _Lines:
-    """The progress of a step as lines: at its start, at its end, and every ``_EVERY`` seconds between.
-
-    Without ``ends`` there are only those between, so that short commands print nothing but their document.
-    """
-
-    def __init__(self, console: Console, description: str, total: int, *, ends: bool) -> None:
-        self._console = console
-        self._step = Step(description, total)
-        self._ends = ends
-        self._told = 0.0
-        if ends:
-            console.print(f"{description}: 0 of {total:,}")
-
-    def advance(self, count: int, work: float | None = None, /) -> None:
-        """Note that so many more are done."""
-        self._step.advance(count, work)
-        passed, now = self._step.pace.passed, self._step.state
-        ended = self._ends and now.done >= now.total
-        if not count or not (ended or passed - self._told >= _EVERY):
-            return
-        self._told = passed
-        ahead = f", {now.seconds_left:,.0f} s left" if now.seconds_left else ""
-        self._console.print(f"{now.stage}: {now.done:,} of {now.total:,}, {passed:,.0f} s{ahead}")
 
 
 class _Left(progress.ProgressColumn):

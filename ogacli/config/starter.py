@@ -25,7 +25,10 @@ from ogacli.config.starter_text import placeholders, scalar, with_truth, with_va
 from ogacli.errors import ConfigError, OgaError
 
 _USUAL = {
-    "label": ("label", "labels", "target", "targets", "class", "y", "category"),
+    "label": (
+        *("label", "labels", "target", "targets", "class", "y", "category"),
+        *("topic", "sentiment", "intent"),
+    ),
     "text": ("text", "sentence", "review", "content", "comment"),
 }
 """Usual names of columns; an example refers to all of them by the first."""

@@ -85,7 +85,7 @@ def choose(setup: Setup, tried: Tried, progress: Progress = SILENT) -> Chosen:
     found: dict[Choice, list[Float[np.ndarray, "seeds m"]]] = {one: [] for one in several}
     sizes: dict[Choice, list[int]] = {one: [] for one in several}
     ranks, own = setup.ranks, dict[str, Tensor]()
-    with progress.bar("trying out amounts", total, long=True) as advance:
+    with progress.bar("trying out amounts", total) as advance:
         for number in ranks.dealt(range(len(probe.held))):
             with TemporaryDirectory() as folder:
                 fold = _Fold(probe, number, options.seeds, tried, Path(folder), advance)

@@ -229,7 +229,7 @@ def _unchanged(
     known = torch.from_numpy(np.asarray(usable, dtype=bool).copy())
     candidates = ((there >= 0) & known[there.clamp_min(0)]).nonzero()[:, 0]
     rows, contents = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
-    with progress.bar("comparing with the earlier run", len(candidates), long=True) as advance:
+    with progress.bar("comparing with the earlier run", len(candidates)) as advance:
         for batch in batches(samples, candidates, _size(samples, candidates), workers=setup.workers):
             advance(len(batch.rows) + len(batch.quarantined))
             if not len(batch.rows):

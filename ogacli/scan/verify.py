@@ -146,13 +146,13 @@ def verify_samples(
         _check_classes(test, samples)
         check_features(samples, test, "verify.test")
         labels: Literal["true", "given", "test"] = "test" if test.truth is None else "true"
-        with progress.bar("retraining", trials.most(samples), long=True) as advance:
+        with progress.bar("retraining", trials.most(samples)) as advance:
             trials.run(samples, run, _judged(test), budget, advance)
         return trials.result(labels, parts=0)
     nested = _repeated(run, samples, source, task, budget, validation, workers)
     parts = held_out(len(samples), options.holdout)
     total = len(parts) * (trials.most(samples) + nested.trainings)
-    with progress.bar("retraining", total, long=True) as advance:
+    with progress.bar("retraining", total) as advance:
         for held in parts:
             rest = torch.ones(len(samples), dtype=torch.bool)
             rest[held] = False

@@ -33,25 +33,6 @@ def test_no_bar_without_a_terminal_or_when_quiet(options):
     assert stream.getvalue() == ""
 
 
-def test_a_long_step_is_told_in_lines_without_a_terminal(monkeypatch):
-    """At its start, at its end, and now and then between; never when quiet."""
-    now = [0.0]
-    monkeypatch.setattr("ogacli.base.pace.time.monotonic", lambda: now[0])
-    found, stream = terminal(on_terminal=False)
-    with found.bar("retraining", 4, long=True) as advance:
-        for now[0] in (5.0, 21.0, 22.0, 60.0):
-            advance(1)
-    assert stream.getvalue().splitlines() == [
-        "retraining: 0 of 4",
-        "retraining: 2 of 4, 21 s, 32 s left",  # without the first one, which may be slow
-        "retraining: 4 of 4, 60 s",
-    ]
-    quiet, stream = terminal(on_terminal=False, quiet=True)
-    with quiet.bar("retraining", 4, long=True) as advance:
-        advance(4)
-    assert stream.getvalue() == ""
-
-
 def test_a_bar_goes_away_when_the_step_fails():
     found, _ = terminal()
 

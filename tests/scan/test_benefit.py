@@ -251,8 +251,8 @@ def test_the_cost_is_told_before(place):
     notes: list[str] = []
 
     class Watch:
-        def bar(self, description, total, *, long=False, work=None):
-            return ogacli_progress.SILENT.bar(description, total, long=long, work=work)
+        def bar(self, description, total, *, work=None):
+            return ogacli_progress.SILENT.bar(description, total, work=work)
 
         def note(self, text):
             notes.append(text)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ogacli.base.device import device_of
 from ogacli.base.precision import computing_on
+from ogacli.base.progress import SILENT, Progress
 from ogacli.data import Samples
 from ogacli.data.loader import batches
 from ogacli.errors import DataError
@@ -31,13 +32,14 @@ def accuracy(
     *,
     device: torch.device | None = None,
     workers: int | Literal["auto"] = "auto",
+    progress: Progress = SILENT,
 ) -> float:
     """Share of the readable samples whose given label the network predicts.
 
     Raises:
         DataError: The labels are not one class a sample, or no sample can be read.
     """
-    found = correct(module, samples, device=device, workers=workers)
+    found = correct(module, samples, device=device, workers=workers, progress=progress)
     return float(found[~found.isnan()].double().mean())
 
 
@@ -47,6 +49,7 @@ def correct(
     *,
     device: torch.device | None = None,
     workers: int | Literal["auto"] = "auto",
+    progress: Progress = SILENT,
 ) -> Float[Tensor, " n"]:
     """For each sample 1 where the network predicts its label, 0 elsewhere; NaN where it cannot be read.
 
@@ -60,12 +63,17 @@ def correct(
     device = device or torch.device("cpu")
     module.to(device).eval()
     found = torch.full((len(samples),), torch.nan)
-    with torch.inference_mode(), computing_on(device):
+    with (
+        torch.inference_mode(),
+        computing_on(device),
+        progress.bar("predicting held-out samples", len(samples)) as advance,
+    ):
         order = samples.longest_first(torch.arange(len(samples)))
         for batch in batches(samples, order, _READ, workers=workers, pin=device.type != "cpu"):
             if len(batch.rows):
                 here = batch.to(device)
                 found[batch.rows] = (first_logits(module, here, 0).argmax(1) == here.labels).float().cpu()
+            advance(len(batch.rows) + len(batch.quarantined))
     if found.isnan().all():
         raise DataError("none of the samples can be read", place=f"sample {samples.ids[0].as_py()!r}")
     return found

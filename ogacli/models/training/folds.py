@@ -115,7 +115,8 @@ def train_folds(
             work = stack.enter_context(new_folder(output, overwrite=overwrite, ours=is_training))
         else:
             work = Path(stack.enter_context(TemporaryDirectory()))
-        for number in ranks.dealt(range(1, int(fold_of.max()) + 2)):
+        count = int(fold_of.max()) + 1
+        for number in ranks.dealt(range(1, count + 1)):
             inside = fold_of == number - 1
             rest, held = (samples.select(rows.nonzero()[:, 0]) for rows in (~inside, inside))
             module = new_network(source, rest, start=options.start, seed=options.seed, device=device)
@@ -128,10 +129,11 @@ def train_folds(
                 device=device,
                 workers=workers,
                 progress=progress,
+                step=f"training fold {number} of {count}",
             )
             share = None
             if samples.class_index is not None:
-                share = accuracy(module, held, device=device, workers=workers)
+                share = accuracy(module, held, device=device, workers=workers, progress=progress)
             names = _files(number)
             fold = FoldTraining(number, history.samples, len(held), history.epochs, share, *names)
             source.save(module, work / fold.checkpoint, samples.classes)

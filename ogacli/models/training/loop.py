@@ -125,6 +125,7 @@ def train_network(
     workers: int | Literal["auto"] = "auto",
     ranks: Ranks = ALONE,
     progress: Progress = SILENT,
+    step: str = "training",
     after_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> History:
     """Train ``module`` in place and leave it in evaluation mode.
@@ -140,6 +141,7 @@ def train_network(
         workers: Processes that read and decode.
         ranks: The processes that share each batch; all have the same weights after each step.
         progress: Shows how many samples have been read and trained on.
+        step: What the progress calls the training.
         after_epoch: Called after each epoch.
 
     Raises:
@@ -170,7 +172,7 @@ def train_network(
     short = options.precision == "tf32"
     with seeded(options.seed + ranks.rank, device), current(device), products(short=short):
         loop = _Loop(module, batches, task, options, _product(samples.weights, weights))
-        with progress.bar("training", options.epochs * batches.size) as advance:
+        with progress.bar(step, options.epochs * batches.size) as advance:
             for number in range(1, options.epochs + 1):
                 done.append(loop.epoch(number, advance))
                 after_epoch(done[-1])
