@@ -99,8 +99,8 @@ def read_decisions(path: str | Path, run: Run) -> Decisions:
         with collecting(problems):
             if name not in found:
                 raise DataError("not a sample of the run", place=place, expected=f"an id of {run.path}")
-            row, suggested = found[name]
-            decided[row] = checked.labelled(decision, suggested, place)
+            row, suggested, parts = found[name]
+            decided[row] = checked.labelled(decision, suggested, parts, place)
     if problems:
         raise DataError.all_of(problems)
     rows = sorted(decided)
@@ -167,16 +167,18 @@ def _decision(values: Mapping[str, Any], place: str) -> Decision:
     return Decision(name, action, written if action == "relabel" else None)
 
 
-def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str | None]]:
-    """The row and the suggested label of each id that the run has."""
+def _in_run(run: Run, wanted: Mapping[str, object]) -> dict[str, tuple[int, str | None, int | None]]:
+    """The row of each id that the run has, its suggested label, and of how many parts its label consists."""
     names = pa.array(list(wanted), pa.string())
-    found: dict[str, tuple[int, str | None]] = {}
+    found: dict[str, tuple[int, str | None, int | None]] = {}
     start = 0
-    for part in run.batches(["id", "suggested_label"]):
+    for part in run.batches(["id", "label", "suggested_label"]):
         ids = part.column("id").cast(pa.string())
         rows = pc.is_in(ids, value_set=names).to_numpy(zero_copy_only=False).nonzero()[0]
         for row in rows.tolist():
-            found[ids[row].as_py()] = start + row, label_text(part.column("suggested_label")[row].as_py())
+            given, suggested = (part.column(name)[row].as_py() for name in ("label", "suggested_label"))
+            parts = len(given) if isinstance(given, list) else None
+            found[ids[row].as_py()] = start + row, label_text(suggested), parts
         start += len(part)
     return found
 
@@ -189,8 +191,14 @@ class _Labels:
         self.kind = label_kind(run)
         self.targets = _targets(run) if self.kind == "numbers" else 0
 
-    def labelled(self, decision: Decision, suggested: str | None, place: str) -> Decision:
+    def labelled(self, decision: Decision, suggested: str | None, parts: int | None, place: str) -> Decision:
         """The decision with its new label.
+
+        Args:
+            decision: The decision.
+            suggested: The label that the scan suggests.
+            parts: Of how many parts the given label consists; None where it is no list, or unknown.
+            place: Of the decision in its file.
 
         Raises:
             DataError: There is none, or it is none that samples of the run can have.
@@ -208,6 +216,11 @@ class _Labels:
             self._check_numbers(label, place)
         else:
             self._check_classes(label, place)
+        if self.kind == "tags" and parts is not None and len(parts_of(label)) != parts:
+            found, expected = f"{len(parts_of(label))} tags", f"{parts}, one for each word"
+            raise DataError(
+                "another number of new tags than of words", place=place, found=found, expected=expected
+            )
         return Decision(decision.id, "relabel", label)
 
     def _check_classes(self, label: str, place: str) -> None:

@@ -13,7 +13,8 @@ import ogacli
 from ogacli.config import load_config
 from ogacli.config.commands import scan, train
 from ogacli.data.label_types import IGNORED
-from ogacli.errors import ConfigError, DataError, GradientError, RunError
+from ogacli.errors import ConfigError, DataError, GradientError
+from ogacli.run.directory import Run
 from ogacli.run.trim import trim
 from small_transformers import sentences as right_sentences
 from small_transformers import write_config, write_network, write_rows
@@ -157,15 +158,15 @@ def test_what_does_not_fit_a_tagger(tmp_path: Path, sections: dict[str, Any], me
         load_config(written(tmp_path, **sections))
 
 
-def test_wrong_tags_are_replaced_in_the_rows(tmp_path: Path) -> None:
-    """By ``relabel``, and by a person for one word."""
+def tagged_rows(folder: Path) -> tuple[Run, list[Any], list[Any]]:
+    """A run of 60 sentences of which 3, 17 and 42 have a wrong tag; their rows, and the right rows."""
     pytest.importorskip("transformers")
     right = right_sentences(60)
     rows = [{"words": row["words"], "tags": list(row["tags"])} for row in right]
-    for row in (3, 17, 40):
+    for row in (3, 17, 42):
         rows[row]["tags"][0] = "O" if rows[row]["tags"][0] == "NUM" else "NUM"
-    write_rows(tmp_path / "rows.jsonl", rows)
-    write_network(tmp_path / "network", "bert")
+    write_rows(folder / "rows.jsonl", rows)
+    write_network(folder / "network", "bert")
     values = {
         "data": {"source": "text", "path": "rows.jsonl", "words": "words", "tags": "tags"},
         "model": {"source": "transformers", "task": "token_classification", "name": "network"},
@@ -174,11 +175,16 @@ def test_wrong_tags_are_replaced_in_the_rows(tmp_path: Path) -> None:
         "budget": "auto",
         "output": "run",
     }
-    file = write_config(tmp_path, values, {})
+    file = write_config(folder, values, {})
     training = train(load_config(file))
-    run = scan(load_config(file, [f"model.checkpoint={training.checkpoints[-1]}"]))
+    return scan(load_config(file, [f"model.checkpoint={training.checkpoints[-1]}"])), rows, right
+
+
+def test_wrong_tags_are_replaced_in_the_rows(tmp_path: Path) -> None:
+    """By ``relabel``, and by a person for one word."""
+    run, rows, right = tagged_rows(tmp_path)
     flagged = run.scores.filter(run.scores["flagged"])["position"].to_pylist()
-    assert sorted(flagged) == [3, 17, 40]
+    assert sorted(flagged) == [3, 17, 42]
     trim(run, tmp_path / "clean.jsonl", relabel=True)
     clean = [json.loads(line) for line in (tmp_path / "clean.jsonl").read_text().splitlines()]
     assert [row["tags"] for row in clean] == [row["tags"] for row in right]
@@ -190,7 +196,11 @@ def test_wrong_tags_are_replaced_in_the_rows(tmp_path: Path) -> None:
     mine = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
     assert own in [row["tags"] for row in mine if row["words"] == rows[3]["words"]]
     decided["decisions"][0]["label"] = own[:-1]
+    decided["decisions"].append({"id": "4", "action": "relabel", "label": "NUMBER"})
     (tmp_path / "short.json").write_text(json.dumps(decided))
-    with pytest.raises(RunError, match="another number of new tags than of words"):
+    short = f"'3': another number of new tags than of words[\\s\\S]*found: {len(own) - 1} tags"
+    with pytest.raises(
+        DataError, match=short + f"[\\s\\S]*{len(own)}, one for each word[\\s\\S]*'4': unknown class"
+    ):
         trim(run, tmp_path / "short.jsonl", decisions=tmp_path / "short.json")
     assert not (tmp_path / "short.jsonl").exists()

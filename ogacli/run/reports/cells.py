@@ -31,6 +31,8 @@ class Cell:
 
     sample: str
     position: int
+    index: int
+    """Of the class, target or word in the label."""
     cell: str
     given: str
     suggested: str
@@ -66,6 +68,7 @@ def cells(run: Run, rows: pa.Table) -> list[Cell]:
         Cell(
             sample=wording.cut(str(row["id"]), 80),
             position=row["position"],
+            index=row["index"],
             cell=wording.cut(row["cell"], _LENGTH),
             given=_value(row["given"], sets),
             suggested=_value(row["suggested"], sets) + _interval(row),

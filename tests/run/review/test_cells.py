@@ -10,6 +10,7 @@ import pytest
 from browsing import cards, exported, visit
 from ogacli.run.trim import trim
 from run.trim.test_cells import NAMES, REGRESSION, WRONG, numbers, scanned, sets, shown
+from scan.test_tags import tagged_rows
 
 pytestmark = pytest.mark.browser
 
@@ -54,6 +55,51 @@ def test_sets_of_classes(browser, tmp_path):
     found = rows_of(tmp_path / "clean.csv")
     assert [found[name]["kinds"] for name in names] == [", ".join(suggested[names[0]]), "bee", ""]
     assert found[names[1]]["kinds_before"] == shown(given[int(names[1][1:])])
+
+
+def test_the_tag_of_a_word(browser, tmp_path):
+    """By the list beside a doubtful word, by that of any other word, and by the suggestion."""
+    run, rows, _ = tagged_rows(tmp_path)
+    opened = visit(browser, (run.path / "report.html").as_uri())
+    page = opened.page
+    assert page.locator("#matrix").is_hidden()
+    assert page.locator("[name=given] option").all_text_contents() == ["all", "NUM", "O"]
+    first, second, third = (cards(page).nth(i) for i in range(3))
+    names = [one.get_attribute("data-id") for one in (first, second, third)]
+    given = {name: rows[int(name)]["tags"] for name in names}
+    new = {name: ["O" if tag == "NUM" else "NUM" for tag in given[name]] for name in names}
+    word = rows[int(names[0])]["words"][0]
+    assert (
+        first.locator(".cells li")
+        .first.text_content()
+        .startswith(f"{word} wrong tag: {given[names[0]][0]} → ")
+    )
+    doubtful = first.locator(".cells select")
+    assert doubtful.get_attribute("aria-label") == f"Tag of {word}"
+    assert doubtful.input_value() == f"={given[names[0]][0]}"
+    doubtful.select_option(label=new[names[0]][0])
+    assert first.locator(".verdict").text_content() == f"relabel {word} as {new[names[0]][0]}"
+    page.click("#undo")
+    assert (first.locator(".verdict").count(), doubtful.input_value()) == (0, f"={given[names[0]][0]}")
+    doubtful.select_option(label=new[names[0]][0])
+    second.locator(".compare").click()
+    other = second.locator(".other select[data-word='1']")
+    other.select_option(label=new[names[1]][1])
+    other.select_option(label=given[names[1]][1])
+    assert second.locator(".verdict").text_content() == "keep", "all tags are as they were"
+    other.select_option(label=new[names[1]][1])
+    third.locator(".relabel").click()
+    page.wait_for_timeout(300)
+    page.reload()
+    assert first.locator(".cells select").input_value() == f"={new[names[0]][0]}"
+    decisions = exported(page, tmp_path)
+    opened.check()
+    trim(run, tmp_path / "clean.jsonl", decisions=decisions)
+    clean = [json.loads(line)["tags"] for line in (tmp_path / "clean.jsonl").read_text().splitlines()]
+    clean = {name: clean[int(name)] for name in names}  # all rows stay
+    assert clean[names[0]] == [new[names[0]][0], *given[names[0]][1:]]
+    assert clean[names[1]] == [given[names[1]][0], new[names[1]][1], *given[names[1]][2:]]
+    assert clean[names[2]] == [new[names[2]][0], *given[names[2]][1:]]
 
 
 @pytest.mark.parametrize("targets", [1, 2])

@@ -108,7 +108,6 @@ def _with_rows(run: Run, rows: pa.Table) -> dict[str, Any]:
         near.setdefault(one["position"], {}).setdefault(one["role"], []).append(one["other"])
     others = _others(run, rows, beside)
     names, kind = _Names(), label_kind(run)
-    kind = None if kind == "tags" else kind  # the page has no choice for each word
     return {
         "schema_version": 1,
         "run": run.fingerprint,
@@ -148,14 +147,14 @@ def _texts(labels: pa.ChunkedArray) -> list[str | None]:
     return [label_text(one) for one in labels.to_pylist()]
 
 
-def _cells(run: Run, positions: pa.ChunkedArray) -> list[list[list[str]]]:
+def _cells(run: Run, positions: pa.ChunkedArray) -> list[list[list[str | int]]]:
     """The cells of each sample that are more probably wrong than right."""
     found = cells_at(run, positions)
     return [[_cell(one) for one in found.get(position, ())] for position in positions.to_pylist()]
 
 
-def _cell(one: Cell) -> list[str]:
-    return [one.cell, one.given, one.suggested, wording.percent(one.probability), one.reason]
+def _cell(one: Cell) -> list[str | int]:
+    return [one.cell, one.given, one.suggested, wording.percent(one.probability), one.reason, one.index]
 
 
 def _others(run: Run, rows: pa.Table, beside: pa.Table) -> pa.Table:

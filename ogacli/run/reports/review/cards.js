@@ -55,14 +55,16 @@ function facts(sample) {
 /** The classes or targets that are more probably wrong than right. */
 function cellsOf(sample) {
   if (!sample.cells.length) return null;
-  const items = sample.cells.map(([cell, given, suggested, probability, reason]) => {
+  const items = sample.cells.map(([cell, given, suggested, probability, reason, index]) => {
     const change = data.kind === "classes" ? reason : `${reason}: ${given} → ${suggested}`;
-    return el("li", {}, el("strong", {}, cell), ` ${change} `, el("span", { class: "dim", title: "probability that it is wrong" }, probability));
+    const sure = el("span", { class: "dim", title: "probability that it is wrong" }, probability);
+    return el("li", {}, el("strong", {}, cell), ` ${change} `, sure, data.kind === "tags" ? tagOf(sample, index) : null);
   });
   return el("ul", { class: "cells", "aria-label": "Parts of the label that are probably wrong" }, ...items);
 }
 
 function labels(sample) {
+  if (data.kind === "tags" && sample.cells.length) return null; // the doubtful words say it
   const line = el("p", { class: "labels" }, el("span", { class: "given" }, sample.given));
   if (sample.suggested !== null) {
     line.append(
@@ -96,7 +98,7 @@ function choice(sample, action, label, text) {
 function buttons(sample) {
   const group = el("div", { class: "choices", role: "group", "aria-label": `Decision on ${sample.id}` });
   group.append(choice(sample, "keep", undefined, "Keep"), choice(sample, "drop", undefined, "Drop"));
-  if (canSuggest(sample)) group.append(choice(sample, "relabel", sample.new, `Relabel as ${shownLabel(sample.new)}`));
+  if (canSuggest(sample)) group.append(choice(sample, "relabel", sample.new, `Relabel as ${data.kind === "tags" ? "suggested" : shownLabel(sample.new)}`));
   group.append(
     el(
       "button",
@@ -109,8 +111,9 @@ function buttons(sample) {
 
 const canSuggest = (sample) => data.kind !== null && sample.new !== null && (data.kind !== "class" || data.classes.includes(sample.new));
 
-/** Fields for any other label: a list of classes, a box for each class, or numbers. */
+/** Fields for any other label: a list of classes, a box for each class, a list of tags for each word, or numbers. */
 function otherLabel(sample) {
+  if (data.kind === "tags") return otherTags(sample);
   if (data.kind === "classes") return otherClasses(sample);
   if (data.kind === "numbers") return otherNumbers(sample);
   return data.kind === "class" ? otherClass(sample) : null;
@@ -140,6 +143,47 @@ function otherClasses(sample) {
     relabelAs(sample, chosenClasses.join(SEPARATOR));
   });
   return set;
+}
+
+/** The tags that were decided on, or else the given ones. */
+function tagsOf(sample) {
+  const decision = decisions.get(sample.id);
+  return partsOf(decision?.action === "relabel" ? decision.label : sample.old);
+}
+
+/** A word as it is shown: a doubtful one, one of the text in parts, or its number. */
+function wordAt(sample, index) {
+  const doubtful = sample.cells.find((one) => one[5] === index);
+  const parts = looks.get(sample.position)?.parts;
+  if (doubtful) return doubtful[0];
+  return parts?.length === partsOf(sample.old).length ? parts[index][0].trim() : `word ${index + 1}`;
+}
+
+/** The words that get another tag. */
+function changedWords(label, sample) {
+  if (!sample) return "words";
+  const old = partsOf(sample.old);
+  const words = partsOf(label).flatMap((tag, i) => (tag === old[i] ? [] : [`${wordAt(sample, i)} as ${tag}`]));
+  return words.join(", ") || "no word";
+}
+
+/** The list of tags of one word. */
+function tagOf(sample, index) {
+  const options = data.classes.map((one) => el("option", { value: `=${one}` }, one));
+  const select = el("select", { name: "tag", "data-word": index, "aria-label": `Tag of ${wordAt(sample, index)}` }, ...options);
+  select.value = `=${tagsOf(sample)[index]}`;
+  select.addEventListener("change", () => {
+    const label = tagsOf(sample).with(index, select.value.slice(1)).join(SEPARATOR);
+    if (label === sample.old) act(sample, "keep", undefined, true);
+    else relabelAs(sample, label);
+  });
+  return select;
+}
+
+function otherTags(sample) {
+  const doubtful = new Set(sample.cells.map((one) => one[5]));
+  const words = partsOf(sample.old).map((_, i) => (doubtful.has(i) ? null : el("label", {}, `${wordAt(sample, i)} `, tagOf(sample, i))));
+  return el("fieldset", { class: "other" }, el("legend", {}, "Another tag of a word"), ...words);
 }
 
 function otherNumbers(sample) {
@@ -204,6 +248,9 @@ function mark(article) {
     const same = decision?.action === button.dataset.action && (decision.label ?? undefined) === button.dataset.label;
     button.setAttribute("aria-pressed", String(Boolean(same)));
   }
+  for (const select of article.querySelectorAll(".cells select")) select.value = `=${tagsOf(article.sample)[select.dataset.word]}`;
+  const other = article.querySelector(".other");
+  if (other && !other.contains(document.activeElement)) other.replaceWith(otherLabel(article.sample));
   article.querySelector(".verdict")?.remove();
-  if (decision) article.querySelector(".facts").prepend(el("p", { class: "verdict" }, spoken(decision)));
+  if (decision) article.querySelector(".facts").prepend(el("p", { class: "verdict" }, spoken(decision, article.sample)));
 }

@@ -22,6 +22,8 @@ const samples = data.samples.id.map((id, i) => ({
   beside: data.samples.beside[i] ?? {},
 }));
 const SEPARATOR = "|"; // between the classes or numbers of a label
+const ofClasses = data.kind === "classes" || data.kind === "tags"; // a label has several classes, or one for each word
+const ofParts = ofClasses || data.kind === "numbers";
 const partsOf = (label) => (label ? label.split(SEPARATOR) : []);
 const shownLabel = (label) => (data.kind === "class" ? label : partsOf(label).join(", ") || "no class");
 const byId = new Map(samples.map((sample) => [sample.id, sample]));

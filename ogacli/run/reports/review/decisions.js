@@ -74,7 +74,7 @@ function decide(sample, action, label) {
   undone.push([sample.id, before]);
   set(sample.id, same ? null : label === undefined ? { action } : { action, label });
   changed();
-  announce(same ? `${sample.id}: undecided` : `${sample.id}: ${spoken(decisions.get(sample.id))}`);
+  announce(`${sample.id}: ${spoken(decisions.get(sample.id), sample)}`);
   return !same;
 }
 
@@ -87,14 +87,15 @@ function undo() {
   }
   set(...last);
   changed();
-  announce(`Undone: ${last[0]} is ${spoken(last[1])}`);
-  return byId.get(last[0]);
+  const sample = byId.get(last[0]);
+  announce(`Undone: ${last[0]} is ${spoken(last[1], sample)}`);
+  return sample;
 }
 
-function spoken(decision) {
+function spoken(decision, sample) {
   if (!decision) return "undecided";
-  if (decision.action === "relabel") return `relabel as ${shownLabel(decision.label)}`;
-  return decision.action;
+  if (decision.action !== "relabel") return decision.action;
+  return `relabel ${data.kind === "tags" ? changedWords(decision.label, sample) : `as ${shownLabel(decision.label)}`}`;
 }
 
 function download() {

@@ -23,8 +23,7 @@ function fill(select, values, none) {
 
 function prepareFilters() {
   const field = filters.elements;
-  const several = data.kind === "classes" || data.kind === "numbers";
-  const own = (key, whole) => samples.flatMap((one) => (!several ? [one[whole]] : data.kind === "classes" ? partsOf(one[key]) : []));
+  const own = (key, whole) => samples.flatMap((one) => (!ofParts ? [one[whole]] : ofClasses ? partsOf(one[key]) : []));
   fill(field.given, own("old", "given"));
   fill(field.suggested, own("new", "suggested"), "no suggestion");
   fill(field.reason, samples.map((one) => one.reason));
@@ -42,7 +41,7 @@ const allows = (choice, value) => choice === "" || (choice === "-" ? value === n
 
 /** Of several classes one must be the chosen one. */
 const allowsLabel = (choice, label, classes) =>
-  data.kind === "classes" ? choice === "" || partsOf(classes).includes(choice.slice(1)) : allows(choice, label);
+  ofClasses ? choice === "" || partsOf(classes).includes(choice.slice(1)) : allows(choice, label);
 
 function textOf(sample) {
   const look = looks.get(sample.position);

@@ -7,7 +7,7 @@ function prepareMatrix() {
     if (!counts.has(given)) counts.set(given, new Map());
     counts.get(given).set(suggested, (counts.get(given).get(suggested) ?? 0) + 1);
   }
-  if (data.kind === "classes" || data.kind === "numbers") return; // almost every label is another one
+  if (ofParts) return; // almost every label is another one
   if (!samples.some((sample) => sample.suggested !== null)) return;
   const rows = frequent(samples.map((one) => one.given));
   const columns = frequent(samples.map((one) => one.suggested));
