@@ -99,11 +99,14 @@ class ShellText(str):
 
 
 def locate(path: str, base: Path) -> str:
-    """``path`` as an absolute path or URL; a relative path is relative to ``base``."""
+    """``path`` as an absolute path or URL; a relative path is relative to ``base``.
+
+    A ``~`` at its start is the home folder, and part of a name where the machine knows no such user.
+    """
     if "://" in path:
         return path
     start = Path.cwd() if isinstance(path, ShellText) else base
-    return os.path.normpath(start / Path(path).expanduser())
+    return os.path.normpath(start / os.path.expanduser(path))
 
 
 def _located(value: Any, info: ValidationInfo) -> Any:

@@ -7,6 +7,7 @@ module does not import torch.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _THREADS = "OMP_NUM_THREADS"
 _HERE = "127.0.0.1"
+_INTERFACE = "GLOO_SOCKET_IFNAME"
+_LOOPBACK = ("lo", "lo0")
+"""What the interface of ``_HERE`` is called by Linux and by macOS."""
 _ENDS = 20.0
 """Seconds that the other processes have to end once the command has."""
 
@@ -60,19 +64,27 @@ def shared(workers: int | None = None) -> Iterator[Ranks]:
 
 @contextmanager
 def _started(count: int) -> Iterator[Ranks]:
-    """This process, as the first of so many on this machine, which divide its cores."""
+    """This process, as the first of so many on this machine, which divide its cores.
+
+    They reach each other by the loopback interface only, as whoever else connects could change the results.
+    """
     import torch
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from ogacli.base.distributed import connected
 
-    store = TCPStore(_HERE, 0, count, is_master=True, wait_for_workers=False)
+    with socket.create_server((_HERE, 0)) as server:  # a TCPStore itself listens on all interfaces
+        port = server.getsockname()[1]
+        store = TCPStore(
+            _HERE, port, count, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
+        )
     given = {
         "MASTER_ADDR": _HERE,
         "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         _THREADS: os.environ.get(_THREADS, str(max(1, torch.get_num_threads() // count))),
+        **{_INTERFACE: name for _, name in socket.if_nameindex() if name in _LOOPBACK},
     }
     torch.set_num_threads(int(given[_THREADS]))
     with (

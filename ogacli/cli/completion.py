@@ -3,6 +3,7 @@
 In: the beginning of a path. Out: paths.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def _paths(incomplete: str, wanted: Callable[[Path], bool]) -> list[str]:
     start, _, beginning = incomplete.rpartition("/")
     typed = f"{start}/" if "/" in incomplete else ""
     try:
-        entries = sorted(Path(typed or ".").expanduser().iterdir())
+        entries = sorted(Path(os.path.expanduser(typed or ".")).iterdir())
     except OSError:
         return []
     found = []

@@ -55,6 +55,7 @@ def offered(words: str, place, shell: str = "bash") -> list[str]:
         ("gate runs/first --baseline runs/f", ["runs/first"]),
         ("scan o", ["oga.yaml", "old.yml"]),
         ("scan nowhere/", []),
+        ("scan ~no-one/", []),
         ("gate runs/first --basel", ["--baseline"]),
         ("tri", ["trim"]),
     ],

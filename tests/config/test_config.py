@@ -348,6 +348,7 @@ def test_paths_are_relative_to_the_file_and_those_of_set_to_the_current_folder(t
     assert config.model.checkpoint == f"{there}/w.pt"
     assert config.train.output == f"{there}/ck"
     assert config.output == f"{there}/run"
+
     overrides = ["data.path=t.csv", "model.checkpoint=w.pt", "train.output=ck", "output=run"]
     config = load_config("../there/c.yaml", overrides)
     assert config.data.path == f"{here}/t.csv"
@@ -356,6 +357,16 @@ def test_paths_are_relative_to_the_file_and_those_of_set_to_the_current_folder(t
     assert config.output == f"{here}/run"
     config = load_config("../there/c.yaml", ["data={source: image_folder, root: photos}"])
     assert config.data.root == f"{here}/photos"
+
+
+def test_a_path_in_a_home_folder(tmp_path, monkeypatch):
+    """A name that begins with ``~`` and is no user's is a name of a file."""
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    text = "data: {{source: table, path: {}, label: y}}\nmodel: mlp\n"
+    paths = [
+        parse_config(text.format(one), base=tmp_path).data.path for one in ("~/t.csv", "~no-one.csv")
+    ]
+    assert paths == [f"{tmp_path}/me/t.csv", f"{tmp_path}/~no-one.csv"]
 
 
 @pytest.mark.parametrize("path", ["/abs/t.csv", "s3://bucket/t.csv", "https://host/t.csv"])

@@ -269,6 +269,23 @@ def test_workers_on_this_machine(tmp_path: Path) -> None:
     assert {name: second[name] == first[name] for name in SAME} == dict.fromkeys(SAME, True)
 
 
+@pytest.mark.slow
+def test_workers_listen_on_this_machine_only(tmp_path: Path) -> None:
+    """Whoever else could connect to them could change the results."""
+    psutil = pytest.importorskip("psutil")
+    place = slow_place(tmp_path)
+    command = [sys.executable, "-m", "ogacli", "scan", "config.yaml", "--set", SIZE, "--workers", "2"]
+    with subprocess.Popen([*command, "--output", "run"], cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
+        while not scoring(place):
+            assert first.poll() is None
+            time.sleep(0.2)
+        process = psutil.Process(first.pid)
+        found = [one.net_connections("inet") for one in (process, *process.children())]
+        first.send_signal(signal.SIGINT)
+    assert [bool(each) for each in found] == [True, True]
+    assert {one.laddr.ip.removeprefix("::ffff:") for each in found for one in each} == {"127.0.0.1"}
+
+
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     """Whoever finds it; the other ranks end as well."""
     place = make_place(tmp_path)
