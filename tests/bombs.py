@@ -329,6 +329,40 @@ def million_members(folder: Path) -> str:
     return str(path)
 
 
+def merged_names(folder: Path) -> str:
+    """A file of class names with sections that take in 9**9 others."""
+    lines = ["a: &a {x: 1}"]
+    lines += [
+        f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+    path = folder / "names.yaml"
+    path.write_text("\n".join([*lines, "names: [cat, dog]"]))
+    return str(path)
+
+
+def many_categories(folder: Path) -> str:
+    """A file of COCO with 200,000 categories, each of which must have a name of its own."""
+    path = folder / "boxes.json"
+    kinds = [{"id": i, "name": f"class {i}"} for i in range(200_000)]
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": kinds}))
+    return str(path)
+
+
+def many_voices(folder: Path) -> str:
+    """40,000 samples, one of which has 40,000 annotators: as a matrix 10 GB."""
+    path = folder / "voices.csv"
+    path.write_text("id,annotator,label\n" + "".join(f"0,who {i},0\n" for i in range(40_000)))
+    return str(path)
+
+
+def many_annotators(folder: Path) -> str:
+    """10,000 annotators of samples of 1,000 classes: their confusion matrices take 80 GB."""
+    path = folder / "annotators.csv"
+    path.write_text("id,annotator,label\n" + "".join(f"{i},who {i},{i % 1000}\n" for i in range(10_000)))
+    return str(path)
+
+
 def read_all() -> None:
     """Read each of the files named on stdin, and print how each ended; for a process of its own."""
     import resource
@@ -402,6 +436,40 @@ def _run(place: str) -> object:
     return Run.open(place).summary
 
 
+def _masks(place: str) -> object:
+    from ogacli.data.sources.segmentation import Segmentation
+
+    return Segmentation(images=place, masks=place, classes=("cat", "dog")).open()
+
+
+def _names(place: str) -> object:
+    from ogacli.data.yolo import read_names
+
+    return read_names(place)
+
+
+def _coco(place: str) -> object:
+    from ogacli.data.coco import read_coco
+
+    return len(read_coco(place).classes)
+
+
+def _annotators(place: str) -> object:
+    import torch
+
+    from ogacli.data.annotations import annotated
+    from ogacli.data.samples import Samples
+
+    n, k = (10_000, 1_000) if Path(place).stem == "annotators" else (40_000, 2)
+    samples = Samples.of(
+        [torch.zeros(1)] * n,
+        labels=[i % k for i in range(n)],
+        classes=list(map(str, range(k))),
+        ids=list(map(str, range(n))),
+    )
+    return annotated(samples, place)
+
+
 READERS = {
     "folder": _folder,
     "arrays": _arrays,
@@ -411,5 +479,9 @@ READERS = {
     "config": _config,
     "image table": _image_table,
     "run": _run,
+    "masks": _masks,
+    "names": _names,
+    "coco": _coco,
+    "annotators": _annotators,
 }
 """What reads a file, by kind."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import fuzzing_labels as labels
 from fuzzing_values import Change, changed_json, changed_table, changed_yaml
 from ogacli.errors import ConfigError, OgaError
 
@@ -290,6 +291,7 @@ TARGETS: dict[str, Target] = {
     for one in (
         *(config, values, document, policy, override, decisions, run, rows, checkpoint, estimator),
         *(archive, shard, arrays, table, picture),
+        *(labels.coco, labels.yolo, labels.mask, labels.annotators),
     )
 }
 
@@ -316,7 +318,7 @@ def inputs(target: str, seed: int) -> Iterator[bytes]:
             yield mutated(content, corpus, chance)
 
 
-_HEADED = ("run", "rows", "decisions")
+_HEADED = ("run", "rows", "decisions", "yolo", "annotators")
 """The targets whose first byte says which file is meant."""
 
 
@@ -329,7 +331,9 @@ def _change(target: str, content: bytes) -> Change | None:
         return changed_table
     if target == "run":
         return changed_yaml if _FILES[content[0]] == "config.yaml" else changed_json
-    return changed_json if target == "decisions" and content[0] % 3 == 0 else None
+    if target == "yolo" and content[0] % 2:
+        return changed_yaml
+    return changed_json if target == "coco" or (target == "decisions" and content[0] % 3 == 0) else None
 
 
 def survives(target: Target, content: bytes) -> bool:
@@ -375,6 +379,7 @@ def main() -> None:
                     traceback.print_exc()
         print(f"{name}: {count:,} executions, {taken:,} taken, {count - taken:,} not", flush=True)
     shutil.rmtree(folder(), ignore_errors=True)
+    labels.clear()
     print(f"raised anything else: {found or 'none'}")
     sys.exit(bool(found))
 

@@ -84,8 +84,9 @@ def _started(count: int) -> Iterator[Ranks]:
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         _THREADS: os.environ.get(_THREADS, str(max(1, torch.get_num_threads() // count))),
-        **{_INTERFACE: name for _, name in socket.if_nameindex() if name in _LOOPBACK},
     }
+    if loopback := [name for _, name in socket.if_nameindex() if name in _LOOPBACK]:
+        given[_INTERFACE] = loopback[0]
     torch.set_num_threads(int(given[_THREADS]))
     with (
         _environment(given),

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ogacli.data.samples import Samples
 
 COLUMNS = ("id", "annotator", "label")
+_MOST_PLACES = 1 << 30
+"""Samples times the most annotations of one: 6 GiB."""
+_MOST_RATES = 1 << 28
+"""Annotators times classes squared: their confusion matrices take 2 GiB, and as much again."""
 _EXPECTED = "a row an annotation: the id of the sample, the name of the annotator, and the label"
 
 
@@ -166,6 +170,7 @@ def _with(
         raise DataError("annotations are for samples with one class each", place="annotators")
     if not len(rows):
         raise DataError("no annotations", expected=_EXPECTED)
+    _check_size(rows, samples, len(names))
     pairs, counts = np.unique(rows * len(names) + who, return_counts=True)
     if (counts > 1).any():
         first = int(pairs[counts > 1][0])
@@ -179,3 +184,27 @@ def _with(
     labels = consensus(found.annotator, found.labels, len(samples.classes), len(names)).argmax(1)
     labels = labels.where(found.counts > 0, samples.labels)
     return replace(samples, labels=labels, annotations=found)
+
+
+def _check_size(rows: np.ndarray, samples: Samples, annotators: int) -> None:
+    """Check that memory holds what few rows of a table can ask for.
+
+    Raises:
+        DataError: It may not.
+    """
+    counts, k = np.bincount(rows), len(samples.classes)
+    most = int(counts.argmax())
+    if int(counts[most]) * len(samples) > _MOST_PLACES:
+        raise DataError(
+            "too many annotations of one sample",
+            place=f"sample {samples.ids[most].as_py()!r}",
+            found=f"{counts[most]:,}, where there are {len(samples):,} samples",
+            expected=f"at most {_MOST_PLACES // len(samples):,}",
+        )
+    if annotators * k * k > _MOST_RATES:
+        raise DataError(
+            "too many annotators for so many classes",
+            found=f"{annotators:,} annotators, {k:,} classes",
+            expected=f"at most {_MOST_RATES // (k * k):,} annotators",
+            hint="give those with few labels one name",
+        )

@@ -31,6 +31,8 @@ _LEAST = 1e-3
 """Pixels: a box that is narrower has no area."""
 _SAME = 0.5
 """Pixels within which two boxes are the same; files round the numbers."""
+_FAR = 1e30
+"""Corners are cut off there, beyond any picture, as float32 holds no 1e39."""
 _PANEL, _GAP = 240, 4
 """Longer side of a picture with boxes, and between two of them, in pixels."""
 _SIDE = 1000
@@ -97,7 +99,7 @@ class BoxLists:
         owner = np.asarray(owners, dtype=np.int64)
         order = np.argsort(owner, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))])
-        table = np.asarray(corners, dtype=np.float32).reshape(-1, 4)
+        table = np.clip(np.asarray(corners, dtype=np.float64), -_FAR, _FAR).astype(np.float32).reshape(-1, 4)
         return cls(starts, table[order], np.asarray(classes, dtype=np.int64)[order], relative)
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 
 from ogacli.base.wording import listed
 from ogacli.data.boxes import BoxLists
-from ogacli.data.originals.coco import FORM, read_document
+from ogacli.data.originals.coco import FORM, id_of, read_document
 from ogacli.errors import DataError
 
 
@@ -23,7 +23,7 @@ class Annotations:
 
     names: Sequence[str]
     sizes: Int64[np.ndarray, "n 2"]
-    """Width and height; 0 where the file does not have them."""
+    """Width and height; 0 where the file does not have them, or they can be no sizes."""
     lists: BoxLists
     classes: tuple[str, ...]
     crowds: int
@@ -45,7 +45,9 @@ def read_coco(
         DataError: It is not of this form, or a box names a picture or category that is not there.
     """
     document = read_document(path)
-    names, sizes, place = _pictures(document["images"], path)
+    pictures = document["images"]
+    names, sizes = [row["file_name"] for row in pictures], _sizes(pictures)
+    place = {row["id"]: i for i, row in enumerate(pictures)}
     index, named = _categories(document["categories"], path, classes, by_id=by_id)
     if like is not None:
         at = {name: i for i, name in enumerate(names)}
@@ -57,7 +59,7 @@ def read_coco(
     owners, corners, kinds, crowds = [], [], [], 0
     for number, row in enumerate(document["annotations"]):
         where = f"{path}: annotations[{number}]"
-        picture, category = _id(row, "image_id"), _id(row, "category_id")
+        picture, category = id_of(row, "image_id"), id_of(row, "category_id")
         owner = place.get(picture)
         if owner is None:
             if like is not None:
@@ -76,43 +78,27 @@ def read_coco(
     return Annotations(names, sizes, BoxLists.of(owners, corners, kinds, len(names)), named, crowds)
 
 
-def _id(row: Mapping[str, Any], name: str) -> int | str | None:
-    """An id; None where there is none, or something that can be none."""
-    found = row.get(name)
-    return found if isinstance(found, int | str) else None
-
-
-def _pictures(
-    rows: Sequence[Mapping[str, Any]], path: str
-) -> tuple[list[str], Int64[np.ndarray, "n 2"], dict[Any, int]]:
-    """Names, sizes, and the place of each id."""
-    names, sizes, place = list[str](), list[tuple[int, int]](), dict[Any, int]()
-    for number, row in enumerate(rows):
-        where, key, name = f"{path}: images[{number}]", _id(row, "id"), row.get("file_name")
-        if key is None or not isinstance(name, str) or not name:
-            raise DataError("a picture without id and file_name", place=where, found=str(dict(row))[:120])
-        if key in place:
-            raise DataError("the id of another picture", place=where, found=f"id {key!r}")
-        place[key] = number
-        names.append(name)
-        width, height = row.get("width"), row.get("height")
-        known = isinstance(width, int) and isinstance(height, int)
-        sizes.append((width, height) if known else (0, 0))  # type: ignore[arg-type]
-    return names, np.array(sizes, dtype=np.int64).reshape(-1, 2), place
+def _sizes(rows: Sequence[Mapping[str, Any]]) -> Int64[np.ndarray, "n 2"]:
+    """Width and height of each picture."""
+    sizes = [(row.get("width"), row.get("height")) for row in rows]
+    known = [all(type(one) is int and 0 < one <= _MOST_PIXELS for one in size) for size in sizes]
+    found = [size if there else (0, 0) for size, there in zip(sizes, known, strict=True)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 def _categories(
     rows: Sequence[Mapping[str, Any]], path: str, classes: Sequence[str] | None, *, by_id: bool
 ) -> tuple[dict[Any, int], tuple[str, ...]]:
     """The class of each category, and the class names."""
-    named: dict[int, str] = {}
+    named, taken = dict[int, str](), set[str]()
     for number, row in enumerate(rows):
         where, key, name = f"{path}: categories[{number}]", row.get("id"), row.get("name")
         if not isinstance(key, int) or isinstance(key, bool) or key < 0 or not isinstance(name, str):
-            raise DataError("a category without id and name", place=where, found=str(dict(row))[:120])
-        if key in named or name in named.values():
+            raise DataError("a category without id and name", place=where, found=str(row)[:120])
+        if key in named or name in taken:
             raise DataError("the id or name of another category", place=where, found=f"{key}: {name!r}")
         named[key] = name
+        taken.add(name)
     if not named:
         raise DataError("no categories", place=path, expected=FORM)
     if by_id:
@@ -132,6 +118,8 @@ def _categories(
     return {key: at[name] for key, name in named.items()}, names
 
 
+_MOST_PIXELS = 1 << 24
+"""Width or height that a picture may have."""
 _MOST_IDS = 10_000
 """Highest id of a category that can be an output."""
 

@@ -5,6 +5,7 @@ integers 0 to k-1 are class indices, strings are class names (sorted, unless ``c
 and any other label raises an error with the id of its sample.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from ogacli.base.blocks import blocks
 from ogacli.base.blocks import column as whole_column
 from ogacli.base.tables.values import NoNumbers, Refused, numbers_in
 from ogacli.base.tables.written import Mark, are_numbers, cells
+from ogacli.base.wording import listed
 from ogacli.data.class_names import check_blanks, hint_on_spelling, listed_names, whole
 from ogacli.data.ids import refuse, sample_place
 from ogacli.errors import DataError
@@ -32,10 +34,14 @@ Target = Literal["classes", "regression"]
 
 _MOST_CLASSES = 100_000
 """Integer labels above this, and above n, are not accepted as classes."""
+_MOST_NAMES = 1_000_000
+"""Classes that a number may stand for."""
 
 
 def _names(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if value > _MOST_NAMES:
+            raise ValueError(f"at most {_MOST_NAMES:,} classes")
         return tuple(str(i) for i in range(value))
     if isinstance(value, list | tuple):
         return tuple(_name(name) for name in value)
@@ -50,9 +56,8 @@ def _name(value: Any) -> str:
 
 
 def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise ValueError(f"a class is named twice: {', '.join(twice)}")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"a class is named twice: {listed(twice, 4)}")
     return names
 
 

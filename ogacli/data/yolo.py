@@ -6,13 +6,14 @@ picture's width and height. A picture without a text file has no boxes.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from ogacli.base.json_document import read_bytes
+from ogacli.base.wording import listed
+from ogacli.base.yaml_values import plain_values
 from ogacli.data.boxes import BoxLists
 from ogacli.data.files import Tree
 from ogacli.data.originals.yolo import text_name
@@ -62,6 +63,7 @@ def read_names(path: str) -> tuple[str, ...]:
     """The class names in a text file with a name a line, or under ``names`` in a YAML file.
 
     Raises:
+        ConfigError: It is no YAML.
         DataError: There is no such file, or it holds no names.
     """
     try:
@@ -73,15 +75,14 @@ def read_names(path: str) -> tuple[str, ...]:
     if Path(path).suffix.lower() not in (".yaml", ".yml"):
         names = [line.strip() for line in text.splitlines() if line.strip()]
     else:
-        try:
-            found = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise DataError("not YAML", place=path, found=str(error).splitlines()[0]) from None
-        listed = found.get("names") if isinstance(found, dict) else None
-        listed = [listed.get(i) for i in range(len(listed))] if isinstance(listed, dict) else listed
-        names = listed if isinstance(listed, list) else []
+        found = plain_values(text, path)
+        given = found.get("names") if isinstance(found, dict) else None
+        given = [given.get(str(i)) for i in range(len(given))] if isinstance(given, dict) else given
+        names = given if isinstance(given, list) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise DataError("no class names", place=path, expected="a name a line, or a list `names` in YAML")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError("a class is named twice", place=path, found=listed(twice, 4))
     return tuple(names)
 
 
@@ -109,7 +110,7 @@ def _add(found: Lines, owner: int, content: bytes | Unreadable, place: str, k: i
             raise DataError(
                 "a class that there is not",
                 place=f"{place}:{number}",
-                found=kind,
+                found=parts[0][:20],
                 expected=f"0 to {k - 1} ({k} classes)",
                 hint="name all classes in `classes` or `names`",
             )

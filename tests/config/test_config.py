@@ -363,9 +363,7 @@ def test_a_path_in_a_home_folder(tmp_path, monkeypatch):
     """A name that begins with ``~`` and is no user's is a name of a file."""
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     text = "data: {{source: table, path: {}, label: y}}\nmodel: mlp\n"
-    paths = [
-        parse_config(text.format(one), base=tmp_path).data.path for one in ("~/t.csv", "~no-one.csv")
-    ]
+    paths = [parse_config(text.format(one), base=tmp_path).data.path for one in ("~/t.csv", "~no-one.csv")]
     assert paths == [f"{tmp_path}/me/t.csv", f"{tmp_path}/~no-one.csv"]
 
 

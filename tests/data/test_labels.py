@@ -179,3 +179,5 @@ def test_classes_may_be_names_numbers_or_a_count() -> None:
     assert Named(classes=3).classes == ("0", "1", "2")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="a class is named twice: a"):
         Named(classes=("a", "a", "b"))
+    with pytest.raises(ValidationError, match="at most 1,000,000 classes"):
+        Named(classes=1 << 31)  # type: ignore[arg-type]

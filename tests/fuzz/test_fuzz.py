@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fuzzing
 
-QUICK = {"run": 12, "config": 40, "checkpoint": 60, "decisions": 60}
+QUICK = {"run": 12, "config": 40, "checkpoint": 60, "decisions": 60, "mask": 40}
 """Executions of the slower targets in the fast tests; of the others ``USUAL``."""
 USUAL, LONG = 150, 20_000
 

@@ -52,6 +52,13 @@ SMALL: list[Bomb] = [
     (bombs.loop, "folder", "DataError", "no such folder"),
     (bombs.loop, "table", "DataError", "."),
     (bombs.deep_summary, "run", "RunError", "nested too deeply"),
+    (bombs.png, "masks", "DataError", r"mask: 60,000 x 60,000 pixels(.|\n)*limits: {pixels"),
+    (bombs.nested_json, "coco", "DataError", "nested too deeply"),
+    (bombs.many_categories, "coco", "int", "200000"),
+    (bombs.merged_names, "names", "ConfigError", "too many values"),
+    (bombs.brackets, "names", "ConfigError", "nested too deeply"),
+    (bombs.many_voices, "annotators", "DataError", r"too many annotations(.|\n)*at most 26,843"),
+    (bombs.many_annotators, "annotators", "DataError", r"too many annotators(.|\n)*at most 268 annotators"),
 ]
 
 

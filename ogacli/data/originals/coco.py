@@ -1,7 +1,7 @@
 """Annotations in the form of COCO, and the pictures that they name."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -38,7 +38,7 @@ class Coco(Original):
 
 
 def read_document(path: str) -> dict[str, Any]:
-    """The file as plain values.
+    """The file as plain values; each picture has an ``id`` of its own and a ``file_name``.
 
     Raises:
         DataError: There is none, or it is not of this form.
@@ -56,4 +56,18 @@ def read_document(path: str) -> dict[str, Any]:
         rows = found.get(part) if isinstance(found, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DataError(f"no list of {part}", place=path, expected=FORM)
+    ids = set[int | str]()
+    for number, row in enumerate(found["images"]):
+        where, key, name = f"{path}: images[{number}]", id_of(row, "id"), row.get("file_name")
+        if key is None or not isinstance(name, str) or not name:
+            raise DataError("a picture without id and file_name", place=where, found=str(row)[:120])
+        if key in ids:
+            raise DataError("the id of another picture", place=where, found=f"id {key!r}")
+        ids.add(key)
     return found  # type: ignore[no-any-return]
+
+
+def id_of(row: Mapping[str, Any], name: str) -> int | str | None:
+    """An id; None where there is none, or something that can be none."""
+    found = row.get(name)
+    return found if isinstance(found, int | str) else None

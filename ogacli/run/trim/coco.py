@@ -6,7 +6,7 @@ import json
 from typing import IO
 
 from ogacli.data.originals.coco import Coco as Original
-from ogacli.data.originals.coco import read_document
+from ogacli.data.originals.coco import id_of, read_document
 from ogacli.errors import RunError
 from ogacli.run.trim import FileFormat, formats
 from ogacli.run.trim.chosen import check_rows
@@ -37,7 +37,7 @@ class Coco(FileFormat):
         check_rows(original.annotations, len(document["images"]), job.chosen)
         images = [document["images"][position] for position in job.chosen.positions.tolist()]
         kept = {image["id"] for image in images}
-        boxes = [box for box in document["annotations"] if box.get("image_id") in kept]
+        boxes = [box for box in document["annotations"] if id_of(box, "image_id") in kept]
         written = document | {"images": images, "annotations": boxes}
         file.write(json.dumps(written, ensure_ascii=False).encode())
 

@@ -155,6 +155,28 @@ def test_a_broken_file_is_told(place, changes, message):
         opened(place)
 
 
+@pytest.mark.parametrize("size", [1 << 63, (1 << 64) - 1, -1, 0, True, None, "40", [40]])
+def test_a_size_that_can_be_none_is_not_compared(place, size):
+    images = document()["images"]
+    images[0]["width"] = size
+    write(place, images=images)
+    samples = opened(place)
+    assert samples.reader.sizes.tolist()[0] == [0, 0]
+    assert not samples.reader.read([0])[1]
+
+
+def test_a_box_of_any_numbers_is_cut_off_or_told(place):
+    """Numbers that float32 does not hold are no warnings, and no infinite corners."""
+    boxes = [[0, 0, 1e308, (1 << 64) - 1], [-1e308, -1e308, 1.7e308, 1.7e308], [1.7e308, 0, 1.7e308, 1]]
+    write(
+        place,
+        annotations=[{"image_id": i + 1, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)],
+    )
+    found, failures = opened(place).reader.read([0, 1, 2])
+    assert found[0].boxes.tolist() == [[0, 0, 40, 30]]
+    assert list(failures) == [2]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"images": 3}'])
 def test_a_file_of_another_form_is_told(place, text):
     (place / "boxes.json").write_text(text)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ogacli.data.sources.yolo import Yolo
-from ogacli.errors import DataError
+from ogacli.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -67,6 +67,24 @@ def test_names_and_truth_may_be_files(place):
     assert samples.wrong.tolist() == [False, False, True]
     (place / "names.txt").write_text("cat\ndog\n")
     assert opened(place, classes=None, names=str(place / "names.txt")).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("names: !!bool x", r"names\.yaml:1: not a value"),
+        ("day: 2001-99-99\nnames: [cat]", r"names\.yaml:1: not a value"),
+        ("names: &a [*a]", "within itself"),
+        ("{[a]: b}", "a key that is a list"),
+        ("names: [cat, cat]", "a class is named twice"),
+        ("names: {0: cat, 2: dog}", "no class names"),
+        ("names: !!python/object/apply:os.system [id]", "tag"),
+    ],
+)
+def test_hostile_names_are_told(place, names, message):
+    (place / "names.yaml").write_text(names)
+    with pytest.raises((ConfigError, DataError), match=message):
+        opened(place, classes=None, names=str(place / "names.yaml"))
 
 
 def test_text_files_without_a_picture_are_counted(place):
