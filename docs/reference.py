@@ -160,6 +160,7 @@ def config_page() -> str:
     from ogacli.models.sources import sources as model_sources
     from ogacli.models.tasks import Task, tasks
     from ogacli.verdict.budget import BenefitOptions
+    from ogacli.verdict.look_for import WORDS
     from ogacli.verdict.protection import Protect
 
     seen: list[type[BaseModel]] = []
@@ -177,12 +178,21 @@ def config_page() -> str:
                 ("`detector`", "a [detector](#detector): a name, a section with `name`, or a list of these"),
                 ("`budget`", "[how much](#budget) may be flagged; by default `0.05`"),
                 ("`protect`", "[what each class keeps](#protect), or `off`"),
+                (
+                    "`look_for`",
+                    "what is looked for [beside wrong labels](../inputs.md): a list of "
+                    f"{', '.join(f'`{word}`' for word in WORDS)}; by default nothing",
+                ),
                 ("`relabel`", "[when a label is replaced](#relabel)"),
                 ("`train`", "the [reference trainer](#train)"),
                 ("`verify`", "[`oga verify`](#verify); its key `test` is a data section"),
                 (
                     "`validation`",
                     "a data section with right labels, for influence detectors",
+                ),
+                (
+                    "`against`",
+                    "a data section that should [share no sample](../inputs.md#other-splits) with `data`",
                 ),
                 ("`query`, `attribute`", "the samples that [`oga attribute`](#attribute) explains, and how"),
                 (

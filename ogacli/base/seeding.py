@@ -1,4 +1,4 @@
-"""Seeded choices: torch's global random state for a block, and rows in random order."""
+"""Seeded choices: torch's global random state for a block, rows in random order, numbers as random."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ogacli.base.precision import deterministic
 
+_STEP = 0x9E3779B97F4A7C15 - (1 << 64)
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
 _PERMUTED = 1 << 20
 """Up to so many rows a random order is that of all rows: 8 MB."""
 
@@ -28,6 +30,14 @@ def shuffled(n: int, seed: int, count: int) -> Int64[Tensor, " m"]:
     drawn = torch.randint(n, (2 * count,), generator=generator).numpy()
     first = np.sort(np.unique(drawn, return_index=True)[1])
     return torch.from_numpy(drawn[first])
+
+
+def mixed(numbers: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
+    """Numbers as random as a permutation, each by itself (splitmix64; Steele, Lea and Flood, OOPSLA 2014)."""
+    found = numbers * _STEP
+    for shift, factor in _ROUNDS:
+        found = (found ^ (found >> shift & (1 << 64 - shift) - 1)) * factor
+    return found ^ (found >> 31 & (1 << 33) - 1)
 
 
 @contextmanager

@@ -81,6 +81,9 @@ def trim(
     weights: Annotated[
         bool, typer.Option("--weights", help="Drop nothing; add a column `weight` for the training.")
     ] = False,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Keep one of each group of near-duplicates.")
+    ] = False,
     keep_quarantined: Annotated[
         bool, typer.Option("--keep-quarantined", help="Keep samples that could not be scored.")
     ] = False,
@@ -133,6 +136,7 @@ def trim(
         decisions=decisions,
         relabel=relabel,
         weights=weights,
+        near_duplicates=near_duplicates,
         keep_quarantined=keep_quarantined,
         manifest=manifest,
         link=link,

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from ogacli.scan.attribution.options import AttributeOptions
     from ogacli.scan.verify import VerifyOptions
     from ogacli.verdict.budget import Budget
+    from ogacli.verdict.look_for import LookFor
     from ogacli.verdict.protection import Protection
     from ogacli.verdict.relabel import Relabel
 
-_WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query"), "source")
+_WORDS = dict.fromkeys(("data", "model", "verify.test", "validation", "query", "against"), "source")
 _WORDS |= dict.fromkeys(("detector", "loss"), "name")
 """Sections that may be a single word, and the key that the word is the value of."""
 
@@ -47,6 +48,8 @@ class Config:
     """What each class keeps; or ``off``."""
     relabel: Relabel
     """From which probability on a suggested label replaces the given one."""
+    look_for: LookFor
+    """What a scan looks for beside wrong labels."""
     train: TrainOptions
     verify: VerifyOptions
     test: Source | None
@@ -55,6 +58,8 @@ class Config:
     """Samples with correct labels, for detectors that compute influence on them."""
     query: Source | None
     """The samples whose predictions ``oga attribute`` explains."""
+    against: Source | None
+    """Another dataset that should share no sample with ``data``."""
     attribute: AttributeOptions
     output: str | None
     resolved: Mapping[str, Any]

@@ -317,5 +317,7 @@ def setup_of(config: Config, ranks: Ranks = ALONE) -> Setup:
         settings=config.resolved,
         train=config.train,
         ranks=ranks,
+        look_for=config.look_for,
+        against=None if config.against is None else config.model.prepare(config.against.open()),
         stamp=stamp,
     )

@@ -113,7 +113,7 @@ def missing(config: Config, *, trained: bool = True) -> list[OgaError]:
     samples: Samples | None = None
     with collecting(problems):
         samples = config.data.open()
-    for section in (config.validation, config.query, config.test):
+    for section in (config.validation, config.query, config.test, config.against):
         with collecting(problems):
             if section is not None:
                 section.open()

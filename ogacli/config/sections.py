@@ -24,6 +24,7 @@ from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.attribution.options import AttributeOptions
 from ogacli.scan.verify import VerifyOptions
 from ogacli.verdict.budget import Budget
+from ogacli.verdict.look_for import parse_look_for
 from ogacli.verdict.protection import parse_protect
 from ogacli.verdict.relabel import Relabel
 
@@ -40,12 +41,13 @@ _SOURCES: Mapping[str, Registry[Any]] = {
     "model": model_sources,
     "validation": data_sources,
     "query": data_sources,
+    "against": data_sources,
 }
 """Sections whose option class is named by the key ``source``."""
 _REQUIRED = ("data", "model")
 _USUAL = type_name(Classification())
 """The loss where none is named and the model has no other."""
-_SECTIONS = ("preset", *_SOURCES, *_PLAIN, "loss", "detector", "budget", "protect", "output")
+_SECTIONS = ("preset", *_SOURCES, *_PLAIN, "loss", "detector", "budget", "protect", "look_for", "output")
 
 
 def check(document: Document) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def check(document: Document) -> dict[str, Any]:
     found["detectors"] = checker.all_named(detectors.detectors, detector, ("detector",), by="name")
     found["budget"] = checker.placed(_budget, values.get("budget", 0.05), ("budget",))
     found["protect"] = checker.placed(parse_protect, values.get("protect", {}), ("protect",))
+    found["look_for"] = checker.placed(parse_look_for, values.get("look_for"), ("look_for",))
     found["output"] = output = values.get("output")
     if isinstance(output, str):
         found["output"] = locate(output, document.base)
@@ -140,6 +143,7 @@ def _resolved(found: Mapping[str, Any]) -> dict[str, Any]:
     plain["detector"] = [described(options, "name") for options in several]
     plain["budget"] = found["budget"].plain
     plain["protect"] = "off" if found["protect"] == "off" else found["protect"].plain()
+    plain["look_for"] = sorted(found["look_for"])
     plain["relabel"] = found["relabel"].plain()
     plain["gradients"] = found["gradients"].plain()
     plain["loss"] = described(found["loss"], "name")

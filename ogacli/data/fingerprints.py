@@ -35,10 +35,10 @@ def input_fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
     if isinstance(inputs, list) and isinstance(inputs[0], tuple) and isinstance(inputs[0][0], Tensor):
         return _read(torch.stack([_of_tensors(one) for one in inputs]))
     if isinstance(inputs, list):
-        return _read(torch.tensor([_of_text(text) for text in inputs], dtype=torch.int64))
+        return _read(torch.tensor([text_fingerprint(text) for text in inputs], dtype=torch.int64))
     if isinstance(inputs, dict):
         named = zip(sorted(inputs), unpadded(inputs), strict=True)
-        parts = [_sum(part) * (_of_text(name) | 1) for name, part in named]
+        parts = [_sum(part) * (text_fingerprint(name) | 1) for name, part in named]
         return _read(torch.stack(parts).sum(0))
     return _sum(flat(inputs))
 
@@ -47,7 +47,7 @@ def label_fingerprints(labels: Shaped[Tensor, "n ..."], classes: Sequence[str]) 
     """A hash of each label: of class names, in whatever order classes are; or of numbers."""
     if not labels[:1].numel():
         return torch.zeros(len(labels), dtype=torch.int64)
-    names = torch.tensor([_of_text(name) for name in classes], dtype=torch.int64)
+    names = torch.tensor([text_fingerprint(name) for name in classes], dtype=torch.int64)
     if classes and not labels.is_floating_point() and labels.ndim == 1:
         return names[labels] * _LABEL
     if classes and not labels.is_floating_point() and labels.ndim == 2:
@@ -73,11 +73,12 @@ def unpadded(inputs: dict[str, Tensor]) -> Iterator[Shaped[Tensor, "b v"]]:
 
 def _of_tensors(parts: Sequence[Tensor]) -> Int64[Tensor, ""]:
     """A hash of the shapes and values of several tensors."""
-    hashes = [_of_text(list(part.shape)) + _sum(part.reshape(1, -1)).cpu() for part in parts]
+    hashes = [text_fingerprint(list(part.shape)) + _sum(part.reshape(1, -1)).cpu() for part in parts]
     return torch.stack([found[0] * (2 * place + 1) for place, found in enumerate(hashes)]).sum()
 
 
-def _of_text(text: object) -> int:
+def text_fingerprint(text: object) -> int:
+    """A hash of a text, or of something else as Python writes it."""
     written = repr(text).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(written, digest_size=8).digest(), "little", signed=True)
 

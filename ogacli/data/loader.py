@@ -16,6 +16,8 @@ from ogacli.errors import OgaError
 
 _AHEAD = 4
 """Batches that each worker may be ahead."""
+_BATCH_BYTES, _MOST_AT_ONCE = 4 << 20, 4096
+"""The size of a batch whose inputs no network gets."""
 
 
 def batches(
@@ -53,6 +55,13 @@ def batches(
         if isinstance(found, OgaError):
             raise found
         yield found
+
+
+def batch_size_for(samples: Samples, rows: Int64[Tensor, " m"]) -> int:
+    """How many samples to read at a time where no network gets them: some megabytes."""
+    probe = samples.read(rows[:1].tolist())
+    own = probe.nbytes if len(probe.rows) else _BATCH_BYTES
+    return max(1, min(_MOST_AT_ONCE, _BATCH_BYTES // max(1, own)))
 
 
 def worker_count(samples: Samples, workers: int | Literal["auto"]) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from ogacli.base.arrow import unpacked, value
 from ogacli.run.digest import ROWS, SUMMARY, RowsDigest, summary_digest
 from ogacli.run.issues import by_class, counted, issues_of
-from ogacli.run.scores import QUARANTINED
+from ogacli.run.scores import NEAR, QUARANTINED
 from ogacli.run.summary import ClassSummary
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class Counts:
     """Flagged samples whose label is more probably right than wrong."""
     of_labels: bool = True
     """Whether the score of every sample is the probability that its label is wrong."""
+    near_duplicates: int | None = None
+    """Samples that are near-duplicates of one to keep; None where they were not looked for."""
+    leaks: int | None = None
+    """Samples that another dataset has, too; None where there is no other one."""
     classes: tuple[ClassSummary, ...] = ()
     """By given label, in the order of the summary; a sample with several classes counts in each of them."""
     issues: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -87,6 +91,10 @@ class Counts:
         self.samples += len(rows)
         self.flagged += flagged.true_count
         self.quarantined += quarantined.true_count
+        if NEAR in rows.schema.names:
+            self.near_duplicates = (self.near_duplicates or 0) + _filled(rows[NEAR])
+        if "leaks" in rows.schema.names:
+            self.leaks = (self.leaks or 0) + _filled(rows["leaks"])
         lowest = pc.min(rows["score"].filter(flagged)).as_py()
         if lowest is not None:
             self.cut = lowest if self.cut is None else min(lowest, self.cut)
@@ -118,6 +126,13 @@ class Counts:
             said, counted = getattr(summary, noun), getattr(self, noun)
             if said != counted:
                 yield f"{noun}: summary.json says {said:,}, there are {counted:,}"
+        near = None if summary.near_duplicates is None else summary.near_duplicates.samples
+        for noun, *both in (
+            ("near-duplicates", near, self.near_duplicates),
+            ("leaks", summary.leaks, self.leaks),
+        ):
+            if both[0] != both[1]:
+                yield f"{noun}: summary.json says {both[0]}, there are {both[1]}"
         if summary.cut != self.cut:
             yield f"cut: summary.json says {summary.cut}, the lowest flagged score is {self.cut}"
         issues = by_class(self.issues)
@@ -143,6 +158,10 @@ def _doubts(run: Run, rows: str) -> Iterator[str]:
         yield "the rows of scores.parquet are not those that the scan wrote"
     if metadata[SUMMARY].decode() != summary_digest(run.summary.model_dump(mode="json")):
         yield "summary.json is not the one that the scan wrote with these scores"
+
+
+def _filled(column: pa.Array) -> int:
+    return len(column) - int(column.null_count)
 
 
 def _float64(column: pa.Array) -> Float[np.ndarray, " n"]:

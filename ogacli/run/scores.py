@@ -26,6 +26,8 @@ _ROWS = 1 << 16
 """Rows of a part of the table."""
 OK, QUARANTINED = "ok", "quarantined"
 """The values of the column ``status``."""
+NEAR = "near_duplicate_of"
+"""A column of runs that look for near-duplicates: null for the one of a group that is kept."""
 SCORE_COLUMNS = (
     "id",
     "position",
@@ -63,12 +65,12 @@ _LABEL = (
 )
 _KINDS: Mapping[str, tuple[str, _Is]] = {
     **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role", "cell"), _TEXT),
-    "picture": _TEXT,
+    **dict.fromkeys(("picture", NEAR, "leaks"), _TEXT),
     **dict.fromkeys(("position", "rank", "order", "other", "index"), _INTEGER),
     **dict.fromkeys(
         ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
     ),
-    **dict.fromkeys(("low", "high"), _NUMBER),
+    **dict.fromkeys(("low", "high", "far"), _NUMBER),
     **dict.fromkeys(("flagged", "wrong"), _TRUTH),
     **dict.fromkeys(("label", "truth", "suggested_label", "given", "suggested", "box"), _LABEL),
     "content": ("bytes", _any(pa.types.is_binary, pa.types.is_large_binary)),
@@ -164,6 +166,14 @@ def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:
     else:
         twin = findings.duplicate_of.numpy()
         columns["duplicate_of"] = samples.ids.take(numbers(twin, twin < 0))
+    if findings.near_duplicate_of is not None:
+        kept = findings.near_duplicate_of.numpy()
+        columns[NEAR] = samples.ids.take(numbers(kept, kept < 0))
+    if findings.leaks is not None:
+        there = findings.leaks.rows.numpy()
+        columns["leaks"] = findings.leaks.ids.take(numbers(there, there < 0))
+    if findings.far is not None:
+        columns["far"] = numbers(findings.far.numpy(), findings.far.isnan().numpy())
     if findings.picture is not None:
         picture = findings.picture.numpy()
         columns["picture"] = texts(PICTURES).take(numbers(picture, picture == 0))

@@ -90,6 +90,16 @@ class CellSummary(Document):
     than the others."""
 
 
+class NearDuplicates(Document):
+    """Groups of samples with nearly the same inputs."""
+
+    groups: int
+    samples: int
+    """Samples, flagged or not, that are left out where one of each group is kept."""
+    conflicts: int
+    """How many of these have another label than the one that is kept."""
+
+
 class RescoredSummary(Document):
     """The second pass, in float32, after one in lower precision."""
 
@@ -131,6 +141,13 @@ class Summary(Document):
     """Within the budget but not flagged, as their classes are protected."""
     duplicates: int = 0
     """Samples, flagged or not, that have the same inputs as one of another label."""
+    near_duplicates: NearDuplicates | None = None
+    """None where they were not looked for."""
+    leaks: int | None = None
+    """Samples, flagged or not, that another dataset has, too; None where there is no other one."""
+    far: int | None = None
+    """Samples, flagged or not, that are far from all others of their class; None where they were not looked
+    for."""
     pictures: dict[str, int] = {}
     """Pictures, flagged or not, that are ``blank``, ``dark``, ``bright`` or ``blurred``."""
     consensus: Consensus | None = None
@@ -212,6 +229,9 @@ def summarise(
         reasons=_reasons(verdict),
         held_back=int(verdict.held_back.sum()),
         duplicates=int(findings.duplicates.sum()),
+        near_duplicates=_near_duplicates(verdict, samples),
+        leaks=None if findings.leaks is None else int((findings.leaks.rows >= 0).sum()),
+        far=None if findings.far is None else int((~findings.far.isnan()).sum()),
         pictures=_pictures(verdict),
         consensus=_consensus(verdict),
         overlap=dict(overlap),
@@ -257,6 +277,16 @@ def _reasons(verdict: Verdict) -> dict[str, int]:
     for rows in blocks(len(flagged)):
         counts += np.bincount(verdict.reason(rows)[flagged[rows]].numpy(), minlength=len(REASONS))
     return dict(zip(REASONS, counts.tolist(), strict=True))
+
+
+def _near_duplicates(verdict: Verdict, samples: Samples) -> NearDuplicates | None:
+    kept = verdict.findings.near_duplicate_of
+    if kept is None:
+        return None
+    rows = (kept >= 0).nonzero()[:, 0]
+    stays = kept[rows]
+    differs = (samples.labels[rows] != samples.labels[stays])[..., None].flatten(1).any(1)
+    return NearDuplicates(groups=len(stays.unique()), samples=len(rows), conflicts=int(differs.sum()))
 
 
 def _pictures(verdict: Verdict) -> dict[str, int]:

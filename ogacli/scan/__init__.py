@@ -6,7 +6,7 @@ here from ``ogacli.config.commands``, which opens what its config names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from ogacli.scan.result import ScanResult
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
+from ogacli.verdict.look_for import parse_look_for
 from ogacli.verdict.protection import DEFAULT as PROTECTED
 from ogacli.verdict.protection import Protection, parse_protect
 from ogacli.verdict.relabel import Relabel
@@ -60,6 +61,8 @@ def scan(
     budget: float | int | str | Budget = 0.05,
     protect: Protection | float | Mapping[str, Any] = PROTECTED,
     relabel: Relabel | Mapping[str, Any] | None = None,
+    look_for: str | Collection[str] = (),
+    against: Samples | None = None,
     validation: Samples | None = None,
     folds: int | None = None,
     train: Mapping[str, Any] | TrainOptions | None = None,
@@ -94,6 +97,8 @@ def scan(
         protect: What each class keeps: the keys of the ``protect:`` section, or ``off``.
         relabel: From which probability on a suggested label replaces the given one when the run is trimmed
             with ``relabel``: the keys of the ``relabel:`` section.
+        look_for: What to look for beside wrong labels: ``near_duplicates``, ``far``.
+        against: Samples of another dataset that should share none with this one, such as the test split.
         validation: Samples with right labels, for detectors that compare with these.
         folds: Train so many networks first, and score each sample by the one that was not trained on it.
         train: Options of that training, and of those of a budget ``benefit``: the keys of the ``train:``
@@ -114,6 +119,8 @@ def scan(
     check_samples(samples, "samples")
     if validation is not None:
         check_samples(validation, "validation")
+    if against is not None:
+        check_samples(against, "against")
     task: Task = resolve(tasks, loss, by="name", place="loss")
     gradients = GradientOptions.given(
         {
@@ -138,6 +145,7 @@ def scan(
     chosen = resolve_all(detectors, detector, by="name", place="detector")
     budget = budget if isinstance(budget, Budget) else Budget.parse(budget, "budget")
     protection = parse_protect(protect)
+    looked_for = parse_look_for(look_for)
     training = TrainOptions.given(train, "train")
     if folds is not None:
         folds = TrainOptions.given({"folds": folds}, "train").folds
@@ -151,6 +159,7 @@ def scan(
         detector=[described(options, "name") for options in chosen],
         budget=budget.plain,
         protect=protection,
+        look_for=sorted(looked_for),
         relabel=Relabel.given(relabel, "relabel"),
         gradients=gradients,
         **({} if folds is None else {"train": training}),
@@ -171,6 +180,8 @@ def scan(
             workers=workers,
             settings=settings,
             train=training,
+            look_for=looked_for,
+            against=None if against is None else source.prepare(against),
         )
         choose = chooser(setup, progress=progress)
         found = execute(setup, weights=source.fingerprints(), clock=clock, choose=choose, progress=progress)

@@ -26,6 +26,7 @@ from ogacli.scan.boxes import DoubtfulBoxes
 from ogacli.scan.cells import DoubtfulCells
 from ogacli.scan.columns import filled, place
 from ogacli.scan.evidence import Evidence
+from ogacli.scan.features import Features
 from ogacli.scan.inputs import InputNotes
 from ogacli.scan.regions import DoubtfulRegions
 from ogacli.scan.scorers import Scored
@@ -52,6 +53,8 @@ class Collector:
         evidence_of: Sequence[str] = (),
         several: bool = True,
         cells: int = 0,
+        sketching: bool = False,
+        features: bool = False,
     ) -> None:
         """Room for the results.
 
@@ -62,6 +65,8 @@ class Collector:
             evidence_of: The columns of label detectors that will be refitted to all folds.
             several: Whether there are several checkpoints; the results of a single one are not summed.
             cells: Cells of each label that are judged.
+            sketching: Whether sketches of the inputs are kept.
+            features: Whether the features of all samples are kept.
         """
         n = len(samples)
         self.several = several
@@ -73,7 +78,8 @@ class Collector:
         kind = _DOUBTFUL.get(type(samples.label_type), DoubtfulCells)
         self.cells = kind(n, cells, device)
         self.cell_totals = kind(n if several else 0, cells, device)
-        self.inputs = InputNotes(n, device)
+        self.inputs = InputNotes(n, device, sketching=sketching)
+        self.features = Features(n if features else 0, device)
         self.top = TopSamples(n, self.inputs.places, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)
         self.checkpoints: list[CheckpointDiagnosis] = []
@@ -103,6 +109,7 @@ class Collector:
         if scored.cells is not None:
             self.cells.set(batch.rows, scored.cells)
         self.top.add(batch, scored.scores[0], len(self.checkpoints))
+        self.features.add(batch, len(self.checkpoints))
         self.rows.add(batch, scored.scores)
 
     def next_checkpoint(
@@ -201,19 +208,24 @@ class Collector:
             evidence_of=self.evidence.names,
             several=self.several,
             cells=self.cells.index.shape[1],
+            sketching=self.inputs.sketching,
+            features=len(self.features.checkpoint) > 0,
         )
 
-    def _by_row(self) -> "Mapping[str, Rows | DoubtfulCells | InputNotes | Evidence | TopSamples]":
+    def _by_row(self) -> "Mapping[str, Rows | DoubtfulCells | InputNotes | Features | Evidence | TopSamples]":
         """What holds the current checkpoint's results; the rows come last, which mark samples as done."""
         return {
             "cells": self.cells,
             "inputs": self.inputs,
+            "features": self.features,
             "evidence": self.evidence,
             "top": self.top,
             "rows": self.rows,
         }
 
-    def parts(self) -> Mapping[str, "Rows | Totals | DoubtfulCells | InputNotes | Evidence | Kept"]:
+    def parts(
+        self,
+    ) -> Mapping[str, "Rows | Totals | DoubtfulCells | InputNotes | Features | Evidence | Kept"]:
         """What an unfinished scan saves, by name."""
         return {
             "rows": self.rows,
@@ -221,6 +233,7 @@ class Collector:
             "cells": self.cells,
             "cell-totals": self.cell_totals,
             "inputs": self.inputs,
+            "features": self.features,
             "evidence": self.evidence,
             **self.top.parts(),
         }

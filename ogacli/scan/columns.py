@@ -13,6 +13,7 @@ from ogacli.base.device import sent
 _CPU = torch.device("cpu")
 _KINDS = {
     torch.bool: "bool",
+    torch.uint8: "uint8",
     torch.int64: "int64",
     torch.float32: "float32",
     torch.float64: "float64",

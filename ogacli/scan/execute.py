@@ -23,6 +23,7 @@ from ogacli.scan.alignment import check_alignment, check_outputs
 from ogacli.scan.beside import Beside, beside
 from ogacli.scan.cells import cells_of
 from ogacli.scan.collect import Collector
+from ogacli.scan.near import check_against, with_near_duplicates
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
 from ogacli.scan.result import ScanResult
@@ -38,6 +39,7 @@ from ogacli.verdict.benefit import Chosen
 from ogacli.verdict.diagnosis import NOT_DIAGNOSED, CheckpointDiagnosis, diagnose
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import Verdict, judge
+from ogacli.verdict.look_for import FAR
 
 
 def execute(
@@ -79,7 +81,7 @@ def execute(
                 choose()
             return None
         last = scoring.last
-        findings = own = scoring.findings()
+        findings = own = scoring.findings(progress)
     suspected = None
     if not scoring.snapshots[0].source.trained_on(setup.samples.classes):
         suspected = scoring.alignment(findings)
@@ -151,6 +153,8 @@ class _Scoring:
             # A single model needs no second fit.
             evidence_of=tuple(self.label_detectors) if self.held_out and len(self.snapshots) > 1 else (),
             cells=cells_of(setup.detectors, setup.samples.labels),
+            sketching=setup.sketching,
+            features=FAR in setup.look_for,
         )
         self.last: CheckpointPass
         """The current checkpoint."""
@@ -220,8 +224,8 @@ class _Scoring:
         by_neighbours = self.last.neighbours is not None
         return replace(self.collector.current(), held_out=held_out, by_neighbours=by_neighbours)
 
-    def findings(self) -> Findings:
-        """The results of all checkpoints that count.
+    def findings(self, progress: Progress) -> Findings:
+        """The results of all checkpoints that count; the other dataset is read for it, if there is one.
 
         Raises:
             DataError: No sample could be scored.
@@ -236,7 +240,7 @@ class _Scoring:
                 found=reason,
             )
         by_neighbours = self.last.neighbours is not None
-        return replace(
+        found = replace(
             findings,
             wrong=next((findings.scores[name] for name in detectors), None),
             # The entropy of a mean over neighbours is larger than that of each of them.
@@ -245,11 +249,15 @@ class _Scoring:
             blank=self.collector.inputs.blank.cpu(),
             picture=self.collector.inputs.poor_pictures(),
             content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
+            far=self.collector.features.far(self.collector.inputs.rows, samples.class_index),
             probed=self.collector.top.probed(),
             annotated=samples.annotations is not None and next(iter(detectors), None) == OF_ANNOTATORS,
             held_out=self.held_out,
             by_neighbours=by_neighbours,
         )
+        if not self.setup.sketching:
+            return found
+        return with_near_duplicates(found, self.collector.inputs, self.setup, progress)
 
     def beside(self, verdict: Verdict) -> Beside:
         """The samples that a person compares with the most anomalous ones, and the map of the gradients."""
@@ -283,6 +291,7 @@ class _Scoring:
         snapshot = self.snapshots[number]
         model = snapshot.source.open(self.setup.samples, self.device)
         check_validation(self.setup, model)
+        check_against(self.setup, model)
         self.last = CheckpointPass(
             self.setup,
             model,

@@ -1,6 +1,7 @@
-"""Notes on the inputs of samples: duplicates under another label, blank inputs, poor pictures.
+"""Notes on the inputs of samples: duplicates under another label, blank inputs, poor pictures, sketches.
 
-In: batches as they were read, and their gradients. Out: 22 bytes a sample.
+In: batches as they were read, and their gradients. Out: 22 bytes a sample, and 257 more where sketches are
+wanted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,25 +11,33 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
+from ogacli.base.seeding import mixed
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import blank, conflicts, contents
 from ogacli.data.fingerprints import input_fingerprints
 from ogacli.data.pictures import MEASURES, measured
+from ogacli.data.reading import Inputs
+from ogacli.data.sketches import BYTES, sketched
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
 from ogacli.scan.columns import filled
 from ogacli.verdict.pictures import judged
 
-_STEP = 0x9E3779B97F4A7C15 - (1 << 64)
-_ROUNDS = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
+_COLUMNS = ("fingerprints", "blank", "pictures")
 PROBED = 4096
 """Randomly chosen samples whose features are kept."""
 
 
 class InputNotes:
-    """Notes on the inputs of n samples, in any order; each sample is noted once."""
+    """Notes on the inputs of n samples, in any order; each sample is noted once.
 
-    def __init__(self, n: int, device: torch.device) -> None:
+    Args:
+        n: How many samples there are.
+        device: Where they are kept.
+        sketching: Whether sketches are kept.
+    """
+
+    def __init__(self, n: int, device: torch.device, *, sketching: bool = False) -> None:
         self.rows = _chosen(n)
         """The samples whose features are kept; where samples are added at the end, most of them stay."""
         self.fingerprints = filled(n, torch.int64, 0, device)
@@ -36,6 +45,11 @@ class InputNotes:
         self.blank = filled(n, torch.bool, False, device)
         self.pictures = filled(MEASURES * n, torch.float32, torch.nan, device).view(n, MEASURES)
         """Measures of pictures; NaN where inputs are none, or were not seen."""
+        self.sketching = sketching
+        m = n if sketching else 0
+        self.kinds = filled(m, torch.uint8, 0, device)
+        """The kinds of the sketches."""
+        self.sketches = filled(BYTES * m, torch.uint8, 0, device).view(m, BYTES)
         self.seen = filled(n, torch.bool, False)
         """Which samples have a fingerprint."""
 
@@ -52,7 +66,14 @@ class InputNotes:
             self.blank[here] = blank(inputs).to(here.device)
             if (pictures := measured(inputs)) is not None:
                 self.pictures[here] = pictures.to(here.device)
+        if self.sketching:
+            self.sketch(here, inputs)
         self.seen[batch.rows] = True
+
+    def sketch(self, rows: Int64[Tensor, " b"], inputs: Inputs) -> None:
+        """Keep the sketches of some samples."""
+        kind, sketches = sketched(inputs)
+        self.kinds[rows], self.sketches[rows] = kind, sketches.to(self.sketches.device)
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"] | None:
         """For each sample the first one with the same inputs and another label; -1 where there is none.
@@ -107,7 +128,8 @@ class InputNotes:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        return {name: getattr(self, name) for name in ("fingerprints", "blank", "pictures", "seen")}
+        sketches = ("kinds", "sketches") if self.sketching else ()
+        return {name: getattr(self, name) for name in (*_COLUMNS, *sketches, "seen")}
 
 
 def _chosen(n: int) -> Int64[Tensor, " m"]:
@@ -116,17 +138,9 @@ def _chosen(n: int) -> Int64[Tensor, " m"]:
     rows, numbers = list[Tensor](), list[Tensor]()
     for block in blocks(n):
         some = torch.arange(block.start, block.stop)
-        mixed = _mixed(some) & (1 << 63) - 1
-        low = mixed <= below
+        drawn = mixed(some) & (1 << 63) - 1
+        low = drawn <= below
         rows.append(some[low])
-        numbers.append(mixed[low])
+        numbers.append(drawn[low])
     lowest = torch.cat(numbers).topk(min(n, PROBED), largest=False).indices
     return torch.cat(rows)[lowest].sort().values
-
-
-def _mixed(numbers: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-    """Numbers as random as a permutation, each by itself (splitmix64; Steele, Lea and Flood, OOPSLA 2014)."""
-    mixed = numbers * _STEP
-    for shift, factor in _ROUNDS:
-        mixed = (mixed ^ (mixed >> shift & (1 << 64 - shift) - 1)) * factor
-    return mixed ^ (mixed >> 31 & (1 << 33) - 1)

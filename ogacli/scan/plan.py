@@ -22,6 +22,7 @@ from ogacli.errors import OgaError, collecting
 from ogacli.models import Model
 from ogacli.models.sources import Snapshot
 from ogacli.scan.benefit import trainings
+from ogacli.scan.near import check_against
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.scorers import column_names
 from ogacli.scan.setup import Setup
@@ -81,6 +82,7 @@ def plan(setup: Setup, output: Path) -> Plan:
     check_checkpoints(snapshots, samples, device)
     model = snapshots[0].source.open(samples, device)
     check_validation(setup, model)
+    check_against(setup, model)
     with computing_on(device):
         one, pace = _timed(setup, model, device, snapshots[0].rows)
     return Plan(

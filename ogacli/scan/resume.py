@@ -96,7 +96,10 @@ class Unfinished:
         self._progress = progress
         self._check = check
         self._tried: Tried | None = None
-        datasets = [None if one is None else one.fingerprint for one in (setup.samples, setup.validation)]
+        datasets = [
+            None if one is None else one.fingerprint
+            for one in (setup.samples, setup.validation, setup.against)
+        ]
         shared = [_FORMAT, __version__, setup.settings, datasets, checkpoints]
         document = json.dumps(shared, sort_keys=True, default=str)
         self._key = hashlib.sha256(document.encode()).hexdigest()

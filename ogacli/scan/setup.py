@@ -21,6 +21,7 @@ from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.cells import cells_of
 from ogacli.verdict.budget import Budget
+from ogacli.verdict.look_for import NEAR_DUPLICATES, LookFor
 from ogacli.verdict.protection import Protection
 
 
@@ -52,8 +53,17 @@ class Setup:
     """How networks are trained to try out a budget ``benefit``."""
     ranks: Ranks = ALONE
     """The processes that share the scan."""
+    look_for: LookFor = frozenset()
+    """What is looked for beside wrong labels."""
+    against: Samples | None = None
+    """Another dataset that should share no sample with this one, prepared for the model."""
     stamp: Stamp | None = None
     """Of the files of the samples, taken before they were read; None where there are none on this machine."""
+
+    @property
+    def sketching(self) -> bool:
+        """Whether inputs are compared with those of other samples."""
+        return NEAR_DUPLICATES in self.look_for or self.against is not None
 
     def __post_init__(self) -> None:
         if isinstance(self.samples.label_type, PixelClasses) and isinstance(self.task, Classification):

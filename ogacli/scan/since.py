@@ -21,24 +21,23 @@ from torch import Tensor
 
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.special_files import refuse_special
-from ogacli.data import Samples
 from ogacli.data.fingerprints import input_fingerprints, label_fingerprints
 from ogacli.data.ids import arrow_ids
-from ogacli.data.loader import batches
+from ogacli.data.loader import batch_size_for, batches
 from ogacli.errors import RunError
 from ogacli.models.sources.precomputed import PrecomputedSource
 from ogacli.run.directory import STATE, Run
 from ogacli.run.scores import QUARANTINED
 from ogacli.scan.collect import Collector
+from ogacli.scan.inputs import InputNotes
 from ogacli.scan.same import check_same
 from ogacli.scan.setup import Setup
 from ogacli.scan.top import Kept
 from ogacli.verdict.findings import Findings
+from ogacli.verdict.look_for import FAR
 
 _MOST_BYTES = 256 << 20
 """Larger states of detectors are not kept."""
-_BATCH_BYTES = 4 << 20
-_MOST_AT_ONCE = 4096
 _ROWS = ("predictions", "prediction_probability", "entropy", "true_class", "confidence")
 """What a collector holds of each sample, beside what the scores hold."""
 
@@ -115,6 +114,8 @@ def check_possible(setup: Setup) -> None:
         raise _impossible(
             "new samples become neighbours of old ones, and change their `residual: neighbours`"
         )
+    if FAR in setup.look_for:
+        raise _impossible("`look_for: far` compares the features of all samples, which the run does not keep")
     snapshots = setup.source.snapshots(setup.samples)
     if snapshots[0].held_out:
         raise refuse_folds()
@@ -157,8 +158,9 @@ class Earlier:
         self.run = Run.open(run)
         check_same(self.run, setup, weights)
         self._state = _read(self.run.file(STATE))
-        self.rows, self._there, self._content = _unchanged(self.run, setup, progress)
-        """The samples that are as they were; their rows in the earlier run; fingerprints of their inputs."""
+        self._notes = InputNotes(len(setup.samples), torch.device("cpu"), sketching=setup.sketching)
+        self.rows, self._there = _unchanged(self.run, setup, self._notes, progress)
+        """The samples that are as they were; their rows in the earlier run."""
         self.total = len(setup.samples)
         count = self.total - len(self.rows)
         progress.note(f"{count:,} of {self.total:,} samples are new or changed since {self.run.path}")
@@ -187,11 +189,10 @@ class Earlier:
         found.probability[rows] = _floats(table["probability"])[there].float().to(device)
         found.done[rows] = True
         inputs = collector.inputs
-        inputs.fingerprints[rows] = self._content.to(device)
+        inputs.put(rows, self._notes.found(rows))
         inputs.blank[rows] = self._state["rows/blank"][there].to(device)
         if "rows/pictures" in self._state:
             inputs.pictures[rows] = self._state["rows/pictures"][there].to(device)
-        inputs.seen[rows] = True
         cells = {name: tensor[there] for name, tensor in _under("cells/", self._state).items()}
         if cells:
             collector.cells.put(rows, cells)
@@ -217,9 +218,12 @@ class Earlier:
 
 
 def _unchanged(
-    run: Run, setup: Setup, progress: Progress
-) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"], Int64[Tensor, " m"]]:
-    """The samples whose inputs and label are those of the earlier run: row, earlier row, content."""
+    run: Run, setup: Setup, notes: InputNotes, progress: Progress
+) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]:
+    """The samples whose inputs and label are those of the earlier run: row, and earlier row.
+
+    Fingerprints and sketches of their inputs are noted.
+    """
     samples, table = setup.samples, run.scores
     at = pc.fill_null(pc.index_in(arrow_ids(samples.ids), value_set=table["id"].combine_chunks()), -1)
     there = torch.from_numpy(np.asarray(at, dtype=np.int64).copy())
@@ -228,25 +232,21 @@ def _unchanged(
     usable = pc.and_(pc.is_valid(table["fingerprint"]), pc.not_equal(table["status"], QUARANTINED))
     known = torch.from_numpy(np.asarray(usable, dtype=bool).copy())
     candidates = ((there >= 0) & known[there.clamp_min(0)]).nonzero()[:, 0]
-    rows, contents = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    rows = [torch.empty(0, dtype=torch.int64)]
     with progress.bar("comparing with the earlier run", len(candidates)) as advance:
-        for batch in batches(samples, candidates, _size(samples, candidates), workers=setup.workers):
+        for batch in batches(samples, candidates, batch_size_for(samples, candidates), workers=setup.workers):
             advance(len(batch.rows) + len(batch.quarantined))
             if not len(batch.rows):
                 continue
             content = input_fingerprints(batch.inputs)
             same = content + labels[batch.rows] == marks[there[batch.rows]]
             rows.append(batch.rows[same])
-            contents.append(content[same])
+            notes.fingerprints[batch.rows] = content
+            if notes.sketching:
+                notes.sketch(batch.rows, batch.inputs)
     found = torch.cat(rows)
-    return found, there[found], torch.cat(contents)
-
-
-def _size(samples: Samples, rows: Int64[Tensor, " m"]) -> int:
-    """Samples that are read at a time."""
-    probe = samples.read(rows[:1].tolist())
-    own = probe.nbytes if len(probe.rows) else _BATCH_BYTES
-    return max(1, min(_MOST_AT_ONCE, _BATCH_BYTES // max(1, own)))
+    notes.seen[found] = True
+    return found, there[found]
 
 
 def _read(file: Path) -> dict[str, Tensor]:

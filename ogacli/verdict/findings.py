@@ -16,6 +16,7 @@ from ogacli.base.blocks import blocks, taken
 from ogacli.base.seeding import shuffled
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.verdict.cells import CellFindings
+from ogacli.verdict.near import Leaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,14 @@ class Findings:
     """The most probable true class, by that detector."""
     duplicate_of: Int64[Tensor, " n"] | None = None
     """The first row with the same inputs and another label, -1 where there is none."""
+    near_duplicate_of: Int64[Tensor, " n"] | None = None
+    """Of a group of samples with nearly the same inputs: the row of the one to keep; -1 for this one, and
+    for samples in no group. None where they were not looked for."""
+    leaks: Leaks | None = None
+    """The samples that are in another dataset as well; None where there is no other one."""
+    far: Float[Tensor, " n"] | None = None
+    """Where a sample is far from all others: how many times the usual distance of its class it is from the
+    nearest ones; NaN elsewhere. None where they were not looked for."""
     blank: Bool[Tensor, " n"] | None = None
     """Whether all values of the input are the same, in each channel of a picture."""
     picture: UInt8[Tensor, " n"] | None = None
@@ -116,6 +125,9 @@ class Findings:
             wrong=None if self.wrong is None else self.wrong[rows],
             true_class=None if true is None else TrueClass(true.classes[rows], true.confidence[rows]),
             duplicate_of=None if self.duplicate_of is None else self.duplicate_of[rows],
+            near_duplicate_of=None if self.near_duplicate_of is None else self.near_duplicate_of[rows],
+            leaks=None if self.leaks is None else self.leaks.part(rows),
+            far=None if self.far is None else self.far[rows],
             blank=None if self.blank is None else self.blank[rows],
             picture=None if self.picture is None else self.picture[rows],
             content=None if self.content is None else self.content[rows],
@@ -150,6 +162,9 @@ class Findings:
             wrong=None if self.wrong is None else at(self.wrong),
             true_class=None,
             duplicate_of=None,
+            near_duplicate_of=None,
+            leaks=None,
+            far=None,
             blank=None,
             picture=None,
             content=None,

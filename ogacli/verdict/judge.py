@@ -59,6 +59,7 @@ class Verdict:
         nothing = torch.zeros_like(self.flagged[rows])
         blank = nothing if part.blank is None else part.blank
         picture = nothing.byte() if part.picture is None else part.picture
+        near = part.near_duplicate_of
         return torch.from_numpy(
             reasons(
                 differs=self.suggests(rows).numpy(),
@@ -67,6 +68,9 @@ class Verdict:
                 duplicate=part.duplicates.numpy(),
                 blank=blank.numpy(),
                 picture=picture.numpy(),
+                near_duplicate=None if near is None else near.numpy() >= 0,
+                leaks=None if part.leaks is None else part.leaks.rows.numpy() >= 0,
+                far=None if part.far is None else ~part.far.isnan().numpy(),
             )
         )
 

@@ -15,6 +15,9 @@ MEANINGS = {
     "atypical": "the given label is predicted, or no class is, and the gradient still stands out",
     "duplicate": "another sample has the same inputs and another label",
     "corrupt": "the input has the same value everywhere, as a picture of one colour",
+    "leak": "another dataset has the same or nearly the same inputs, and no other class is far more probable",
+    "near_duplicate": "another sample has nearly the same inputs, and no other class is far more probable",
+    "far": "far from all others of its class, and no other class is far more probable",
     "dark": "a picture almost without bright pixels, and no other class is far more probable",
     "bright": "a picture almost without dark pixels, and no other class is far more probable",
     "blurred": "a picture with far less detail than the others, and no other class is far more probable",
@@ -39,6 +42,9 @@ def reasons(
     duplicate: Bool[np.ndarray, " n"],
     blank: Bool[np.ndarray, " n"],
     picture: UInt8[np.ndarray, " n"],
+    near_duplicate: Bool[np.ndarray, " n"] | None = None,
+    leaks: Bool[np.ndarray, " n"] | None = None,
+    far: Bool[np.ndarray, " n"] | None = None,
 ) -> Int64[np.ndarray, " n"]:
     """An index into ``REASONS`` for each sample.
 
@@ -49,12 +55,20 @@ def reasons(
         duplicate: Whether another sample has the same inputs and another label.
         blank: Whether the input has the same value everywhere, or is a picture of one colour.
         picture: What is wrong with the picture, an index into ``PICTURES``.
+        near_duplicate: Whether another sample with nearly the same inputs is to be kept; by default none.
+        leaks: Whether another dataset has nearly the same inputs; by default none.
+        far: Whether it is far from all other samples; by default none.
     """
     with np.errstate(invalid="ignore"):
         doubtful = np.where(differs, confidence < _FAR * probability, probability < _SURE)
     found = np.where(doubtful, 1, np.where(differs, 0, 2))
     poor = _OF_PICTURES[picture]
-    found = np.where((found > 0) & (poor >= 0), poor, found)
+    suspected = found == 0
+    found = np.where(poor >= 0, poor, found)
+    for word, those in (("far", far), ("near_duplicate", near_duplicate), ("leak", leaks)):
+        if those is not None:
+            found[those] = REASONS.index(word)
+    found[suspected] = 0
     found[duplicate] = 3
     found[blank] = 4
     return found

@@ -47,6 +47,21 @@ def same_as_one(
     assert {name: second[name] == first[name] for name in same} == dict.fromkeys(same, True)
 
 
+@pytest.mark.parametrize("folds", [False, True], ids=["one", "folds"])
+def test_what_is_looked_for_beside_labels(folds: bool, tmp_path: Path) -> None:
+    place = make_place(tmp_path, detector=LATENT)
+    arrays = place.arrays
+    arrays["x"][100:] = arrays["x"][:20]
+    place.write(**arrays)
+    np.savez(tmp_path / "test.npz", x=arrays["x"][:30], y=arrays["y"][:30])
+    place.write_config(
+        look_for=["near_duplicates", "far"],
+        against={"source": "arrays", "path": "test.npz", "x": "x", "y": "y"},
+        train={"epochs": 1},
+    )
+    same_as_one(place, 2, folds=folds)
+
+
 def trajectory(place: Place) -> str:
     """The checkpoints of a training."""
     done = oga(

@@ -141,6 +141,20 @@ def test_any_detector(place, case):
     )
 
 
+@pytest.mark.parametrize("setting", ["one", "several", "folds"])
+def test_what_is_looked_for_beside_labels(place, setting):
+    arrays = place.arrays
+    np.savez(place.folder / "test.npz", x=arrays["x"][:30], y=arrays["y"][:30])
+    place.write_config(
+        look_for=["near_duplicates", "far"],
+        against={"source": "arrays", "path": "test.npz", "x": "x", "y": "y"},
+    )
+    config = config_of(place, {"name": "latent_label"}, setting)
+    whole = scan(config, output=place.folder / "whole")
+    assert whole.summary.leaks == 30
+    check(place, config, contents(whole.path), [(KeyboardInterrupt, 3, True), (Killed, 4, False)])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("held", [True, False], ids=["held", "not held"])
 @pytest.mark.parametrize("setting", SETTINGS)

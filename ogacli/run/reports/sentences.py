@@ -54,6 +54,9 @@ def results(summary: Summary) -> list[str]:
         cells,
         _held_back,
         _duplicates,
+        _near_duplicates,
+        _leaks,
+        _far,
         _pictures,
         _consensus,
         _stability,
@@ -139,6 +142,43 @@ def _duplicates(summary: Summary) -> list[str]:
     return [
         f"{wording.number(summary.duplicates)} {_noun(summary.duplicates)} {verb} the same inputs as a "
         "sample with another label"
+    ]
+
+
+def _near_duplicates(summary: Summary) -> list[str]:
+    found = summary.near_duplicates
+    if found is None or not found.samples:
+        return []
+    groups = "1 group" if found.groups == 1 else f"{wording.number(found.groups)} groups"
+    verb = "is" if found.samples == 1 else "are"
+    line = (
+        f"{wording.number(found.samples)} {_noun(found.samples)}, flagged or not, {verb} near-duplicates of "
+        f"another one, in {groups}; column `near_duplicate_of` names the one to keep, and "
+        "`oga trim --near-duplicates` leaves out the others"
+    )
+    if not found.conflicts:
+        return [line]
+    verb = "has" if found.conflicts == 1 else "have"
+    return [line, f"{wording.number(found.conflicts)} of them {verb} another label than the one to keep"]
+
+
+def _leaks(summary: Summary) -> list[str]:
+    if not summary.leaks:
+        return []
+    verb = "is" if summary.leaks == 1 else "are"
+    return [
+        f"Warning: {wording.number(summary.leaks)} {_noun(summary.leaks)}, flagged or not, {verb} in the "
+        "dataset `against` as well, or nearly so; column `leaks` names the sample there"
+    ]
+
+
+def _far(summary: Summary) -> list[str]:
+    if not summary.far:
+        return []
+    verb = "is" if summary.far == 1 else "are"
+    return [
+        f"{wording.number(summary.far)} {_noun(summary.far)}, flagged or not, {verb} far from all others of "
+        "the class; column `far` tells how far"
     ]
 
 

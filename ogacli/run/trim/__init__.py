@@ -108,6 +108,7 @@ def trim(
     decisions: str | Path | None = None,
     relabel: bool = False,
     weights: bool = False,
+    near_duplicates: bool = False,
     keep_quarantined: bool = False,
     manifest: str | Path | None = None,
     link: bool = False,
@@ -131,6 +132,8 @@ def trim(
             the old label of relabelled rows.
         weights: Drop no flagged sample; the column ``weight`` holds the probability that the given label is
             right.
+        near_duplicates: Keep one of each group of near-duplicates, the one whose label is most probably
+            right; the scan must have looked for them.
         keep_quarantined: Keep samples that could not be scored.
         manifest: A csv, jsonl or parquet file for the fate of every sample. ``manifest.parquet`` in the run
             directory always holds that of the last call.
@@ -159,7 +162,15 @@ def trim(
     writer = None if name is None else formats.get(name)()
     if problem is not None and writer is not None and writer.own_rows:
         raise problem
-    options = Options(budget_given(budget), decisions, relabel, weights, keep_quarantined, spreadsheet_safe)
+    options = Options(
+        budget_given(budget),
+        decisions,
+        relabel,
+        weights,
+        near_duplicates,
+        keep_quarantined,
+        spreadsheet_safe,
+    )
     fates = fates_of(opened, options)
     job = Job(opened, options, fates, original, destination or opened.path, progress, link, source)
     if destination is not None:

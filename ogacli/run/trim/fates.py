@@ -24,7 +24,7 @@ from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
 from ogacli.run.issues import DOUBTFUL, issues_of
 from ogacli.run.label_kind import label_kind, label_text
-from ogacli.run.scores import OK
+from ogacli.run.scores import NEAR, OK
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import parse_protect, protected
 from ogacli.verdict.relabel import Relabel
@@ -46,6 +46,8 @@ class Options:
     """Flagged samples get the suggested label where it is probable enough; the others are dropped."""
     weights: bool = False
     """No flagged sample is dropped; each has a weight."""
+    near_duplicates: bool = False
+    """Of each group of near-duplicates one sample stays."""
     keep_quarantined: bool = False
     """Samples that could not be scored stay."""
     spreadsheet_safe: bool = False
@@ -87,7 +89,8 @@ def fates_of(run: Run, options: Options) -> Fates:
     Raises:
         ConfigError: The budget is none, or ``relabel`` or ``weights`` do not take labels of this kind.
         DataError: The decisions are wrong.
-        RunError: The run has no probabilities of the given labels, which are the weights.
+        RunError: The run has no probabilities of the given labels, which are the weights; or did not look for
+            near-duplicates.
     """
     if options.relabel or options.weights:
         _check_classes(run, options)
@@ -105,6 +108,10 @@ def fates_of(run: Run, options: Options) -> Fates:
     if options.relabel:
         new_label = _relabelled(run, fate, columns["position"])
         fate[list(new_label)] = _RELABELLED
+    if options.near_duplicates:
+        left_out = columns["near_duplicate"]
+        fate[left_out & (fate != _QUARANTINED)] = _DROPPED
+        new_label = {row: label for row, label in new_label.items() if not left_out[row]}
     weight = columns.get("given_label_probability")
     decided = np.empty(0, dtype=np.int64)
     if options.decisions is not None:
@@ -135,13 +142,24 @@ def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
                 hint="scan again with this version of oga",
             )
         kinds["given_label_probability"] = run.schema.field("given_label_probability").type.to_pandas_dtype()
+    told = {"ok": np.bool_}
+    if options.near_duplicates:
+        if NEAR not in run.schema.names:
+            raise RunError(
+                "the run did not look for near-duplicates",
+                place="--near-duplicates",
+                hint="scan again with `look_for: near_duplicates`",
+            )
+        told["near_duplicate"] = np.bool_
     run.check_fits()
-    found = {name: column(run.summary.samples, kind) for name, kind in (kinds | {"ok": np.bool_}).items()}
+    found = {name: column(run.summary.samples, kind) for name, kind in (kinds | told).items()}
     start = 0
-    for batch in run.batches([*kinds, "status"]):
+    for batch in run.batches([*kinds, "status", *([NEAR] if options.near_duplicates else [])]):
         rows = slice(start, start + len(batch))
         start = rows.stop
         found["ok"][rows] = unpacked(pc.equal(batch["status"], value(OK)))
+        if options.near_duplicates:
+            found["near_duplicate"][rows] = unpacked(batch[NEAR].is_valid())
         for name in kinds:
             found[name][rows] = _array(batch[name])
         release()

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from ogacli.base.arrow import numbers, texts
 from ogacli.base.blocks import release
@@ -22,6 +22,7 @@ from ogacli.base.tables.spreadsheet import spreadsheet_safe
 from ogacli.errors import ConfigError
 from ogacli.run.directory import Run
 from ogacli.run.label_kind import SEPARATOR
+from ogacli.run.scores import NEAR
 from ogacli.run.trim.fates import FATES, Fates, Options, fates_of
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.reasons import CORRUPT, PICTURES, REASONS, reasons
@@ -30,6 +31,7 @@ _TEXTS = pa.list_(pa.string())
 _READ = (
     *("id", "position", "label", "score", "rank", "reason", "suggested_label", "confidence"),
     *("given_label_probability", "probability", "duplicate_of", "picture"),
+    *(NEAR, "leaks", "far"),
 )
 
 
@@ -40,6 +42,7 @@ def manifest_table(
     decisions: str | Path | None = None,
     relabel: bool = False,
     weights: bool = False,
+    near_duplicates: bool = False,
 ) -> pa.Table:
     """Every sample with its fate, in the order of the dataset; the whole manifest in memory.
 
@@ -49,6 +52,7 @@ def manifest_table(
         decisions: A file that overrules the flags, as of :func:`ogacli.run.decisions.read_decisions`.
         relabel: Give flagged samples the suggested label where it is more probable than ``relabel.above``.
         weights: Drop none of the flagged samples; add the column ``weight``.
+        near_duplicates: Keep one of each group of near-duplicates.
 
     Returns:
         The columns of :func:`manifest_batches`.
@@ -57,7 +61,7 @@ def manifest_table(
         ConfigError: As :func:`ogacli.run.trim.fates.fates_of`.
         DataError: The decisions are wrong.
     """
-    options = Options(budget_given(budget), decisions, relabel, weights)
+    options = Options(budget_given(budget), decisions, relabel, weights, near_duplicates)
     return pa.Table.from_batches(manifest_batches(run, fates_of(run, options), options))
 
 
@@ -121,10 +125,18 @@ def _reasons(batch: pa.RecordBatch, flagged: Any) -> pa.Array:
         duplicate=_array(batch.column("duplicate_of").is_valid()),
         blank=_array(pc.equal(old, CORRUPT).fill_null(False)),
         picture=_pictures(batch),
+        near_duplicate=_told(batch, NEAR),
+        leaks=_told(batch, "leaks"),
+        far=_told(batch, "far"),
     )
     quarantined = pa.array(_array(batch.column("score").is_null()))
     found = pa.array(REASONS).take(pa.array(index, mask=~flagged))
     return pc.if_else(quarantined, old, found)
+
+
+def _told(batch: pa.RecordBatch, name: str) -> Bool[np.ndarray, " n"] | None:
+    """Of which samples a column says something; None where the run does not have it."""
+    return _array(batch.column(name).is_valid()) if name in batch.schema.names else None
 
 
 def _pictures(batch: pa.RecordBatch) -> UInt8[np.ndarray, " n"]:
