@@ -58,6 +58,7 @@ def test_defaults():
         "detector",
         "budget",
         "protect",
+        "look_for",
         "relabel",
         "gradients",
         "loss",
@@ -162,7 +163,7 @@ def test_the_nearest_right_name_within_a_section_of_a_section():
 
 
 def test_a_key_that_is_like_none_lists_what_there_is():
-    assert "expected: one of attribute, budget, data, detector" in message(PLAIN + "zzz: 1")
+    assert "expected: one of against, attribute, budget, data, detector" in message(PLAIN + "zzz: 1")
 
 
 def test_no_detector_at_all():
