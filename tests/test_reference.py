@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from ogacli.config.commands import scan
 from ogacli.run import issues
@@ -41,6 +42,9 @@ def test_every_key_has_a_meaning(name):
 def test_every_column_is_described(tmp_path):
     """A run of several detectors with a truth has all but ``wrong``, which classes do without."""
     place = make_place(tmp_path, detector=["latent_label", "l2"])
+    place.write_config(
+        look_for=["near_duplicates", "far"], against=yaml.safe_load(place.config_file.read_text())["data"]
+    )
     place.new_weights()
     run = scan(place.config())
     page = (DOCS / "reference" / "columns.md").read_text()

@@ -101,9 +101,11 @@ def _min_hash(ids: Int64[Tensor, "b t"], mask: Shaped[Tensor, "b t"]) -> UInt8[T
     values = (hashes >> 8) & _EMPTY - 1
     least = values.new_full((len(ids), BYTES + 1), _EMPTY).scatter_reduce_(1, bins, values, "amin")[:, :-1]
     twice = least.repeat(1, 2)
-    places = torch.arange(2 * BYTES, device=ids.device).where(twice < _EMPTY, 2 * BYTES - 1)
-    following = places.flip(1).cummin(1).values.flip(1)[:, :BYTES]
-    return twice.gather(1, following).to(torch.uint8)
+    places = torch.arange(2 * BYTES, device=ids.device)
+    filled = places.where(twice < _EMPTY, 2 * BYTES - 1)
+    following = filled.flip(1).cummin(1).values.flip(1)[:, :BYTES]
+    # Some bits of a hash of the minimum and its bin: so texts of a few words differ in many bytes.
+    return (mixed(twice.gather(1, following) + places[:BYTES] * _EMPTY) & 0xFF).to(torch.uint8)
 
 
 def _rounded(inputs: Any, half: float) -> Any:

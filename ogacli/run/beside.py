@@ -15,7 +15,9 @@ NEAREST: Final = "nearest"
 """One of the nearest samples of all, where samples do not have one class each."""
 SAME: Final = "same"
 """A sample with the same inputs."""
-Role = Literal["given", "suggested", "nearest", "same"]
+NEAR: Final = "near"
+"""A sample of the same group of near-duplicates; the one to keep comes first."""
+Role = Literal["given", "suggested", "nearest", "same", "near"]
 
 BESIDE = pa.schema(
     [("position", pa.int64()), ("role", pa.string()), ("order", pa.int64()), ("other", pa.int64())]

@@ -1,8 +1,8 @@
 """What a person sees beside a flagged sample, and the map of the gradients.
 
 In: what was kept of the samples with the highest scores and of some others. Out: two small tables: for each
-of these samples its nearest samples of the given and of the suggested class and those with the same inputs;
-and two coordinates of the gradient of some 2,500 samples.
+of these samples its nearest samples of the given and of the suggested class, those with the same inputs, and
+its near-duplicates; and two coordinates of the gradient of some 2,500 samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from ogacli.base.arrow import empty, numbers, texts
 from ogacli.data import Samples
 from ogacli.models.neighbours.exact import units
-from ogacli.run.beside import BESIDE, GIVEN, MAP, NEAREST, SAME, SUGGESTED, Role
+from ogacli.run.beside import BESIDE, GIVEN, MAP, NEAR, NEAREST, SAME, SUGGESTED, Role
 from ogacli.scan.top import Kept, TopSamples
 from ogacli.verdict.judge import Verdict
 
@@ -61,6 +61,8 @@ def beside(
     top, others = kept.top.known(), kept.others.known()
     rows: list[tuple[int, Role, int, int]] = [*_nearest(top, others, verdict, samples)]
     rows += _same_inputs(top.rows.tolist(), fingerprints, read)
+    if (stays := verdict.findings.near_duplicate_of) is not None:
+        rows += _near_duplicates(top.rows.tolist(), stays)
     row, role, order, other = list(zip(*sorted(rows), strict=True)) or [(), (), (), ()]
     columns = {
         "position": _positions(samples, torch.tensor(row, dtype=torch.int64)),
@@ -133,6 +135,23 @@ def _same_inputs(
     for row, group in several.items():
         same = [one for one in group if one != row and digests.get(one, b"") == digests.get(row)]
         yield from ((row, SAME, order, other) for order, other in enumerate(same[:_EACH]))
+
+
+def _near_duplicates(rows: Sequence[int], kept: Int64[Tensor, " n"]) -> Iterator[tuple[int, Role, int, int]]:
+    """The samples of the group of each of the rows, at most ``_EACH``; the one to keep comes first.
+
+    Args:
+        rows: Some samples.
+        kept: The sample of its group that each one is left out for; -1 for all others.
+    """
+    first = {row: int(kept[row]) if kept[row] >= 0 else row for row in rows}
+    groups: dict[int, list[int]] = {}
+    asked = torch.tensor(sorted(set(first.values())), dtype=torch.int64)
+    for row in torch.isin(kept, asked).nonzero()[:, 0].tolist():
+        groups.setdefault(int(kept[row]), []).append(row)
+    for row, stays in first.items():
+        others = [one for one in (stays, *groups.get(stays, ())) if one != row]
+        yield from ((row, NEAR, order, other) for order, other in enumerate(others[:_EACH]))
 
 
 def _map(top: Kept, others: Kept, samples: Samples) -> pa.Table:

@@ -128,6 +128,11 @@ def test_samples_that_were_not_read_are_in_no_group():
     assert found.tolist() == [0, 1, 0]
 
 
+def test_texts_of_one_word_are_near_to_themselves_alone():
+    words = [f"word{i}" for i in range(3000)]
+    assert groups(words + words).tolist() == 2 * list(range(3000))
+
+
 def test_a_row_of_the_same_text_is_one_group_however_long():
     found = groups(["one text of several words"] * 500 + ["another one that differs in all of them"])
     assert found.tolist() == [0] * 500 + [500]

@@ -219,3 +219,10 @@ def test_a_run_that_was_changed_is_doubted(place):
     file.write_text(json.dumps(document | {"leaks": 0}))
     changed = ogacli.Run.open(run.path)
     assert "leaks: summary.json says 0, there are 4" in changed.counts.doubts
+
+
+def test_the_group_of_a_flagged_sample_is_shown_beside_it(place):
+    run = scan(place.config(*BOTH))
+    beside = {(one["position"], one["other"]) for one in run.beside.to_pylist() if one["role"] == "near"}
+    assert beside == {pair for i in range(10) for pair in ((i, i + 100), (i + 100, i))}
+    assert "Nearly the same inputs" in (run.path / "report.html").read_text()

@@ -22,6 +22,8 @@ from ogacli.verdict.reasons import DUPLICATE
 
 ID_LENGTH = 80
 """Characters that are shown of an id."""
+_NAMING = {"near_duplicate": "near_duplicate_of", "leak": "leaks"}
+"""Reasons that another sample is the cause of, and the columns with its id."""
 _UNSET: tuple[Any, ...] = (None, False, 0, "", "auto", [], {})
 """Values of options that are not shown."""
 
@@ -78,6 +80,9 @@ def _reason(row: Mapping[str, Any]) -> str:
     twin = row.get("duplicate_of")
     if reason == DUPLICATE and twin is not None:
         return f"duplicate of {wording.cut(str(twin), ID_LENGTH)} with another label"
+    for word, column in _NAMING.items():
+        if reason == word and row.get(column) is not None:
+            return f"{reason} of {wording.cut(str(row[column]), ID_LENGTH)}"
     return reason
 
 

@@ -4,6 +4,7 @@ const ROLES = {
   suggested: (sample) => `Nearest samples labelled ${sample.suggested}`,
   nearest: () => "Nearest samples",
   same: () => "The same inputs",
+  near: () => "Nearly the same inputs; of these the first is kept",
 };
 
 function drawn(look, id) {
