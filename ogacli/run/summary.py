@@ -208,7 +208,7 @@ def summarise(
     """
     findings = verdict.findings
     quarantined = len(findings.quarantined)
-    flagged = int(verdict.flagged.sum())
+    flagged = int(verdict.flagged.count_nonzero())
     evaluation = None
     if (wrong := samples.wrong) is not None:
         evaluation = {name: _evaluate(verdict, score, wrong) for name, score in findings.scores.items()}
@@ -227,11 +227,11 @@ def summarise(
         parameters=sum(parameters.values()),
         layers=tuple(parameters),
         reasons=_reasons(verdict),
-        held_back=int(verdict.held_back.sum()),
-        duplicates=int(findings.duplicates.sum()),
+        held_back=int(verdict.held_back.count_nonzero()),
+        duplicates=int(findings.duplicates.count_nonzero()),
         near_duplicates=_near_duplicates(verdict, samples),
-        leaks=None if findings.leaks is None else int((findings.leaks.rows >= 0).sum()),
-        far=None if findings.far is None else int((~findings.far.isnan()).sum()),
+        leaks=None if findings.leaks is None else int((findings.leaks.rows >= 0).count_nonzero()),
+        far=None if findings.far is None else int((~findings.far.isnan()).count_nonzero()),
         pictures=_pictures(verdict),
         consensus=_consensus(verdict),
         overlap=dict(overlap),
@@ -255,7 +255,7 @@ def _below_half(verdict: Verdict) -> float | None:
     if wrong is None or not flagged.any():
         return None
     below = sum(int((wrong[rows][flagged[rows]] < 0.5).sum()) for rows in blocks(len(flagged)))
-    return below / int(flagged.sum())
+    return below / int(flagged.count_nonzero())
 
 
 def _expected(verdict: Verdict) -> tuple[ExpectedPrecision, ...]:
@@ -267,7 +267,7 @@ def _evaluate(verdict: Verdict, score: Tensor, wrong: Tensor) -> Evaluation:
     """By the flags for the deciding detector; for another one by as many of its highest scores."""
     from ogacli.verdict.ranks import flag
 
-    flagged = verdict.flagged if score is verdict.score else flag(score, int(verdict.flagged.sum()))
+    flagged = verdict.flagged if score is verdict.score else flag(score, int(verdict.flagged.count_nonzero()))
     return evaluate(score, wrong, flagged)
 
 
@@ -302,7 +302,9 @@ def _consensus(verdict: Verdict) -> Consensus | None:
     if several == 1:
         return None
     votes = verdict.votes
-    return Consensus(detectors=several, any=int((votes > 0).sum()), all=int((votes == several).sum()))
+    return Consensus(
+        detectors=several, any=int((votes > 0).count_nonzero()), all=int((votes == several).count_nonzero())
+    )
 
 
 def _classes(verdict: Verdict, samples: Samples) -> tuple[ClassSummary, ...]:

@@ -158,14 +158,14 @@ class Collector:
 
         At least one label counts as not predicted. None where samples do not have one class each.
         """
-        known = int((self.rows.predictions >= 0).sum())
+        known = int((self.rows.predictions >= 0).count_nonzero())
         return max(1, self.contradicted()) / known if known else None
 
     def contradicted(self) -> int:
         """How many given labels the current checkpoint does not predict."""
         predictions = self.rows.predictions.cpu()
         labels = self.samples.class_index
-        return 0 if labels is None else int(((predictions != labels) & (predictions >= 0)).sum())
+        return 0 if labels is None else int(((predictions != labels) & (predictions >= 0)).count_nonzero())
 
     def findings(self) -> Findings:
         """The results of all checkpoints that count, on the CPU."""

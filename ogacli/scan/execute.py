@@ -93,7 +93,7 @@ def execute(
             findings, checkpoints = chosen.findings, ()
         clock.lap("choose")
     verdict = judge(findings, setup.samples.class_index, budget, setup.protect)
-    share = int((verdict.flagged | verdict.held_back).sum()) / verdict.scored
+    share = int((verdict.flagged | verdict.held_back).count_nonzero()) / verdict.scored
     shown_beside = scoring.beside(verdict)
     parameters = last.feed.gradients.parameters
     overlaps = last.scorers.overlaps(share)

@@ -115,7 +115,7 @@ def judge(
         flagged = torch.from_numpy(protected(within.numpy(), rank.numpy(), labels.numpy(), protect))
     votes = within.to(torch.uint8)
     for other in others:
-        votes += flag(other, int(within.sum()))
+        votes += flag(other, int(within.count_nonzero()))
     return Verdict(
         findings=findings,
         score=score,

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from pydantic import Field
 
+from ogacli.base.blocks import blocks
 from ogacli.base.options import Options, Where
 
 
@@ -78,16 +79,25 @@ def protected(
         classes: The given labels.
         protect: What each class keeps.
     """
-    scored = rank > 0
     if protect == "off" or not flagged.any():
         return flagged
-    share = flagged.sum() / scored.sum()
-    members = np.bincount(classes[scored])
-    rows = flagged.nonzero()[0]
+    k = 1 + max(int(classes[block].max()) for block in blocks(len(classes)))
+    members, found = np.zeros(k, np.int64), np.zeros(k, np.int64)
+    for block in blocks(len(classes)):
+        members += np.bincount(classes[block][rank[block] > 0], minlength=k)
+        found += np.bincount(classes[block][flagged[block]], minlength=k)
+    share = found.sum() / members.sum()
+    limits = np.array([protect.limit(int(count), share) for count in members])
+    over = found > limits
+    parts = [
+        block.start + (flagged[block] & over[classes[block]]).nonzero()[0] for block in blocks(len(classes))
+    ]
+    rows = np.concatenate(parts)
     rows = rows[np.lexsort((rank[rows], classes[rows]))]
     kept = flagged.copy()
-    labels, begins, counts = np.unique(classes[rows], return_index=True, return_counts=True)
-    for label, begin, count in zip(labels, begins, counts, strict=True):
-        limit = protect.limit(int(members[label]), share)
-        kept[rows[begin + limit : begin + count]] = False
+    begin = 0
+    for label in over.nonzero()[0]:
+        end = begin + found[label]
+        kept[rows[begin + limits[label] : end]] = False
+        begin = end
     return kept

@@ -43,7 +43,7 @@ def open_parquet(
     if isinstance(source, str | Path):
         refuse_special(source, error)
     try:
-        with pa.parquet.ParquetFile(source) as file:
+        with pa.parquet.ParquetFile(source, pre_buffer=False) as file:
             about = file.metadata
             size = about.num_rows * _VALUE * max(1, about.num_columns)
             limits.check_unpacked(max(size, _stated(about)), length_of(source), place, error)

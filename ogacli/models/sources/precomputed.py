@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from pydantic import model_validator
 from torch import Tensor
 
-from ogacli.base.blocks import numbered
+from ogacli.base.blocks import blocks, numbered
 from ogacli.base.options import Location
 from ogacli.base.tables import FORMATS
 from ogacli.data import Batch, Samples
@@ -192,7 +192,10 @@ class Rows:
         Raises:
             DataError: There are more.
         """
-        first = bool((samples.positions == torch.arange(len(samples))).all())
+        first = all(
+            bool((samples.positions[block] == torch.arange(block.start, block.stop)).all())
+            for block in blocks(len(samples))
+        )
         if len(self) == samples.source_rows or (first and len(self) == len(samples)):
             return
         limited = (

@@ -7,7 +7,7 @@ are read, part by part; they take some ten bytes a sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int8, Int64
 
 from ogacli.base.arrow import numbers, texts, unpacked, value
-from ogacli.base.blocks import column, release
+from ogacli.base.blocks import blocks, column, release
 from ogacli.errors import ConfigError, RunError
 from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
@@ -75,8 +75,16 @@ class Fates:
     @property
     def staying(self) -> Int64[np.ndarray, " m"]:
         """The rows of the samples that are kept or relabelled."""
-        stays: Bool[np.ndarray, " n"] = (self.fate == _KEPT) | (self.fate == _RELABELLED)
-        return stays.nonzero()[0]
+        return self._stays(slice(None)).nonzero()[0]
+
+    def staying_positions(self) -> Iterator[Int64[np.ndarray, " m"]]:
+        """The rows in the source of the samples that are kept or relabelled, in parts."""
+        for block in blocks(len(self.fate)):
+            yield self.position[block][self._stays(block)]
+
+    def _stays(self, rows: slice) -> Bool[np.ndarray, " n"]:
+        stays: Bool[np.ndarray, " n"] = (self.fate[rows] == _KEPT) | (self.fate[rows] == _RELABELLED)
+        return stays
 
     def counts(self) -> dict[str, int]:
         """How many samples have each fate."""

@@ -7,6 +7,7 @@ from typing import IO
 import numpy as np
 
 from ogacli.run.trim import FileFormat, formats
+from ogacli.run.trim.fates import KEPT, RELABELLED
 from ogacli.run.trim.job import Job
 
 
@@ -19,4 +20,9 @@ class Indices(FileFormat):
 
     def write(self, job: Job, file: IO[bytes]) -> None:
         """Write the positions in the order of the run."""
-        np.save(file, job.fates.position[job.fates.staying].astype(np.int64, copy=False))
+        counts = job.fates.counts()
+        shape = (counts[KEPT] + counts[RELABELLED],)
+        about = {"descr": "<i8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, about)
+        for part in job.fates.staying_positions():
+            file.write(part.astype("<i8", copy=False).tobytes())
