@@ -33,14 +33,15 @@ def measured(inputs: Any) -> Float[Tensor, "b 3"] | None:
     """
     if not are_pictures(inputs):
         return None
-    grey = inputs.float().sum(1) / inputs.shape[1]
+    grey = inputs.float().mean(1)
     height, width = grey.shape[1:]
     few = grey[:, :: -(-height // _LARGEST), :: -(-width // _LARGEST)].flatten(1)
     count = int(few.shape[1] * _EXTREME) + 1
     darkest = few.topk(count, 1, largest=False).values[:, -1]
     brightest = few.topk(count, 1).values[:, -1]
     middle = grey[:, 1:-1, 1:-1]
-    laplacian = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * middle
+    beside = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    laplacian = beside.sub_(middle, alpha=4)
     detail = laplacian.flatten(1).square().mean(1).sqrt() / few.std(1)
     return torch.stack([darkest, brightest, detail.log()], 1)
 

@@ -23,6 +23,7 @@ from ogacli.scan.scorers import Scorers
 from ogacli.scan.setup import Setup
 from ogacli.scan.shared_fit import help_to_fit
 from ogacli.scan.validation import mean_validation_gradient
+from ogacli.scan.waiting import Waiting
 from ogacli.scan.work import Work, in_order
 
 Save = Callable[[Callable[[], States], bool], None]
@@ -225,8 +226,13 @@ class CheckpointPass:
             gradients.reduce_to(needs.norms, sent(coordinates, self.device))
 
     def _score_held(self, held: Sequence[GradientBatch], collector: Collector) -> None:
+        waiting = Waiting(self.device)
         for batch in held:
-            self._score(batch, collector)
+            if not waiting.add(batch):
+                self._score(batch, collector)
+            elif waiting.full():
+                self._score_all(waiting, collector)
+        self._score_all(waiting, collector)
 
     def _score_rest(self, collector: Collector, save: Save, progress: Progress, step: str) -> None:
         """Score the samples that are not done; what is looked up, some at a time in the order of the file."""
@@ -255,21 +261,23 @@ class CheckpointPass:
         save: Save,
         advance: Advance,
     ) -> None:
-        """Score some samples, and save between those that are read together.
+        """Score some samples, and save between those that are scored together.
 
         Another scan, which goes on from there, then computes the same batches, to the last digit.
         """
         read, size, whole = 0, self.feed.read_size if len(left) else 1, 0
+        waiting = Waiting(self.device)
         try:
             for one in self.feed(left):
                 collector.note(one)
-                if one.gradients is not None:
+                if one.gradients is not None and not waiting.add(one.gradients):
                     self._score(one.gradients, collector)
                 seen = len(one.batch.rows) + len(one.batch.quarantined)
                 advance(seen, None if work is None else work.of(left[read : read + seen]))
                 del one  # before the next one is computed
                 read += seen
-                if read % size == 0 or read == len(left):
+                if (read % size == 0 and waiting.full()) or read == len(left):
+                    self._score_all(waiting, collector)
                     whole = read
                     if self._worth_saving:
                         save(self.scorers.states, False)
@@ -281,6 +289,11 @@ class CheckpointPass:
     def _worth_saving(self) -> bool:
         """Whether to go on takes less time than to begin anew: not for many rows that are only looked up."""
         return self.model.reads_inputs or len(self.rows) <= _LOOKED_UP
+
+    def _score_all(self, waiting: Waiting, collector: Collector) -> None:
+        """Score the batches that wait."""
+        if (together := waiting.take()) is not None:
+            self._score(together, collector)
 
     def _score(self, batch: GradientBatch, collector: Collector) -> None:
         """Score a batch; in halves where memory does not suffice."""

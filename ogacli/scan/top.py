@@ -25,8 +25,6 @@ TOP = 1000
 _RESIDUAL = 16
 """Dimensions that residuals are projected to where they have more."""
 _SEED = 1
-_AT_ONCE = 8192
-"""On a GPU so many samples are looked through together, as each time takes some 40 operations."""
 
 Places = Callable[[Int64[Tensor, " b"]], Int64[Tensor, " b"]]
 
@@ -100,17 +98,17 @@ class Kept:
         """Some of the samples."""
         return Kept(*(one[index] for one in self.tensors().values()))
 
-    def highest(self, other: Kept) -> Kept:
-        """As many as these, those with the highest scores of both, whatever the batches and their order.
+    def highest(self, *others: Kept) -> Kept:
+        """As many as these, those with the highest scores of all, whatever the batches and their order.
 
-        A sample of both is taken from the other; of equal scores the lower row comes first.
+        A sample that occurs more than once is taken from the last; of equal scores the lower row comes first.
         """
-        again = torch.isin(self.rows, other.rows)
-        rows, scores = self.rows.masked_fill(again, -1), self.scores.masked_fill(again, -torch.inf)
-        both = Kept.joined([replace(self, rows=rows, scores=scores), other])
-        by_row = both.rows.argsort(stable=True)
-        highest = both.scores[by_row].argsort(descending=True, stable=True)[: len(self.rows)]
-        return both.take(by_row[highest])
+        found = Kept.joined([self, *others])
+        found = found.take(found.rows.argsort(stable=True))
+        again = F.pad(found.rows[1:] == found.rows[:-1], (0, 1))
+        rows, scores = found.rows.masked_fill(again, -1), found.scores.masked_fill(again, -torch.inf)
+        highest = scores.argsort(descending=True, stable=True)[: len(self.rows)]
+        return replace(found, rows=rows, scores=scores).take(highest)
 
     def put(self, places: Int64[Tensor, " c"], other: Kept) -> None:
         """Replace what is kept at some places."""
@@ -146,13 +144,13 @@ class TopSamples:
         self.counted = Kept.none(others, device)
         """The others as they were after the last checkpoint that counts."""
         self._places = places
-        self._waiting: list[tuple[Tensor, Kept]] = []
-        """Samples that were not looked through yet, with their rows on the CPU; only on a GPU."""
+        self._waiting: list[Kept] = []
+        """Samples that may be among the highest by the current checkpoint."""
 
     @property
     def current(self) -> Kept:
         """The highest by the current checkpoint."""
-        self._keep_waiting()
+        self._look_through()
         return self._current
 
     def add(self, batch: GradientBatch, scores: Float[Tensor, " b"], number: int) -> None:
@@ -166,39 +164,30 @@ class TopSamples:
         if batch.features is None:
             return
         scores = scores.double().nan_to_num(nan=-torch.inf)
-        if self.device.type == "cpu":
-            self._keep(batch.rows, scores, lambda index: Kept.of(batch, scores, index, number))
-            return
-        self._waiting.append((batch.rows, Kept.of(batch, scores, slice(None), number)))
-        if sum(len(rows) for rows, _ in self._waiting) >= _AT_ONCE:
-            self._keep_waiting()
-
-    def _keep_waiting(self) -> None:
-        if self._waiting:
-            rows, several = zip(*self._waiting, strict=True)
-            self._waiting.clear()
-            kept = Kept.joined(several)
-            self._keep(torch.cat(rows), kept.scores, kept.take)
-
-    def _keep(
-        self,
-        rows: Int64[Tensor, " b"],
-        scores: Float[Tensor, " b"],
-        take: Callable[[Int64[Tensor, " m"]], Kept],
-    ) -> None:
-        """Keep those of some samples; ``take`` returns what is kept of an index of them."""
-        place = self._places(rows)
+        place = self._places(batch.rows)
         if len(wanted := (place >= 0).nonzero()[:, 0]):
-            self.others.put(sent(place[wanted], self.device), take(sent(wanted, self.device)))
-        highest, index = scores.topk(min(len(scores), len(self._current.rows)))
+            kept = Kept.of(batch, scores, sent(wanted, self.device), number)
+            self.others.put(sent(place[wanted], self.device), kept)
+        if len(index := self._high(scores)):
+            self._waiting.append(Kept.of(batch, scores, index, number))
+        if sum(len(one.rows) for one in self._waiting) >= len(self._current.rows):
+            self._look_through()
+
+    def _look_through(self) -> None:
+        """Find the highest of those that wait and those that are kept."""
+        if self._waiting:
+            self._current = self._current.highest(*self._waiting)
+            self._waiting.clear()
+
+    def _high(self, scores: Float[Tensor, " b"]) -> Int64[Tensor, " m"]:
+        """The samples of a batch that may be among the highest."""
+        highest, index = scores.topk(min(len(scores), len(self._current.rows)), sorted=False)
         if self.device.type == "cpu":  # elsewhere a comparison would wait for the device
-            index = index[highest >= self._current.scores.min()]
-        if len(index):
-            self._current = self._current.highest(take(index))
+            index = index[highest >= self._current.scores[-1]]
+        return index
 
     def probed(self, *, current: bool = False) -> Probed:
         """Features of the others by the last checkpoint that counts, or by the current one; on the CPU."""
-        self._keep_waiting()
         others = (self.others if current else self.counted).to(torch.device("cpu"))
         good = (others.rows >= 0) & others.features.isfinite().all(1)
         return Probed(others.rows[good], others.features[good])

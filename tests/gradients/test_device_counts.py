@@ -23,6 +23,9 @@ from tests.gradients.one_by_one import labels_of
 from tests.gradients.test_zoo import seeded_weights
 
 K = 3
+DEFAULT = [{"name": "latent_label", "fit_samples": 64}, "l2",
+    {"name": "isolation_forest", "trees": 4, "subsample": 16}]  # fmt: skip
+"""The default detectors, fitted to few samples."""
 COORDINATES = torch.arange(0, 5000, 7)
 
 
@@ -95,22 +98,27 @@ def scanned(n: int, **options: Any) -> tuple[int, int]:
     return COUNTS.total, COUNTS.synchronisations
 
 
-def one_more_batch(**options: Any) -> tuple[float, float]:
+def one_more_batch(few: int = 16, many: int = 48, **options: Any) -> tuple[float, float]:
     """Operations and synchronisations of a forward pass of 8 samples in a scan, and of what belongs to it."""
-    few, many = (scanned(n, fold=False, **options) for n in (16, 48))
-    return (many[0] - few[0]) / 4, (many[1] - few[1]) / 4
+    counts = [scanned(n, fold=False, **options) for n in (few, many)]
+    passes = (many - few) / 8
+    return (counts[1][0] - counts[0][0]) / passes, (counts[1][1] - counts[0][1]) / passes
 
 
-@pytest.mark.parametrize("joined", [True, False])
-def test_one_more_batch_of_head_gradients(counts, monkeypatch, joined):
+def test_one_more_pass_of_head_gradients(counts):
     """Several forward passes make a batch, as long as its inputs are small."""
-    if not joined:
-        monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
     operations, waits = one_more_batch(layers="head", detector="l2")
+    assert waits <= 0
+    assert operations <= plain(8, torch.device("standin", 0), backward=False, module=deep()) + 2
+
+
+@pytest.mark.parametrize(("detector", "more"), [("l2", 40), (DEFAULT, 45)])
+def test_one_more_batch_of_head_gradients(counts, monkeypatch, detector, more):
+    """Each forward pass is a batch; 16 of them wait to be scored together."""
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
+    operations, waits = one_more_batch(8 * 16, 8 * 48, layers="head", detector=detector)
     assert waits <= 4
-    forward = plain(8, torch.device("standin", 0), backward=False, module=deep())
-    measures = 12  # of what is poor in a picture
-    assert operations <= forward + (40 if joined else 64 + measures)
+    assert operations <= plain(8, torch.device("standin", 0), backward=False, module=deep()) + more
 
 
 @pytest.mark.parametrize(("detector", "most"), [("l2", 3), ("l1", 4)])

@@ -45,7 +45,10 @@ def columns(values: Float[Tensor, "b w"], index: Int64[Tensor, " f"]) -> Float[T
 
 def summed(values: Float[Tensor, "b w"], order: int) -> Float[Tensor, " b"]:
     """The sum of each sample's absolute values or squares, float64."""
-    return (values.abs() if order == 1 else values.square()).sum(1, dtype=torch.float64)
+    if order == 1:
+        return values.abs().sum(1, dtype=torch.float64)
+    norm: Tensor = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64)
+    return norm.square()
 
 
 def sums(parts: Sequence[Part], orders: Sequence[int]) -> Sums:

@@ -20,8 +20,8 @@ DIM = 128
 _FEW, _ONE = 0.1, 1.2
 """Features are standardised where the participation ratio of their variances is below this share of their
 number, or below this number."""
-_QUERIES, _BLOCK = 512, 8192
-"""Queries, and members of the bank, whose distances are in memory at the same time: 16 MB."""
+_QUERIES, _QUERIES_ELSEWHERE, _BLOCK = 512, 4096, 8192
+"""Queries, and members of the bank, whose distances are in memory at the same time: 16 MB, on a GPU 128."""
 
 
 class Bank:
@@ -67,7 +67,8 @@ class Bank:
         """
         own = self._place[sent(rows, features.device).clamp_max(len(self._place) - 1)]
         queries = (features - self._mean) / self._units
-        parts = zip(queries.split(_QUERIES), own.split(_QUERIES), strict=True)
+        size = _at_once(features.device)
+        parts = zip(queries.split(size), own.split(size), strict=True)
         distances, indices = zip(*(self._nearest(*part, count) for part in parts), strict=True)
         return torch.cat(distances), torch.cat(indices)
 
@@ -103,11 +104,15 @@ def mean_of(
         distance: Squared distances from ``Bank.nearest``; infinite where there is no neighbour.
         where: Indices into the bank from ``Bank.nearest``.
     """
-    means = []
-    for near, places in zip(distance.split(_QUERIES), where.split(_QUERIES), strict=True):
+    means, size = [], _at_once(distance.device)
+    for near, places in zip(distance.split(size), where.split(size), strict=True):
         found = near.isfinite().to(values.dtype)
         means.append(torch.einsum("bc,bck->bk", found, values[places]) / found.sum(1, keepdim=True))
     return torch.cat(means)
+
+
+def _at_once(device: torch.device) -> int:
+    return _QUERIES if device.type == "cpu" else _QUERIES_ELSEWHERE
 
 
 def units(features: Float[Tensor, "m d"]) -> Float[Tensor, " d"]:
