@@ -16,6 +16,7 @@ from ogacli.detectors.latent_mask import RegionCells
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints.writing import save_weights
 from ogacli.run.directory import Run
+from ogacli.run.trim import trim
 from ogacli.scan.regions import DoubtfulRegions
 from small_masks import CLASSES, WRONG, Pixels, open_masks, trained, write_masks
 
@@ -108,6 +109,10 @@ def test_a_config(tmp_path: Path) -> None:
     assert run.summary.estimate.share == pytest.approx(WRONG / 30)
     shown = run.previews.slice(0, 1).to_pylist()[0]
     assert shown["kind"] == "image"
+    with pytest.raises(ConfigError, match=r"masks are not relabelled[\s\S]*kept or dropped"):
+        trim(run, tmp_path / "kept.npy", relabel=True)
+    trim(run, tmp_path / "kept.npy")
+    assert len(np.load(tmp_path / "kept.npy")) == run.summary.scored - run.summary.flagged
 
 
 def test_a_mask_that_cannot_be_used_is_quarantined(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import IO
 
 from ogacli.data.originals.coco import Coco as Original
 from ogacli.data.originals.coco import id_of, read_document
-from ogacli.errors import RunError
 from ogacli.run.trim import FileFormat, formats
 from ogacli.run.trim.chosen import check_rows
 from ogacli.run.trim.job import Job
@@ -20,14 +19,13 @@ class Coco(FileFormat):
     suffixes = (".json",)
 
     def check(self, job: Job) -> None:
-        """Refuse samples of another source, and pictures that are relabelled.
+        """Refuse samples of another source.
 
         Raises:
-            RunError: The source is not ``coco``, or pictures are relabelled.
+            RunError: The source is not ``coco``.
         """
         if not isinstance(job.original, Original):
             raise job.without_rows("coco")
-        refuse_relabelled(job)
 
     def write(self, job: Job, file: IO[bytes]) -> None:
         """Write the pictures in their order."""
@@ -40,18 +38,3 @@ class Coco(FileFormat):
         boxes = [box for box in document["annotations"] if id_of(box, "image_id") in kept]
         written = document | {"images": images, "annotations": boxes}
         file.write(json.dumps(written, ensure_ascii=False).encode())
-
-
-def refuse_relabelled(job: Job) -> None:
-    """Check that pictures with boxes are kept or dropped.
-
-    Raises:
-        RunError: Some are relabelled.
-    """
-    if job.options.relabel or job.fates.new_label:
-        raise RunError(
-            "boxes are not relabelled",
-            place=f"--to {job.destination}",
-            expected="pictures that are kept or dropped",
-            hint="issues.parquet of the run has each suggested box; correct them in your annotation tool",
-        )

@@ -23,7 +23,7 @@ from ogacli.errors import ConfigError, RunError
 from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
 from ogacli.run.issues import DOUBTFUL, issues_of
-from ogacli.run.label_kind import label_kind, label_text
+from ogacli.run.label_kind import label_kind, label_text, pixels_or_boxes
 from ogacli.run.scores import NEAR, OK
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import parse_protect, protected
@@ -183,12 +183,19 @@ def _array(column: pa.Array) -> np.ndarray:
 
 
 def _check_classes(run: Run, options: Options) -> None:
-    """Refuse labels that are not one class each, and both actions at once."""
+    """Refuse labels that are not one class each, masks and boxes, and both actions at once."""
     if options.relabel and options.weights:
         raise ConfigError(
             "either relabel or weight the samples", place="--weights", found="--relabel as well"
         )
     name = "--relabel" if options.relabel else "--weights"
+    if options.relabel and (found := pixels_or_boxes(run)):
+        raise ConfigError(
+            f"{found} are not relabelled",
+            place=name,
+            expected="pictures that are kept or dropped, also by --decisions",
+            hint=f"issues.parquet of the run has what is suggested; correct {found} in your annotation tool",
+        )
     if not has_one_class(run) and not (options.relabel and run.summary.cells):
         judged = "; for several classes or numbers, scan by a detector that judges each of them"
         raise ConfigError(

@@ -12,7 +12,6 @@ from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError, RunError
 from ogacli.run.trim import FolderFormat, formats
 from ogacli.run.trim.chosen import check_rows
-from ogacli.run.trim.coco import refuse_relabelled
 from ogacli.run.trim.job import Job
 
 
@@ -21,14 +20,13 @@ class Yolo(FolderFormat):
     """Copies in the folders ``images`` and ``labels``, byte by byte."""
 
     def check(self, job: Job) -> None:
-        """Refuse samples of another source, and pictures that are relabelled.
+        """Refuse samples of another source.
 
         Raises:
-            RunError: The source is not ``yolo``, or pictures are relabelled.
+            RunError: The source is not ``yolo``.
         """
         if not isinstance(job.original, Original):
             raise job.without_rows("yolo")
-        refuse_relabelled(job)
 
     def write(self, job: Job, folder: Path) -> None:
         """Write each picture, and its text file where it has one."""

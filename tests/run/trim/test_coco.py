@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from ogacli.data.sources.coco import Coco
-from ogacli.errors import RunError
+from ogacli.errors import ConfigError, DataError
+from ogacli.run.reports.review import review
 from ogacli.run.trim import trim
 from small_detectors import faster_rcnn, write_coco
 
@@ -60,9 +61,22 @@ def test_the_pictures_that_stay_keep_all_they_have(run, tmp_path):
 
 
 def test_boxes_are_not_relabelled(run, tmp_path):
-    with pytest.raises(RunError, match="boxes are not relabelled"):
+    """Neither by the suggestions nor by a person, to whom the page offers no other classes."""
+    with pytest.raises(
+        ConfigError, match=r"boxes are not relabelled[\s\S]*--decisions[\s\S]*annotation tool"
+    ):
         trim(run, tmp_path / "clean.json", relabel=True)
+    with pytest.raises(ConfigError, match="boxes are not relabelled"):
+        trim(run, None, relabel=True, manifest=tmp_path / "m.csv")
+    assert review(run).data["kind"] is None
+    flagged = [row["id"] for row in run.scores.to_pylist() if row["flagged"]]
+    (tmp_path / "d.csv").write_text(f"id,action,label\n{flagged[0]},relabel,0\n")
+    with pytest.raises(DataError, match="cannot be relabelled"):
+        trim(run, tmp_path / "clean.json", decisions=tmp_path / "d.csv")
     assert not (tmp_path / "clean.json").exists()
+    (tmp_path / "d.csv").write_text(f"id,action\n{flagged[0]},keep\n")
+    trim(run, tmp_path / "clean.json", decisions=tmp_path / "d.csv")
+    assert len(json.loads((tmp_path / "clean.json").read_text())["images"]) == 7
 
 
 def test_the_first_pictures_are_shown_with_their_boxes(run):

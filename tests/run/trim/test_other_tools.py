@@ -1,7 +1,9 @@
 """What is handed on to other tools, loaded by them where they are installed."""
 
+import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,10 @@ from ogacli.config.commands import scan
 from ogacli.errors import RunError
 from ogacli.run.directory import Run
 from ogacli.run.trim import trim
+from ogacli.run.trim._findings import Words
+from run.trim import test_cells as cells
+from scan.test_tags import tagged_rows
+from synthetic_runs import Recipe
 
 N, FLAGGED = 30, 4
 TRUTH = np.random.default_rng(0).integers(0, 2, N)
@@ -143,18 +149,177 @@ def test_fiftyone(images: Run, tmp_path: Path) -> None:
     assert len(importer) == N
 
 
-def test_texts_are_no_images_and_numbers_no_classes(texts: Run, tmp_path: Path) -> None:
+def test_texts_are_no_images(texts: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="are no image files"):
         trim(texts, tmp_path / "fiftyone", format="fiftyone")
-    rows = "".join(f'{{"text": "text {i}", "y": {i / 8}}}\n' for i in range(N))
-    (tmp_path / "n.jsonl").write_text(rows)
-    (tmp_path / "m").mkdir()
-    np.save(tmp_path / "m" / "l.npy", np.zeros((N, 1), np.float32))
-    text = (
-        "data: {source: text, path: ../n.jsonl, text: text, label: y, target: regression}\n"
-        "model: {source: precomputed, logits: l.npy}\nloss: mse\ndetector: l2\nbudget: 3\n"
+
+
+# --- labels that are not one class --------------------------------------------------------------------------
+
+
+def classes_of(row: np.ndarray) -> list[str]:
+    return [name for name, on in zip(cells.NAMES, row, strict=True) if on]
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, np.ndarray, np.ndarray]:
+    """Pictures with several classes each, of which the first ones lack one or have a wrong one."""
+    folder = tmp_path_factory.mktemp("several")
+    given, truth = cells.sets(folder)
+    rows = [{"key": f"k{i}.png", "kinds": classes_of(row)} for i, row in enumerate(given)]
+    (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "photos").mkdir()
+    for i in range(cells.N):
+        Image.new("RGB", (2, 2), (i % 256, i // 256, 0)).save(folder / "photos" / f"k{i}.png")
+    data = {"source": "table", "path": "d.jsonl", "root": "photos", "image": "key", "label": "kinds"}
+    return cells.scanned(folder, data, {"probabilities": "p.npy"}, "bce_with_logits"), given, truth
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, int]:
+    """Rows with one number, or two."""
+    folder, targets = tmp_path_factory.mktemp("numbers"), request.param
+    given, _ = cells.numbers(folder, targets)
+    columns = ["price", "area"][:targets]
+    rows = [
+        {"key": f"k{i}", "size": i} | dict(zip(columns, row.tolist(), strict=True))
+        for i, row in enumerate(given)
+    ]
+    (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = cells.REGRESSION | {"path": "d.jsonl", "label": columns if targets > 1 else "price"}
+    return cells.scanned(folder, data, {"logits": "f.npy"}, "mse"), targets
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[Any], list[Any]]:
+    return tagged_rows(tmp_path_factory.mktemp("tagged"))
+
+
+def suggestions(run: Run) -> dict[str, Any]:
+    return {row["id"]: row["suggested_label"] for row in run.scores.to_pylist() if row["flagged"]}
+
+
+def tasks_of(run: Run, file: Path, control: str) -> list[Any]:
+    """The tasks, as Label Studio takes them for a control."""
+    tasks: list[Any] = json.loads(trim(run, file, format="label_studio").path.read_text())
+    assert {one["data"]["sample_id"] for one in tasks} == {*suggestions(run)}
+    if importlib.util.find_spec("label_studio_sdk"):
+        from label_studio_sdk.label_interface import LabelInterface
+
+        interface = LabelInterface(f"<View>{control}</View>")
+        for task in tasks:
+            for prediction in task.get("predictions", ()):
+                assert interface.validate_prediction(prediction, return_errors=True) == []
+    return tasks
+
+
+def records_of(run: Run, file: Path) -> list[Any]:
+    """The records, as Argilla reads them."""
+    path = trim(run, file, format="argilla").path
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {one["id"] for one in records} == {*suggestions(run)}
+    if importlib.util.find_spec("argilla"):
+        from argilla import Record
+
+        for one in records:
+            assert Record.from_dict(one).suggestions["label"].value == one["suggestions"]["label"]["value"]
+    return records
+
+
+def test_several_classes(several: tuple[Run, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    run, given, _ = several
+    choices = "".join(f'<Choice value="{name}"/>' for name in cells.NAMES)
+    control = f'<Choices name="label" toName="key" choice="multiple">{choices}</Choices>'
+    for task in tasks_of(run, tmp_path / "t.json", f'<Image name="key" value="$key"/>{control}'):
+        (result,) = task["predictions"][0]["result"]
+        assert result["type"] == "choices"
+        assert result["value"]["choices"] == suggestions(run)[task["data"]["sample_id"]]
+    for record in records_of(run, tmp_path / "r.jsonl"):
+        assert record["suggestions"]["label"]["value"] == suggestions(run)[record["id"]]
+    folder = trim(run, tmp_path / "fiftyone", format="fiftyone").path
+    labels, data = (json.loads((folder / name).read_text()) for name in ("labels.json", "data.json"))
+    assert len(labels["labels"]) == cells.N
+    for i, row in enumerate(given):
+        found = labels["labels"][f"k{i}.png"]
+        assert [one["label"] for one in found] == [
+            name for name, on in zip(cells.NAMES, row, strict=True) if on
+        ]
+        assert Path(data[f"k{i}.png"]).name == f"k{i}.png"
+
+
+def test_numbers(measured: tuple[Run, int], tmp_path: Path) -> None:
+    run, targets = measured
+    names = ["label"] if targets == 1 else ["price", "area"]
+    control = '<Text name="key" value="$key"/>' + "".join(
+        f'<Number name="{name}" toName="key"/>' for name in names
     )
-    run = scan(parse_config(text, base=tmp_path / "m"), output=tmp_path / "m" / "run")
-    for name in ("fiftyone", "label_studio", "argilla"):
-        with pytest.raises(RunError, match="do not have one class each"):
-            trim(run, tmp_path / "out", format=name)
+    for task in tasks_of(run, tmp_path / "t.json", control):
+        result = task["predictions"][0]["result"]
+        assert [one["from_name"] for one in result] == names
+        values = np.ravel(suggestions(run)[task["data"]["sample_id"]])
+        assert [one["value"]["number"] for one in result] == pytest.approx(values)
+    for record in records_of(run, tmp_path / "r.jsonl"):
+        value = record["suggestions"]["label"]["value"]
+        assert list(map(float, value.split("|"))) == pytest.approx(np.ravel(suggestions(run)[record["id"]]))
+    with pytest.raises(RunError, match=r"found: numbers\s+expected: one class a sample or several"):
+        trim(run, tmp_path / "fiftyone", format="fiftyone")
+
+
+def test_tags_of_words(tagged: tuple[Run, list[Any], list[Any]], tmp_path: Path) -> None:
+    """Each tagged word has a place in the text of all words."""
+    run, rows, right = tagged
+    control = (
+        '<Text name="text" value="$text"/><Labels name="label" toName="text"><Label value="NUM"/></Labels>'
+    )
+    expected = {
+        str(i): [
+            (word, "NUM")
+            for word, tag in zip(right[i]["words"], right[i]["tags"], strict=True)
+            if tag == "NUM"
+        ]
+        for i in (3, 17, 42)
+    }
+    for task in tasks_of(run, tmp_path / "t.json", control):
+        places = [one["value"] for one in task["predictions"][0]["result"]]
+        assert [(one["text"], *one["labels"]) for one in places] == expected[task["data"]["sample_id"]]
+        assert [task["data"]["text"][one["start"] : one["end"]] for one in places] == [
+            one["text"] for one in places
+        ]
+    for record in records_of(run, tmp_path / "r.jsonl"):
+        text = record["fields"]["text"]
+        assert text == " ".join(rows[int(record["id"])]["words"])
+        found = record["suggestions"]["label"]["value"]
+        assert [(text[one["start"] : one["end"]], one["label"]) for one in found] == expected[record["id"]]
+    frame = pd.read_parquet(trim(run, tmp_path / "c.parquet", format="cleanlab").path)
+    assert [list(one) for one in frame["given_class"]] == [row["tags"] for row in rows]
+    assert [list(one) for one in frame["predicted_class"]] == [row["tags"] for row in right]
+    assert [["NUM", "O"][one] for one in frame["given_label"][3]] == rows[3]["tags"], (
+        "in the order of the words"
+    )
+    with pytest.raises(RunError, match="found: a tag for each word"):
+        trim(run, tmp_path / "fiftyone", format="fiftyone")
+
+
+def test_entities_have_a_place_each() -> None:
+    content = {"w": ["Ada", "Lovelace", "met", "", "Babbage"]}
+    words = object.__new__(Words)
+    words.column = "w"
+    found = words.parts(content, ["B-PER", "I-PER", "O", "O", "B-PER"])
+    text = words.text(content)
+    assert [(text[start:end], kind) for start, end, kind in found] == [
+        ("Ada Lovelace", "PER"),
+        ("Babbage", "PER"),
+    ]
+
+
+def test_masks_and_boxes_are_refused_with_another_way(tmp_path: Path) -> None:
+    for loss, hint in (("boxes", "--format coco"), ("pixel_cross_entropy", "as they are")):
+        path = Recipe(n=8).write(tmp_path / loss).path
+        config = yaml.safe_load((path / "config.yaml").read_text())
+        (path / "config.yaml").write_text(
+            yaml.safe_dump(config | {"loss": {"name": loss}, "data": {"source": "digits"}})
+        )
+        run = Run.open(path)
+        for name in ("fiftyone", "label_studio", "argilla", "cleanlab"):
+            with pytest.raises(RunError, match=f"labels of this kind[\\s\\S]*{hint}"):
+                trim(run, tmp_path / "out", format=name)
