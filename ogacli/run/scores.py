@@ -52,11 +52,12 @@ def _any(*tests: _Is) -> _Is:
 
 
 _is_text = _any(pa.types.is_string, pa.types.is_large_string)
-_is_number = _any(pa.types.is_floating, pa.types.is_integer)
+_is_float = _any(pa.types.is_float32, pa.types.is_float64)
+_is_number = _any(_is_float, pa.types.is_integer)
 _TEXT, _INTEGER, _NUMBER, _TRUTH = (
     ("texts", _is_text),
     ("whole numbers", pa.types.is_integer),
-    ("numbers", pa.types.is_floating),
+    ("numbers", _is_float),
     ("true or false", pa.types.is_boolean),
 )
 _LABEL = (
@@ -106,7 +107,7 @@ _SHOWN = 200
 
 
 def check_filled(part: pa.Table | pa.RecordBatch, place: str) -> None:
-    """Check that no value is missing where each row has one, and that texts are texts.
+    """Check that no value is missing where each row has one, that texts are texts, and numbers finite.
 
     Raises:
         RunError: It is otherwise.
@@ -118,6 +119,15 @@ def check_filled(part: pa.Table | pa.RecordBatch, place: str) -> None:
     for name in _FILLED:
         if name in part.schema.names and part.column(name).null_count:
             raise RunError(f"a row without a value in column {name!r}", place=place, hint=_AGAIN)
+    for field in part.schema:
+        if pa.types.is_floating(field.type):
+            finite = pa.compute.is_finite(part.column(field.name))
+            if not pa.compute.all(finite, min_count=0).as_py():
+                raise RunError(f"no finite number in column {field.name!r}", place=place, hint=_AGAIN)
+    if {"flagged", "rank"} <= set(part.schema.names):
+        unranked = pa.compute.is_null(part.column("rank"))
+        if pa.compute.any(pa.compute.and_(part.column("flagged"), unranked)).as_py():
+            raise RunError("a flagged row without a rank", place=place, hint=_AGAIN)
 
 
 def scores_table(verdict: Verdict, samples: Samples) -> pa.Table:

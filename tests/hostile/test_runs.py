@@ -116,6 +116,10 @@ def test_a_damaged_file_is_told(run: Path, name: str, content: bytes) -> None:
         ("score", pa.array([{"a": 1}] * 32)),
         ("position", pa.array([None, *range(31)], pa.int64())),
         ("label", pa.array([b"x"] * 32)),
+        ("score", pa.array([0.5] * 32, pa.float16())),
+        ("label", pa.array([0.5] * 32, pa.float16())),
+        ("score", pa.array([float("inf")] * 32)),
+        ("confidence", pa.array([float("nan")] * 32)),
     ],
 )
 def test_columns_of_other_types_are_told(run: Path, column: str, values: pa.Array) -> None:
@@ -123,6 +127,15 @@ def test_columns_of_other_types_are_told(run: Path, column: str, values: pa.Arra
     table = table.set_column(table.column_names.index(column), column, values)
     pa.parquet.write_table(table, run / "scores.parquet")
     with pytest.raises(RunError, match=rf"scores.parquet: .*column '{column}'"):
+        Run.open(run).scores  # noqa: B018
+
+
+def test_a_flagged_sample_without_a_rank_is_told(run: Path) -> None:
+    table = pa.parquet.read_table(run / "scores.parquet")
+    nothing = pa.nulls(32, pa.int64())
+    table = table.set_column(table.column_names.index("rank"), "rank", nothing)
+    pa.parquet.write_table(table, run / "scores.parquet")
+    with pytest.raises(RunError, match=r"scores\.parquet: a flagged row without a rank"):
         Run.open(run).scores  # noqa: B018
 
 
