@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -201,17 +201,25 @@ class ImageReader(PictureReader):
         self.limits = limits
         self.notes = tuple(notes)
         self.others = tuple(others)
+        # In shared memory, as worker processes write to it.
+        self._sizes = torch.full((len(names), 2), torch.nan).share_memory_()
         super().__init__(len(names), transform)
 
     def decode(self, positions: Sequence[int]) -> Iterator[Pixels | Unreadable]:
         """Each file in turn."""
-        for content in self.fetch(positions):
+        for position, content in zip(positions, self.fetch(positions), strict=True):
             try:
                 with opened(content, self.limits) as image, decoding():
+                    self._sizes[position] = torch.tensor(image.size)
                     pixels: Pixels | Unreadable = self.transform.pixels(image)
             except Unreadable as reason:
                 pixels = reason
             yield pixels
+
+    def picture_sizes(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m 2"]:
+        """Width and height of those that were decoded."""
+        found: Float[Tensor, "m 2"] = self._sizes[positions]
+        return found
 
     def preview(self, position: int) -> Preview:
         """The image before the transform, made small."""

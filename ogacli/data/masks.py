@@ -114,12 +114,13 @@ class MaskedImageReader(ImageReader):
         pictures, masks = list[Pixels](), list[Int64[np.ndarray, "h w"]]()
         failures: dict[int, str] = {}
         both = zip(self.fetch(positions), self.masks.decode(positions), strict=True)
-        for i, (content, mask) in enumerate(both):
+        for i, (position, (content, mask)) in enumerate(zip(positions, both, strict=True)):
             try:
                 if isinstance(mask, Unreadable):
                     raise mask
                 with opened(content, self.limits) as image, decoding():
                     size, pixels = image.size, self.transform.pixels(image)
+                self._sizes[position] = torch.tensor(size)
                 if size != mask.size:
                     raise Unreadable(f"mask: {_size(mask.size)} pixels, the picture {_size(size)}")
                 if reason := self.misfit(pixels):

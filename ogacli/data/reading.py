@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from ogacli.data.unreadable import Unreadable
@@ -84,6 +84,14 @@ class Reader(ABC):
 
     def with_missing(self) -> "Reader | None":
         """A reader that returns samples with missing values, as NaN; None where samples have none."""
+        return None
+
+    def picture_sizes(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m 2"] | None:
+        """Width and height of some pictures before any transform, as far as they were read; NaN elsewhere.
+
+        Returns:
+            None where samples are not files of pictures.
+        """
         return None
 
     @property

@@ -149,7 +149,7 @@ class Summary(Document):
     """Samples, flagged or not, that are far from all others of their class; None where they were not looked
     for."""
     pictures: dict[str, int] = {}
-    """Pictures, flagged or not, that are ``blank``, ``dark``, ``bright`` or ``blurred``."""
+    """Pictures, flagged or not, that are ``blank``, ``dark``, ``bright``, ``blurred``, or odd."""
     consensus: Consensus | None = None
     """None with a single detector."""
     overlap: dict[str, float] = {}

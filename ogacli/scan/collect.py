@@ -93,7 +93,7 @@ class Collector:
     def note(self, step: Step) -> None:
         """Note the inputs of a batch, and which of its samples could not be read."""
         self.rows.quarantine(step.batch.quarantined)
-        self.inputs.add(step)
+        self.inputs.add(step, self.samples)
 
     def add(self, batch: GradientBatch, scored: Scored, task: Task) -> None:
         """Keep the results of a batch; a sample whose gradient is not finite gets no score.

@@ -1,6 +1,6 @@
 """Notes on the inputs of samples: duplicates under another label, blank inputs, poor pictures, sketches.
 
-In: batches as they were read, and their gradients. Out: 22 bytes a sample, and 257 more where sketches are
+In: batches as they were read, and their gradients. Out: 30 bytes a sample, and 257 more where sketches are
 wanted.
 """
 
@@ -21,9 +21,9 @@ from ogacli.data.sketches import BYTES, sketched
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
 from ogacli.scan.columns import filled
-from ogacli.verdict.pictures import judged
+from ogacli.verdict.pictures import judged, odd
 
-_COLUMNS = ("fingerprints", "blank", "pictures")
+_COLUMNS = ("fingerprints", "blank", "pictures", "sizes")
 PROBED = 4096
 """Randomly chosen samples whose features are kept."""
 
@@ -45,6 +45,8 @@ class InputNotes:
         self.blank = filled(n, torch.bool, False, device)
         self.pictures = filled(MEASURES * n, torch.float32, torch.nan, device).view(n, MEASURES)
         """Measures of pictures; NaN where inputs are none, or were not seen."""
+        self.sizes = filled(2 * n, torch.float32, torch.nan, device).view(n, 2)
+        """Width and height of the files of pictures; NaN where there are none, or they were not seen."""
         self.sketching = sketching
         m = n if sketching else 0
         self.kinds = filled(m, torch.uint8, 0, device)
@@ -53,7 +55,7 @@ class InputNotes:
         self.seen = filled(n, torch.bool, False)
         """Which samples have a fingerprint."""
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Step, samples: Samples) -> None:
         """Note the samples of a batch."""
         if (batch := step.gradients) is None:
             return
@@ -66,6 +68,8 @@ class InputNotes:
             self.blank[here] = blank(inputs).to(here.device)
             if (pictures := measured(inputs)) is not None:
                 self.pictures[here] = pictures.to(here.device)
+        if (sizes := samples.reader.picture_sizes(samples.positions[batch.rows])) is not None:
+            self.sizes[here] = sizes.to(here.device)
         if self.sketching:
             self.sketch(here, inputs)
         self.seen[batch.rows] = True
@@ -86,12 +90,16 @@ class InputNotes:
 
     def poor_pictures(self) -> UInt8[Tensor, " n"] | None:
         """What is wrong with each picture, an index into ``PICTURES``; None where there are none."""
-        usual = self.pictures[self.rows.to(self.pictures.device)].cpu()
-        if usual.isnan().all():
+        chosen = self.rows.to(self.pictures.device)
+        usual, sizes = self.pictures[chosen].cpu(), self.sizes[chosen].cpu()
+        if usual.isnan().all() and sizes.isnan().all():
             return None
         found = torch.zeros(len(self.blank), dtype=torch.uint8)
         for block in blocks(len(found)):
-            found[block] = judged(self.pictures[block].cpu(), usual, self.blank[block].cpu())
+            poor = judged(self.pictures[block].cpu(), usual, self.blank[block].cpu())
+            unlike = odd(self.sizes[block].cpu(), sizes)
+            both = torch.stack([poor, unlike])
+            found[block] = torch.where((both > 0).all(0), both.amin(0), both.amax(0))
         return found
 
     def places(self, rows: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:

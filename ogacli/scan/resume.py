@@ -23,7 +23,7 @@ from ogacli.scan.saved import States, restored, saved
 from ogacli.scan.setup import Setup
 from ogacli.scan.tried import OTHER_SCAN, Tried, check_tried, is_tried
 
-_FORMAT = 4
+_FORMAT = 5
 """Differs where an earlier version saved something else."""
 _SAVE_EVERY = 60.0
 """Seconds from one saving to the next."""

@@ -242,6 +242,8 @@ def _unchanged(
             same = content + labels[batch.rows] == marks[there[batch.rows]]
             rows.append(batch.rows[same])
             notes.fingerprints[batch.rows] = content
+            if (sizes := samples.reader.picture_sizes(samples.positions[batch.rows])) is not None:
+                notes.sizes[batch.rows] = sizes
             if notes.sketching:
                 notes.sketch(batch.rows, batch.inputs)
     found = torch.cat(rows)

@@ -20,12 +20,14 @@ MEANINGS = {
     "far": "far from all others of its class, and no other class is far more probable",
     "dark": "a picture almost without bright pixels, and no other class is far more probable",
     "bright": "a picture almost without dark pixels, and no other class is far more probable",
+    "odd_size": "a picture far smaller or larger than the others, and no other class is far more probable",
+    "odd_shape": "a picture far wider or higher than the others, and no other class is far more probable",
     "blurred": "a picture with far less detail than the others, and no other class is far more probable",
 }
 """The meaning of each reason, as reports show it."""
 REASONS = tuple(MEANINGS)
-PICTURES = ("", "blank", "dark", "bright", "blurred")
-"""What is wrong with a picture; nothing comes first."""
+PICTURES = ("", "blank", "dark", "bright", "odd_size", "odd_shape", "blurred")
+"""What is wrong with a picture; nothing comes first, and of several the first is told."""
 DUPLICATE, CORRUPT = "duplicate", "corrupt"
 _OF_PICTURES = np.array([REASONS.index(word) if word in REASONS else -1 for word in PICTURES])
 """The reason for each of ``PICTURES``; a blank one is corrupt by its values."""

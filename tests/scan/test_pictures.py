@@ -13,6 +13,7 @@ from ogacli.config.commands import scan
 from ogacli.run.reports.sentences import results
 from ogacli.run.trim.manifest import manifest_table
 from ogacli.verdict.budget import Budget
+from ogacli.verdict.reasons import PICTURES
 from small_scans import make_place
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -63,7 +64,7 @@ def test_spoiled_pictures_are_found(spoiled):
     assert [found[i] for i in planted] == [done[i] for i in planted]
     others = [word for word, spoiled in zip(found, done, strict=True) if not spoiled and word]
     assert len(others) <= 2, "of 560"
-    counts = {word: found.count(word) for word in ("blank", "dark", "bright", "blurred")}
+    counts = {word: found.count(word) for word in PICTURES[1:]}
     assert run.summary.pictures == counts
     line = f"{sum(counts.values())} pictures, flagged or not, are poor: 10 blank"
     assert any(one.startswith(line) for one in results(run.summary))
@@ -111,3 +112,34 @@ def test_one_poor_picture_is_told_in_the_singular(tmp_path):
     told = "1 picture, flagged or not, is poor: 1 dark; column `picture` of scores.parquet tells which"
     assert told in results(one)
     assert set(results(one)) - set(results(summary)) == {told}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of 80 pictures of about one size, a tiny and a long one."""
+    rng = np.random.default_rng(0)
+    for i in range(80):
+        width, height = {7: (9, 8), 30: (400, 20)}.get(i, (40 + i % 5, 36))
+        path = tmp_path / "pictures" / "ab"[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    place = make_place(tmp_path)
+    transform = {"resize": [16, 16]}
+    place.write_config(data={"source": "image_folder", "root": "pictures", "transform": transform})
+    place.new_weights(0, "model.checkpoint=null")
+    return place
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_odd_sizes_of_files_are_told(folder, workers):
+    run = scan(folder.config(f"data.workers={workers}"))
+    found = {
+        one: word
+        for one, word in zip(run.scores["id"].to_pylist(), run.scores["picture"].to_pylist(), strict=True)
+        if word and word.startswith("odd")
+    }
+    assert found == {"b/07.png": "odd_size", "a/30.png": "odd_shape"}
+    assert (run.summary.pictures["odd_size"], run.summary.pictures["odd_shape"]) == (1, 1)
+    again = scan(folder.config(), output=folder.folder / "again", since=run.path)
+    assert again.scores["picture"].equals(run.scores["picture"])
+    assert again.provenance["since"]["copied"] == 80

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ogacli.verdict.pictures import judged
+from ogacli.verdict.pictures import judged, odd
 from ogacli.verdict.reasons import PICTURES
 
 
@@ -46,3 +46,33 @@ def test_pictures_that_are_all_alike_are_not_blurred():
 
 def test_of_few_pictures_nothing_is_usual():
     assert words([[0.0, 0.1, -5.0]], usual(49)) == [""]
+
+
+def odd_words(sizes, among) -> list[str]:
+    return [PICTURES[i] for i in odd(torch.tensor(sizes).float(), torch.as_tensor(among).float()).tolist()]
+
+
+def test_odd_sizes_and_shapes():
+    portrait_and_landscape = [[300.0, 400.0], [400.0, 300.0]] * 50
+    sizes = [[400, 300], [80, 60], [1700, 1300], [1500, 100], [90, 1200], [float("nan")] * 2, [700, 500]]
+    found = odd_words(sizes, portrait_and_landscape)
+    assert found == ["", "odd_size", "odd_size", "odd_shape", "odd_shape", "", ""]
+
+
+def test_sizes_that_vary_much_are_not_odd():
+    side = torch.rand(200, 1, generator=torch.Generator().manual_seed(0)).mul(4).exp() * 50
+    sizes = side.expand(200, 2)
+    assert set(odd_words(sizes.tolist(), sizes)) == {""}
+
+
+def test_a_dataset_of_one_size_has_no_spread():
+    assert odd_words([[32, 32], [33, 32], [200, 32], [200, 200]], [[32.0, 32.0]] * 60) == [
+        "",
+        "",
+        "odd_shape",
+        "odd_size",
+    ]
+
+
+def test_sizes_of_few_pictures_are_not_judged():
+    assert odd_words([[1, 1000]], [[32.0, 32.0]] * 49) == [""]
