@@ -56,7 +56,7 @@ class Pixels(nn.Module):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.body = nn.Conv2d(3, 6, 3, padding=1)
             self.head = nn.Conv2d(6, len(CLASSES), 1)

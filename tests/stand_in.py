@@ -1,7 +1,7 @@
-"""A stand-in for a GPU: tensors that say they are on ``standin:0`` and hold their values on the CPU.
+"""A stand-in for two GPUs: tensors that say they are on ``standin:0`` or ``standin:1`` and are on the CPU.
 
-An operation with tensors of both devices is refused, as on a GPU. Operations and synchronisations are counted
-by the line of ``ogacli`` that asks for them; views and allocations are no operations. Inference mode,
+An operation with tensors of several devices is refused, as on a GPU. Operations and synchronisations are
+counted by the line of ``ogacli`` that asks for them; views and allocations are no operations. Inference mode,
 autocast, pinned memory and torch's settings for TF32 and cuDNN work as on a GPU.
 """
 
@@ -43,7 +43,7 @@ _UNPADDED = {"mm", "bmm", "addmm", "cat", "stack"}
 
 
 class MixedDevices(RuntimeError):
-    """An operation met tensors of both devices."""
+    """An operation met tensors of several devices."""
 
 
 class Counts:
@@ -61,6 +61,8 @@ class Counts:
         """Synchronisations by kind and line."""
         self.bytes: Counter[str] = Counter()
         """Copied ``to host`` and ``to device``."""
+        self.tensors: Counter[int] = Counter()
+        """Made on each of the two devices."""
 
     @property
     def total(self) -> int:
@@ -119,15 +121,17 @@ class OnDevice(Tensor):
     """A tensor of the device; ``values`` are on the CPU."""
 
     @staticmethod
-    def __new__(cls, values: Tensor) -> "OnDevice":
+    def __new__(cls, values: Tensor, index: int | None = None) -> "OnDevice":
+        index = _current[0] if index is None else index
         if values.nbytes > CAPACITY[0]:
             _fail(torch.OutOfMemoryError(f"stand-in out of memory: {values.nbytes} bytes"))
         made = Tensor._make_wrapper_subclass(
             cls, values.size(), strides=values.stride(), storage_offset=values.storage_offset(),
-            dtype=values.dtype, layout=values.layout, device=torch.device(NAME, 0),
+            dtype=values.dtype, layout=values.layout, device=torch.device(NAME, index),
         )  # fmt: skip
         made.values_ = values
         ALIVE[values] = True
+        COUNTS.tensors[index] += 1
         return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -141,7 +145,7 @@ class OnDevice(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnDevice":
         with torch.no_grad():
-            copied = OnDevice(self.values_.clone(memory_format=torch.preserve_format))
+            copied = OnDevice(self.values_.clone(memory_format=torch.preserve_format), self.device.index)
         if isinstance(self, nn.Parameter):
             copied = nn.Parameter(copied, requires_grad=self.requires_grad)
         memo[id(self)] = copied
@@ -170,8 +174,13 @@ def dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name = func._schema.name.removeprefix("aten::")
     others = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, OnDevice)]
     copying = name in ("copy_", "_to_copy")
-    if others and own and not copying:
+    index = wanted.index if wanted is not None and wanted.type == NAME else None
+    if wanted is None or wanted.type != NAME:
+        index = own[0].device.index
+    if own and not copying:
         _refuse_mixed(name, args, others)
+        if len({leaf.device.index for leaf in own}) > 1:
+            _fail(MixedDevices(f"{name}: tensors of both devices; {_line()}"))
     if any(isinstance(leaf, torch.Generator) for leaf in leaves):
         _fail(MixedDevices(f"{name}: a generator of the CPU"))
     view = any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns)
@@ -203,7 +212,11 @@ def dispatched(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     def outer(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
-        return known[id(leaf)] if id(leaf) in known and not view and name != "_to_copy" else OnDevice(leaf)
+        return (
+            known[id(leaf)]
+            if id(leaf) in known and not view and name != "_to_copy"
+            else OnDevice(leaf, index)
+        )
 
     # In inference mode a view of an ordinary tensor is an ordinary one.
     inference = torch.is_inference_mode_enabled() and not (view and not own[0].is_inference())
@@ -297,10 +310,18 @@ class _Backend:
         return False
 
     def device_count(self) -> int:
-        return 1 if _active[0] else 0
+        return 2 if _active[0] else 0
 
     def current_device(self) -> int:
-        return 0
+        return _current[0]
+
+    @contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        before, _current[0] = _current[0], torch.device(device).index or 0
+        try:
+            yield
+        finally:
+            _current[0] = before
 
     def get_device_name(self, device: Any = None) -> str:
         return "stand-in"
@@ -308,8 +329,11 @@ class _Backend:
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 
+    def manual_seed(self, seed: int) -> None:
+        SEEDED.append(_current[0])
+
     def manual_seed_all(self, seed: int) -> None:
-        pass
+        SEEDED.extend((0, 1))
 
     def get_rng_state(self, device: Any = None) -> Tensor:
         return torch.zeros(1, dtype=torch.uint8)
@@ -327,9 +351,12 @@ class _Backend:
         COUNTS.waits["synchronize", _line()] += 1
 
 
+SEEDED: list[int] = []
+"""Devices whose generator was seeded."""
 EMPTIED = [0]
 """How often the cache was emptied."""
 _active = [False]
+_current = [0]
 _ready: list[Any] = []
 
 

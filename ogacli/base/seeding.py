@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from ogacli.base.device import current
 from ogacli.base.precision import deterministic
 
 _STEP = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -42,11 +43,14 @@ def mixed(numbers: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators for a block; on a GPU, cuDNN is deterministic meanwhile.
+    """Seed torch's generators of CPU and device for a block; on a GPU, cuDNN is deterministic meanwhile.
 
-    The global random state and cuDNN's settings are restored after the block.
+    The global random state and cuDNN's settings are restored after the block. Generators of other devices are
+    left alone, which ``torch.manual_seed`` would seed as well.
     """
     kind, own = ("cuda", []) if device.type == "cpu" else (device.type, [device])
-    with torch.random.fork_rng(devices=own, device_type=kind), deterministic():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=own, device_type=kind), deterministic(), current(device):
+        torch.default_generator.manual_seed(seed)
+        if own:
+            torch.get_device_module(device).manual_seed(seed)  # of the current device
         yield

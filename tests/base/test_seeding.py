@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ogacli.base.seeding import seeded
+from stand_in import SEEDED
 
 
 def test_a_seed_decides_and_the_random_state_is_left_as_it_was():
@@ -28,3 +29,13 @@ def test_cudnn_stays_enabled_while_it_is_deterministic(monkeypatch, tf32):
     with seeded(1, torch.device("cpu")):
         assert settings() == (True, True, False, tf32)
     assert settings() == before
+
+
+def test_only_the_generators_of_the_cpu_and_the_device_are_seeded(counts):
+    SEEDED.clear()
+    with seeded(1, torch.device("cpu")):
+        pass
+    assert not SEEDED
+    with seeded(1, torch.device("standin", 1)):
+        pass
+    assert SEEDED == [1]

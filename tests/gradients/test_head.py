@@ -47,7 +47,7 @@ LOSSES: dict[str, tuple[Task, Tensor, Callable[[Tensor, Tensor], Tensor]]] = {
 
 
 def network(bias: bool) -> nn.Sequential:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(5, H), nn.ReLU(), nn.Linear(H, K, bias=bias))
 

@@ -22,7 +22,7 @@ def inputs(*shape: int) -> Tensor:
 
 def made(factory: Any, *args: Any, **kwargs: Any) -> Any:
     """A module with seeded weights."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         module = factory(*args, **kwargs)
         for parameter in module.parameters():

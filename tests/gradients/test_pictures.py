@@ -63,7 +63,7 @@ def by_autograd(detector, picture: Boxed, names) -> tuple[torch.Tensor, torch.Te
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.eval()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         losses = module([picture.picture / 255], [{"boxes": picture.boxes, "labels": picture.classes + 1}])
     total = torch.stack(list(losses.values())).sum()

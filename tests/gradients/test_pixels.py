@@ -22,7 +22,7 @@ class Net(nn.Module):
 
     def __init__(self, *, kernel: int = 1, upsample: str = "bilinear", bias: bool = True) -> None:
         super().__init__()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
             self.first = nn.Conv2d(3, 6, 3, padding=1)
             self.norm = nn.BatchNorm2d(6)

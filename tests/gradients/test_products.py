@@ -36,7 +36,7 @@ class Words(nn.Module):
 
 def words_batch(b: int = 9) -> GradientBatch:
     generator = torch.Generator().manual_seed(2)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Network(Words(), head=None, outputs=3)
     compute = LayerGradients(network, Classification(), selected(network.module, "all"))

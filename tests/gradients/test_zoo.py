@@ -20,7 +20,7 @@ def tokens(b: int, t: int, count: int = 50) -> Tensor:
 
 def seeded_weights(factory: Callable[[], nn.Module]) -> nn.Module:
     """A network in evaluation mode whose batch norms have seen something."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = factory().eval()
         for name, buffer in module.named_buffers():

@@ -56,7 +56,7 @@ def sentences(n: int = 240) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def trained(codes: Tensor, tags: Tensor) -> Tagger:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Tagger()
         optimizer = torch.optim.Adam(network.parameters(), 0.05)

@@ -197,7 +197,7 @@ class Small(nn.Module):
 
 @pytest.fixture
 def small() -> tuple[nn.Module, Tensor, Tensor]:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = Small()
     generator = torch.Generator().manual_seed(1)

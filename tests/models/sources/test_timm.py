@@ -16,7 +16,7 @@ PICTURES = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 def built(name: str, outputs: int = 5, **args: Any) -> nn.Module:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Timm(name=name, args=args).build(Fit(PICTURES[:1], outputs)).eval()
 

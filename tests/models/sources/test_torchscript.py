@@ -34,7 +34,7 @@ class Net(nn.Module):
 
 
 def fresh(module: Callable[[], nn.Module]) -> nn.Module:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return module().eval()
 
