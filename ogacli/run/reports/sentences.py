@@ -52,6 +52,7 @@ def results(summary: Summary) -> list[str]:
         _expected,
         _below_half,
         cells,
+        _entities,
         _held_back,
         _duplicates,
         _near_duplicates,
@@ -121,6 +122,16 @@ def cells(summary: Summary) -> list[str]:
             shown = wording.cut(wording.listed(names, 5), TEXT_LENGTH)
             lines.append(f"Systematically {reason}, far more often than other classes: {shown}")
     return lines
+
+
+def _entities(summary: Summary) -> list[str]:
+    told = [
+        f"{one.name!r} {wording.number(one.doubted)} of {wording.number(one.entities)}"
+        + (f" and {wording.number(one.missing)} new" if one.missing else "")
+        for one in summary.entities
+    ]
+    shown = wording.cut(wording.listed(told, 12), TEXT_LENGTH)
+    return [f"Entities that the suggested tags would change: {shown}"] if told else []
 
 
 def _held_back(summary: Summary) -> list[str]:

@@ -7,10 +7,14 @@ import re
 import pytest
 from rich.console import Console
 
+import ogacli
 from ogacli.cli.views.scanning import scan_view
 from ogacli.config.commands import scan
-from ogacli.run.reports import report, sentences
-from ogacli.run.reports.content import class_shares
+from ogacli.run.reports import cells, report, sentences
+from ogacli.run.reports.content import EVALUATED, class_shares, figures
+from run.trim import test_cells
+from scan import test_tags
+from small_masks import open_masks, trained
 from small_scans import make_place
 from synthetic_runs import Recipe, example
 
@@ -50,14 +54,56 @@ def broken_dataset(folder):
     return scan(place.config("budget=0.5"))
 
 
-@pytest.fixture(scope="module", params=["example", "broken", "regression"])
+def sets(folder):
+    """Several classes a sample, with the true ones."""
+    given, truth = test_cells.sets(folder)
+    names = [[test_cells.shown(row) for row in labels] for labels in (given, truth)]
+    lines = [
+        "key;kinds;true;size",
+        *(f"k{i};{pair[0]};{pair[1]};{i}" for i, pair in enumerate(zip(*names, strict=True))),
+    ]
+    (folder / "d.csv").write_text("\n".join(lines) + "\n")
+    data = {"source": "table", "path": "d.csv", "features": ["size"], "label": "kinds", "separator": ", "}
+    return test_cells.scanned(folder, data | {"truth": "true"}, {"probabilities": "p.npy"}, "bce_with_logits")
+
+
+def numbers(folder):
+    """Two targets a sample."""
+    given, _ = test_cells.numbers(folder, 2)
+    lines = ["key;price;area;size", *(f"k{i};{row[0]:.2f};{row[1]:.2f};{i}" for i, row in enumerate(given))]
+    (folder / "d.csv").write_text("\n".join(lines) + "\n")
+    data = test_cells.REGRESSION | {"path": "d.csv", "label": ["price", "area"]}
+    return test_cells.scanned(folder, data, {"logits": "f.npy"}, "mse")
+
+
+def tags(folder):
+    """A tag a word, some of entities, with the true ones."""
+    codes, right, given = test_tags.sentences()
+    classes = test_tags.CLASSES
+    samples = ogacli.Samples.of(codes.numpy(), labels=given.numpy(), classes=classes, truth=right.numpy())
+    network = test_tags.trained(codes, right)
+    found = ogacli.scan(samples, network, loss="word_cross_entropy", layers="layer.*", budget="auto")
+    return found.save(folder / "run")
+
+
+def masks(folder):
+    """A class for each pixel."""
+    samples = open_masks(folder)
+    found = ogacli.scan(samples, trained(samples), loss="pixel_cross_entropy", budget="auto")
+    return found.save(folder / "run")
+
+
+KINDS = {"broken": broken_dataset, "sets": sets, "numbers": numbers, "tags": tags, "masks": masks}
+
+
+@pytest.fixture(scope="module", params=["example", "regression", *KINDS])
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "example":
         return example().write(folder / "run")
     if request.param == "regression":
         return Recipe(n=2, classes=(), labels=[0.5, 1.25], scores=[0.25, 0.5], budget=1).write(folder / "run")
-    return broken_dataset(folder)
+    return KINDS[request.param](folder)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -77,6 +123,41 @@ def test_classes_have_the_same_figures_everywhere(run, output):
     told = re.sub(r"[|\s`]+", " ", output(run))
     for one in class_shares(run.summary, 8):
         assert f"{one.name} {one.share:.1%} {one.flagged:,} {one.scored:,}" in told
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_figures_beside_the_sentences_are_the_same_everywhere(run, output):
+    """Counts by reason, how well the wrong labels are found, and what is not scored."""
+    told = re.sub(r"[|\s`]+", " ", output(run))
+    for reason, count in run.summary.reasons.items():
+        if count:
+            assert re.search(rf"{count:,} {reason}|{reason} {count:,}", told, re.I), reason
+    for name, found in (run.summary.evaluation or {}).items():
+        shown = dict(zip(EVALUATED.values(), figures(found), strict=True))
+        if output is terminal:
+            del shown["recall"]  # for which there is no room
+        assert " ".join([name, *filter(None, shown.values())]) in told.replace(" - ", " ")
+    if run.summary.quarantined:
+        count = f"{run.summary.quarantined:,}"
+        assert f"{count} could not be scored" in told or f"Could not be scored (quarantined) {count}" in told
+
+
+@pytest.mark.parametrize("output", OUTPUTS[1:])
+def test_parts_of_labels_have_the_same_figures_in_both_reports(run, output):
+    told = re.sub(r"[|\s`]+", " ", output(run))
+    for row in cells.rows(run.summary, 8):
+        assert " ".join(one for one in row if one) in told
+
+
+def test_the_kinds_have_something_to_tell(run, request):
+    if "tags" in request.node.name:
+        told = next(one for one in sentences.results(run.summary) if one.startswith("Entities"))
+        (entity,) = run.summary.entities
+        assert told.endswith(f": 'PER' {entity.doubted} of {entity.entities} and {entity.missing} new")
+    if "sets" in request.node.name or "tags" in request.node.name:
+        assert run.summary.evaluation
+    if any(kind in request.node.name for kind in ("sets", "numbers", "tags", "masks")):
+        assert cells.rows(run.summary, 8)
 
 
 def test_the_broken_dataset_has_something_to_tell(tmp_path):
