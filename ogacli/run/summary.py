@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ogacli.base.blocks import blocks
 from ogacli.base.tables.columns import Columns
+from ogacli.errors import ConfigError
 from ogacli.run.annotators import AnnotatorSummary, annotator_summaries
 from ogacli.run.issues import DOUBTFUL, FORGOTTEN, GIVEN, by_class, cell_names, counted, issues_table
 from ogacli.run.words import EntitySummary, entity_summaries, has_words
 from ogacli.verdict.benefit import Benefit
+from ogacli.verdict.budget import Budget
 from ogacli.verdict.cells import systematic
 from ogacli.verdict.diagnosis import CheckpointDiagnosis, Diagnosis, diagnose
 from ogacli.verdict.estimate import Estimate
@@ -178,6 +180,15 @@ class Summary(Document):
     """The use of the columns of a table; None where the samples are not rows of one."""
     notes: tuple[str, ...] = ()
     """On the data: files that are no samples, texts that were cut; on gradients: how they were computed."""
+
+    @field_validator("budget")
+    @classmethod
+    def _parses(cls, value: Any) -> Any:
+        try:
+            Budget.parse(value)
+        except ConfigError as error:
+            raise ValueError(f"{error.problem}: {error.found}") from None
+        return value
 
 
 def summarise(

@@ -148,6 +148,8 @@ def test_a_flagged_sample_without_a_rank_is_told(run: Path) -> None:
         ("provenance.json", ["dataset", "stamp"], [1]),
         ("provenance.json", ["checkpoints"], {"a": 1}),
         ("summary.json", ["samples"], 31),
+        ("summary.json", ["budget"], {"x": 1}),
+        ("summary.json", ["budget"], {"review": {"review": 3}}),
         ("summary.json", ["samples"], 0),
         ("summary.json", ["detectors"], []),
         ("summary.json", ["detectors"], ["l2", "not_there"]),
