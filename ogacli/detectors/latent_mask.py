@@ -11,7 +11,8 @@ from torch import Tensor
 from ogacli.data.label_types import IGNORED
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
-from ogacli.detectors.label_noise.pixels import PixelNoise, Regions
+from ogacli.detectors.label_noise.pixels import MaskNoise
+from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.models.tasks.segmentation import upsampled
@@ -20,6 +21,8 @@ MOST = 16
 """Regions that are kept of a mask: those that are most probably wrong."""
 _PIXELS = 256
 """Pixels of each mask that the noise is fitted to."""
+_COARSE = 64
+"""Pixels of a side at which parts of masks are sought, to fit the noise to."""
 _ENTRIES = 1 << 20
 """Logits that are held while fitting. With more it sees no further samples."""
 
@@ -29,7 +32,7 @@ class LatentMask(CellOptions):
     """For a class a pixel: score = how probable it is that a region of the mask has a wrong class.
 
     A region is connected pixels of one given class that are more probably wrong than right; see
-    :mod:`ogacli.detectors.label_noise.pixels`.
+    :mod:`ogacli.detectors.label_noise.regions`.
     """
 
     def detector(self) -> "Mask":
@@ -57,22 +60,24 @@ class Mask(CellDetector):
 
     def __init__(self, options: LatentMask) -> None:
         self.options = options
-        self.noise: PixelNoise | None = None
+        self.noise: MaskNoise | None = None
 
     def fit_size(self, n: int) -> int:
         """All samples, up to ``fit_samples``."""
         return min(n, self.options.fit_samples)
 
     def fit(self, batches: Iterable[GradientBatch]) -> None:
-        """Fit how pixels get wrong classes, to some pixels of each mask.
+        """Fit how classes become wrong, to some pixels and to the parts of each mask.
 
         Raises:
             DataError: There is no sample.
             GradientError: The labels are not masks.
         """
-        logits, labels, held = list[Tensor](), list[Tensor](), 0
+        logits, labels, parts, held = list[Tensor](), list[Tensor](), list[tuple[Tensor, Tensor]](), 0
         for batch in batches:
-            every, given = _pixels(batch)
+            every, given = _sized(batch)
+            parts.append(_parts(every, given))
+            every, given = every.flatten(2).transpose(1, 2), given.flatten(1)
             step = max(1, given.shape[1] // _PIXELS)
             every, given = every[:, ::step], given[:, ::step]
             known = given != IGNORED
@@ -84,21 +89,25 @@ class Mask(CellDetector):
                 break
         if not held:
             raise DataError("no mask to fit the label noise to", expected="at least one that can be read")
-        self.noise = PixelNoise.fitted(torch.cat(logits), torch.cat(labels))
+        columns = (logits, labels, *zip(*parts, strict=True))
+        self.noise = MaskNoise.fitted(*(torch.cat(tuple(column)) for column in columns))
 
     def cells(self, batch: GradientBatch) -> RegionCells:
         """The regions, once fitted."""
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(batch.logits.device)
-        logits, labels = _pixels(batch)
-        known = labels != IGNORED
-        index = labels.clamp_min(0).flatten()
-        others = self.noise.true(logits.flatten(0, 1), index).scatter(1, index[:, None], 0.0)
-        wrong = others.sum(1).view(labels.shape).masked_fill(~known, 0.0)
+        logits, labels = _sized(batch)
+        known = (labels != IGNORED).flatten()
+        every, index = logits.permute(0, 2, 3, 1).flatten(0, 2), labels.clamp_min(0).flatten()
+        wrong = self.noise.pixels.judged(every, index)[0] * known
+        doubtful = wrong > 0.5
         found = Regions.of(
-            *(one.view(batch.labels.shape).cpu().numpy() for one in (wrong, labels, others.argmax(1)))
+            doubtful.view(labels.shape).cpu().numpy(),
+            labels.cpu().numpy(),
+            every[doubtful].cpu().double().numpy(),
+            self.noise.parts,
         )
-        doubt = wrong.sum(1) / known.sum(1).clamp_min(1)
+        doubt = wrong.view(len(labels), -1).sum(1) / known.view(len(labels), -1).sum(1).clamp_min(1)
         return _by_mask(found, doubt)
 
     def state(self) -> dict[str, Tensor]:
@@ -107,10 +116,10 @@ class Mask(CellDetector):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over the parameters."""
-        self.noise = PixelNoise.of(state) if state else None
+        self.noise = MaskNoise.of(state) if state else None
 
 
-def _pixels(batch: GradientBatch) -> tuple[Float[Tensor, "b n k"], Int64[Tensor, "b n"]]:
+def _sized(batch: GradientBatch) -> tuple[Float[Tensor, "b k h w"], Int64[Tensor, "b h w"]]:
     """The logits at the resolution of the masks, and the classes.
 
     Raises:
@@ -124,8 +133,16 @@ def _pixels(batch: GradientBatch) -> tuple[Float[Tensor, "b n k"], Int64[Tensor,
             expected="masks [b, h, w] and logits [b, classes, h, w]",
             hint="`latent_label` takes one class a sample, `latent_label_set` several",
         )
-    sized = upsampled(batch.logits, batch.labels)
-    return sized.flatten(2).transpose(1, 2), batch.labels.flatten(1)
+    return upsampled(batch.logits, batch.labels), batch.labels
+
+
+def _parts(
+    logits: Float[Tensor, "b k h w"], given: Int64[Tensor, "b h w"]
+) -> tuple[Float[Tensor, "q k"], Int64[Tensor, " q"]]:
+    """The mean logits, and the given class, of each part of the masks, at fewer pixels."""
+    down, across = (slice(None, None, -(-side // _COARSE)) for side in given.shape[1:])
+    few = given[:, down, across].cpu().numpy()
+    return parts_of(logits[:, :, down, across].cpu().double().numpy(), few, few != IGNORED)
 
 
 def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:

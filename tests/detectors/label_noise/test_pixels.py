@@ -10,7 +10,8 @@ from scipy import ndimage
 from ogacli.detectors import detectors
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import LabelNoise
-from ogacli.detectors.label_noise.pixels import PixelNoise, Regions
+from ogacli.detectors.label_noise.pixels import ClassNoise
+from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
 
@@ -29,35 +30,46 @@ def test_regions_are_connected_doubtful_pixels_of_one_class(
     seed: int, b: int, h: int, w: int, k: int
 ) -> None:
     random = np.random.default_rng(seed)
-    wrong, labels, best = random.random((b, h, w)), *random.integers(0, k, (2, b, h, w))
-    found = Regions.of(wrong, labels, best)
+    labels, logits = random.integers(0, k, (b, h, w)), random.normal(size=(b, h, w, k))
+    doubtful, noise = random.random((b, h, w)) > 0.5, uniform(k)
+    found = Regions.of(doubtful, labels, logits[doubtful], noise)
     expected = []
     for i in range(b):
         for c in range(k):
-            numbers, _ = ndimage.label((wrong[i] > 0.5) & (labels[i] == c))
+            numbers, _ = ndimage.label(doubtful[i] & (labels[i] == c))
             for number, box in enumerate(ndimage.find_objects(numbers), 1):
                 here = numbers == number
                 place = (box[1].start, box[0].start, box[1].stop, box[0].stop)
-                score = wrong[i][here].sum() / (here.sum() + (h + w) / 2 / 3)
-                expected.append((i, c, place, here.sum(), round(score, 9)))
-    own = []
-    for r in range(len(found.sample)):
-        i, (left, top, right, bottom) = found.sample[r], found.box[r]
-        part = np.s_[i, top:bottom, left:right]
-        numbers, _ = ndimage.label((wrong[part] > 0.5) & (labels[part] == found.given[r]))
-        sizes = np.bincount(numbers.ravel())
-        here = [n for n in range(1, len(sizes)) if sizes[n] == found.pixels[r]]
-        assert found.suggested[r] in best[part][np.isin(numbers, here)]
-        own.append((i, found.given[r], tuple(found.box[r]), found.pixels[r], round(found.wrong[r], 9)))
+                true = noise.true(torch.from_numpy(logits[i][here].mean(0))[None], torch.tensor([c]))[0]
+                wrong = float(1 - true[c]) * here.sum() / (here.sum() + (h + w) / 2 / 3)
+                true[c] = 0
+                expected.append((i, c, int(true.argmax()), place, here.sum(), round(wrong, 9)))
+    columns = (found.sample, found.given, found.suggested, map(tuple, found.box), found.pixels, found.wrong)
+    own = [(*row, round(wrong, 9)) for *row, wrong in zip(*columns, strict=True)]
     assert sorted(own) == sorted(expected)
     assert (found.score >= found.wrong).all()
 
 
-def test_the_most_frequent_class_is_suggested() -> None:
-    best = np.array([[[1, 2, 2, 2, 0]]])
-    found = Regions.of(np.array([[[0.9, 0.9, 0.9, 0.1, 0.9]]]), np.zeros((1, 1, 5), np.int64), best)
-    assert found.suggested.tolist() == [2, 0]
-    assert found.pixels.tolist() == [3, 1]
+def uniform(k: int, rate: float = 0.1) -> ClassNoise:
+    logs = torch.full((k, k), rate / (k - 1)).fill_diagonal_(1 - rate).log().double()
+    return ClassNoise(torch.tensor(1.0).double(), torch.zeros(k).double(), logs)
+
+
+def test_parts_are_given_objects_and_predicted_ones_without_a_mask() -> None:
+    given, predicted = np.zeros((2, 1, 12, 20), np.int64)
+    given[0, 1:7, 1:7] = 1
+    predicted[0, 1:7, 1:7], predicted[0, 1:7, 10:16] = 2, 1  # of another class; and a forgotten one
+    predicted[0, 10, 0:4] = 2  # too small
+    known = np.ones(given.shape, bool)
+    known[0, :, 18:] = False
+    logits = np.moveaxis(4.0 * np.eye(3)[predicted], 3, 1)
+    means, labels = parts_of(logits, given, known)
+    assert labels.tolist() == [0, 1, 0]
+    assert means.argmax(1).tolist() == [0, 2, 1]
+    ground = (given == 0) & known
+    np.testing.assert_allclose(means[0], logits.transpose(0, 2, 3, 1)[ground].mean(0))
+    nothing = parts_of(logits, given, np.zeros_like(known))
+    assert [len(one) for one in nothing] == [0, 0]
 
 
 @pytest.mark.parametrize("k", [3, 140])
@@ -67,10 +79,10 @@ def test_the_noise_is_that_of_one_class_a_sample(k: int) -> None:
     labels = logits.argmax(1).where(
         torch.rand(500, generator=generator) > 0.2, torch.randint(k, (500,), generator=generator)
     )
-    found = PixelNoise.fitted(logits, labels)
+    found = ClassNoise.fitted(logits, labels)
     whole = LabelNoise.fitted_to(Candidates.of(logits, labels)).posterior(logits, labels).exp()
     torch.testing.assert_close(found.true(logits, labels).to(whole.dtype), whole, rtol=1e-4, atol=1e-6)
-    again = PixelNoise.of(found.state())
+    again = ClassNoise.of(found.state())
     assert torch.equal(again.true(logits, labels), found.true(logits, labels))
 
 
