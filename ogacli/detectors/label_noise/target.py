@@ -34,6 +34,8 @@ _POINTS = 64
 """Quantiles that stand for the distribution of all targets."""
 _FENCES = 3.0
 """Targets farther than so many interquartile ranges outside the quartiles do not count for it."""
+_ALIKE = 0.1
+"""With more targets of one value, such as 0, no level is fitted: it would be that value, with no scale."""
 _STEEPEST = 1.5
 """Largest coefficient, in size, of the dependence of log s on the prediction."""
 _RANKS = 17
@@ -85,6 +87,7 @@ class TargetNoise(TensorFields):
         f, y = predictions.double(), targets.double()
         start, spread = cls._start(f, y)
         elsewhere, criterion = start._elsewhere(y), math.log(len(y)) / 2
+        alike = (y == y.mode(0).values).double().mean(0) > _ALIKE
         found, best = start, torch.full_like(spread, -torch.inf)
         for varying, level, cost in (
             (False, False, 0.0),
@@ -93,6 +96,8 @@ class TargetNoise(TensorFields):
         ):
             one = start._maximised(f, y, elsewhere, spread, varying=varying, level=level)
             value = one._likelihood(f, y, elsewhere) - cost
+            if level:
+                value = value.masked_fill((one.poor > 0) | alike, -torch.inf)
             found, best = one._where(value > best, found), torch.maximum(value, best)
         return found
 

@@ -130,6 +130,18 @@ def test_a_model_that_was_trained_on_targets_of_another_size() -> None:
     assert closer < 0.7, "suggested is the level of the targets, not the prediction"
 
 
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_the_level_is_no_single_value(share: float) -> None:
+    """Targets of which many are 0, as sales of a day: the others are not wrong."""
+    generator = torch.Generator().manual_seed(0)
+    some = torch.rand(N, 1, generator=generator) > share
+    targets = torch.where(some, 5 + torch.randn(N, 1, generator=generator), 0.0)
+    predictions = 6 * some + torch.randn(N, 1, generator=generator)
+    noise = TargetNoise.fitted(predictions, targets)
+    assert (noise.level == torch.tensor([0.0, 0.0, 0.0, 1.0])).all()
+    assert (noise.wrong(predictions, targets) > 0.5).double().mean() < 0.02
+
+
 def test_residuals_of_a_poor_model_tell_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     predictions, targets = torch.randn(2, N, 1, generator=generator)
