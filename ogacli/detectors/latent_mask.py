@@ -11,7 +11,8 @@ from torch import Tensor
 from ogacli.data.label_types import IGNORED
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
-from ogacli.detectors.label_noise.pixels import MaskNoise
+from ogacli.detectors._state import prefixed, under
+from ogacli.detectors.label_noise.pixels import ClassNoise, MaskNoise
 from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
@@ -112,11 +113,15 @@ class Mask(CellDetector):
 
     def state(self) -> dict[str, Tensor]:
         """The parameters."""
-        return {} if self.noise is None else self.noise.state()
+        if self.noise is None:
+            return {}
+        return prefixed("pixels.", self.noise.pixels.state()) | prefixed("parts.", self.noise.parts.state())
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take over the parameters."""
-        self.noise = MaskNoise.of(state) if state else None
+        self.noise = None
+        if state:
+            self.noise = MaskNoise(*(ClassNoise.of(under(name, state)) for name in ("pixels.", "parts.")))
 
 
 def _sized(batch: GradientBatch) -> tuple[Float[Tensor, "b k h w"], Int64[Tensor, "b h w"]]:

@@ -8,7 +8,6 @@ transition matrix, fitted by EM. Pixels of an object are wrong together, and a n
 single pixels tell which parts of a mask are doubtful, but how often classes are wrong is fitted to parts.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.tensor_fields import TensorFields
-from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
 from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.detectors.label_noise.transition import FREE, LEAST
@@ -89,12 +87,3 @@ class MaskNoise:
     def to(self, device: torch.device) -> "MaskNoise":
         """The same on a device; parts are judged on the CPU."""
         return MaskNoise(self.pixels.to(device), self.parts.to(torch.device("cpu")))
-
-    def state(self) -> dict[str, Tensor]:
-        """The parameters by name, on the CPU."""
-        return prefixed("pixels.", self.pixels.state()) | prefixed("parts.", self.parts.state())
-
-    @classmethod
-    def of(cls, state: Mapping[str, Tensor]) -> "MaskNoise":
-        """From what ``state`` returned."""
-        return cls(*(ClassNoise.of(under(name, state)) for name in ("pixels.", "parts.")))
