@@ -108,8 +108,8 @@ class Mask(CellDetector):
             every[doubtful].cpu().double().numpy(),
             self.noise.parts,
         )
-        doubt = wrong.view(len(labels), -1).sum(1) / known.view(len(labels), -1).sum(1).clamp_min(1)
-        return _by_mask(found, doubt)
+        doubt, size = (each.view(labels.shape).sum((1, 2)) for each in (wrong, known))
+        return _by_mask(found, doubt / size.clamp_min(1))
 
     def state(self) -> dict[str, Tensor]:
         """The parameters."""

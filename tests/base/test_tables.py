@@ -36,6 +36,13 @@ def test_what_was_written_is_read(
     assert column_names(path) == found.column_names
 
 
+@pytest.mark.parametrize("text", ["\ufffd", "\u00a0 \ufffd", "caf\ufffd \ufffd \ufffd"])
+def test_marks_of_lost_letters_are_letters(text: str, tmp_path: Path) -> None:
+    """U+FFFD is UTF-8, and stands in texts that were damaged before."""
+    (tmp_path / "t.csv").write_text(f"a,b\n1,{text}\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.csv", text=("b",))["b"].to_pylist() == [text]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_text_columns_are_text_in_every_format(suffix: str, tmp_path: Path) -> None:
     table = pa.table({"id": [7, 8], "n": [1, 2]})

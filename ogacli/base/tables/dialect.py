@@ -34,7 +34,10 @@ _SAMPLE, _RECORDS = 1 << 18, 1000
 """Bytes and records of a csv file by which the delimiter is found."""
 _CHUNK = 1 << 20
 _SHOWN = 60
-_BROKEN = "\N{REPLACEMENT CHARACTER}"
+_BROKEN = "\udc80"
+"""Stands for bytes that are no UTF-8; no text has it, as opposed to U+FFFD."""
+_MARKED = "ogacli-marked"
+codecs.register_error(_MARKED, lambda error: (_BROKEN, error.end))  # type: ignore[attr-defined]
 _STRANGE = re.compile(r"[^\x00-\x7f]{3}|(?<=[A-Za-z])[\u02c6-\u2122\xa1-\xbf\xd7\xf7]+(?=[A-Za-z])")
 """In texts of western languages there are hardly ever three such letters in a row, or signs within a word."""
 
@@ -154,7 +157,7 @@ def _two_bytes(file: Any, place: str) -> str | None:
 
 def _eight_bits(file: Any, place: str) -> str:
     """UTF-8, or latin-1 where the text looks like one of a western language."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = codecs.getincrementaldecoder("utf-8")(errors=_MARKED)
     foreign = broken = 0
     lines, line = 1, None
     last = ""
