@@ -106,7 +106,9 @@ class Latent(LabelDetector):
 
     def _fit(self, seen: Candidates, *, held_out: bool) -> None:
         self.noise, self._signals = fitted(seen, held_out=held_out, least_noise=self.least_noise)
-        self.doubt = Doubt.fitted(self.noise, seen) if self._signals.doubtful else None
+        self.doubt = None
+        if self._signals.doubtful:
+            self.doubt = Doubt.fitted(self.noise, seen.scaled(self._signals.calibration))
 
     def _with_neighbours(
         self, seen: Candidates, rows: Int64[Tensor, " n"], features: Float[Tensor, "n d"]
@@ -140,7 +142,7 @@ class Latent(LabelDetector):
             return super().true_class_of(batch)
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(batch.logits.device)
-        return self.noise.posterior(batch.logits, batch.labels)
+        return self.noise.posterior(self._calibration * batch.logits, batch.labels)
 
     def refit(self, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
         """Fit the label noise to the evidence of several models, on at most ``fit_samples`` samples."""
@@ -160,8 +162,13 @@ class Latent(LabelDetector):
         assert self.noise is not None, "fit or restore first"
         self.noise = self.noise.to(evidence.device)
         own, near = evidence.chunk(2, 1)
+        own = self._calibration * own
         found = self.noise.posterior(own, labels, near)
         return found if self.doubt is None else self.doubt.applied(found, own, near, labels)
+
+    @property
+    def _calibration(self) -> float:
+        return 1.0 if self._signals is None else self._signals.calibration
 
     def state(self) -> dict[str, Tensor]:
         """The parameters of the label noise, and the samples that are searched for neighbours."""

@@ -79,6 +79,11 @@ class Candidates:
         near = torch.cat([_at(*part) for part in _parts(logs, self.classes)])
         return replace(self, gap=near - self.own)
 
+    def scaled(self, by: float) -> "Candidates":
+        """The same with the model's log-probabilities multiplied; those of a row need not add up to 1."""
+        own = by * self.own
+        return replace(self, own=own, gap=None if self.gap is None else self.gap + self.own - own)
+
     def part(self, rows: slice) -> "Candidates":
         """Those of some of the samples."""
         return Candidates(

@@ -31,10 +31,10 @@ _CALIBRATED = 1.3
 """Up to this inverse temperature a model is calibrated to the labels as it stands."""
 _SHARP = 1.5
 """From this sharpness on the noise depends on the class, and the free fit stays."""
-_DOUBTFUL, _DOUBTFUL_OF_TWO = 1.22, 2.5
+_DOUBTFUL, _DOUBTFUL_OF_TWO = 1.23, 2.5
 """Below this sharpness nothing shows noise that depends on the class alone; of two classes below the second.
-It is 1 to 1.16 where the noise depends on the sample, and 1.32 where 3 % of the labels of a weak model are
-uniformly wrong."""
+Of calibrated models it is up to 1.22 where the noise depends on the sample, and from 1.24 on where it does
+not."""
 _MOSTLY = 0.4
 """From this part of the disagreement on the lapses are most of what is wrong."""
 _CAUTION = 0.85
@@ -62,6 +62,11 @@ class Signals:
         if self.near is None or self.held_out or self.own.inverse_temperature <= 1 or not self.near.share:
             return 0.0
         return max(0.0, 1 - self.own.share / self.near.share)
+
+    @property
+    def calibration(self) -> float:
+        """By which the model's log-probabilities are multiplied where it is held out and too confident."""
+        return min(1.0, self.own.inverse_temperature) if self.held_out else 1.0
 
     @property
     def neighbours_tell(self) -> bool:
@@ -165,6 +170,7 @@ def fitted(seen: Candidates, *, held_out: bool, least_noise: float = LEAST) -> t
     own = Disagreement.of(seen.own, seen)
     near = None if seen.gap is None else Disagreement.of(seen.own + seen.gap, seen)
     before = Signals(seen.k, own, near, 0.0, held_out)
+    seen = seen.scaled(before.calibration)
     noise = LabelNoise.fitted_to(seen, trust=before.trust, least_noise=least_noise)
     signals = Signals(seen.k, own, near, noise.sharpness, held_out)
     if signals.flat and noise.sharpness < _FLOOR:

@@ -76,6 +76,25 @@ def test_noise_that_depends_on_the_class_is_not(k: int, noise: str, spread: floa
     assert not fitted(Candidates.of(logs, labels), held_out=False)[1].doubtful
 
 
+@pytest.mark.parametrize("times", [2.0, 4.0])
+@pytest.mark.parametrize(("noise", "lost"), [("uniform", 0.02), ("pairs", 0.13)])
+def test_models_that_are_too_sure_are_calibrated_first(noise: str, lost: float, times: float) -> None:
+    """A model that was trained too long is not taken for one whose doubts the noise follows.
+
+    It is calibrated to the given labels, by which noise of pairs makes it less sure than it should be.
+    """
+    logs, labels, truth = predictions(4000, 10, spread=5.0, noise=noise, share=0.1)
+    _, calibrated, _ = scored(logs, labels)
+    _, found, doubtful = scored((times * logs).log_softmax(1), labels)
+    assert not doubtful
+    wrong = (labels != truth).numpy()
+    best, own = (
+        average_precision_score(wrong, 1 - each.exp().gather(1, labels[:, None])[:, 0])
+        for each in (calibrated, found)
+    )
+    assert own > best - lost
+
+
 def test_a_scan_of_held_out_probabilities_ranks_by_it(tmp_path: Path) -> None:
     logs, labels, _ = confused(1500, 10)
     np.save(tmp_path / "p.npy", logs.exp().numpy())
