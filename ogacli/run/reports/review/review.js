@@ -128,8 +128,10 @@ function begin() {
   $("#export").addEventListener("click", download);
   $("#import").addEventListener("change", async (event) => {
     for (const file of event.target.files) await upload(file);
-    event.target.value = "";
     show(page);
+  });
+  $("#import").addEventListener("click", (event) => {
+    event.target.value = ""; // so that the same file can be chosen again
   });
   for (const button of document.querySelectorAll(".pages .before")) button.addEventListener("click", () => show(page - 1, { focus: "first" }));
   for (const button of document.querySelectorAll(".pages .after")) button.addEventListener("click", () => show(page + 1, { focus: "first" }));
