@@ -88,14 +88,3 @@ def annotators(content: bytes) -> object:
     samples = Samples.of([torch.zeros(2)] * N, labels=[0, 1, 2], classes=CLASSES, ids=list("xyz"))
     class_names(str(path))
     return annotated(samples, path).annotations
-
-
-def _shown(samples: Samples) -> Samples:
-    """The samples, once all are read and shown."""
-    samples.read(list(range(len(samples))))
-    for position in range(len(samples)):
-        try:
-            samples.reader.preview(position)
-        except Unreadable:
-            continue
-    return samples
