@@ -13,6 +13,7 @@ from torch import Tensor
 from ogacli.base.device import sent
 from ogacli.detectors import DetectorOptions
 from ogacli.detectors._cells import CellDetector, Cells
+from ogacli.scan.columns import at_rows, put_at_rows
 from ogacli.verdict.cells import CellFindings
 
 _MOST = 16
@@ -92,12 +93,11 @@ class DoubtfulCells:
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The cells of some rows, by name."""
-        return {name: column[rows.to(column.device)] for name, column in self.tensors().items()}
+        return at_rows(self.tensors(), rows)
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
-        for name, column in self.tensors().items():
-            column[rows.to(column.device)] = found[name].to(column.device, column.dtype)
+        put_at_rows(self.tensors(), rows, found)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

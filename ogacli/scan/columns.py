@@ -3,6 +3,8 @@
 In: a number of samples and a type. Out: a tensor; and the place of the rows of a batch in it.
 """
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
@@ -32,3 +34,16 @@ def place(rows: Int64[Tensor, " b"], device: torch.device) -> slice | Int64[Tens
     if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return sent(rows, device)
+
+
+def at_rows(columns: Mapping[str, Tensor], rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+    """Some rows of each column, by name."""
+    return {name: one[rows.to(one.device)] for name, one in columns.items()}
+
+
+def put_at_rows(
+    columns: Mapping[str, Tensor], rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]
+) -> None:
+    """Put what ``at_rows`` returned of another scan's columns at some rows of each column."""
+    for name, one in columns.items():
+        one[rows.to(one.device)] = found[name].to(one.device, one.dtype)

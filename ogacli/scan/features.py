@@ -13,7 +13,7 @@ from torch import Tensor
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
 from ogacli.models.neighbours.exact import DIM, compressed, units
-from ogacli.scan.columns import filled
+from ogacli.scan.columns import at_rows, filled, put_at_rows
 from ogacli.verdict.far import outstanding
 
 _NEIGHBOUR = 10
@@ -94,12 +94,11 @@ class Features:
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The features of some rows, by name."""
-        return {name: column[rows.to(column.device)] for name, column in self.tensors().items()}
+        return at_rows(self.tensors(), rows)
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
-        for name, column in self.tensors().items():
-            column[rows.to(column.device)] = found[name].to(column.device)
+        put_at_rows(self.tensors(), rows, found)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

@@ -20,7 +20,7 @@ from ogacli.data.reading import Inputs
 from ogacli.data.sketches import BYTES, sketched
 from ogacli.gradients.feed import Step
 from ogacli.models import Model
-from ogacli.scan.columns import filled
+from ogacli.scan.columns import at_rows, filled, put_at_rows
 from ogacli.verdict.pictures import judged, odd
 
 _COLUMNS = ("fingerprints", "blank", "pictures", "sizes")
@@ -127,12 +127,11 @@ class InputNotes:
 
     def found(self, rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """The notes on some rows, by name."""
-        return {name: column[rows.to(column.device)] for name, column in self.tensors().items()}
+        return at_rows(self.tensors(), rows)
 
     def put(self, rows: Int64[Tensor, " m"], found: Mapping[str, Tensor]) -> None:
         """Take what ``found`` returned."""
-        for name, column in self.tensors().items():
-            column[rows.to(column.device)] = found[name].to(column.device)
+        put_at_rows(self.tensors(), rows, found)
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""

@@ -309,16 +309,14 @@ class _Loop:
                 # Batch norm cannot be trained on one sample; in the next epoch it is in another batch. Of
                 # several ranks those with one sample leave it out.
                 batch = None
-            answers = None if batch is None else self._answers(batch)
-            samples = self._step(None if answers is None else answers[1], batch)
-            advance(samples)
-            if batch is None or answers is None:
-                continue
-            logits, losses = (one.detach() for one in answers)
-            total += losses.sum(dtype=torch.float64)
-            if categorical:
-                correct += (logits.argmax(1) == batch.labels).sum()
-            seen += len(batch.rows)
+            self.optimizer.zero_grad()
+            if batch is not None:
+                logits, losses = self._backward(batch)
+                total += losses.sum(dtype=torch.float64)
+                if categorical:
+                    correct += (logits.argmax(1) == batch.labels).sum()
+                seen += len(batch.rows)
+            advance(self._step(0 if batch is None else len(batch.rows)))
         sums = torch.tensor([total.item(), correct.item(), seen], dtype=torch.float64)
         loss, right, count = self.ranks.added(sums).tolist()
         mean = loss / max(1, count)
@@ -331,28 +329,28 @@ class _Loop:
             )
         return Epoch(number, mean, right / count if categorical else None)
 
-    def _answers(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
-        """Logits and losses, for a backward pass."""
+    def _backward(self, batch: Batch) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
+        """Logits and losses of a batch; leaves gradients of their mean, with several ranks of their sum."""
         inputs = batch.inputs if self.augmentation is None else self.augmentation(batch.inputs)
         if isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with computing_in(self.options.precision, self.batches.device):
             logits = self._logits(Batch(batch.rows, inputs, batch.labels, {})).float()
-        return logits, self.task.loss(logits, batch.labels)
+        losses = counted = self.task.loss(logits, batch.labels)
+        if self.weights is not None:
+            counted = losses * self.weights[batch.rows.to(self.weights.device)]
+        (counted.sum() if self.ranks.several else counted.mean()).backward()
+        return logits.detach(), losses.detach()
 
-    def _step(self, losses: Float[Tensor, " b"] | None, batch: Batch | None) -> int:
-        """One update of the weights by the samples of all ranks, of which this one may have none.
+    def _step(self, samples: int) -> int:
+        """One update of the weights by the samples of all ranks.
+
+        Args:
+            samples: Of this rank, whose gradients are there; it may have none.
 
         Returns:
             The number of samples of all ranks; 0 where none has any, and then the weights stay.
         """
-        self.optimizer.zero_grad()
-        samples = 0
-        if losses is not None and batch is not None:
-            samples = len(losses)
-            if self.weights is not None:
-                losses = losses * self.weights[batch.rows.to(self.weights.device)]
-            (losses.sum() if self.ranks.several else losses.mean()).backward()
         if self.ranks.several:
             trained = (one for one in self.module.parameters() if one.requires_grad)
             samples = share_gradients(trained, samples, self.ranks)

@@ -14,6 +14,8 @@ _TOLD = (100, 500)
 """The numbers of samples whose expected precision is told in a sentence; the summary has more."""
 _STABLE = 0.8
 """From this split-half stability on, more trees change little."""
+_ALL = ", flagged or not,"
+"""What a line on all samples says, as most lines are on the flagged ones."""
 
 
 def headline(summary: Summary) -> str:
@@ -149,11 +151,7 @@ def _held_back(summary: Summary) -> list[str]:
 def _duplicates(summary: Summary) -> list[str]:
     if not summary.duplicates:
         return []
-    verb = "has" if summary.duplicates == 1 else "have"
-    return [
-        f"{wording.number(summary.duplicates)} {_noun(summary.duplicates)} {verb} the same inputs as a "
-        "sample with another label"
-    ]
+    return [f"{_samples(summary.duplicates, 'has', 'have')} the same inputs as a sample with another label"]
 
 
 def _near_duplicates(summary: Summary) -> list[str]:
@@ -161,11 +159,9 @@ def _near_duplicates(summary: Summary) -> list[str]:
     if found is None or not found.samples:
         return []
     groups = "1 group" if found.groups == 1 else f"{wording.number(found.groups)} groups"
-    verb = "is" if found.samples == 1 else "are"
     line = (
-        f"{wording.number(found.samples)} {_noun(found.samples)}, flagged or not, {verb} near-duplicates of "
-        f"another one, in {groups}; column `near_duplicate_of` names the one to keep, and "
-        "`oga trim --near-duplicates` leaves out the others"
+        f"{_samples(found.samples, 'is', 'are', _ALL)} near-duplicates of another one, in {groups}; column "
+        "`near_duplicate_of` names the one to keep, and `oga trim --near-duplicates` leaves out the others"
     )
     if not found.conflicts:
         return [line]
@@ -176,20 +172,18 @@ def _near_duplicates(summary: Summary) -> list[str]:
 def _leaks(summary: Summary) -> list[str]:
     if not summary.leaks:
         return []
-    verb = "is" if summary.leaks == 1 else "are"
     return [
-        f"Warning: {wording.number(summary.leaks)} {_noun(summary.leaks)}, flagged or not, {verb} in the "
-        "dataset `against` as well, or nearly so; column `leaks` names the sample there"
+        f"Warning: {_samples(summary.leaks, 'is', 'are', _ALL)} in the dataset `against` as well, or "
+        "nearly so; column `leaks` names the sample there"
     ]
 
 
 def _far(summary: Summary) -> list[str]:
     if not summary.far:
         return []
-    verb = "is" if summary.far == 1 else "are"
     return [
-        f"{wording.number(summary.far)} {_noun(summary.far)}, flagged or not, {verb} far from all others of "
-        "the class; column `far` tells how far"
+        f"{_samples(summary.far, 'is', 'are', _ALL)} far from all others of the class; column `far` "
+        "tells how far"
     ]
 
 
@@ -257,6 +251,11 @@ def _class_order(summary: Summary) -> list[str]:
         f"The model does not name its outputs; they were taken as the sorted class names ({names}). "
         "If it was trained on another order, list the names in that order as `classes` in the data section"
     ]
+
+
+def _samples(count: int, one: str, more: str, between: str = "") -> str:
+    """So many samples and the verb, in the singular or plural."""
+    return f"{wording.number(count)} {_noun(count)}{between} {one if count == 1 else more}"
 
 
 def _noun(count: int) -> str:
