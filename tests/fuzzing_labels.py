@@ -39,8 +39,7 @@ def clear() -> None:
 
 
 def _shown(samples: Samples) -> Samples:
-    """The samples, once all are read and shown; the column of labels too."""
-    samples.label_column()
+    """The samples, once all are read and shown."""
     samples.read(list(range(len(samples))))
     for position in range(len(samples)):
         try:
