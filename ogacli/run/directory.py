@@ -20,18 +20,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-import yaml
 from pydantic import ValidationError
 
 from ogacli.base.arrow import empty, unpacked, value
@@ -41,27 +40,16 @@ from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
 from ogacli.base.yaml_values import plain_values
 from ogacli.errors import ConfigError, RunError
 from ogacli.run.annotators import FILE as ASK_AGAIN
-from ogacli.run.annotators import ask_again
 from ogacli.run.beside import BESIDE, MAP
 from ogacli.run.counts import Counts
-from ogacli.run.digest import write_scores
 from ogacli.run.held import HeldFiles, hold
 from ogacli.run.issues import FILE as ISSUES
-from ogacli.run.issues import ISSUE_COLUMNS, issues_table, write_issues
+from ogacli.run.issues import ISSUE_COLUMNS
 from ogacli.run.origin import check_provenance
-from ogacli.run.previews import previews_of
-from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types, score_tables
+from ogacli.run.scores import PREVIEW_COLUMNS, SCORE_COLUMNS, check_filled, check_types
 from ogacli.run.summary import SCHEMA_VERSION, Summary
 
-if TYPE_CHECKING:  # reading a run needs no torch
-    from ogacli.data import Preview, Samples
-    from ogacli.verdict.judge import Verdict
-
-_REPEATED = ("label", "reason", "suggested_label", "status", "truth", "picture")
-"""Columns of few values, which get a dictionary; another column's would take memory that grows with n."""
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""In C where it is built: a config may list thousands of classes."""
-_TOGETHER = 1 << 15
+ROWS_TOGETHER = 1 << 15
 """Rows in a row group of ``scores.parquet``."""
 SCORES = "scores.parquet"
 """A row a sample."""
@@ -284,7 +272,7 @@ class Run:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of ``scores.parquet``, in order; one part of the rows is in memory at a time."""
         with self._parquet(SCORES) as file:
-            for batch in file.iter_batches(batch_size=_TOGETHER, columns=list(columns)):
+            for batch in file.iter_batches(batch_size=ROWS_TOGETHER, columns=list(columns)):
                 yield self._filled(batch)
 
     @cached_property
@@ -374,50 +362,3 @@ def is_run(folder: Path) -> bool:
             return True
     except (RunError, OSError):
         return False
-
-
-def write_run(
-    folder: Path,
-    *,
-    settings: Mapping[str, Any],
-    samples: Samples,
-    verdict: Verdict,
-    summary: Summary,
-    provenance: Mapping[str, Any],
-    beside: pa.Table | None = None,
-    gradient_map: pa.Table | None = None,
-    preview: Callable[[int], Preview] | None = None,
-) -> None:
-    """Write all files of a run but ``timing.json`` and the report into an empty folder.
-
-    Args:
-        folder: Empty.
-        settings: The resolved config as plain values.
-        samples: The dataset.
-        verdict: The decision on each sample.
-        summary: The result in figures.
-        provenance: Versions, device and fingerprints.
-        beside: The samples that a person compares with the most anomalous ones; by default none.
-        gradient_map: Two coordinates of the gradients of some samples; by default of none.
-        preview: Returns a picture or text of a row; that of the samples' reader where left out.
-    """
-    text = yaml.dump(dict(settings), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
-    (folder / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-    (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    write_scores(
-        folder / SCORES,
-        score_tables(verdict, samples),
-        summary.model_dump(mode="json"),
-        dictionaries=_REPEATED,
-        rows=_TOGETHER,
-    )
-    beside = empty(BESIDE) if beside is None else beside
-    pa.parquet.write_table(beside, folder / "beside.parquet")
-    gradient_map = empty(MAP) if gradient_map is None else gradient_map
-    pa.parquet.write_table(gradient_map, folder / "gradient_map.parquet")
-    write_issues(issues_table(verdict, samples), folder)
-    if samples.annotations is not None:
-        pa.parquet.write_table(ask_again(verdict, samples), folder / ASK_AGAIN)
-    pa.parquet.write_table(previews_of(verdict, samples, beside, preview), folder / "previews.parquet")
-    pa.default_memory_pool().release_unused()

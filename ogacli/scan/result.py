@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ogacli.base.atomic import new_folder, writing
 from ogacli.data import Preview, Samples
-from ogacli.run.directory import STATE, Run, is_run, write_run
+from ogacli.run.directory import STATE, Run, is_run
 from ogacli.run.reports import report
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary
+from ogacli.run.writing import write_run
 from ogacli.scan.beside import Beside
 from ogacli.scan.since import write_state
 from ogacli.scan.stopwatch import Clock
