@@ -50,7 +50,9 @@ class Boxed(NamedTuple):
 
 
 class BoxCounts(SeveralClasses):
-    """The number of boxes of each class, float [n, k]."""
+    """The number of boxes of each class, float [n, k]; the boxes themselves are read with the pictures."""
+
+    held = False
 
     def column(self, labels: Labels, classes: Sequence[str]) -> pa.Array:
         """Lists of class names, as often as there are boxes of the class."""

@@ -30,10 +30,10 @@ def input_fingerprints(inputs: Any) -> Int64[Tensor, " b"]:
 
     Args:
         inputs: A tensor [b, ...], a mapping of names to such tensors (values that the attention mask leaves
-            out do not count), or a list of texts or of tuples of tensors.
+            out do not count), or a list of texts or of tuples of tensors, the first of which is the input.
     """
-    if isinstance(inputs, list) and isinstance(inputs[0], tuple) and isinstance(inputs[0][0], Tensor):
-        return _read(torch.stack([_of_tensors(one) for one in inputs]))
+    if are_labelled(inputs):
+        return _read(torch.stack([_of_tensors(one[:1]) for one in inputs]))
     if isinstance(inputs, list):
         return _read(torch.tensor([text_fingerprint(text) for text in inputs], dtype=torch.int64))
     if isinstance(inputs, dict):
@@ -56,6 +56,24 @@ def label_fingerprints(labels: Shaped[Tensor, "n ..."], classes: Sequence[str]) 
     if classes and labels.ndim == 2 and labels.shape[1] == len(classes):
         return torch.cat([(part != 0).long() @ names for part in labels.split(_AT_ONCE)]) * _LABEL
     return _sum(flat(labels)) * _LABEL
+
+
+def read_label_fingerprints(inputs: Any, labels: Shaped[Tensor, "b ..."]) -> Int64[Tensor, " b"]:
+    """A hash of each label that is read with the inputs, such as a mask or the boxes of a picture.
+
+    Args:
+        inputs: As they are read.
+        labels: As they are read; where inputs are tuples of tensors, those after the first are the label.
+    """
+    if are_labelled(inputs):
+        return torch.stack([_of_tensors(one[1:]) for one in inputs]) * _LABEL
+    return _sum(flat(labels)) * _LABEL
+
+
+def are_labelled(inputs: Any) -> bool:
+    """Whether inputs are tuples of tensors, whose first one is the input and whose others are the label."""
+    first = inputs[0] if isinstance(inputs, list) and inputs else None
+    return isinstance(first, tuple) and all(isinstance(part, Tensor) for part in first)
 
 
 def flat(inputs: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b v"]:

@@ -7,6 +7,7 @@ own subclass.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 import torch
@@ -24,6 +25,10 @@ IGNORED = -100
 
 class LabelType(ABC):
     """One type of label. It has no state: the labels are passed to each method."""
+
+    held: ClassVar[bool] = True
+    """Whether ``Samples.labels`` are the labels themselves. Else they are read with the inputs, and
+    ``Samples.labels`` tell which classes occur in them."""
 
     @abstractmethod
     def check(self, labels: Labels, classes: Sequence[str], ids: pa.StringArray, noun: str) -> None:
@@ -105,6 +110,8 @@ class SeveralClasses(_Floats):
 
 class PixelClasses(SeveralClasses):
     """A class a pixel; masks are read with the inputs, and 1 for each class that occurs is held, [n, k]."""
+
+    held = False
 
 
 class WordClasses(LabelType):

@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from ogacli.data.fingerprints import are_labelled
 from ogacli.data.unreadable import Unreadable
 
 Inputs = Any
 """What the network is called with: a tensor [b, ...], a mapping of names to tensors [b, ...], or a list of b
-texts, pairs of texts, or named tuples of tensors."""
+texts, pairs of texts, or named tuples of tensors: the input, and the parts of its label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Batch:
     @property
     def nbytes(self) -> int:
         """Bytes of the inputs; for texts, their characters."""
-        if isinstance(self.inputs, list) and not _hold_tensors(self.inputs):
+        if isinstance(self.inputs, list) and not are_labelled(self.inputs):
             return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in self.inputs)
         return sum(tensor.nbytes for tensor in _tensors(self.inputs))
 
@@ -168,7 +169,7 @@ def _each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """The inputs with each tensor changed; texts are unchanged."""
     if isinstance(inputs, dict):
         return {name: change(tensor) for name, tensor in inputs.items()}
-    if _hold_tensors(inputs):
+    if are_labelled(inputs):
         return [type(one)(*map(change, one)) for one in inputs]
     return change(inputs) if isinstance(inputs, Tensor) else inputs
 
@@ -179,9 +180,3 @@ def _tensors(inputs: Inputs) -> list[Tensor]:
     if isinstance(inputs, list):
         return [tensor for one in inputs for tensor in one]
     return list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-
-
-def _hold_tensors(inputs: Inputs) -> bool:
-    """Whether samples are tuples of tensors."""
-    first = inputs[0] if isinstance(inputs, list) and inputs else None
-    return isinstance(first, tuple) and all(isinstance(part, Tensor) for part in first)

@@ -170,10 +170,11 @@ def _float64(column: pa.Array) -> Float[np.ndarray, " n"]:
 
 
 def _names(labels: pa.Array, those: pa.Array | None) -> dict[str, int]:
-    """How often each class name occurs; nothing where labels are not class names."""
+    """In how many labels each class name occurs; nothing where labels are not class names."""
     labels = labels if those is None else labels.filter(those)
     if pa.types.is_list(labels.type):
-        labels = labels.flatten()
+        pairs = pa.table({"row": pc.list_parent_indices(labels), "name": labels.flatten()})
+        labels = pairs.group_by(["row", "name"]).aggregate([])["name"].combine_chunks()
     if not pa.types.is_string(labels.type):
         return {}
     found = pc.value_counts(labels.drop_null())

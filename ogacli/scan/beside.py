@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ogacli.base.arrow import empty, numbers, texts
 from ogacli.data import Samples
+from ogacli.data.duplicates import Digests
 from ogacli.models.neighbours.exact import units
 from ogacli.run.beside import BESIDE, GIVEN, MAP, NEAR, NEAREST, SAME, SUGGESTED, Role
 from ogacli.scan.top import Kept, TopSamples
@@ -32,8 +33,8 @@ _QUERIES = 256
 """Samples whose distances are in memory at a time."""
 _ITERATIONS = 12
 
-Read = Callable[[Sequence[int]], tuple[Sequence[int], Sequence[bytes]]]
-"""From rows to the readable ones of them and the digests of their inputs."""
+Read = Callable[[Sequence[int]], Digests]
+"""From rows to the readable ones of them and the digests of their inputs and labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _same_inputs(
     asked = dict(zip(rows, marks.tolist(), strict=True))
     several = {row: groups[mark] for row, mark in asked.items() if len(groups.get(mark, ())) > 1}
     some = sorted({one for row, group in several.items() for one in (row, *group[: 2 * _EACH])})
-    digests = dict(zip(*read(some), strict=True)) if some else {}
+    digests = dict(zip(*read(some)[:2], strict=True)) if some else {}
     for row, group in several.items():
         same = [one for one in group if one != row and digests.get(one, b"") == digests.get(row)]
         yield from ((row, SAME, order, other) for order, other in enumerate(same[:_EACH]))

@@ -78,7 +78,7 @@ class Collector:
         kind = _DOUBTFUL.get(type(samples.label_type), DoubtfulCells)
         self.cells = kind(n, cells, device)
         self.cell_totals = kind(n if several else 0, cells, device)
-        self.inputs = InputNotes(n, device, sketching=sketching)
+        self.inputs = InputNotes(n, device, labels=not samples.label_type.held, sketching=sketching)
         self.features = Features(n if features else 0, device)
         self.top = TopSamples(n, self.inputs.places, len(self.inputs.rows), device)
         self.evidence = Evidence(n, len(samples.classes), evidence_of, device)

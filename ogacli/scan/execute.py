@@ -248,7 +248,7 @@ class _Scoring:
             duplicate_of=self.collector.inputs.duplicates(samples, self.last.model),
             blank=self.collector.inputs.blank.cpu(),
             picture=self.collector.inputs.poor_pictures(),
-            content=self.collector.inputs.fingerprints.cpu() if self.last.model.reads_inputs else None,
+            content=self.collector.inputs.content() if self.last.model.reads_inputs else None,
             far=self.collector.features.far(self.collector.inputs.rows, samples.class_index),
             probed=self.collector.top.probed(),
             annotated=samples.annotations is not None and next(iter(detectors), None) == OF_ANNOTATORS,

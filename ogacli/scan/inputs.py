@@ -1,20 +1,20 @@
 """Notes on the inputs of samples: duplicates under another label, blank inputs, poor pictures, sketches.
 
-In: batches as they were read, and their gradients. Out: 30 bytes a sample, and 257 more where sketches are
-wanted.
+In: batches as they were read, and their gradients. Out: 30 bytes a sample, 8 more where labels are read with
+the inputs, and 257 more where sketches are wanted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
 from ogacli.base.seeding import mixed
 from ogacli.data import Batch, Samples
-from ogacli.data.duplicates import blank, conflicts, contents
-from ogacli.data.fingerprints import input_fingerprints
+from ogacli.data.duplicates import Digests, blank, conflicts, contents, label_contents
+from ogacli.data.fingerprints import input_fingerprints, read_label_fingerprints
 from ogacli.data.pictures import MEASURES, measured
 from ogacli.data.reading import Inputs
 from ogacli.data.sketches import BYTES, sketched
@@ -34,10 +34,13 @@ class InputNotes:
     Args:
         n: How many samples there are.
         device: Where they are kept.
+        labels: Whether labels are read with the inputs, so that they are noted, too.
         sketching: Whether sketches are kept.
     """
 
-    def __init__(self, n: int, device: torch.device, *, sketching: bool = False) -> None:
+    def __init__(
+        self, n: int, device: torch.device, *, labels: bool = False, sketching: bool = False
+    ) -> None:
         self.rows = _chosen(n)
         """The samples whose features are kept; where samples are added at the end, most of them stay."""
         self.fingerprints = filled(n, torch.int64, 0, device)
@@ -47,6 +50,8 @@ class InputNotes:
         """Measures of pictures; NaN where inputs are none, or were not seen."""
         self.sizes = filled(2 * n, torch.float32, torch.nan, device).view(n, 2)
         """Width and height of the files of pictures; NaN where there are none, or they were not seen."""
+        self.labels = filled(n if labels else 0, torch.int64, 0, device)
+        """Hashes of the labels that are read with the inputs."""
         self.sketching = sketching
         m = n if sketching else 0
         self.kinds = filled(m, torch.uint8, 0, device)
@@ -63,7 +68,7 @@ class InputNotes:
         if inputs is None or self.seen[batch.rows].all():
             return
         here = batch.places
-        self.fingerprints[here] = input_fingerprints(inputs).to(here.device)
+        self.mark(here, inputs, step.batch.labels)
         if step.batch.inputs is not None:
             self.blank[here] = blank(inputs).to(here.device)
             if (pictures := measured(inputs)) is not None:
@@ -73,6 +78,17 @@ class InputNotes:
         if self.sketching:
             self.sketch(here, inputs)
         self.seen[batch.rows] = True
+
+    def mark(self, rows: Int64[Tensor, " b"], inputs: Inputs, labels: Shaped[Tensor, "b ..."]) -> None:
+        """Keep the fingerprints of some samples."""
+        self.fingerprints[rows] = input_fingerprints(inputs).to(rows.device)
+        if len(self.labels):
+            self.labels[rows] = read_label_fingerprints(inputs, labels).to(rows.device)
+
+    def content(self, rows: slice | Int64[Tensor, " m"] = slice(None)) -> Int64[Tensor, " m"]:
+        """A hash of all that was read of some samples, on the CPU; 0 for samples that were not seen."""
+        found = self.fingerprints[rows]
+        return (found + self.labels[rows] if len(self.labels) else found).cpu()
 
     def sketch(self, rows: Int64[Tensor, " b"], inputs: Inputs) -> None:
         """Keep the sketches of some samples."""
@@ -86,7 +102,8 @@ class InputNotes:
         """
         if not any(self.fingerprints[block].any() for block in blocks(len(samples))):
             return None
-        return conflicts(self.fingerprints.cpu(), samples.labels, self.reader(samples, model))
+        labels = self.labels.cpu() if len(self.labels) else samples.labels
+        return conflicts(self.fingerprints.cpu(), labels, self.reader(samples, model))
 
     def poor_pictures(self) -> UInt8[Tensor, " n"] | None:
         """What is wrong with each picture, an index into ``PICTURES``; None where there are none."""
@@ -107,21 +124,23 @@ class InputNotes:
         place = torch.searchsorted(self.rows, rows).clamp_max(len(self.rows) - 1)
         return torch.where(self.rows[place] == rows, place, -1)
 
-    def reader(
-        self, samples: Samples, model: Model
-    ) -> Callable[[Sequence[int]], tuple[Sequence[int], Sequence[bytes]]]:
-        """Returns, from rows, the readable ones and the digests of their inputs.
+    def reader(self, samples: Samples, model: Model) -> Callable[[Sequence[int]], Digests]:
+        """Returns, from rows, the readable ones and the digests of their inputs and labels.
 
         For a model that reads no inputs these are digests of the features.
         """
 
-        def read(rows: Sequence[int]) -> tuple[Sequence[int], Sequence[bytes]]:
+        def read(rows: Sequence[int]) -> Digests:
             if model.reads_inputs:
                 batch = samples.read(rows)
-                return batch.rows.tolist(), contents(batch.inputs) if len(batch.rows) else []
-            index = torch.tensor(rows)
-            features = model.outputs(Batch(index, None, samples.labels[index], {})).features
-            return (rows, contents(features)) if features is not None else ((), ())
+                inputs = batch.inputs
+            else:
+                index = torch.tensor(rows)
+                batch = Batch(index, None, samples.labels[index], {})
+                inputs = model.outputs(batch).features
+            if inputs is None:
+                return (), (), ()
+            return batch.rows.tolist(), contents(inputs), label_contents(inputs, batch.labels)
 
         return read
 
@@ -135,8 +154,9 @@ class InputNotes:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
+        labels = ("labels",) if len(self.labels) else ()
         sketches = ("kinds", "sketches") if self.sketching else ()
-        return {name: getattr(self, name) for name in (*_COLUMNS, *sketches, "seen")}
+        return {name: getattr(self, name) for name in (*_COLUMNS, *labels, *sketches, "seen")}
 
 
 def _chosen(n: int) -> Int64[Tensor, " m"]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ogacli.base.progress import SILENT, Progress
 from ogacli.base.special_files import refuse_special
-from ogacli.data.fingerprints import input_fingerprints, label_fingerprints
+from ogacli.data.fingerprints import label_fingerprints
 from ogacli.data.ids import arrow_ids
 from ogacli.data.loader import batch_size_for, batches
 from ogacli.errors import RunError
@@ -158,7 +158,10 @@ class Earlier:
         self.run = Run.open(run)
         check_same(self.run, setup, weights)
         self._state = _read(self.run.file(STATE))
-        self._notes = InputNotes(len(setup.samples), torch.device("cpu"), sketching=setup.sketching)
+        held = setup.samples.label_type.held
+        self._notes = InputNotes(
+            len(setup.samples), torch.device("cpu"), labels=not held, sketching=setup.sketching
+        )
         self.rows, self._there = _unchanged(self.run, setup, self._notes, progress)
         """The samples that are as they were; their rows in the earlier run."""
         self.total = len(setup.samples)
@@ -238,10 +241,9 @@ def _unchanged(
             advance(len(batch.rows) + len(batch.quarantined))
             if not len(batch.rows):
                 continue
-            content = input_fingerprints(batch.inputs)
-            same = content + labels[batch.rows] == marks[there[batch.rows]]
+            notes.mark(batch.rows, batch.inputs, batch.labels)
+            same = notes.content(batch.rows) + labels[batch.rows] == marks[there[batch.rows]]
             rows.append(batch.rows[same])
-            notes.fingerprints[batch.rows] = content
             if (sizes := samples.reader.picture_sizes(samples.positions[batch.rows])) is not None:
                 notes.sizes[batch.rows] = sizes
             if notes.sketching:

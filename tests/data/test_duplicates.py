@@ -3,19 +3,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogacli.data.duplicates import blank, conflicts, contents
+from ogacli.data.boxes import Boxed
+from ogacli.data.duplicates import blank, conflicts, contents, label_contents
 from ogacli.data.fingerprints import input_fingerprints as fingerprints
+from ogacli.data.fingerprints import read_label_fingerprints
 
 
-def reader(inputs):
+def reader(inputs, labels):
     """Reads rows out of a tensor, a dict or a list."""
 
     def read(rows):
         if isinstance(inputs, list):
-            return rows, contents([inputs[row] for row in rows])
-        if isinstance(inputs, dict):
-            return rows, contents({name: part[rows] for name, part in inputs.items()})
-        return rows, contents(inputs[rows])
+            some = [inputs[row] for row in rows]
+        elif isinstance(inputs, dict):
+            some = {name: part[rows] for name, part in inputs.items()}
+        else:
+            some = inputs[rows]
+        return rows, contents(some), label_contents(some, labels[rows])
 
     return read
 
@@ -40,7 +44,7 @@ def test_against_comparing_all_pairs(data, width):
     inputs = patterns[[kind for kind, _ in data]]
     labels = torch.tensor([label for _, label in data])
     marks = torch.cat([fingerprints(part) for part in inputs.split(7)])
-    assert conflicts(marks, labels, reader(inputs)).tolist() == by_comparison(inputs, labels)
+    assert conflicts(marks, labels, reader(inputs, labels)).tolist() == by_comparison(inputs, labels)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,8 @@ def test_inputs_of_one_fingerprint_are_read_once_more_before_anything_is_claimed
     marks = fingerprints(inputs)
     assert marks[0] != marks[1], "all values are looked at"
     marks = torch.tensor([7, 7])
-    assert conflicts(marks, torch.tensor([0, 1]), reader(inputs)).tolist() == [-1, -1]
+    labels = torch.tensor([0, 1])
+    assert conflicts(marks, labels, reader(inputs, labels)).tolist() == [-1, -1]
 
 
 def test_padding_does_not_count():
@@ -84,19 +89,22 @@ def test_texts_and_pairs():
     marks = fingerprints(texts)
     assert marks[0] == marks[2]
     assert len(set(marks.tolist())) == 4
-    assert conflicts(marks, torch.tensor([0, 0, 1, 0, 1]), reader(texts)).tolist() == [2, -1, 0, -1, -1]
+    labels = torch.tensor([0, 0, 1, 0, 1])
+    assert conflicts(marks, labels, reader(texts, labels)).tolist() == [2, -1, 0, -1, -1]
 
 
 def test_labels_of_several_numbers():
     inputs = torch.ones(4, 2)
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    assert conflicts(fingerprints(inputs), labels, reader(inputs)).tolist() == [2, 2, 0, 2]
-    assert conflicts(fingerprints(inputs), torch.empty(4, 0), reader(inputs)).tolist() == [-1] * 4
+    assert conflicts(fingerprints(inputs), labels, reader(inputs, labels)).tolist() == [2, 2, 0, 2]
+    none = torch.empty(4, 0)
+    assert conflicts(fingerprints(inputs), none, reader(inputs, none)).tolist() == [-1] * 4
 
 
 def test_samples_that_were_not_seen_are_nobody_s_duplicates():
     marks = torch.tensor([0, 0, 5])
-    assert conflicts(marks, torch.tensor([0, 1, 0]), reader(torch.ones(3, 2))).tolist() == [-1, -1, -1]
+    labels = torch.tensor([0, 1, 0])
+    assert conflicts(marks, labels, reader(torch.ones(3, 2), labels)).tolist() == [-1, -1, -1]
 
 
 def test_blank_inputs():
@@ -112,3 +120,27 @@ def test_blank_inputs():
     assert not blank(["", "b"]).any()
     assert not blank({"input_ids": torch.zeros(2, 30)}).any()
     assert not blank(torch.full((1, 20), torch.nan)).any()
+
+
+def test_boxes_are_the_label_of_a_picture_whatever_their_order():
+    picture = torch.arange(3 * 4 * 4, dtype=torch.uint8).view(3, 4, 4)
+    boxes, classes = torch.tensor([[0.0, 0, 2, 2], [1, 1, 3, 3]]), torch.tensor([1, 0])
+    both = Boxed(picture, boxes, classes)
+    turned = Boxed(picture, boxes.flip(0), classes.flip(0))
+    swapped = Boxed(picture, boxes, classes.flip(0))
+    fewer, none = Boxed(picture, boxes[:1], classes[:1]), Boxed(picture, boxes[:0], classes[:0])
+    inputs = [both, turned, swapped, fewer, none, Boxed(255 - picture, boxes[:0], classes[:0])]
+    held = torch.zeros(len(inputs), 2)
+    marks, labels = fingerprints(inputs), read_label_fingerprints(inputs, held)
+    assert len(set(marks.tolist())) == 2, "of the picture alone"
+    assert len(set(labels.tolist())) == 5, "issues number boxes by their order"
+    assert conflicts(marks, labels, reader(inputs, held)).tolist() == [2, 2, 0, 0, 0, -1]
+    assert conflicts(marks[:2], labels[:2], reader(inputs[:2], held)).tolist() == [-1, -1]
+
+
+def test_masks_are_the_labels_that_are_compared():
+    pictures, masks = torch.ones(3, 1, 5, 5), torch.zeros(3, 5, 5, dtype=torch.int64)
+    masks[2, 4, 4] = 1
+    marks, labels = fingerprints(pictures), read_label_fingerprints(pictures, masks)
+    assert (labels[0], labels[0] == labels[2]) == (labels[1], False)
+    assert conflicts(marks, labels, reader(pictures, masks)).tolist() == [2, 2, 0]

@@ -1,6 +1,7 @@
 """A scan of pictures with boxes, from the files to the run directory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -74,6 +75,11 @@ def test_labels_are_lists_of_classes(run):
     assert all(set(classes) <= {"0", "1", "2"} for classes in column)
 
 
+def test_a_picture_counts_once_in_each_of_its_classes(run):
+    assert any(len(set(row)) < len(row) for row in run.scores["label"].to_pylist())
+    assert run.counts.doubts == ()
+
+
 def test_scores_do_not_depend_on_the_batch_size(run, place):
     other = scanned(place, "gradients.batch_size=5", f"output={place / 'other'}")
     for column in ("score", "score_l2", "score_isolation_forest"):
@@ -97,3 +103,31 @@ def test_several_checkpoints_and_all_layers(place):
 def test_what_does_not_fit_is_told(place):
     with pytest.raises(ConfigError, match="this model takes pictures with boxes"):
         scanned(place, "data={source: digits}")
+
+
+def test_equal_pictures_with_other_boxes_are_told(place, tmp_path):
+    document = json.loads((place / "boxes.json").read_text())
+    first, boxes = document["images"][2], document["annotations"]
+    own = [box for box in boxes if box["image_id"] == first["id"]]
+    for i, (name, some) in enumerate([("same.png", own[::-1]), ("fewer.png", own[:-1])]):
+        shutil.copy(place / "pictures" / first["file_name"], place / "pictures" / name)
+        document["images"].append(first | {"id": 100 + i, "file_name": name})
+        for box in some:
+            boxes.append(box | {"image_id": 100 + i, "id": len(boxes)})
+    (tmp_path / "boxes.json").write_text(json.dumps(document))
+    data = {"source": "coco", "annotations": str(tmp_path / "boxes.json"), "root": str(place / "pictures")}
+    found = scanned(place, f"data={json.dumps(data)}", f"output={tmp_path / 'run'}")
+    same = {row["id"]: row["duplicate_of"] for row in found.scores.to_pylist() if row["duplicate_of"]}
+    assert same == {first["file_name"]: "fewer.png", "same.png": "fewer.png", "fewer.png": first["file_name"]}
+
+
+def test_only_pictures_with_changed_boxes_are_scored_again(place, tmp_path):
+    document = json.loads((place / "boxes.json").read_text())
+    first = scanned(place, f"output={tmp_path / 'first'}")
+    document["annotations"][5]["bbox"][0] += 2
+    (tmp_path / "boxes.json").write_text(json.dumps(document))
+    config = load_config(
+        place / "config.yaml",
+        ["data.workers=0", f"data.annotations={tmp_path / 'boxes.json'}", f"output={tmp_path / 'since'}"],
+    )
+    assert scan(config, since=first).provenance["since"] == {"copied": N - 1, "new_or_changed": 1}

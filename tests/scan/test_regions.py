@@ -1,5 +1,6 @@
 """Scans of masks: what is judged, counted and suggested, region by region."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import ogacli
 from ogacli.config import load_config
@@ -53,8 +55,6 @@ def test_wrong_regions_are_found_with_their_classes(samples: Samples, tmp_path: 
 
 
 def true_mask(folder: Path, position: int) -> np.ndarray:
-    from PIL import Image
-
     found = np.asarray(Image.open(folder / "true" / f"{position:02d}.png")).astype(int)
     found[0] = -100
     return found
@@ -171,3 +171,33 @@ def test_regions_of_an_unfinished_scan_are_taken_again() -> None:
     other.put(rows, one.found(rows))
     for name, kept in one.tensors().items():
         assert torch.equal(other.tensors()[name], kept), name
+
+
+def test_only_changed_masks_are_scored_again(tmp_path: Path) -> None:
+    """The classes of the mask stay the same; a shifted object is a change all the same."""
+    first = run_config(tmp_path)
+    shift(tmp_path / "masks" / "09.png")
+    found = scan(load_config(tmp_path / "oga.yaml"), output=tmp_path / "since", since=first)
+    assert found.provenance["since"] == {"copied": 29, "new_or_changed": 1}
+    old, new = (run.scores["score"].to_pylist() for run in (first, found))
+    assert [i for i in range(30) if old[i] != new[i]] == [9]
+    again = scan(load_config(tmp_path / "oga.yaml"), output=tmp_path / "again", since=found)
+    assert again.provenance["since"] == {"copied": 30, "new_or_changed": 0}
+
+
+def test_equal_pictures_with_other_masks_are_told(tmp_path: Path) -> None:
+    samples = open_masks(tmp_path)
+    network = trained(samples)
+    for name in ("images", "masks"):
+        for copy in ("40", "41"):
+            shutil.copy(tmp_path / name / "20.png", tmp_path / name / f"{copy}.png")
+    shift(tmp_path / "masks" / "41.png")
+    rows = ogacli.scan(open_again(tmp_path), network, loss="pixel_cross_entropy").table().to_pylist()
+    same = {row["id"]: row["duplicate_of"] for row in rows if row["duplicate_of"]}
+    assert same == {"20.png": "41.png", "40.png": "41.png", "41.png": "20.png"}
+
+
+def shift(file: Path) -> None:
+    """Shift the objects of a mask by two pixels."""
+    mask = np.asarray(Image.open(file))
+    Image.fromarray(np.vstack([mask[:1], np.roll(mask[1:], 2, 1)])).save(file)
