@@ -23,7 +23,7 @@ from ogacli.data.files import Files
 from ogacli.data.images import Transform, decoding, opened, thumbnail
 from ogacli.data.label_types import Labels, SeveralClasses
 from ogacli.data.labels import Targets
-from ogacli.data.reading import Preview, Reader
+from ogacli.data.reading import Errors, Preview, Reader
 from ogacli.data.samples import Samples
 from ogacli.data.unreadable import Unreadable
 
@@ -31,6 +31,8 @@ _LEAST = 1e-3
 """Pixels: a box that is narrower has no area."""
 _SAME = 0.5
 """Pixels within which two boxes are the same; files round the numbers."""
+_TOUCHING = 0.1
+"""A true box that overlaps a wrong one by as much of their union is its right place, and not missing."""
 _FAR = 1e30
 """Corners are cut off there, beyond any picture, as float32 holds no 1e39."""
 _PANEL, _GAP = 240, 4
@@ -122,13 +124,16 @@ class BoxLists:
         """In which pictures the boxes are not those of the other, in whatever order."""
         return torch.tensor([self._differ(other, position) for position in range(len(self))])
 
-    def _differ(self, other: "BoxLists", position: int) -> bool:
+    def alike(self, other: "BoxLists", position: int) -> Bool[np.ndarray, "m l"]:
+        """Which boxes of a picture are which of the other."""
         (own, kinds), (others, theirs) = self.at(position), other.at(position)
-        if len(own) != len(others):
-            return True
         same = _SAME / _SIDE if self.relative else _SAME
-        near = (np.abs(own[:, None] - others[None]) < same).all(2) & (kinds[:, None] == theirs)
-        return not (near.any(0).all() and near.any(1).all())
+        near: np.ndarray = (np.abs(own[:, None] - others[None]) < same).all(2) & (kinds[:, None] == theirs)
+        return near
+
+    def _differ(self, other: "BoxLists", position: int) -> bool:
+        near = self.alike(other, position)
+        return near.shape[0] != near.shape[1] or not (near.any(0).all() and near.any(1).all())
 
 
 class BoxedReader(Reader):
@@ -139,6 +144,7 @@ class BoxedReader(Reader):
         names: The file of each sample.
         lists: The boxes of each sample.
         sizes: Width and height of each picture as the annotations have them, 0 where they do not.
+        truth: The true boxes of each sample, where they are known.
         limits: Of the size of each picture.
         notes: What was found beside the samples.
         lost: ``{position: reason}`` of samples that cannot be used.
@@ -151,6 +157,7 @@ class BoxedReader(Reader):
         lists: BoxLists,
         sizes: Int64[np.ndarray, "n 2"],
         *,
+        truth: BoxLists | None = None,
         limits: Limits = USUAL,
         notes: Sequence[str] = (),
         lost: Mapping[int, str] | None = None,
@@ -159,6 +166,7 @@ class BoxedReader(Reader):
         self.names = names
         self.lists = lists
         self.sizes = sizes
+        self.truth = truth
         self.limits = limits
         self._notes = tuple(notes)
         self._lost = dict(lost or {})
@@ -198,6 +206,28 @@ class BoxedReader(Reader):
         if isinstance(content, Unreadable):
             raise content
         return content
+
+    def errors(self, position: int) -> Errors:
+        """The boxes that are not among the true ones, and the true ones that no given box touches."""
+        from torchvision.ops import box_iou
+
+        if self.truth is None:
+            return super().errors(position)
+        near = self.lists.alike(self.truth, position)
+        (given, classes), (true, _) = self.lists.at(position), self.truth.at(position)
+        size = (1, 1)
+        if self.lists.relative:
+            with opened(next(self._fetch([position])), self.limits) as picture:
+                size = picture.size
+        wrong, lacking = (
+            torch.from_numpy(boxes[~there] * np.tile(size, 2)).float()
+            for boxes, there in ((given, near.any(1)), (true, near.any(0)))
+        )
+        missing = lacking[(box_iou(lacking, wrong) < _TOUCHING).all(1)]
+        nothing = torch.full((len(missing),), -1)
+        return Errors(
+            torch.cat([torch.from_numpy(classes[~near.any(1)]), nothing]), torch.cat([wrong, missing])
+        )
 
     def _fetch(self, positions: Sequence[int]) -> Iterator[bytes | Unreadable]:
         return self.files.fetch(self.names.take(pa.array(positions, pa.int64())).to_pylist())
@@ -265,21 +295,18 @@ def drawn(
     return Preview("image", buffer.getvalue())
 
 
-def boxed_samples(
-    reader: BoxedReader, classes: Sequence[str], signature: str, truth: BoxLists | None = None
-) -> Samples:
+def boxed_samples(reader: BoxedReader, classes: Sequence[str], signature: str) -> Samples:
     """The samples of a source, whose ids are the names of the files.
 
     Args:
         reader: Of all pictures.
         classes: The class names.
         signature: A text that differs when the pictures do.
-        truth: The true boxes, where known.
 
     Raises:
         DataError: Two samples have the same file, or there is none.
     """
-    k, lists = len(classes), reader.lists
+    k, lists, truth = len(classes), reader.lists, reader.truth
     targets = Targets(
         lists.counts(k),
         tuple(classes),

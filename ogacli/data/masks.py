@@ -19,8 +19,11 @@ from ogacli.data.files import Files
 from ogacli.data.images import ImageReader, Pixels, Transform, decoding, opened
 from ogacli.data.label_types import IGNORED
 from ogacli.data.overlay import overlaid
-from ogacli.data.reading import Preview
+from ogacli.data.reading import Errors, Preview
 from ogacli.data.unreadable import Unreadable
+
+_SMALLEST = 20
+"""Pixels of the smallest wrong region that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +101,22 @@ class MaskedImageReader(ImageReader):
         files: Where the pictures are.
         names: The picture of each sample.
         masks: The mask of each sample.
+        truth: The true masks, where they are known.
         notes: What was found beside the samples.
     """
 
     def __init__(
-        self, files: Files, names: pa.StringArray, masks: MaskFiles, *, notes: Sequence[str] = ()
+        self,
+        files: Files,
+        names: pa.StringArray,
+        masks: MaskFiles,
+        truth: MaskFiles | None = None,
+        *,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(files, names, masks.transform, limits=masks.limits, notes=notes)
         self.masks = masks
+        self.truth = truth
 
     def with_labels(
         self, positions: Sequence[int]
@@ -144,6 +155,30 @@ class MaskedImageReader(ImageReader):
             picture = image.convert("RGB")
         mask = next(self.masks.decode([position]))
         return overlaid(picture, [] if isinstance(mask, Unreadable) else [mask.pixels])
+
+    def errors(self, position: int) -> Errors:
+        """The connected pixels of one given class that have another class in the true mask."""
+        if self.truth is None:
+            return super().errors(position)
+        given, true = (next(one.decode([position])) for one in (self.masks, self.truth))
+        if isinstance(given, Unreadable) or isinstance(true, Unreadable):
+            return super().errors(position)
+        return wrong_regions(given.pixels, true.pixels)
+
+
+def wrong_regions(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> Errors:
+    """The connected pixels of one given class whose true class is another; without those of a few pixels."""
+    from scipy.ndimage import find_objects, label
+
+    wrong = (given != true) & (given >= 0) & (true >= 0)
+    classes, boxes = list[int](), list[list[int]]()
+    for c in np.unique(given[wrong]).tolist():
+        regions, _ = label(wrong & (given == c))
+        for number, (down, across) in enumerate(find_objects(regions), 1):
+            if (regions[down, across] == number).sum() >= _SMALLEST:
+                classes.append(c)
+                boxes.append([across.start, down.start, across.stop, down.stop])
+    return Errors(torch.tensor(classes, dtype=torch.int64), torch.tensor(boxes).float().view(-1, 4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,16 @@ class Preview:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The parts of a label that are not those of the true one: regions of a mask, or boxes."""
+
+    given: Int64[Tensor, " e"]
+    """The given class of each; -1 of a box that is missing."""
+    boxes: Float[Tensor, "e 4"]
+    """Left, top, right and bottom; of a missing box those of the true one."""
+
+
 class Reader(ABC):
     """Reads samples by position. Readers are sent to worker processes and must pickle.
 
@@ -78,6 +88,10 @@ class Reader(ABC):
             Unreadable: It cannot be read.
         """
         return None
+
+    def errors(self, position: int) -> Errors:
+        """The errors of a label that is read with the input, by the true one where it is known."""
+        return Errors(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
 
     def words(self, position: int) -> Sequence[str]:
         """The words of a sample whose label is a tag a word; none of other samples."""

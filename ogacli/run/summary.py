@@ -176,6 +176,9 @@ class Summary(Document):
     """None where all samples were scored in float32."""
     evaluation: Annotated[dict[str, Evaluation], Field(min_length=1)] | None
     """By detector, where the truth is known."""
+    cell_evaluation: Evaluation | None = None
+    """Of the cells of labels, where they are judged one by one and the truth is known: those that are more
+    probably wrong than right stand for the flagged ones."""
     columns: Columns | None = None
     """The use of the columns of a table; None where the samples are not rows of one."""
     notes: tuple[str, ...] = ()
@@ -256,6 +259,7 @@ def summarise(
         checkpoints=tuple(checkpoints),
         rescored=None if rescored is None else RescoredSummary(samples=rescored[0], changed=rescored[1]),
         evaluation=evaluation,
+        cell_evaluation=_cell_evaluation(verdict, samples),
         columns=samples.columns,
         notes=tuple(notes),
     )
@@ -370,6 +374,13 @@ def _cells(verdict: Verdict, samples: Samples) -> tuple[CellSummary, ...]:
         CellSummary(name=name, given=given[i], wrong=one, suggested=suggested[name], often=often[i])
         for i, (name, one) in enumerate(wrong.items())
     )
+
+
+def _cell_evaluation(verdict: Verdict, samples: Samples) -> Evaluation | None:
+    from ogacli.verdict.cell_truth import evaluate_cells
+
+    cells = verdict.findings.cells
+    return None if cells is None else evaluate_cells(cells, samples, verdict.findings.scored)
 
 
 def _entities(verdict: Verdict, samples: Samples) -> tuple[EntitySummary, ...]:

@@ -33,6 +33,11 @@ class BoxFindings(CellFindings):
         """Those of some pictures."""
         return self._of(rows)
 
+    def places(self) -> tuple[Int64[Tensor, "n c"], Float[Tensor, "n c 4"]]:
+        """The class of each given box, and its corners; of missing ones -1, and where they should be."""
+        own, other = self.boxes.split(4, dim=-1)
+        return self.given, own.where(self.given[..., None] >= 0, other)
+
     def corrected(self, labels: Shaped[Tensor, "n k"]) -> Shaped[Tensor, "n k"]:
         """The numbers of boxes of each class, without wrong ones and with those that are suggested."""
         found = labels.clone()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # reading figures needs no torch
 
 
 class Evaluation(BaseModel):
-    """Detection figures of one score; each is None where it is not defined (nothing or all is wrong)."""
+    """Detection figures of one score, or of the doubtful cells of labels.
+
+    Each is None where it is not defined (nothing or all is wrong).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,7 +34,7 @@ class Evaluation(BaseModel):
     f1_at_budget: float | None
     """Harmonic mean of the two."""
     wrong: int
-    """Samples whose label is not the truth."""
+    """Samples whose label is not the true one; or cells, regions or boxes that are not."""
 
 
 def evaluate(

@@ -28,6 +28,10 @@ class RegionFindings(CellFindings):
         """Those of some samples."""
         return self._of(rows)
 
+    def places(self) -> tuple[Int64[Tensor, "n c"], Int64[Tensor, "n c 4"]]:
+        """The given class and the box of each."""
+        return self.region[..., 0], self.region[..., 1:5]
+
     def corrected(self, labels: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
         """The labels themselves: the pixels of a mask are not held, only which classes occur."""
         return labels

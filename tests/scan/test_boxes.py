@@ -75,6 +75,13 @@ def test_labels_are_lists_of_classes(run):
     assert all(set(classes) <= {"0", "1", "2"} for classes in column)
 
 
+def test_boxes_are_compared_with_the_truth(run):
+    """Every eighth picture lacks a box; an untrained network suggests boxes anywhere."""
+    cells = run.summary.cell_evaluation
+    assert cells.wrong == N // 8
+    assert cells.precision_at_budget < 0.05
+
+
 def test_a_picture_counts_once_in_each_of_its_classes(run):
     assert any(len(set(row)) < len(row) for row in run.scores["label"].to_pylist())
     assert run.counts.doubts == ()

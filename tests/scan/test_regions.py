@@ -40,6 +40,12 @@ def test_wrong_regions_are_found_with_their_classes(samples: Samples, tmp_path: 
     assert summary.evaluation is not None
     assert summary.evaluation["latent_mask"].average_precision == 1.0
     assert [one.samples for one in summary.classes] == [30, 30, 30 - WRONG]
+    assert summary.cell_evaluation is not None
+    cells = summary.cell_evaluation.model_dump()
+    assert cells.pop("auroc") is None
+    assert cells.pop("wrong") == WRONG
+    assert set(cells.values()) == {1.0}
+    assert "| `cells` |" in ogacli.report(run, "md")
     issues = pq.read_table(run.path / "issues.parquet").to_pylist()
     doubted = {one["position"]: one for one in issues if one["probability"] > 0.5}
     assert set(doubted) == set(range(WRONG))

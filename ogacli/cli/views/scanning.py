@@ -16,7 +16,7 @@ from ogacli.cli.terminal import aligned, figure, shown, table, wrapped
 from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
 from ogacli.run.reports import gains, sentences
-from ogacli.run.reports.content import CHECKPOINT_COLUMNS, checkpoint_rows, class_shares
+from ogacli.run.reports.content import CHECKPOINT_COLUMNS, checkpoint_rows, class_shares, evaluations
 
 if TYPE_CHECKING:
     from ogacli.base.tables.columns import Columns
@@ -209,9 +209,8 @@ def _class_table(run: Run) -> Table:
 
 
 def evaluation_table(run: Run) -> Table:
-    """How well each detector finds the wrong labels, where the true ones are known."""
-    assert run.summary.evaluation is not None
-    rows = [[name, *evaluation_cells(e)] for name, e in run.summary.evaluation.items()]
+    """How well each detector finds the wrong labels, and their wrong cells, where the true ones are known."""
+    rows = [[name, *evaluation_cells(e)] for name, e in evaluations(run.summary).items()]
     return table(["against the truth", "AUROC", "AP", "precision", "F1"], rows)
 
 

@@ -45,10 +45,16 @@ class Coco(Source):
         found = read_coco(self.annotations, classes=self.classes, by_id=self.by_id)
         files, names = open_files(self.root, self.bounds), pa.array(found.names, pa.string())
         crowds = f"annotations of several objects at once (iscrowd) were left out: {found.crowds:,}"
-        reader = BoxedReader(
-            files, names, found.lists, found.sizes, limits=self.bounds, notes=[crowds] if found.crowds else []
-        )
         truth = None
         if self.truth is not None:
             truth = read_coco(self.truth, classes=found.classes, like=found.names).lists
-        return boxed_samples(reader, found.classes, files.signature(names), truth)
+        reader = BoxedReader(
+            files,
+            names,
+            found.lists,
+            found.sizes,
+            truth=truth,
+            limits=self.bounds,
+            notes=[crowds] if found.crowds else [],
+        )
+        return boxed_samples(reader, found.classes, files.signature(names))

@@ -140,7 +140,7 @@ class Segmentation(Source):
                 hint="check `masks` (or `mask`), `classes` and `ignore_index`",
             )
         targets = Targets(found.classes, self.classes, found.true, found.differs)
-        reader = MaskedImageReader(files, names, both[0], notes=notes)
+        reader = MaskedImageReader(files, names, *both, notes=notes)
         signature = "".join(
             one.signature(own) for one, own in zip([files, *trees], [names, *masks], strict=True)
         )

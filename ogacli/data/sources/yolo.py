@@ -54,11 +54,13 @@ class Yolo(Source):
         alone = [name for name in alone if not name.endswith("classes.txt")]
         notes = [counted("text file|text files", alone, "{was} left out, without a picture")] if alone else []
         names, unknown = pa.array(pictures, pa.string()), np.zeros((len(pictures), 2), dtype=np.int64)
-        reader = BoxedReader(files, names, lists, unknown, limits=self.bounds, notes=notes, lost=lost)
         truth = None
         if self.truth is not None:
             truth, _ = read_boxes(open_files(self.truth, self.bounds), self.truth, pictures, len(classes))
-        return boxed_samples(reader, classes, files.signature(names), truth)
+        reader = BoxedReader(
+            files, names, lists, unknown, truth=truth, limits=self.bounds, notes=notes, lost=lost
+        )
+        return boxed_samples(reader, classes, files.signature(names))
 
     @property
     def _texts(self) -> str:

@@ -140,6 +140,16 @@ EVALUATED = {
 """The figures of an ``Evaluation`` and their headings."""
 
 
+CELLS = "cells"
+"""The row of the parts of labels that are judged one by one."""
+
+
+def evaluations(summary: Summary) -> dict[str, Evaluation]:
+    """Those of the detectors, and that of the cells of labels."""
+    cells = summary.cell_evaluation
+    return {**(summary.evaluation or {}), **({} if cells is None else {CELLS: cells})}
+
+
 def figures(one: Evaluation) -> list[str]:
     """The figures in the order of ``EVALUATED``."""
     values = [getattr(one, name) for name in EVALUATED]

@@ -76,6 +76,7 @@ def _content(run: Run) -> dict[str, Any]:
         "gain_header": gains.HEADER,
         "gain_row": gains.row,
         "evaluated": content.EVALUATED,
+        "evaluations": content.evaluations,
         "figures": content.figures,
         "config": list(content.flat(run.config))[:_LINES],
         "provenance": list(content.flat(run.provenance))[:_LINES],

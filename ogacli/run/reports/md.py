@@ -74,10 +74,10 @@ def _benefit(summary: Summary) -> list[str]:
 
 
 def _evaluation(summary: Summary) -> list[str]:
-    if summary.evaluation is None:
+    if not (evaluations := content.evaluations(summary)):
         return []
     head = ["against the truth", *content.EVALUATED.values()]
-    rows = [[markdown.code(name), *content.figures(one)] for name, one in summary.evaluation.items()]
+    rows = [[markdown.code(name), *content.figures(one)] for name, one in evaluations.items()]
     return ["### Compared with the truth", markdown.table(head, rows, numeric=len(content.EVALUATED))]
 
 
