@@ -35,8 +35,7 @@ def check_free(destination: Path, *, overwrite: bool, ours: Callable[[Path], boo
         RunError: The destination is a link, a file or another folder; or ``overwrite`` is off and it is a
             folder that oga wrote.
     """
-    if destination.is_symlink():
-        raise _link(destination)
+    refuse_link(destination)
     if not os.path.lexists(destination) or (destination.is_dir() and not any(destination.iterdir())):
         return
     if not destination.is_dir() or not ours(destination):
@@ -122,8 +121,7 @@ def new_file(destination: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     Raises:
         RunError: It exists and ``overwrite`` is off, it is a link or a folder, or it cannot be written.
     """
-    if destination.is_symlink():
-        raise _link(destination)
+    refuse_link(destination)
     if destination.is_dir():
         raise RunError("a folder stands there", place=str(destination), hint="choose another name")
     refuse_special(destination, RunError)
@@ -160,10 +158,16 @@ def writing(destination: Path, *, only: Collection[int] | None = None) -> Iterat
         ) from None
 
 
-def _link(destination: Path) -> RunError:
-    return RunError(
-        "a link stands there",
-        place=str(destination),
-        found=f"a link to {os.readlink(destination)}",
-        hint="name the folder or file that it leads to, or choose another place; the link is left alone",
-    )
+def refuse_link(destination: Path) -> None:
+    """Check that no link stands where something will be written.
+
+    Raises:
+        RunError: One does.
+    """
+    if destination.is_symlink():
+        raise RunError(
+            "a link stands there",
+            place=str(destination),
+            found=f"a link to {os.readlink(destination)}",
+            hint="name the folder or file that it leads to, or choose another place; the link is left alone",
+        )

@@ -100,6 +100,7 @@ def _serve(
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             pass
-        terminal.note(f"{len(server.saved):,} decisions in {shown(file)}" if server.saved else "no decisions")
-        if server.saved:
+        decided = len(server.saved.all)
+        terminal.note(f"{decided:,} decisions in {shown(file)}" if decided else "no decisions")
+        if decided:
             terminal.note(f"next: oga trim {shown(opened.path)} --decisions {shown(file)} --to DEST")

@@ -26,24 +26,26 @@ def render(run: Run) -> str:
     return page_of(run, review(run) if run.summary.flagged else None)
 
 
-def page_of(run: Run, shown: Review | None, served: Mapping[str, Any] | None = None) -> str:
+def page_of(
+    run: Run, shown: Review | None, served: Mapping[str, Any] | None = None, decisions_file: str = ""
+) -> str:
     """The page.
 
     Args:
         run: The run.
         shown: The samples to decide on; None where nothing is flagged.
-        served: What a server adds: ``decisions``, those made before, and ``file``, where it saves them.
+        served: What a server adds to the data: ``decisions``, those made before, and ``page``, its number.
+        decisions_file: Where the server saves decisions.
     """
     program = script()
-    served_data = {} if served is None else {"decisions": served["decisions"]}
     return page(
         "ogacli.run.reports",
         "report.html.j2",
         **_content(run),
         review=shown,
         serve=served is not None,
-        decisions_file="" if served is None else served["file"],
-        data="" if shown is None else embedded({**shown.data, **served_data}),
+        decisions_file=decisions_file,
+        data="" if shown is None else embedded({**shown.data, **(served or {})}),
         script=program,
         script_hash=base64.b64encode(hashlib.sha256(program.encode()).digest()).decode(),
     )

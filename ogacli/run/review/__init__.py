@@ -16,6 +16,7 @@ from ogacli.run.directory import Run
 from ogacli.run.reports.html import page_of
 from ogacli.run.reports.review import BYTES, Review
 from ogacli.run.reports.review import review as page_data
+from ogacli.run.review.saved import SavedDecisions
 from ogacli.run.review.source import Looks
 
 if TYPE_CHECKING:  # reading a run needs no torch
@@ -72,16 +73,19 @@ def review(
     return Page(path, found.flagged, found.rows, found.left_out, looks.not_read)
 
 
-def served_page(run: Run, decisions: list[dict[str, str]], file: Path) -> tuple[str, Review]:
+def served_page(run: Run, saved: SavedDecisions) -> tuple[str, Review]:
     """The page as a server sends it, without pictures and texts, and what it holds.
 
     Args:
         run: The run.
-        decisions: Those made before.
-        file: Where the server saves decisions.
+        saved: The decisions made before, and the file that they are saved in.
+
+    Raises:
+        RunError: Another program has put something else in place of that file.
     """
     found = page_data(run, serve=True)
-    return page_of(run, found, {"decisions": decisions, "file": str(file)}), found
+    number, decisions = saved.for_page()
+    return page_of(run, found, {"decisions": decisions, "page": number}, str(saved.file)), found
 
 
 def with_flags(run: Run | str | Path) -> Run:

@@ -6,7 +6,9 @@ decide anything:
 
     GET  /TOKEN/                the page
     GET  /TOKEN/look/POSITION   the picture or text of a sample on the page, as JSON
-    PUT  /TOKEN/decisions       the decisions so far, a document as ``oga trim --decisions`` reads it
+    PUT  /TOKEN/decisions/PAGE/COUNT
+                                the decisions so far, a document as ``oga trim --decisions`` reads it; which
+                                page they come from, and how often it has sent some
 """
 
 from __future__ import annotations
@@ -15,25 +17,28 @@ import hmac
 import json
 import re
 import secrets
+import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ogacli.base.atomic import new_file
-from ogacli.base.json_document import parse_json, read_json
+from ogacli.base.json_document import parse_json
 from ogacli.errors import OgaError, RunError
-from ogacli.run.decisions import ACTIONS, SCHEMA_VERSION, Decision
 from ogacli.run.directory import Run
 from ogacli.run.reports.review import plain_look
 from ogacli.run.review import served_page, with_flags
+from ogacli.run.review.saved import SavedDecisions, checked
 from ogacli.run.review.source import Looks
 
 ADDRESS = "127.0.0.1"
 _LARGEST = 64 << 20
 """Bytes of decisions that are accepted."""
+_STRANGERS = 64
+"""Connections that have not shown the token; of more, the oldest is closed."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -64,12 +69,12 @@ class ReviewServer(ThreadingHTTPServer):
     ) -> None:
         opened = with_flags(run)
         self.looks = looks or Looks(opened)
-        self.file = decisions
         self.token = secrets.token_urlsafe(24)
-        self.saved = saved_decisions(decisions)
-        """The decisions so far."""
+        self.saved = SavedDecisions(decisions, opened.fingerprint)
+        self._strangers: dict[socket.socket, None] = {}
+        self._meeting = threading.Lock()
         self.run = opened
-        _, found = served_page(opened, [], decisions)
+        _, found = served_page(opened, self.saved)
         samples, others = found.data["samples"], found.data["others"]
         self.positions = frozenset([*samples["position"], *others["position"]])
         """Only these samples are shown."""
@@ -91,14 +96,28 @@ class ReviewServer(ThreadingHTTPServer):
 
     def page(self) -> str:
         """The page with the decisions so far."""
-        return served_page(self.run, self.saved, self.file)[0]
+        return served_page(self.run, self.saved)[0]
 
-    def save(self, decisions: list[dict[str, str]]) -> None:
-        """Replace the file of decisions."""
-        document = {"schema_version": SCHEMA_VERSION, "run": self.run.fingerprint, "decisions": decisions}
-        with new_file(self.file, overwrite=True) as file:
-            file.write((json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
-        self.saved = decisions
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own; whoever is not known yet may have to make room for others."""
+        with self._meeting:
+            self._strangers[request] = None
+            if len(self._strangers) > _STRANGERS:
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def welcome(self, connection: socket.socket) -> None:
+        """A connection has shown the token, or is closed."""
+        with self._meeting:
+            self._strangers.pop(connection, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.welcome(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away is no error."""
@@ -115,9 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path is None:
             return
         if path == "":
-            self._answer(HTTPStatus.OK, self.server.page().encode(), "text/html; charset=utf-8")
+            self._page()
             return
-        found = re.fullmatch(r"look/(\d{1,18})", path)
+        found = re.fullmatch(r"look/([0-9]{1,18})", path)
         if found is None or int(found[1]) not in self.server.positions:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
@@ -129,45 +148,71 @@ class _Handler(BaseHTTPRequestHandler):
             shown = {"missing": self.server.looks.not_read or "the sample has no picture or text"}
         self._json(shown)
 
+    def _page(self) -> None:
+        try:
+            page = self.server.page()
+        except OgaError as error:
+            self._answer(HTTPStatus.CONFLICT, str(error).encode(), "text/plain; charset=utf-8")
+            return
+        self._answer(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8")
+
     def do_PUT(self) -> None:
         path = self._path()
         if path is None:
             return
-        length = self.headers.get("Content-Length", "")
+        found = re.fullmatch(r"decisions/([0-9]{1,9})/([0-9]{1,9})", path)
         own = {f"http://{host}" for host in self.server.hosts}
-        if path != "decisions" or self.headers.get("Origin", next(iter(own))) not in own:
+        if found is None or not own.issuperset(self.headers.get_all("Origin", [])):
             self._refuse(HTTPStatus.FORBIDDEN)
-        elif not length.isdecimal() or int(length) > _LARGEST:
+        elif (length := self._length()) is None:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            self._save(self.rfile.read(int(length)))
+            self._save(self.rfile.read(length), int(found[1]), int(found[2]))
 
-    def _save(self, body: bytes) -> None:
+    def _length(self) -> int | None:
+        """Bytes of the body; None where they are not told once, or too many."""
+        told = self.headers.get_all("Content-Length", [])
+        if len(told) != 1 or "Transfer-Encoding" in self.headers:
+            return None
+        if not re.fullmatch(r"[0-9]{1,9}", told[0]) or int(told[0]) > _LARGEST:
+            return None
+        return int(told[0])
+
+    def _save(self, body: bytes, page: int, count: int) -> None:
         try:
             decisions = checked(parse_json(body, "the request", RunError))
         except (ValueError, RunError):
             self._refuse(HTTPStatus.BAD_REQUEST)
             return
         try:
-            self.server.save(decisions)
+            saved = self.server.saved.replace(decisions, page, count)
         except RunError:
             self._refuse(HTTPStatus.INSUFFICIENT_STORAGE)
+            return
+        if not saved:
+            self._refuse(HTTPStatus.CONFLICT)
             return
         self._json({"saved": len(decisions)})
 
     def _path(self) -> str | None:
         """What follows the token in the address; None where the request was refused."""
-        if self.headers.get("Host", "") not in self.server.hosts:
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or hosts[0] not in self.server.hosts:
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         token, slash, rest = self.path.removeprefix("/").partition("/")
         if not slash or not hmac.compare_digest(token.encode(), self.server.token.encode()):
             self._refuse(HTTPStatus.NOT_FOUND)
             return None
+        self.server.welcome(self.connection)
         return rest
 
     def _json(self, values: Mapping[str, Any]) -> None:
         self._answer(HTTPStatus.OK, json.dumps(values).encode(), "application/json")
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request, or of another method, without repeating what was sent."""
+        self._refuse(HTTPStatus(code))
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True
@@ -194,45 +239,3 @@ def serving(
     """A server that is closed at the end."""
     with ReviewServer(run, decisions, looks, port) as server:
         yield server
-
-
-def checked(document: Any) -> list[dict[str, str]]:
-    """The decisions of a document; whether they fit the run is checked when they are used.
-
-    Raises:
-        ValueError: It is of another form.
-    """
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError("not a document of decisions")
-    decisions = document.get("decisions")
-    if not isinstance(decisions, list):
-        raise ValueError("no list of decisions")
-    return [_checked(one) for one in decisions]
-
-
-def _checked(one: Any) -> dict[str, str]:
-    if not isinstance(one, dict) or not isinstance(one.get("id"), str) or one.get("action") not in ACTIONS:
-        raise ValueError("not a decision")
-    label = one.get("label")
-    if label is not None and not isinstance(label, str):
-        raise ValueError("not a label")
-    return Decision(one["id"], one["action"], label).plain()
-
-
-def saved_decisions(file: Path) -> list[dict[str, str]]:
-    """The decisions in a file that an earlier server left; none where there is no file.
-
-    Raises:
-        RunError: The file holds something else, which is left alone.
-    """
-    try:
-        return checked(read_json(file, RunError))
-    except FileNotFoundError:
-        return []
-    except (ValueError, RunError) as error:
-        raise RunError(
-            "not a file of decisions",
-            place=str(file),
-            found=error.found or error.problem if isinstance(error, RunError) else error,
-            hint="choose another file with --decisions, or move this one away",
-        ) from None

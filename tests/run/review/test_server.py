@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -46,9 +47,22 @@ def ask(server, path, *, method="GET", body=None, token=None, **headers):
         connection.close()
 
 
-def put(server, decisions, **headers):
+def put(server, decisions, *, page=1, count=1, **headers):
     body = json.dumps({"schema_version": 1, "run": "x", "decisions": decisions}).encode()
-    return ask(server, "decisions", method="PUT", body=body, **headers)
+    return ask(server, f"decisions/{page}/{count}", method="PUT", body=body, **headers)
+
+
+def opened_page(server):
+    """The data of a new page."""
+    return json.loads(re.search(r'id="data">(.*?)</script>', ask(server, "")[2].decode())[1])
+
+
+def raw(server, request):
+    """All that is answered to some bytes."""
+    with socket.create_connection(server.server_address, timeout=20) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def first(server):
@@ -130,9 +144,8 @@ def test_decisions_are_saved_and_shown_again(server, run):
     name = run.scores["id"][0].as_py()
     status, _, body = put(server, [{"id": name, "action": "keep"}])
     assert (status, json.loads(body)) == (200, {"saved": 1})
-    assert [one.id for one in read_decisions(server.file, run).decided] == [name]
-    data = re.search(r'id="data">(.*?)</script>', ask(server, "")[2].decode())[1]
-    assert json.loads(data)["decisions"] == [{"id": name, "action": "keep"}]
+    assert [one.id for one in read_decisions(server.saved.file, run).decided] == [name]
+    assert opened_page(server)["decisions"] == [{"id": name, "action": "keep"}]
 
 
 @pytest.mark.parametrize(
@@ -153,26 +166,152 @@ def test_decisions_are_saved_and_shown_again(server, run):
 )
 def test_rubbish_is_refused_and_changes_nothing(server, body):
     put(server, [{"id": "a", "action": "drop"}])
-    before = server.file.read_bytes()
-    assert ask(server, "decisions", method="PUT", body=body)[0] == 400
-    assert server.file.read_bytes() == before
+    before = server.saved.file.read_bytes()
+    assert ask(server, "decisions/1/2", method="PUT", body=body)[0] == 400
+    assert server.saved.file.read_bytes() == before
 
 
 def test_a_page_of_another_site_cannot_decide(server):
     assert put(server, [], Origin="http://evil.example")[0] == 403
     assert put(server, [], Origin="null")[0] == 403
-    assert not server.file.exists()
+    assert not server.saved.file.exists()
     assert put(server, [], Origin=server.url.rsplit("/", 2)[0])[0] == 200
 
 
 def test_a_body_without_end_is_not_read(server):
-    assert ask(server, "decisions", method="PUT", Content_Length=str(1 << 40))[0] == 413
-    assert ask(server, "decisions", method="PUT", Content_Length="-5")[0] == 413
+    assert ask(server, "decisions/1/2", method="PUT", Content_Length=str(1 << 40))[0] == 413
+    assert ask(server, "decisions/1/2", method="PUT", Content_Length="-5")[0] == 413
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
 def test_other_methods_are_not_known(server, method):
     assert ask(server, "", method=method)[0] == 501
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["", "+2", "2_0", "\xb2", "1" * 5_000, "2\r\nContent-Length: 2", "2\r\nTransfer-Encoding: chunked"],
+)
+def test_a_body_of_unclear_length_is_not_read(server, length):
+    head = f"PUT /{server.token}/decisions/1/1 HTTP/1.1\r\nHost: localhost:{server.server_address[1]}\r\n"
+    told = raw(server, f"{head}Content-Length: {length}\r\n\r\n[]".encode("latin1"))
+    assert told.startswith(b"HTTP/1.1 413 ")
+    assert not server.saved.file.exists()
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET {path} HTTP/1.1\r\nHost: {host}\r\nHost: evil.example", 421),
+        ("GET {path} HTTP/1.1\r\nX: y", 421),
+        ("GET {path} HTTP/1.0", 421),
+        ("GET http://{host}{path} HTTP/1.1\r\nHost: {host}", 404),
+        ("GET /?token={token} HTTP/1.1\r\nHost: {host}\r\nCookie: {token}\r\nReferer: {path}", 404),
+        ("GET /x/..{path} HTTP/1.1\r\nHost: {host}", 404),
+        ("GET {path}look/\xb2 HTTP/1.1\r\nHost: {host}", 404),
+        ("PUT {path}decisions/1/1 HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nOrigin: null", 403),
+        ("PUT {path}decisions/1/1/../../x HTTP/1.1\r\nHost: {host}", 403),
+        ("<b>x</b> {path} HTTP/1.1\r\nHost: {host}", 501),
+        ("GET {path} HTTP/1.1\r\nHost: {host}\r\n" + "X: y\r\n" * 300 + "Z: z", 431),
+        ("GET /" + "x" * 70_000 + " HTTP/1.1", 414),
+    ],
+)
+def test_odd_requests_are_refused_in_a_word(server, head, status):
+    host, token = f"localhost:{server.server_address[1]}", server.token
+    given = head.format(host=host, token=token, path=f"/{token}/")
+    told = raw(server, given.encode("latin1") + b"\r\n\r\n")
+    assert told.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"nosniff" in told
+    assert b"text/html" not in told
+    assert b"<b>" not in told
+
+
+def test_ranges_and_lines_that_are_no_requests(server):
+    host = f"localhost:{server.server_address[1]}"
+    head = (
+        f"GET /{server.token}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nRange: bytes=9-1,,-\r\n\r\n"
+    )
+    assert raw(server, head.encode()).startswith(b"HTTP/1.1 200 ")
+    for line in (b"\0\xff\r\n\r\n", b"\x16\x03\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"):
+        assert raw(server, line) in (b"Bad Request", b"HTTP Version Not Supported")
+    assert ask(server, "")[0] == 200
+
+
+def test_who_has_no_token_cannot_keep_others_out(server):
+    """Connections that say nothing, or a letter now and then, push out each other, and nobody else."""
+    silent = [socket.create_connection(server.server_address, timeout=20) for _ in range(30)]
+    known = http.client.HTTPConnection(*server.server_address, timeout=20)
+    known.request("GET", f"/{server.token}/")
+    assert len(known.getresponse().read()) > 1000
+    silent += [socket.create_connection(server.server_address, timeout=20) for _ in range(150)]
+    try:
+        assert silent[0].recv(1) == b""  # closed long before the time-out of 30 s
+        known.request("GET", f"/{server.token}/look/{first(server)}")
+        assert known.getresponse().status == 200
+        assert ask(server, "")[0] == 200
+        assert len(server._strangers) <= 65
+    finally:
+        for one in (*silent, known):
+            one.close()
+
+
+# --- the file of decisions -------------------------------------------------------------------------------
+
+
+def test_a_page_that_does_not_know_what_another_has_saved_is_refused(server):
+    mine, other = opened_page(server)["page"], opened_page(server)["page"]
+    assert put(server, [{"id": "a", "action": "drop"}], page=mine)[0] == 200
+    assert put(server, [{"id": "b", "action": "drop"}], page=other)[0] == 409
+    assert put(server, [{"id": "b", "action": "drop"}], page=77)[0] == 409
+    assert put(server, [{"id": "a", "action": "keep"}], page=mine, count=2)[0] == 200
+    assert [one["action"] for one in server.saved.all] == ["keep"]
+    again = opened_page(server)
+    assert again["decisions"] == [{"id": "a", "action": "keep"}]
+    both = [*again["decisions"], {"id": "b", "action": "drop"}]
+    assert put(server, both, page=again["page"])[0] == 200
+    assert put(server, [], page=mine, count=3)[0] == 409
+    assert json.loads(server.saved.file.read_bytes())["decisions"] == both
+
+
+def test_an_older_request_that_comes_later_changes_nothing(server):
+    page = opened_page(server)["page"]
+    newer = [{"id": "a", "action": "drop"}, {"id": "b", "action": "keep"}]
+    assert put(server, newer, page=page, count=2)[0] == 200
+    assert put(server, newer[:1], page=page, count=1)[0] == 200
+    assert json.loads(server.saved.file.read_bytes())["decisions"] == newer
+
+
+def test_what_another_program_writes_is_not_replaced_before_it_is_seen(server):
+    page = opened_page(server)["page"]
+    assert put(server, [{"id": "a", "action": "drop"}], page=page)[0] == 200
+    theirs = [{"id": "z", "action": "keep"}]
+    server.saved.file.write_text(json.dumps({"schema_version": 1, "decisions": theirs}))
+    assert put(server, [], page=page, count=2)[0] == 409
+    again = opened_page(server)
+    assert again["decisions"] == theirs
+    assert put(server, [], page=page, count=3)[0] == 409
+    assert put(server, [*theirs, {"id": "a", "action": "drop"}], page=again["page"])[0] == 200
+    server.saved.file.write_text("my notes")
+    status, _, told = ask(server, "")
+    assert (status, b"not a file of decisions" in told) == (409, True)
+    assert put(server, [], page=again["page"], count=2)[0] == 409
+    assert server.saved.file.read_text() == "my notes"
+    server.saved.file.unlink()
+    assert put(server, [], page=again["page"], count=3)[0] == 200
+
+
+def test_a_link_or_folder_in_place_of_the_file_is_left_alone(server, run, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    page = opened_page(server)["page"]
+    server.saved.file.symlink_to(secret)
+    assert put(server, [], page=page)[0] == 507
+    with pytest.raises(RunError, match="a link stands there"):
+        ReviewServer(run, server.saved.file)
+    server.saved.file.unlink()
+    server.saved.file.mkdir()
+    assert put(server, [], page=page, count=2)[0] == 507
+    assert (secret.read_text(), list(server.saved.file.iterdir())) == ("mine", [])
 
 
 def test_a_file_that_holds_something_else_is_left_alone(run, tmp_path):
@@ -219,7 +358,7 @@ def test_ctrl_c_ends_the_command_with_the_decisions_saved(run, tmp_path):
         host, token = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([\w-]+)/", url).groups()
         connection = http.client.HTTPConnection(host, timeout=20)
         body = json.dumps({"schema_version": 1, "decisions": [{"id": "7", "action": "drop"}]})
-        connection.request("PUT", f"/{token}/decisions", body)
+        connection.request("PUT", f"/{token}/decisions/1/1", body)
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGINT)

@@ -1,9 +1,14 @@
 // What was decided on each sample: kept in the browser, or by the server; exported as decisions.json.
 const ACTIONS = ["keep", "drop", "relabel"];
+const REFUSED = {
+  409: "Not saved: the decisions were changed elsewhere. Export these, reload the page, and load them.",
+  507: "Not saved: the file of decisions cannot be written. Export them.",
+};
 const storageKey = `oga-review-${data.run}`;
 const decisions = new Map();
 const undone = []; // what to restore: [id, the decision before]
 let saving = null;
+let sent = 0; // how often decisions were sent to the server
 
 function isDecision(value) {
   return value && ACTIONS.includes(value.action) && (value.label === undefined || typeof value.label === "string");
@@ -43,8 +48,10 @@ function save() {
   clearTimeout(saving);
   saving = null;
   if (data.serve) {
-    fetch("decisions", { method: "PUT", body: JSON.stringify(exported()), keepalive: decisions.size < 500 })
-      .then((answer) => warn(answer.ok ? "" : "The server refused the decisions. Export them."))
+    sent += 1;
+    const request = { method: "PUT", body: JSON.stringify(exported()), keepalive: decisions.size < 500 };
+    fetch(`decisions/${data.page}/${sent}`, request)
+      .then((answer) => warn(answer.ok ? "" : REFUSED[answer.status] ?? "The server refused the decisions. Export them."))
       .catch(() => warn("The server does not answer. Export the decisions before the page is closed."));
     return;
   }
