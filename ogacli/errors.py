@@ -13,6 +13,9 @@ Everything else is a bug and shows its traceback.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+_LINE, _PROBLEMS = 2_000, 100
+"""Characters of a line of a message, and problems that one error tells, at most."""
+
 
 class OgaError(Exception):
     """An error that the user can correct.
@@ -39,25 +42,37 @@ class OgaError(Exception):
         self.found = found
         self.expected = expected
         self.hint = hint
-        lines = [f"{place}: {problem}" if place else problem]
+        parts = [f"{place}: {problem}" if place else problem]
         if found is not None:
-            lines.append(f"  found: {found}")
+            parts.append(f"  found: {found}")
         if expected is not None:
-            lines.append(f"  expected: {expected}")
+            parts.append(f"  expected: {expected}")
         if hint is not None:
-            lines.append(f"  next: {hint}")
-        self.messages: tuple[str, ...] = ("\n".join(lines),)
+            parts.append(f"  next: {hint}")
+        lines = "\n".join(parts).split("\n")
+        self.messages: tuple[str, ...] = ("\n".join(map(_short, lines)),)
         super().__init__(*self.messages)
 
     @classmethod
     def all_of(cls, problems: Sequence["OgaError"]) -> "OgaError":
         """One error with the messages of all, in the given order and each once."""
-        messages = tuple(dict.fromkeys(message for one in problems for message in one.messages))
+        messages = _first(tuple(dict.fromkeys(message for one in problems for message in one.messages)))
         if len(messages) == 1:
             return problems[0]
         found = cls("\n".join(messages))
         found.messages = messages
         return found
+
+
+def _short(line: str) -> str:
+    """A line of a message without its middle, where a value of a file makes it too long."""
+    return line if len(line) <= _LINE else f"{line[: _LINE // 2]} … {line[-_LINE // 2 :]}"
+
+
+def _first(messages: tuple[str, ...]) -> tuple[str, ...]:
+    """The first messages, and how many more there are."""
+    more = len(messages) - _PROBLEMS
+    return (*messages[:_PROBLEMS], f"and {more:,} more problems") if more > 0 else messages
 
 
 @contextmanager
@@ -81,7 +96,7 @@ class ConfigError(OgaError):
     @classmethod
     def of(cls, problems: Sequence["ConfigError"]) -> "ConfigError":
         """One error with the messages of all, in the given order."""
-        return problems[0] if len(problems) == 1 else cls("\n".join(str(problem) for problem in problems))
+        return problems[0] if len(problems) == 1 else cls("\n".join(_first(tuple(map(str, problems)))))
 
 
 class DataError(OgaError):

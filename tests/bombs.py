@@ -363,6 +363,121 @@ def many_annotators(folder: Path) -> str:
     return str(path)
 
 
+def new_keys(folder: Path) -> str:
+    """A table of 30,000 lines, each with a key of its own: as columns 9 * 10**8 values, in 400 kB."""
+    path = folder / "keys.jsonl"
+    path.write_text("".join(f'{{"k{i}": 1}}\n' for i in range(30_000)))
+    return str(path)
+
+
+def many_dimensions(folder: Path) -> str:
+    """An array of 2,000 dimensions, more than numpy maps."""
+    path = folder / "dimensions.npy"
+    path.write_bytes(_npy((1,) * 2_000))
+    return str(path)
+
+
+def header_expression(folder: Path) -> str:
+    """An array whose header would have to be computed: 9 ** 9 ** 9."""
+    path = folder / "expression.npy"
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9**9**9,)}\n"
+    path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+    return str(path)
+
+
+def overlapping_members(folder: Path) -> str:
+    """60,000 members of 16 MiB each, all of which are the same bytes of the archive."""
+    path, packed = folder / "overlapping.zip", zeros(1 << 24)
+    start = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0, 0, len(packed), 1 << 24, 9, 0) + b"cat/0.png"
+    body, names = start + packed, [f"cat/{i}.png".encode() for i in range(60_000)]
+    sizes = len(packed), 1 << 24
+    directory = b"".join(
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 8, 0, 0, 0, *sizes, len(name), 0, 0, 0, 0, 0, 0)
+        + name
+        for name in names
+    )
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(names), len(names), len(directory), len(body), 0)
+    path.write_bytes(body + directory + end)
+    return str(path)
+
+
+def unpacker_memory(folder: Path) -> str:
+    """A member packed by LZMA, which states that unpacking it takes 4 GiB."""
+    path = folder / "lzma.zip"
+    packed = struct.pack("<BBHBI", 9, 4, 5, 0x5D, 0xFFFFFFFF) + bytes(100)
+    path.write_bytes(zipped("cat/a.png", packed, 1000, method=zipfile.ZIP_LZMA))
+    return str(path)
+
+
+def one_number(folder: Path) -> str:
+    """Weights of 2**40 values, all of which are one stored number."""
+    import torch
+
+    path = folder / "repeated.pt"
+    torch.save({"w": torch.zeros(1).as_strided((1 << 20, 1 << 20), (0, 0))}, path)
+    return str(path)
+
+
+def shape_alone(folder: Path) -> str:
+    """Weights of 2**40 values of which only the shape is stored."""
+    import torch
+
+    path = folder / "meta.pt"
+    torch.save({"w": torch.empty(1 << 40, device="meta")}, path)
+    return str(path)
+
+
+def sparse_weights(folder: Path) -> str:
+    """Weights of 2**40 values, of which one is stored."""
+    import torch
+
+    path = folder / "sparse.pt"
+    with torch.sparse.check_sparse_tensor_invariants(enable=True):
+        torch.save({"w": torch.sparse_coo_tensor([[0]], [1.0], (1 << 40,))}, path)
+    return str(path)
+
+
+def long_scalar(folder: Path) -> str:
+    """A config whose only value has four million letters."""
+    path = folder / "scalar.yaml"
+    path.write_text("data: " + "x" * 4_000_000)
+    return str(path)
+
+
+def sexagesimal(folder: Path) -> str:
+    """A config with a number of a million digits to base 60, as YAML has them."""
+    path = folder / "sixty.yaml"
+    path.write_text("budget: 1" + ":59" * 1_000_000)
+    return str(path)
+
+
+def repeated_keys(folder: Path) -> str:
+    """A config with 50,000 problems."""
+    path = folder / "keys.yaml"
+    path.write_text("k: 1\n" * 50_000)
+    return str(path)
+
+
+def packed_text(folder: Path) -> str:
+    """A picture with a text beside it of a gigabyte, in a megabyte."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        size, check = len(content), zlib.crc32(kind + content)
+        return struct.pack(">L", size) + kind + content + struct.pack(">L", check)
+
+    packer = zlib.compressobj(9)
+    text = b"".join(packer.compress(bytes(1 << 24)) for _ in range(64)) + packer.flush()
+    (folder / "cat").mkdir()
+    (folder / "cat" / "text.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2L5B", 1, 1, 8, 2, 0, 0, 0))
+        + chunk(b"zTXt", b"k\0\0" + text)
+        + chunk(b"IDAT", zlib.compress(bytes(4)))
+        + chunk(b"IEND", b"")
+    )
+    return str(folder)
+
+
 def read_all() -> None:
     """Read each of the files named on stdin, and print how each ended; for a process of its own."""
     import resource

@@ -126,7 +126,8 @@ class Running:
         runs = None if process is None else process.runs()
         if runs is None:
             with suppress(FileNotFoundError):
-                runs = now - self.file.stat().st_mtime < _SILENT
+                # A heartbeat is never from the future: then the clock was wrong, and nobody has renewed it.
+                runs = abs(now - self.file.stat().st_mtime) < _SILENT
         if runs:
             raise self._taken(found or {})
         # Renamed first: another process may have removed it and taken the lock in between.

@@ -18,7 +18,10 @@ from ogacli.errors import ConfigError
 _LARGEST, _DEEPEST, _MOST = 1 << 22, 64, 200_000
 """Characters of a file, sections within one another, and values; what an alias repeats counts each time."""
 _SHOWN = 60
+_NUMBER = 400
+"""Characters of a number, at most; the time that a longer one takes grows with the square of its length."""
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _WHOLE = range(-(1 << 63), 1 << 64)
 
 
@@ -155,6 +158,15 @@ class Parsed:
 
     def _scalar(self, node: yaml.Node) -> Any:
         here = self._line(node)
+        if node.tag in _NUMBERS and len(node.value) > _NUMBER:
+            problem = ConfigError(
+                "not a value",
+                place=here,
+                found=f"a number of {len(node.value):,} characters: {cut(node.value, _SHOWN)}",
+                expected="at most 64 bits; texts stand in quotes",
+            )
+            self.problems.append(problem)
+            return None
         try:
             value = self._scalars.construct_object(node)
         except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, yaml.YAMLError) as error:

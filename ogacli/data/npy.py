@@ -24,6 +24,8 @@ from ogacli.base.tables import opened
 from ogacli.base.wording import cut
 from ogacli.errors import DataError
 
+_DIMENSIONS = 32
+"""Of an array, as numpy had at most for long."""
 _TOGETHER = 128
 """Rows that are read from one mapping: each may load 64 kilobytes around it into memory."""
 _SHOWN = 200
@@ -273,6 +275,8 @@ def _array(file: Any, path: str, end: int) -> Rows:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds pickled Python objects, which could run code")
+    if len(shape) > _DIMENSIONS:
+        raise ValueError(f"{len(shape):,} dimensions; at most {_DIMENSIONS} are read")
     if any(side < 0 for side in shape):
         raise ValueError(f"the shape {shape}")
     size = math.prod(shape) * dtype.itemsize

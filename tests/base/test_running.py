@@ -55,6 +55,7 @@ FAR = {"host": "elsewhere", "space": "", "number": 1, "started": ""}
         (GONE, 0, True),
         (FAR, 100, False),
         (FAR, 200, True),
+        (FAR, -200, True),  # a clock was wrong; a process that runs would have set the time since
         (None, 100, False),
         (None, 200, True),
     ],

@@ -82,7 +82,7 @@ def read_file(
         labels: Columns that are read as text where their values would not be written again as they are:
             ``01``, ``True``, dates.
         given: What the user gave.
-        limits: Of what a parquet file may unpack to.
+        limits: Of what a parquet or jsonl file may unpack to.
 
     Raises:
         DataError: The file is missing, of no known format, or does not parse, would unpack to too much, or
@@ -100,7 +100,7 @@ def read_file(
             case "jsonl":
                 content, encoding = as_utf8(file.read(), str(path), given.encoding, unicode=True)
                 dialect = replace(given, encoding=encoding)
-                found = ReadTable(read_json_lines(content, str(path)), dialect, dialect.noted(""))
+                found = ReadTable(read_json_lines(content, str(path), limits), dialect, dialect.noted(""))
             case _:
                 with open_parquet(file, str(path), DataError, limits) as stored:
                     found = ReadTable(read_all(stored, length_of(file), str(path), DataError, limits), given)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from ogacli.base.limits import USUAL
 from ogacli.base.tables.blocks import Blocks, NotByBlocks
+from ogacli.base.tables.json_lines import CELL
 from ogacli.errors import DataError
 
 _ROWS = 4096
@@ -22,14 +24,19 @@ def json_blocks(opened: Callable[[], AbstractContextManager[Iterable[str]]], pla
         place: Its path, for messages.
 
     Raises:
-        NotByBlocks: A line is no JSON object, or the values of a column differ in type.
+        NotByBlocks: A line is no JSON object, the values of a column differ in type, or most are missing.
     """
     types: dict[str, pa.DataType] = {}
+    count = given = 0
     try:
         for rows in _blocks(opened):
-            for name in dict.fromkeys(name for row in rows for name in row):
+            names = dict.fromkeys(name for row in rows for name in row)
+            _refuse_gaps(len(rows) * len(names), sum(map(len, rows)))
+            for name in names:
                 found = pa.array([row.get(name) for row in rows], from_pandas=True).type
                 types[name] = pa.array([_like(types.get(name, found)), _like(found)]).type
+            count, given = count + len(rows), given + sum(map(len, rows))
+            _refuse_gaps(count * len(types), given)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         raise NotByBlocks from None
     schema = pa.schema(types.items())
@@ -40,6 +47,16 @@ def json_blocks(opened: Callable[[], AbstractContextManager[Iterable[str]]], pla
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return Blocks(schema, read)
+
+
+def _refuse_gaps(cells: int, given: int) -> None:
+    """Refuse a table whose cells are nearly all empty, as each line has keys of its own.
+
+    Raises:
+        NotByBlocks: It is one.
+    """
+    if cells * CELL > USUAL.allowed(given * CELL):
+        raise NotByBlocks
 
 
 def _column(values: Sequence[Any], field: pa.Field, place: str) -> pa.Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ogacli.base.limits import USUAL, Limits
 from ogacli.base.wording import cut
 from ogacli.errors import DataError
 
@@ -19,13 +20,20 @@ _KINDS = (
     (dict, "an object"),
 )
 _SHOWN = 60
+CELL = 8
+"""Bytes of a value, at least, while a column is made."""
 
 
-def read_json_lines(content: bytes, place: str) -> pa.Table:
+def read_json_lines(content: bytes, place: str, limits: Limits = USUAL) -> pa.Table:
     """The table of a jsonl file in UTF-8; a key that a line lacks is null there.
 
+    Args:
+        content: The file.
+        place: Its path, for messages.
+        limits: Of what the table may take: lines that each have keys of their own make a column of each.
+
     Raises:
-        DataError: A line is no JSON object, or the values of a column differ in type.
+        DataError: A line is no JSON object, the values of a column differ in type, or the table is too large.
     """
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
@@ -45,6 +53,8 @@ def read_json_lines(content: bytes, place: str) -> pa.Table:
         names.update(dict.fromkeys(row))
         rows.append(row)
         lines.append(number)
+
+    limits.check_unpacked(len(rows) * len(names) * CELL, len(content), place, DataError)
 
     def line_of(row: int) -> str:
         return f"{place}:{lines[row]}"

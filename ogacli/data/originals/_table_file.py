@@ -122,7 +122,7 @@ class TableFile(Labelled):
         if self.kind == "jsonl":
             with opened(self.path) as file:
                 content, _ = as_utf8(file.read(), self.path, self.encoding, unicode=True)
-            return read_json_lines(content, self.path)
+            return read_json_lines(content, self.path, self.bounds)
         text, labels, given = self._read_as()
         return read_file(self.path, text=text, labels=labels, given=given, limits=self.bounds).table
 

@@ -31,7 +31,7 @@ def put_weights(
         partial: The checkpoint holds the trainable parameters only.
 
     Raises:
-        CheckpointError: Tensors are missing, unexpected or of another shape, each kind named; or hold NaN.
+        CheckpointError: Tensors are missing, unexpected, complex, of another shape (each named), or hold NaN.
     """
     own = trained(module) if partial else module.state_dict()
     weights = _own_part(own, weights)
@@ -50,11 +50,20 @@ def put_weights(
         for name, theirs in found.items()
         if own[name].shape != weights[theirs].shape
     ]
+    # torch would drop the imaginary part with no more than a warning.
+    imaginary = [
+        name for name, theirs in found.items() if weights[theirs].is_complex() and not own[name].is_complex()
+    ]
     taken = set(found.values())
     unexpected = [name for name in weights if name not in taken and not _is_counter(name)]
     lacking = _missing(own, found)
-    if lacking or unexpected or misfits:
-        problems = {"of another shape": misfits, "missing": lacking, "unexpected": unexpected}
+    problems = {
+        "of another shape": misfits,
+        "complex, not real": imaginary,
+        "missing": lacking,
+        "unexpected": unexpected,
+    }
+    if any(problems.values()):
         raise CheckpointError(
             f"the checkpoint does not fit the model ({type(module).__name__})",
             place=path,

@@ -40,20 +40,65 @@ def read_weights(path: str) -> dict[str, Tensor]:
         CheckpointError: The file is missing, or is not weights; a pickle that would run code is refused.
     """
     with opened(path) as file:
-        start = file.read(9)
-        file.seek(0)
-        # A safetensors file starts with the length of its JSON header, 8 bytes, and the header itself.
-        if start[8:9] == b"{" or path.endswith(".safetensors"):
-            try:
-                return load_file(path) if os.path.isfile(path) else load(file.read())
-            except _UNLOADABLE as error:
-                raise CheckpointError(
-                    "not a whole safetensors file",
-                    place=path,
-                    found=str(error),
-                    hint="copy or save the file again; it may have been cut off",
-                ) from None
-        return _state_dict(_unpickled(file, path), path)
+        weights = _tensors(file, path)
+        check_plain(weights, file.seek(0, os.SEEK_END), path)
+        return weights
+
+
+def check_plain(weights: Mapping[str, Tensor], packed: int, path: str) -> None:
+    """Check that tensors hold their values one after the other.
+
+    Args:
+        weights: By name.
+        packed: Bytes of the file.
+        path: The file, for messages.
+
+    Raises:
+        CheckpointError: One is sparse, quantized or without values, or stands for far more values than the
+            file holds, as one number may be repeated for all of them.
+    """
+    for name, one in weights.items():
+        if (kind := _odd(one)) is not None:
+            raise CheckpointError(
+                "weights of a kind that cannot be loaded",
+                place=f"{path}: {name}",
+                found=kind,
+                expected="dense tensors",
+                hint="convert them before they are saved, such as by .to_dense() or .dequantize()",
+            )
+    size = sum(one.numel() * one.element_size() for one in weights.values())
+    USUAL.check_unpacked(size, packed, path, CheckpointError)
+
+
+def _odd(one: Tensor) -> str | None:
+    """Of which kind a tensor is that does not hold its values one after the other; None for all others."""
+    if one.is_nested:
+        return "a nested tensor"
+    if one.is_quantized:
+        return "a quantized tensor"
+    if one.layout != torch.strided:
+        return f"a sparse tensor ({str(one.layout).removeprefix('torch.')})"
+    if one.is_meta:
+        return "a shape without values (device meta)"
+    return None
+
+
+def _tensors(file: Any, path: str) -> dict[str, Tensor]:
+    """What an open file holds, of whatever kind."""
+    start = file.read(9)
+    file.seek(0)
+    # A safetensors file starts with the length of its JSON header, 8 bytes, and the header itself.
+    if start[8:9] == b"{" or path.endswith(".safetensors"):
+        try:
+            return load_file(path) if os.path.isfile(path) else load(file.read())
+        except _UNLOADABLE as error:
+            raise CheckpointError(
+                "not a whole safetensors file",
+                place=path,
+                found=str(error),
+                hint="copy or save the file again; it may have been cut off",
+            ) from None
+    return _state_dict(_unpickled(file, path), path)
 
 
 def sha256(path: str) -> str:

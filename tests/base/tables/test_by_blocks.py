@@ -163,3 +163,13 @@ def test_numbers_of_a_jsonl_file_that_no_double_holds(tmp_path: Path) -> None:
     path.write_text("".join(f'{{"a": {value}}}\n' for value in (0.5, 1, 1, 2**60 + 1)))
     with pytest.raises(DataError, match="the values of 'a'"):
         list(original(path).batches())
+
+
+def test_keys_of_every_line_make_a_table_that_is_too_large(tmp_path: Path) -> None:
+    """By blocks as at once, and neither makes the columns first."""
+    path = tmp_path / "keys.jsonl"
+    path.write_text("".join(f'{{"k{i}": 1}}\n' for i in range(12_000)))
+    with pytest.raises(DataError, match=r"unpacks to more(.|\n)*limits: {unpacked: 1152000000}"):
+        read_file(path)
+    with pytest.raises(DataError, match=r"unpacks to more(.|\n)*limits: {unpacked: 1152000000}"):
+        next(iter(original(path).batches().read()))

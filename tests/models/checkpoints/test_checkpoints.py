@@ -130,6 +130,44 @@ def test_every_misfit_is_named():
     assert same(before, net(2)), "nothing is loaded where something does not fit"
 
 
+def test_an_imaginary_part_is_not_dropped(recwarn):
+    weights = net().state_dict()
+    weights["head.bias"] = weights["head.bias"].to(torch.complex64)
+    with pytest.raises(CheckpointError, match=r"1 complex, not real: head.bias"):
+        put_weights(net(1), weights, "w.pt")
+    assert not recwarn
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("a shape without values", lambda one: one.to("meta")),
+        (r"a sparse tensor \(sparse_coo\)", lambda one: one.to_sparse()),
+        (r"a sparse tensor \(sparse_csr\)", lambda one: one.to_sparse_csr()),
+        ("a quantized tensor", lambda one: torch.quantize_per_tensor(one, 0.1, 0, torch.qint8)),
+        ("a nested tensor", lambda one: torch.nested.nested_tensor([one[0], one[1]])),
+    ],
+)
+def test_tensors_that_are_no_arrays(tmp_path, kind, made):
+    weights = net().state_dict()
+    torch.save(weights | {"head.weight": made(weights["head.weight"])}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=f"w.pt: head.weight: weights of a kind(.|\n)*found: {kind}"):
+        read_weights(str(tmp_path / "w.pt"))
+
+
+def test_one_number_for_all_values(tmp_path):
+    """A few kilobytes are fine, a terabyte is told."""
+    small, large = torch.zeros(1).expand(3, 5), torch.zeros(1).expand(1 << 20, 1 << 18)
+    torch.save({"w": small}, tmp_path / "small.pt")
+    assert read_weights(str(tmp_path / "small.pt"))["w"].shape == (3, 5)
+    torch.save({"w": large}, tmp_path / "large.pt")
+    with pytest.raises(
+        CheckpointError, match=r"unpacks to more than may be read\n  found: 1,099,511,627,776"
+    ):
+        read_weights(str(tmp_path / "large.pt"))
+
+
 def test_many_misfits_are_counted():
     with pytest.raises(CheckpointError, match=r"9 unexpected: x0, x1, x2, x3 and 5 more"):
         put_weights(net(), {f"x{i}": torch.zeros(1) for i in range(9)}, "w.pt")
