@@ -397,7 +397,8 @@ def stand_in() -> Iterator[torch.device]:
         pytest.skip("this torch has no devices that are written in Python")
     patch = pytest.MonkeyPatch()
     patch.setattr(Tensor, "pin_memory", _pin)
-    patch.setattr(torch, "tensor", functools.partial(_made, torch.tensor))
+    for name in ("tensor", "as_tensor"):
+        patch.setattr(torch, name, functools.partial(_made, getattr(torch, name)))
     patch.setattr(torch._VF, "lstm", functools.partial(_noting, torch._VF.lstm), raising=False)
     for name in ("grad", "backward"):
         patch.setattr(torch.autograd, name, functools.partial(_propagated, getattr(torch.autograd, name)))

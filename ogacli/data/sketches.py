@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.base.seeding import mixed
 from ogacli.data.fingerprints import input_fingerprints, text_fingerprint
 from ogacli.data.pictures import are_pictures
@@ -64,7 +65,7 @@ def _small(pictures: Shaped[Tensor, "b c h w"]) -> UInt8[Tensor, "b 256"]:
     """
     grey = pictures.float().mean(1, keepdim=True)
     grey = F.interpolate(grey, (2 * SIDE, 2 * SIDE), mode="bilinear", antialias=True)
-    taps = torch.tensor(_BLUR, device=grey.device) / sum(_BLUR)
+    taps = sent(torch.tensor(_BLUR), grey.device) / sum(_BLUR)
     edge = len(_BLUR) // 2 - 1
     padded = F.pad(grey, (edge, edge, edge, edge), mode="replicate")
     small = F.conv2d(padded, (taps[:, None] * taps)[None, None], stride=2).flatten(1)

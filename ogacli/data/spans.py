@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
+from ogacli.base.device import sent
+
 _TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 _BEGIN, _INSIDE, _OPEN = "BSU", "IEL", "BI"
 """Prefixes of the first word of an entity, of its later words, and of words after which it goes on."""
@@ -52,7 +54,7 @@ def strays(labels: Integer[Tensor, "n w"], allowed: Bool[Tensor, "before k"]) ->
     none = torch.full_like(tags[:, :1], -1)
     before = torch.cat([none, tags[:, :-1]], 1)
     before = before.where(before >= 0, len(allowed) - 1)
-    return (tags >= 0) & ~allowed.to(tags.device)[before, tags.clamp_min(0)]
+    return (tags >= 0) & ~sent(allowed, tags.device)[before, tags.clamp_min(0)]
 
 
 def scheme(labels: Integer[Tensor, "n w"], classes: Sequence[str]) -> Bool[Tensor, "before k"] | None:
@@ -70,8 +72,8 @@ def scheme(labels: Integer[Tensor, "n w"], classes: Sequence[str]) -> Bool[Tenso
 
 def beginning(labels: Integer[Tensor, "n w"], classes: Sequence[str]) -> Bool[Tensor, "n w"]:
     """Which words have a tag that begins an entity: ``B-``, ``S-`` or ``U-``."""
-    begins = torch.tensor([_parsed(name)[0] in tuple(_BEGIN) for name in classes], device=labels.device)
-    return (labels >= 0) & begins[labels.long().clamp_min(0)]
+    begins = torch.tensor([_parsed(name)[0] in tuple(_BEGIN) for name in classes])
+    return (labels >= 0) & sent(begins, labels.device)[labels.long().clamp_min(0)]
 
 
 def starts(labels: Integer[Tensor, "n w"], classes: Sequence[str]) -> Iterator[tuple[str, int]]:

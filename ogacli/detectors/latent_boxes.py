@@ -6,13 +6,14 @@ latent class; and whether the box is where the object is, a mixture of overlaps.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
@@ -130,8 +131,9 @@ class BoxDetector(CellDetector):
         self.noise = BoxNoise.fitted(pictures)
 
     def cells(self, batch: GradientBatch) -> BoxCells:
-        """The judgement on each box, once fitted."""
-        return judged(self._fitted(), self._matched(batch), [one.boxes for one in batch.objects or ()])
+        """The judgement on each box, once fitted; computed on the CPU, where the objects are."""
+        found = judged(self._fitted(), self._matched(batch), [one.boxes for one in batch.objects or ()])
+        return BoxCells(*(sent(getattr(found, one.name), batch.residual.device) for one in fields(found)))
 
     def state(self) -> dict[str, Tensor]:
         """The parameters."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.data import Samples
 from ogacli.data.annotations import Annotations
 from ogacli.data.consensus import CLOSE, STEPS, Confusions, consensus
@@ -71,7 +72,7 @@ class Consensus(LabelDetector):
         for batch in batches:
             check_one_class_each(batch, "latent_consensus")
             rows.append(batch.rows)
-            labels.append(batch.labels.cpu())
+            labels.append(batch.labels)
             logits.append(_own(batch).cpu())
             del batch  # before the next one is computed
         if not rows:
@@ -83,6 +84,7 @@ class Consensus(LabelDetector):
         """The annotations of some samples; where there is one label each, those of a single annotator."""
         if self.annotations is not None:
             return self.annotations.select(rows)
+        labels = labels.cpu()
         return Annotations(torch.zeros_like(labels[:, None]).int(), labels[:, None].short(), ("label",))
 
     def _fit(self, own: Float[Tensor, "n k"], given: Annotations) -> None:
@@ -117,15 +119,15 @@ class Consensus(LabelDetector):
 
     def _calibrated(self, own: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """The logarithm of the prior, up to a constant."""
-        return self._sharpness * own + self._weights.to(own)
+        return self._sharpness * own + sent(self._weights, own.device)
 
     def evidence(self, batch: GradientBatch) -> Float[Tensor, "b 2k"]:
         """The calibrated log-probabilities, then the log-likelihoods of the annotations; float64."""
         assert self.confusions is not None, "fit or restore first"
         own = _own(batch)
-        given = self._given(batch.rows, batch.labels.cpu())
+        given = self._given(batch.rows, batch.labels)
         votes = self.confusions.log_likelihood(given.annotator, given.labels)
-        return torch.cat([self._calibrated(own).log_softmax(1), votes.to(own)], 1)
+        return torch.cat([self._calibrated(own).log_softmax(1), sent(votes.to(own.dtype), own.device)], 1)
 
     def refit(self, evidence: Float[Tensor, "n 2k"], labels: Int64[Tensor, " n"]) -> None:
         """Nothing: each fold is calibrated by itself, and the annotators are the same."""

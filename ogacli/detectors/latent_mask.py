@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.data.label_types import IGNORED
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
@@ -101,11 +102,12 @@ class Mask(CellDetector):
         known = (labels != IGNORED).flatten()
         every, index = logits.permute(0, 2, 3, 1).flatten(0, 2), labels.clamp_min(0).flatten()
         wrong = self.noise.pixels.judged(every, index)[0] * known
-        doubtful = wrong > 0.5
+        doubtful = (wrong > 0.5).cpu()
+        place = sent(doubtful.nonzero()[:, 0], every.device)
         found = Regions.of(
-            doubtful.view(labels.shape).cpu().numpy(),
+            doubtful.view(labels.shape).numpy(),
             labels.cpu().numpy(),
-            every[doubtful].cpu().double().numpy(),
+            every[place].cpu().double().numpy(),
             self.noise.parts,
         )
         doubt, size = (each.view(labels.shape).sum((1, 2)) for each in (wrong, known))
@@ -169,7 +171,7 @@ def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
         taken[sample] += 1
         wrong[sample, place], suggested[sample, place] = float(found.wrong[i]), float(found.suggested[i])
         region[sample, place] = torch.tensor([found.given[i], *found.box[i], found.pixels[i]])
-    best = torch.from_numpy(highest).to(device)
+    best = sent(torch.from_numpy(highest), device)
     score = best + (1 - best) * doubt
     none = torch.zeros_like(wrong)
-    return RegionCells(*(one.to(device) for one in (wrong, suggested, none, region, score)))
+    return RegionCells(*(sent(one, device) for one in (wrong, suggested, none, region, score)))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import sent
 from ogacli.data.label_types import IGNORED
 from ogacli.data.spans import beginning, following, strays
 from ogacli.detectors import detectors
@@ -21,6 +22,8 @@ from ogacli.gradients import GradientBatch
 
 _NOISE = "noise."
 """Prefix of the names of the tensors of the label noise in the state."""
+Places = tuple[Int64[Tensor, " m"], Int64[Tensor, " m"]]
+"""The samples of m words, and their places there."""
 
 
 @detectors.register
@@ -65,16 +68,18 @@ class Tags(CellDetector):
             DataError: There is no sample.
             GradientError: The labels are of another kind.
         """
-        allowed, broken, begun = following(self.classes), 0, 0
+        allowed = following(self.classes)
+        broken: Tensor | int = 0
+        begun: Tensor | int = 0
 
         def words() -> Iterator[GradientBatch]:
             nonlocal broken, begun
             for batch in batches:
                 tags, seen = _tags(batch)
                 if allowed is not None:
-                    broken += int(strays(tags, allowed).sum())
-                    begun += int(beginning(tags, self.classes).sum())
-                yield _words(batch, tags, seen)
+                    broken = broken + strays(tags, allowed).sum()
+                    begun = begun + beginning(tags, self.classes).sum()
+                yield _words(batch, tags, _places(seen))
 
         self._latent.held_out = self.held_out
         self._latent.least_noise = FREE if self.held_out else LEAST
@@ -84,11 +89,12 @@ class Tags(CellDetector):
     def cells(self, batch: GradientBatch) -> Cells:
         """The judgement on each word, once fitted."""
         tags, seen = _tags(batch)
-        found = self._latent.true_class_of(_words(batch, tags, seen)).double()
+        places = _places(seen)
+        found = self._latent.true_class_of(_words(batch, tags, places)).double()
         logs = found.new_zeros(*seen.shape, found.shape[1])
-        logs[seen] = found
+        logs[places] = found
         if self._allowed is not None:
-            logs = marginals(logs, self._allowed.to(logs.device), seen)
+            logs = marginals(logs, sent(self._allowed, logs.device), seen)
         given = tags.clamp_min(0)
         wrong = log_odds_wrong(logs.flatten(0, 1), given.flatten()).sigmoid().view_as(given)
         suggested = logs.scatter(2, given[:, :, None], -torch.inf).argmax(2)
@@ -125,14 +131,20 @@ def _tags(batch: GradientBatch) -> tuple[Int64[Tensor, "b w"], Bool[Tensor, "b w
     return tags.long(), (tags != IGNORED) & (logits > -torch.inf).any(1)
 
 
-def _words(batch: GradientBatch, tags: Int64[Tensor, "b w"], seen: Bool[Tensor, "b w"]) -> GradientBatch:
-    """The words that count, each as a sample of one class."""
-    logits: Float[Tensor, "m k"] = batch.logits.transpose(1, 2)[seen]
+def _places(seen: Bool[Tensor, "b w"]) -> Places:
+    """Where the words that count are; found once, as a device is waited for to count them."""
+    sample, word = seen.nonzero(as_tuple=True)
+    return sample, word
+
+
+def _words(batch: GradientBatch, tags: Int64[Tensor, "b w"], places: Places) -> GradientBatch:
+    """The words at some places, each as a sample of one class."""
+    logits: Float[Tensor, "m k"] = batch.logits.transpose(1, 2)[places]
     rows = torch.arange(len(logits))
     return replace(
         batch,
         rows=rows,
-        labels=tags[seen],
+        labels=tags[places],
         logits=logits,
         residual=logits,
         features=None,

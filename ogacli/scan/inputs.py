@@ -11,6 +11,7 @@ from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from ogacli.base.blocks import blocks
+from ogacli.base.device import sent
 from ogacli.base.seeding import mixed
 from ogacli.data import Batch, Samples
 from ogacli.data.duplicates import Digests, blank, conflicts, contents, label_contents
@@ -70,20 +71,20 @@ class InputNotes:
         here = batch.places
         self.mark(here, inputs, step.batch.labels)
         if step.batch.inputs is not None:
-            self.blank[here] = blank(inputs).to(here.device)
+            self.blank[here] = sent(blank(inputs), here.device)
             if (pictures := measured(inputs)) is not None:
-                self.pictures[here] = pictures.to(here.device)
+                self.pictures[here] = sent(pictures, here.device)
         if (sizes := samples.reader.picture_sizes(samples.positions[batch.rows])) is not None:
-            self.sizes[here] = sizes.to(here.device)
+            self.sizes[here] = sent(sizes, here.device)
         if self.sketching:
             self.sketch(here, inputs)
         self.seen[batch.rows] = True
 
     def mark(self, rows: Int64[Tensor, " b"], inputs: Inputs, labels: Shaped[Tensor, "b ..."]) -> None:
         """Keep the fingerprints of some samples."""
-        self.fingerprints[rows] = input_fingerprints(inputs).to(rows.device)
+        self.fingerprints[rows] = sent(input_fingerprints(inputs), rows.device)
         if len(self.labels):
-            self.labels[rows] = read_label_fingerprints(inputs, labels).to(rows.device)
+            self.labels[rows] = sent(read_label_fingerprints(inputs, labels), rows.device)
 
     def content(self, rows: slice | Int64[Tensor, " m"] = slice(None)) -> Int64[Tensor, " m"]:
         """A hash of all that was read of some samples, on the CPU; 0 for samples that were not seen."""
@@ -93,7 +94,7 @@ class InputNotes:
     def sketch(self, rows: Int64[Tensor, " b"], inputs: Inputs) -> None:
         """Keep the sketches of some samples."""
         kind, sketches = sketched(inputs)
-        self.kinds[rows], self.sketches[rows] = kind, sketches.to(self.sketches.device)
+        self.kinds[rows], self.sketches[rows] = kind, sent(sketches, self.sketches.device)
 
     def duplicates(self, samples: Samples, model: Model) -> Int64[Tensor, " n"] | None:
         """For each sample the first one with the same inputs and another label; -1 where there is none.

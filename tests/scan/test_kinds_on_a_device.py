@@ -1,19 +1,32 @@
-"""Tags of words and boxes of objects on a device: the scores of the CPU."""
+"""Labels of several annotators, tags of words and boxes of objects on a device: the results of the CPU."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import ogacli
 from ogacli.config import load_config
 from ogacli.config.commands import scan
-from tests.conftest import named
+from ogacli.data import Samples
+from ogacli.data.annotations import Annotations
+from tests.gradients.test_zoo import seeded_weights
 from tests.scan.test_boxes import place  # noqa: F401 - a fixture
-from tests.scan.test_on_a_device import same
+from tests.scan.test_on_a_device import Pictures, pictures, same
 from tests.scan.test_tags import CLASSES, Tagger, sentences
+
+
+def annotated(n: int) -> Samples:
+    """Pictures with labels by three annotators, of whom one is wrong at every second picture."""
+    samples = pictures(n)
+    labels = samples.labels[:, None].repeat(1, 3)
+    labels[::2, 2] = (labels[::2, 2] + 1) % 3
+    given = Annotations(torch.arange(3).repeat(n, 1).int(), labels.short(), ("ann", "ben", "cat"))
+    return replace(samples, annotations=given)
 
 
 @pytest.mark.parametrize("layers", ["layer.*", "all"])
@@ -24,14 +37,37 @@ def test_tags(layers: str, device: torch.device) -> None:
     same(samples, Tagger, device, layers=layers, detector=several, loss="word_cross_entropy")
 
 
-@pytest.mark.gpu
-def test_boxes(place: Path, tmp_path: Path) -> None:  # noqa: F811
-    """Not on the stand-in: torchvision allocates memory on the device in C++."""
-    device = named("cuda")
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_annotators(layers: str, device: torch.device) -> None:
+    same(annotated(36), Pictures, device, layers=layers, detector=["latent_consensus", "l2"])
+
+
+def test_what_is_looked_for(device: torch.device) -> None:
+    """Of two equal pictures one is a near-duplicate; a picture of other brightness is far."""
+    given = pictures()
+    found: list[Any] = []
+    for name in ("cpu", str(device)):
+        options: dict[str, Any] = {"look_for": ["near_duplicates", "far"], "workers": 0, "device": name}
+        found.append(ogacli.scan(given, seeded_weights(Pictures), detector="l2", **options).table())
+    expected, other = (table["near_duplicate_of"].to_pylist() for table in found)
+    assert other == expected
+    assert {*other} > {None}
+    expected, other = (
+        np.array(table["far"].to_pylist(), dtype=float) if "far" in table.column_names else np.empty(0)
+        for table in found
+    )
+    np.testing.assert_allclose(other, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_boxes(layers: str, place: Path, tmp_path: Path, device: torch.device) -> None:  # noqa: F811
     tables: list[Any] = []
     for name in ("cpu", str(device)):
         given = [f"gradients.device={name}", f"output={tmp_path}/{name.replace(':', '-')}", "data.workers=0"]
-        tables.append(scan(load_config(place / "config.yaml", given)).scores)
-    for column in [name for name in tables[0].column_names if name.startswith("score")]:
-        expected, found = (table[column].to_numpy() for table in tables)
+        run = scan(load_config(place / "config.yaml", [*given, f"gradients.layers={layers}"]))
+        tables.append((run.scores, pq.read_table(run.path / "issues.parquet")))
+    for column in [name for name in tables[0][0].column_names if name.startswith("score")]:
+        expected, found = (table[column].to_numpy() for table, _ in tables)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6, err_msg=column)
+    for column in ("id", "cell", "given", "suggested"):
+        assert tables[1][1][column].to_pylist() == tables[0][1][column].to_pylist()

@@ -85,7 +85,7 @@ def tags_of(logits: Logits, labels: Labels) -> tuple[Int64[Tensor, "b w"], Bool[
         GradientError: There is not one class a word, or not one column of logits a word.
     """
     words = labels.ndim == 2 and not labels.is_floating_point() and logits.ndim == 3
-    if not words or bool((labels[:, logits.shape[2] :] != IGNORED).any()):
+    if not words or _cut_off(labels, logits.shape[2]):
         raise GradientError(
             "takes a tag a word and logits for each word",
             place="loss.name word_cross_entropy",
@@ -97,6 +97,11 @@ def tags_of(logits: Logits, labels: Labels) -> tuple[Int64[Tensor, "b w"], Bool[
     tags = F.pad(labels, (0, max(0, logits.shape[2] - labels.shape[1])), value=IGNORED)[:, : logits.shape[2]]
     seen = (tags != IGNORED) & (logits > -torch.inf).any(1)
     return tags.long().masked_fill(~seen, 0), seen
+
+
+def _cut_off(labels: Labels, words: int) -> bool:
+    """Whether a word beyond the first so many has a tag."""
+    return labels.shape[1] > words and bool((labels[:, words:] != IGNORED).any())
 
 
 def _count(seen: Bool[Tensor, "b w"]) -> Float[Tensor, "b 1"]:
