@@ -11,8 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ogacli.data.sketches import PICTURE, ROW, SIDE, TEXT, hashes_of_rows
@@ -42,6 +40,9 @@ def groups_of(kinds: UInt8[Tensor, " n"], sketches: UInt8[Tensor, "n 256"]) -> I
         kinds: Of the sketches; other kinds than those of ``data.sketches`` are in no group.
         sketches: Of the samples.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(kinds)
     pairs = [np.zeros((2, 0), np.int64)]
     for kind in (PICTURE, TEXT, ROW):

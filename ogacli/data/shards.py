@@ -1,13 +1,11 @@
-"""Tar files of samples in the format of webdataset: the place and the bytes of each member.
+"""Tar files of samples in the format of webdataset: the place of each member.
 
 In: tar files, local or through fsspec. Out: a ``Sample`` for each sequence of members whose names differ only
-after the first dot, and ``Shards``, which reads members by their place. A tar file is walked through once; no
-file stays open.
+after the first dot. A tar file is walked through once; ``shard_files`` reads members by their place.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tarfile
@@ -17,16 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
-import numpy as np
-import pyarrow as pa
-from jaxtyping import Int64
 
 from ogacli.base.limits import USUAL, Limits, raise_limit
 from ogacli.base.tables import opened
 from ogacli.base.wording import cut, number
-from ogacli.data.files import Content, Files, contents
+from ogacli.data.copies import Copies
 from ogacli.data.listing import is_hidden
-from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 _RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
@@ -119,19 +113,22 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return ["/".join(part[common:]) for part in parts]
 
 
-def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator[Sample]:
+def read_shards(
+    paths: Sequence[str], wanted: Callable[[str], bool], copies: Copies | None = None
+) -> Iterator[Sample]:
     """The samples of some tar files, in order.
 
     Args:
         paths: The files.
         wanted: From the kind of a member to whether its bytes are read during the walk.
+        copies: Takes copies of remote files, whose other members will be read later.
 
     Raises:
         DataError: A file cannot be opened, is no tar file, is packed, or ends early; or a name occurs twice
             in it.
     """
     for i, path in enumerate(paths):
-        with opened_shard(path) as file:
+        with opened_shard(path, copies) as file:
             current: Sample | None = None
             for key, kind, member in shard_members(file, path):
                 if current is None or key != current.key:
@@ -146,14 +143,18 @@ def read_shards(paths: Sequence[str], wanted: Callable[[str], bool]) -> Iterator
 
 
 @contextmanager
-def opened_shard(path: str) -> Iterator[_Within]:
+def opened_shard(path: str, copies: Copies | None = None) -> Iterator[_Within]:
     """An open tar file, of which no more bytes can be asked for than it has.
+
+    Args:
+        path: The file.
+        copies: Takes a copy of a remote file, which is read in its place.
 
     Raises:
         DataError: It cannot be opened, or is packed.
     """
     with opened(path) as raw:
-        file = _Within(raw)
+        file = _Within(raw if copies is None or "://" not in path else copies.of(path, raw))
         if file.read(2) == b"\x1f\x8b":
             raise DataError(
                 "samples cannot be picked out of a packed shard", place=path, hint="unpack it: gunzip"
@@ -300,47 +301,3 @@ def _split(name: str) -> tuple[str, str]:
     folder, slash, file = name.removeprefix("./").rpartition("/")
     stem, _, kind = file.partition(".")
     return folder + slash + stem, kind.lower()
-
-
-class Shards(Files):
-    """One member of each sample, as files named by their row."""
-
-    def __init__(self, paths: Sequence[str], places: Int64[np.ndarray, "n 3"]) -> None:
-        """Keep the places.
-
-        Args:
-            paths: The tar files.
-            places: Index of the tar file, offset, number of bytes; -1 where the sample has no such member.
-        """
-        self.paths = list(paths)
-        self.places = places
-
-    def fetch(self, names: Sequence[str]) -> Iterator[Content]:
-        """One read a member; from URLs all members in one request."""
-        places = [tuple(self.places[int(name)].tolist()) for name in names]
-        chunks = iter(self._read([place for place in places if place[1] >= 0]))
-        for _, start, size in places:
-            found = next(chunks) if start >= 0 else Unreadable("no such file in the sample")
-            short = isinstance(found, bytes) and len(found) < size
-            yield Unreadable("the shard ends early") if short else found
-
-    def signature(self, names: pa.StringArray) -> str:
-        """A hash of the names of the shards and the place of each member."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.places).tobytes())
-        digest.update("\0".join(path.rpartition("/")[2] for path in self.paths).encode())
-        return digest.hexdigest()
-
-    def _read(self, places: Sequence[tuple[int, int, int]]) -> Iterator[Content]:
-        if places and "://" in self.paths[0]:
-            fs, _ = fsspec.core.url_to_fs(self.paths[0])
-            where = [fs._strip_protocol(self.paths[shard]) for shard, _, _ in places]
-            starts, ends = [start for _, start, _ in places], [start + size for _, start, size in places]
-            yield from contents(fs.cat_ranges(where, starts, ends, on_error="return"))
-            return
-        for shard, start, size in places:
-            try:
-                with open(self.paths[shard], "rb", buffering=0) as file:
-                    file.seek(start)
-                    yield file.read(size)
-            except OSError as error:
-                yield Unreadable((error.strerror or str(error)).lower())

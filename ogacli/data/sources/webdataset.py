@@ -1,6 +1,7 @@
 """Samples in tar shards, in the layout of webdataset: ``0001.jpg``, ``0001.cls``, ``0001.json``, ..
 
-Labels and texts are read in one walk through the shards, pictures when a batch needs them.
+Labels and texts are read in one walk through the shards, pictures when a batch needs them. Remote shards are
+copied during the walk, as far as there is room, so that they travel once.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ import pyarrow.compute as pc
 from ogacli.base.json_document import parse_json
 from ogacli.base.options import Location
 from ogacli.base.tables.json_lines import typed_column
+from ogacli.data.copies import Copies
 from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Samples
-from ogacli.data.shards import Sample, Shards, read_shards, shard_paths, short_names
+from ogacli.data.shard_files import Shards
+from ogacli.data.shards import Sample, read_shards, shard_paths, short_names
 from ogacli.data.sources import sources
 from ogacli.data.sources.text import Texts, text_column
 from ogacli.errors import DataError
@@ -48,7 +51,8 @@ class WebDataset(Texts):
         read = (*self.label_columns, *self.text_columns, *self.truth_columns)
         named = (*read, self.id, self.words, self.tags)
         wanted = {name for name in named if name is not None}
-        members = list(read_shards(paths, lambda kind: kind in wanted or kind == "json"))
+        copies = None if self.image is None else Copies()
+        members = list(read_shards(paths, lambda kind: kind in wanted or kind == "json", copies))
         if not members:
             raise DataError("the shards hold no samples", place=self.path)
         names = short_names(paths)
@@ -65,7 +69,8 @@ class WebDataset(Texts):
         if self.image is None:
             texts = {name: text_column(table, name, self.path) for name in self.text_columns}
             return source.samples(table, self.path, *self.reader(texts))
-        files = Shards(paths, _places(members, (self.image,) if isinstance(self.image, str) else self.image))
+        places = _places(members, (self.image,) if isinstance(self.image, str) else self.image)
+        files = Shards(paths, places, copies)
         if (files.places[:, 1] < 0).all():
             kinds = sorted({kind for one in members[:1000] for kind in one.spans})
             raise DataError("no sample has a picture", place=self.path, found=f"files {', '.join(kinds)}")

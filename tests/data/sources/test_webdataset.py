@@ -1,14 +1,16 @@
 import io
 import json
+import pickle
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 from pydantic import ValidationError
 
 from ogacli.config import parse_config
@@ -288,3 +290,78 @@ def test_the_same_names_in_two_folders_stay_apart(tmp_path: Path, shards: list[b
 def test_options_that_do_not_go_together() -> None:
     with pytest.raises(ValidationError, match="give one of `text`, `completion`, `words`, `image`"):
         WebDataset(path="t.tar", label="cls")
+
+
+class Counting(MemoryFileSystem):
+    """Counts the bytes that travel, and the times that a file is opened."""
+
+    protocol = "counting"
+    store: ClassVar[dict[str, Any]] = {}
+    sent: ClassVar[list[int]] = []
+    opens: ClassVar[list[str]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.removeprefix("counting://").strip("/")
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        self.opens.append(path)
+        found: bytes = super().cat_file(path, start, end, **options)
+        self.sent.append(len(found))
+        return found
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        file = super()._open(path, mode, **options)
+        if mode != "rb":
+            return file
+        self.opens.append(path)
+        return _Counted(file, self.sent)
+
+
+class _Counted(io.BytesIO):
+    def __init__(self, file: Any, sent: list[int]) -> None:
+        super().__init__(file.getvalue())
+        self._sent = sent
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        self._sent.append(len(found))
+        return found
+
+
+@pytest.fixture
+def counting(shards: list[bytes], tmp_path: Path) -> tuple[str, int]:
+    """Two remote shards, and their bytes."""
+    fsspec.register_implementation("counting", Counting, clobber=True)
+    for i, content in enumerate(shards):
+        Counting().pipe(f"/{tmp_path.name}/train-{i:03d}.tar", content)
+    Counting.sent.clear()
+    Counting.opens.clear()
+    return f"counting://{tmp_path.name}/train-{{000..001}}.tar", sum(map(len, shards))
+
+
+def test_remote_shards_travel_once(counting: tuple[str, int], pixels: Callable[[int], np.ndarray]) -> None:
+    """The walk reads each from beginning to end; pictures come from the copy, also in other processes."""
+    path, size = counting
+    samples = WebDataset(path=path, image="png", label="cls").open()
+    for workers in (0, 2):
+        (batch,) = batches(samples, torch.tensor([5, 0, 3]), 3, workers=workers)
+        found = np.asarray(batch.inputs * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+        assert np.array_equal(found, np.stack([pixels(i) for i in (5, 0, 3)]))
+    assert len(Counting.opens) == 2, Counting.opens
+    assert sum(Counting.sent) == size
+
+
+def test_remote_shards_without_room_for_a_copy(counting: tuple[str, int], monkeypatch: Any) -> None:
+    """One is copied, the other read by ranges; a process that is spawned has no copy at all."""
+    path, size = counting
+    given = WebDataset(path=path, image="png", label="cls")
+    expected = given.open().read([5, 0, 3])
+    monkeypatch.setattr("ogacli.data.copies.MOST", size // 2)
+    some = given.open()
+    Counting.opens.clear()
+    assert torch.equal(some.read([5, 0, 3]).inputs, expected.inputs)
+    assert [one.rpartition("/")[2] for one in Counting.opens] == ["train-001.tar"] * 2
+    Counting.opens.clear()
+    assert torch.equal(pickle.loads(pickle.dumps(some)).read([5, 0, 3]).inputs, expected.inputs)
+    assert len(Counting.opens) == 3
