@@ -7,11 +7,14 @@ head   20,000 arrays of CIFAR's shape and a ResNet-8: gradients of the head
 all    the same, gradients of all layers
 rows   10^6 rows of exported probabilities of 10 classes, looked up
 
-Detectors are the default ones. One process and several take turns within a round; each scan is also run on 64
-samples, which is the start of Python and torch. Wall time and CPU time are those of whole commands, report
-included. An efficiency is the time of one process divided by that of several and by their number: `wall`;
-`cpu`, by CPU seconds, of several processes those of the busiest one, which is what the command takes where
-nothing else runs; `without start`, the same without the start. Medians over the rounds, lowest and highest.
+Detectors are the default ones. One process, several that share the scan, and the ceiling of the machine
+take turns within a round. The ceiling is as many commands as processes, run at once, each of which scans
+its part of the samples by itself: what is lost there is lost to cores that share memory or more, and to all
+that each command does once. Each scan is also run on 64 samples, which is the start of Python and torch.
+Wall time and CPU time are those of whole commands, report included. An efficiency is the time of one
+process divided by that of several and by their number: `wall`; `cpu`, by CPU seconds, of several processes
+those of the busiest one, which is what the command takes where nothing else runs; `without start`, the same
+without the start. Medians over the rounds, lowest and highest.
 """
 
 import argparse
@@ -76,53 +79,82 @@ def rows(folder: Path, n: int) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def scanned(folder: Path, ranks: int, changes: Sequence[str]) -> Taken:
+def shared(folder: Path, ranks: int, changes: Sequence[str]) -> Taken:
     """One scan by so many processes."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    env = os.environ | {"OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
-    env |= {
+    together = {
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
-    command = [sys.executable, "-m", "ogacli", "scan", "config.yaml", "--output", "run", "--overwrite", "-q"]
-    command += [part for change in changes for part in ("--set", change)]
+    places = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+    return run(folder, [_command("run", changes)] * ranks, places)
+
+
+def apart(folder: Path, ranks: int, samples: int, changes: Sequence[str]) -> Taken:
+    """So many scans at once, each of its part of the samples."""
+    part = [*changes, f"data.limit={samples // ranks}"]
+    return run(folder, [_command(f"run-{number}", part) for number in range(ranks)], [{}] * ranks)
+
+
+def _command(output: str, changes: Sequence[str]) -> list[str]:
+    command = [sys.executable, "-m", "ogacli", "scan", "config.yaml", "--output", output, "--overwrite", "-q"]
+    return command + [part for change in changes for part in ("--set", change)]
+
+
+def run(folder: Path, commands: Sequence[list[str]], places: Sequence[dict[str, str]]) -> Taken:
+    """Run commands at once, each in its environment."""
     began = time.perf_counter()
     children = []
-    for rank in range(ranks):
+    for command, place in zip(commands, places, strict=True):
         child = os.fork()
         if not child:
             os.chdir(folder)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.execve(command[0], command, env | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+            os.execve(command[0], command, os.environ | {"OMP_NUM_THREADS": "1"} | place)
         children.append(child)
     cpu = []
     for child in children:
         _, status, usage = os.wait4(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, command
+        assert os.waitstatus_to_exitcode(status) == 0, commands[0]
         cpu.append(usage.ru_utime + usage.ru_stime)
     return Taken(time.perf_counter() - began, tuple(cpu))
 
 
-def measured(folder: Path, ranks: int, rounds: int, changes: Sequence[str]) -> dict[str, Any]:
-    """The efficiencies of one kind of scan."""
-    found: dict[str, list[float]] = {"wall": [], "cpu": [], "without start": []}
-    times: dict[str, list[float]] = {"one": [], "several": [], "one cpu": [], "several cpu": []}
+def measured(folder: Path, ranks: int, samples: int, rounds: int, changes: Sequence[str]) -> dict[str, Any]:
+    """The efficiencies of one kind of scan, and the ceiling of the machine."""
+    found: dict[str, dict[str, list[float]]] = {}
+    times: dict[str, list[float]] = {}
+    few = [*changes, f"data.limit={FEW}"]
     for _ in range(rounds):
-        one, several = scanned(folder, 1, changes), scanned(folder, ranks, changes)
-        few = [*changes, f"data.limit={FEW}"]
-        start, start_of_several = scanned(folder, 1, few), scanned(folder, ranks, few)
-        busiest, idle = max(several.cpu), max(start_of_several.cpu)
-        found["wall"].append(one.wall / several.wall / ranks)
-        found["cpu"].append(one.cpu[0] / busiest / ranks)
-        found["without start"].append((one.cpu[0] - start.cpu[0]) / (busiest - idle) / ranks)
-        for name, value in zip(times, (one.wall, several.wall, one.cpu[0], busiest), strict=True):
-            times[name].append(value)
+        one, start = shared(folder, 1, changes), shared(folder, 1, few)
+        pairs = {
+            "shared": (shared(folder, ranks, changes), shared(folder, ranks, few)),
+            "ceiling": (apart(folder, ranks, samples, changes), apart(folder, ranks, FEW * ranks, changes)),
+        }
+        times.setdefault("one", []).append(one.wall)
+        times.setdefault("one cpu", []).append(one.cpu[0])
+        for name, (several, idle) in pairs.items():
+            busiest = max(several.cpu)
+            times.setdefault(name, []).append(several.wall)
+            times.setdefault(f"{name} cpu", []).append(busiest)
+            for kind, efficiency in {
+                "wall": one.wall / several.wall,
+                "cpu": one.cpu[0] / busiest,
+                "without start": (one.cpu[0] - start.cpu[0]) / (busiest - max(idle.cpu)),
+            }.items():
+                found.setdefault(name, {}).setdefault(kind, []).append(efficiency / ranks)
     spread = {
-        name: [round(one, 3) for one in (statistics.median(values), min(values), max(values))]
-        for name, values in found.items()
+        name: {
+            kind: [round(one, 3) for one in (statistics.median(values), min(values), max(values))]
+            for kind, values in kinds.items()
+        }
+        for name, kinds in found.items()
     }
-    return {"efficiency": spread} | {name: round(statistics.median(v), 1) for name, v in times.items()}
+    seconds = {name: round(statistics.median(values), 1) for name, values in times.items()}
+    return {"seconds": seconds, "efficiency": spread}
 
 
 def main() -> None:
@@ -140,14 +172,14 @@ def main() -> None:
     for part in given.parts:
         with TemporaryDirectory() as name:
             folder = Path(name)
-            if part == "rows":
-                rows(folder, given.rows)
-            else:
-                pictures(folder, given.samples)
+            samples = given.rows if part == "rows" else given.samples
+            (rows if part == "rows" else pictures)(folder, samples)
             changes = [] if part == "rows" else [f"gradients.layers={part}"]
-            results[part] = measured(folder, given.ranks, given.rounds, changes)
+            results[part] = measured(folder, given.ranks, samples, given.rounds, changes)
         if not given.json:
-            print(part, results[part], flush=True)
+            print(f"{part}, load {os.getloadavg()[0]:.0f}")
+            for name, value in {**results[part]["efficiency"], "seconds": results[part]["seconds"]}.items():
+                print(f"  {name}: {value}", flush=True)
     if given.json:
         print(json.dumps(results, indent=2))
 

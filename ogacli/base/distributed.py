@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
@@ -106,15 +107,24 @@ class _Several(Ranks):
     def gathered(self, own: Tensors) -> Sequence[Tensors]:
         """The tensors of all ranks; each sends its own to all others in turn."""
         packed = _packed(own)
-        sizes = torch.zeros(self.count, dtype=torch.int64)
-        sizes[self.rank] = len(packed)
-        self._wait(lambda: dist.all_reduce(sizes, async_op=True))
         found = list[Tensors]()
-        for rank, size in enumerate(sizes.tolist()):
+        for rank, size in enumerate(self._sizes(packed)):
             sent = packed if rank == self.rank else torch.empty(size, dtype=torch.uint8)
             self._sent(sent, rank)
             found.append(own if rank == self.rank else _unpacked(sent))
         return found
+
+    def collected(self, own: Tensors) -> Sequence[Tensors]:
+        """The tensors of all ranks on the first one, to which they are sent; elsewhere none."""
+        packed = _packed({} if self.first else own)
+        sizes = self._sizes(packed)
+        sent = F.pad(packed, (0, max(sizes) - len(packed)))  # all send as many bytes
+        found = [torch.empty_like(sent) for _ in sizes] if self.first else None
+        if len(sent):
+            self._wait(lambda: dist.gather(sent, found, dst=0, async_op=True))
+        if found is None:
+            return []
+        return [own, *(_unpacked(one[:size]) for one, size in zip(found[1:], sizes[1:], strict=True))]
 
     def of_first(self, make: Callable[[], Tensors]) -> Tensors:
         """What the first rank makes; the others wait."""
@@ -151,6 +161,13 @@ class _Several(Ranks):
     def ending(self) -> None:
         """This process ends, and saves what it has: it is not interrupted any more."""
         self._watch.ending()
+
+    def _sizes(self, packed: Tensor) -> list[int]:
+        """How many bytes each rank sends."""
+        sizes = torch.zeros(self.count, dtype=torch.int64)
+        sizes[self.rank] = len(packed)
+        self._wait(lambda: dist.all_reduce(sizes, async_op=True))
+        return sizes.tolist()
 
     def _sent(self, packed: Tensor, rank: int) -> None:
         """Send the bytes of one rank to all others; nothing is sent of none."""

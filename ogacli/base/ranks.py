@@ -50,6 +50,10 @@ class Ranks:
         """The tensors of all ranks, in their order; every rank calls this. The others' are on the CPU."""
         return [own]
 
+    def collected(self, own: Tensors) -> Sequence[Tensors]:
+        """The tensors of all ranks on the first one, elsewhere none; every rank calls this."""
+        return [own]
+
     def of_first(self, make: Callable[[], Tensors]) -> Tensors:
         """What the first rank makes; every rank calls this, and the others wait."""
         return make()

@@ -72,7 +72,9 @@ def write_scores(
     first = next(several)
     digest = RowsDigest(first.schema)
     repeated = [name for name in dictionaries if name in first.schema.names]
-    with pa.parquet.ParquetWriter(file, first.schema, use_dictionary=repeated) as writer:
+    with pa.parquet.ParquetWriter(
+        file, first.schema, use_dictionary=repeated, write_statistics=["position"]
+    ) as writer:  # rows are in no order that the lowest and highest values of other columns could tell of
         for table in chain([first], several):
             digest.add(table)
             writer.write_table(table, row_group_size=rows)

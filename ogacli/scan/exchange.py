@@ -1,6 +1,7 @@
-"""What several ranks tell each other during a scan, so that each of them has all results.
+"""What several ranks tell each other during a scan.
 
-In: a collector, and the samples that this rank has scored. Out: the same collector with those of the others.
+In: a collector, and the samples that this rank has scored. Out: the same collector with those of the others,
+on the first rank at least.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +19,23 @@ _AT_ONCE = 1 << 20
 """Samples whose results each rank sends at a time: about 70 MB."""
 
 
-def exchange(collector: Collector, rows: Int64[Tensor, " m"], ranks: Ranks) -> None:
+def exchange(collector: Collector, rows: Int64[Tensor, " m"], ranks: Ranks, *, to_all: bool = True) -> None:
     """Tell the results of the current checkpoint, and take those of the other ranks.
 
     Args:
         collector: All ranks have the same results of earlier checkpoints.
         rows: The samples that this rank has scored since the last exchange, or could not read.
         ranks: All of them.
+        to_all: Whether each of them needs the results of all; otherwise the first one alone gets them.
     """
     if not ranks.several:
         return
-    left = rows
-    while True:
-        some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-        sent = collector.found(some) | {"left": torch.tensor(len(left))}
-        every = ranks.gathered(sent)
-        for other in _others(every, ranks):
+    tell = ranks.gathered if to_all else ranks.collected
+    counts = [int(one["rows"]) for one in ranks.gathered({"rows": torch.tensor(len(rows))})]
+    for start in range(0, max(counts), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        for other in _others(tell({} if ranks.first and not to_all else collector.found(some)), ranks):
             collector.put(other)
-        if not any(int(one["left"]) for one in every):
-            break
 
 
 def share_neighbours(neighbours: Neighbours, ranks: Ranks, device: torch.device) -> None:

@@ -111,7 +111,9 @@ class CheckpointPass:
             self._exchange(collector, known)
             known = self._known(collector)
             self._score_rest(collector, save, progress, step)
-            self._exchange(collector, known)
+            # The first rank decides alone on a single checkpoint, unless all score again near the cut.
+            lower = self.setup.gradients.precision != "float32"
+            self._exchange(collector, known, to_all=collector.several or lower)
             share_notes(self.scorers, self.ranks)
         except KeyboardInterrupt:
             self.ranks.ending()
@@ -199,10 +201,11 @@ class CheckpointPass:
         """Which samples are done, on all ranks; as it is now, where there are several."""
         return collector.rows.done.clone() if self.ranks.several else collector.rows.done
 
-    def _exchange(self, collector: Collector, known: Bool[Tensor, " n"]) -> None:
+    def _exchange(self, collector: Collector, known: Bool[Tensor, " n"], *, to_all: bool = True) -> None:
         """Exchange the results of the samples that were not ``known``."""
         if self.ranks.several:
-            exchange(collector, (collector.rows.done & ~known).nonzero()[:, 0], self.ranks)
+            rows = (collector.rows.done & ~known).nonzero()[:, 0]
+            exchange(collector, rows, self.ranks, to_all=to_all)
 
     def _share(self, feed: GradientFeed, rows: Int64[Tensor, " m"]) -> Int64[Tensor, " s"]:
         """The rows that this rank computes."""

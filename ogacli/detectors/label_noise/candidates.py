@@ -128,6 +128,17 @@ def log_probabilities(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     return found.masked_fill(logits.isneginf(), _ZERO)
 
 
+def comparable(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """``log_probabilities`` up to a constant of each sample: the logits themselves where that is possible.
+
+    Not so with many classes, as in float32 the constant takes digits of the others; and not on a GPU, which
+    would have to be waited for to see whether a logit is minus infinity.
+    """
+    if logits.shape[1] > ALL or logits.device.type != "cpu" or logits.amin().isneginf():
+        return log_probabilities(logits)
+    return logits.double()
+
+
 def _at(logs: Float[Tensor, "n k"], classes: Int64[Tensor, "n m"]) -> Float[Tensor, "n e"]:
     """The log-probabilities of some classes, and the logarithm of the mean probability of the others."""
     left = logs.exp().scatter(1, classes, 0.0).sum(1, keepdim=True, dtype=torch.float64)

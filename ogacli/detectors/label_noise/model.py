@@ -22,7 +22,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.softmax import log_softmax, softmax
-from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
+from ogacli.detectors.label_noise.candidates import Candidates, comparable
 from ogacli.detectors.label_noise.transition import LEAST, Pairs, Transition
 
 _ENTRIES = 1 << 22
@@ -138,7 +138,7 @@ class LabelNoise:
 
         In float64; with more classes than ``candidates.ALL`` in float32.
         """
-        own = log_probabilities(logits)
+        own = comparable(logits)
         gap = None if neighbours is None else neighbours.to(own.dtype) - own
         mixed = self.sharpness * _mixed(own, gap, self.trust) + self.weights.to(own.dtype)
         return log_softmax(mixed + self.transition.logs_of(labels, own))
