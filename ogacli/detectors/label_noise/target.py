@@ -1,14 +1,15 @@
-"""Wrong targets of a regression: a mixture of three distributions of the given target.
+"""Wrong targets of a regression: a mixture of four distributions of the given target.
 
 In: predictions and given targets. Out: ``TargetNoise``, which gives the probability that a target is wrong.
 
 The given target y of a sample with the prediction f is right, and then f plus a residual of the model,
 t-distributed with scale s; or it belongs to another sample, and has the distribution of all targets,
-smoothed; or it is broadly off, and y - f has a Cauchy distribution of scale 3 s. Scale and shares maximise
-the likelihood, by EM. The logarithm of s is a quadratic function of the rank of f where the residuals show
-that it depends on f, by the Bayesian information criterion; otherwise s is one number. Where f is far from
-what targets scatter around, as of a model that was trained on wrong targets of another size, that level is a
-linear function of f and the same powers of its rank.
+smoothed; or it is shifted, and y - f is t-distributed with a larger scale; or it is broadly off, and y - f
+has a Cauchy distribution of scale 3 s. Scales and shares maximise the likelihood, by EM. The logarithm of s
+is a quadratic function of the rank of f where the residuals show that it depends on f, by the Bayesian
+information criterion; otherwise s is one number. Where f is far from what targets scatter around, as of a
+model that was trained on wrong targets of another size, that level is a linear function of f and the same
+powers of its rank.
 """
 
 import math
@@ -25,9 +26,12 @@ _STEPS = 200
 """Most iterations of EM."""
 _CLOSE = 1e-6
 _FREEDOM = 30.0
-"""Degrees of freedom of the model's residuals: nearly Gaussian."""
+"""Degrees of freedom of the model's residuals, and of the shifts: nearly Gaussian."""
 _BROAD = 3.0
-"""Scale of the targets that are broadly off, in multiples of that of the residuals."""
+"""Scale of the targets that are broadly off, in multiples of that of the residuals; and the lowest scale of
+the shifted ones."""
+_FARTHEST = 1.5
+"""Highest scale of the shifted targets, in interquartile ranges of all."""
 _MOST = 0.5
 """Upper bound of the share of wrong targets."""
 _POINTS = 64
@@ -65,6 +69,9 @@ class TargetNoise(TensorFields):
     """Quantiles of the predictions; the rank of a prediction among them is between -1 and 1."""
     exchanged: Float[Tensor, " m"]
     """Share of the targets that belong to other samples."""
+    shifted: Float[Tensor, " m"]
+    """Share of the targets that are off by a distance of the scale ``shift``."""
+    shift: Float[Tensor, " m"]
     broad: Float[Tensor, " m"]
     """Share of the targets that are broadly off."""
     quantiles: Float[Tensor, "m q"]
@@ -119,7 +126,9 @@ class TargetNoise(TensorFields):
         width = quantiles.std(1).clamp_min(1e-6 * spread)
         level = torch.zeros(y.shape[1], 4, dtype=y.dtype, device=y.device)
         level[:, 3] = 1
-        return cls(scale, level, knots, few, few, quantiles, width, torch.zeros_like(few)), spread
+        shift = _BROAD * scale[:, 0].exp()
+        poor = torch.zeros_like(few)
+        return cls(scale, level, knots, few, few, shift, few, quantiles, width, poor), spread
 
     def _maximised(
         self,
@@ -146,18 +155,21 @@ class TargetNoise(TensorFields):
         for _ in range(_STEPS):
             before, scales = found, found.scales(f)
             residual = y - before.levels(f)
-            right, exchanged, broad = before._parts(residual, scales, elsewhere)
-            total = right + exchanged + broad
-            weight = right / total
+            parts = torch.stack(before._parts(residual, scales, elsewhere))
+            weight, *wrong = parts / parts.sum(0)
             squares = (residual / scales).square()
             robust = weight * (_FREEDOM + 1) / (_FREEDOM + squares)
             pull = robust * squares - weight
-            shares = [(part / total).sum(0) + 0.1 for part in (exchanged, broad)]
-            shares = [share / (len(y) + 10) for share in shares]
-            too_many = ((shares[0] + shares[1]) / _MOST).clamp_min(1.0)
+            shares = torch.stack([(part.sum(0) + 0.1) / (len(y) + 10) for part in wrong])
+            too_many = (shares.sum(0) / _MOST).clamp_min(1.0)
+            exchanged, shifted, broad = shares / too_many
             scale = _stepped(before.scale, weight, pull, powers, varying=varying)
             scale[:, 0] = scale[:, 0].clamp_min((1e-6 * spread).log())
-            found = replace(before, scale=scale, exchanged=shares[0] / too_many, broad=shares[1] / too_many)
+            shift = _scale_of(residual, before.shift, wrong[1])
+            shift = shift.minimum(_FARTHEST * spread).maximum(_BROAD * scales.square().mean(0).sqrt())
+            found = replace(
+                before, scale=scale, exchanged=exchanged, shifted=shifted, shift=shift, broad=broad
+            )
             if level:
                 step = _regressed(residual, terms, robust / scales.square())
                 found = replace(found, level=before.level + step)
@@ -175,14 +187,14 @@ class TargetNoise(TensorFields):
         self, f: Float[Tensor, "n m"], y: Float[Tensor, "n m"], elsewhere: Float[Tensor, "n m"]
     ) -> Float[Tensor, " m"]:
         """The logarithm of the likelihood, for each target."""
-        right, exchanged, broad = self._parts(y - self.levels(f), self.scales(f), elsewhere)
-        return (right + exchanged + broad).log().sum(0)
+        parts = self._parts(y - self.levels(f), self.scales(f), elsewhere)
+        return torch.stack(parts).sum(0).log().sum(0)
 
     def wrong(self, predictions: Float[Tensor, "b m"], targets: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         """The probability that each target is wrong."""
         f, y = predictions.double(), targets.double()
-        right, exchanged, broad = self._parts(y - self.levels(f), self.scales(f), self._elsewhere(y))
-        wrong = (exchanged + broad) / (right + exchanged + broad)
+        parts = torch.stack(self._parts(y - self.levels(f), self.scales(f), self._elsewhere(y)))
+        wrong = parts[1:].sum(0) / parts.sum(0)
         return torch.where(self.poor > 0, wrong / 2, wrong)
 
     def suggested(
@@ -214,12 +226,13 @@ class TargetNoise(TensorFields):
 
     def _parts(
         self, residual: Float[Tensor, "b m"], scales: Float[Tensor, "b m"], elsewhere: Float[Tensor, "b m"]
-    ) -> tuple[Float[Tensor, "b m"], Float[Tensor, "b m"], Float[Tensor, "b m"]]:
-        """The joint densities with right, exchanged and broadly wrong targets."""
-        right = (1 - self.exchanged - self.broad) * _student(residual, scales, _FREEDOM)
+    ) -> tuple[Float[Tensor, "b m"], ...]:
+        """The joint densities with right, exchanged, shifted and broadly wrong targets."""
+        right = (1 - self.exchanged - self.shifted - self.broad) * _student(residual, scales, _FREEDOM)
         return (
             right.clamp_min(torch.finfo(right.dtype).tiny),
             self.exchanged * elsewhere,
+            self.shifted * _student(residual, self.shift, _FREEDOM),
             self.broad * _student(residual, _BROAD * scales, 1.0),
         )
 
@@ -238,6 +251,15 @@ def _student(
     constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
     logs = -(freedom + 1) / 2 * torch.log1p((value / scale).square() / freedom)
     return (constant + logs - scale.log()).exp()
+
+
+def _scale_of(
+    value: Float[Tensor, "n m"], scale: Float[Tensor, " m"], weight: Float[Tensor, "n m"]
+) -> Float[Tensor, " m"]:
+    """One step of EM for the scale of Student's t distribution, with its last value as one more sample."""
+    squares = value.square()
+    robust = weight * (_FREEDOM + 1) / (_FREEDOM + squares / scale.square())
+    return (((robust * squares).sum(0) + scale.square()) / (weight.sum(0) + 1)).sqrt()
 
 
 def _stepped(

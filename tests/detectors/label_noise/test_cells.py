@@ -88,12 +88,15 @@ def noisy_targets(kind: str, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         wrong[: N // 10] = True
     if kind == "exchanged":
         targets[: N // 10] = targets[: N // 10].flip(0)
+    if kind == "shifted":
+        shift = torch.rand(N // 10, 1, generator=generator) * 10 + 5
+        targets[: N // 10] += torch.where(torch.rand(N // 10, 1, generator=generator) < 0.5, -shift, shift)
     if kind == "off":
         targets[: N // 10] += 20 * torch.randn(N // 10, 1, generator=generator)
     return predictions, targets, wrong
 
 
-@pytest.mark.parametrize("kind", ["right", "exchanged", "off"])
+@pytest.mark.parametrize("kind", ["right", "exchanged", "shifted", "off"])
 def test_wrong_targets_are_told(kind: str) -> None:
     predictions, targets, wrong = noisy_targets(kind)
     noise = TargetNoise.fitted(predictions, targets)
@@ -107,6 +110,19 @@ def test_wrong_targets_are_told(kind: str) -> None:
         assert share == pytest.approx(0.1, abs=0.03)
         assert wrong[found > 0.5].double().mean() > 0.9
         assert average_precision_score(wrong.numpy(), found) > 0.75
+
+
+def test_shifted_targets_are_ranked_by_how_far_they_are_off() -> None:
+    """Where the distribution of all targets explains a shift as well, it is no less wrong at their centre."""
+    generator = torch.Generator().manual_seed(0)
+    predictions = 4 * torch.randn(N, 1, generator=generator)
+    targets = predictions + 2 * torch.randn(N, 1, generator=generator)
+    far = 4.5 + 9 * torch.rand(N // 10, 1, generator=generator)
+    targets[: N // 10] += torch.where(torch.rand(N // 10, 1, generator=generator) < 0.5, -far, far)
+    wrong = torch.arange(N) < N // 10
+    found = TargetNoise.fitted(predictions, targets).wrong(predictions, targets)[:, 0]
+    best = average_precision_score(wrong, (targets - predictions).abs()[:, 0])
+    assert average_precision_score(wrong, found) > best - 0.002
 
 
 def test_a_model_that_was_trained_on_targets_of_another_size() -> None:
