@@ -6,9 +6,9 @@ Digits, and CIFAR-10 pictures of the set `cifar10n` as 300 principal components.
 confusion matrix each: good and middling ones, a careless one that answers by chance, and one that always
 names another class. Each sample has labels of a few of them. The model is a logistic regression on the
 consensus, with held-out predictions. A row is the mean over the seeds: the accuracy of the majority vote, of
-the consensus of Dawid and Skene, of cleanlab's and of ours; the average precision of the ranking of samples
-whose first consensus is wrong; the true and the estimated share of these; the mean error of the annotators'
-quality.
+the consensus of Dawid and Skene, of cleanlab's and of ours; the samples whose first consensus is wrong, as
+ranked and flagged by both, where cleanlab flags those for which its consensus is another, and ranks them
+first; the mean error of the annotators' quality.
 """
 
 import os
@@ -21,12 +21,11 @@ import numpy as np
 import pandas as pd
 import torch
 from cleanlab.multiannotator import get_label_quality_multiannotator
-from kinds import main
+from kinds import decided, main, ranked
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_predict
 
 from ogacli.data.annotations import Annotations
@@ -94,15 +93,17 @@ def annotations(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
             exact = noise.diagonal(axis1=1, axis2=2).mean(1)
             assert detector.confusions is not None
             ours = detector.confusions.accuracy.numpy()
+            consensus_there = theirs["label_quality"]["consensus_label"].to_numpy()
+            sure = theirs["label_quality"]["consensus_quality_score"].to_numpy()
+            other = consensus_there != first
             found = {
                 "majority": (majority == truth).mean(),
                 "annotators alone": (first == truth).mean(),
                 "model alone": (p.argmax(1) == truth).mean(),
-                "cleanlab": (theirs["label_quality"]["consensus_label"].to_numpy() == truth).mean(),
-                "ours": (final == truth).mean(),
-                "AP": average_precision_score(first != truth, score),
-                "wrong": (first != truth).mean(),
-                "told": (score > 0.5).mean(),
+                "consensus, cleanlab": (consensus_there == truth).mean(),
+                "consensus": (final == truth).mean(),
+                **decided(score > 0.5, first != truth, [other]),
+                **ranked(first != truth, score, [np.where(other, 1 + sure, 1 - sure)]),
                 "quality, cleanlab": np.abs(quality - exact).mean(),
                 "quality": np.abs(ours - exact).mean(),
             }

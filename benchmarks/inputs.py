@@ -9,38 +9,39 @@ sets. Cost: CPU seconds of a scan with one detector, with and without looking, o
 
 import argparse
 import csv
-import io
 import json
-import os
+import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from PIL import Image, ImageEnhance
+from PIL import Image
 from sklearn.feature_extraction.text import HashingVectorizer
 from torch import nn
 
 import ogacli
-from ogacli.data.near import groups_of
-from ogacli.data.sketches import sketched
 from ogacli.scan.features import Features
 
-DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from near_copies import (
+    DATA,
+    cifar,
+    compressed,
+    cropped,
+    darker,
+    groups,
+    mnist,
+    moved,
+    of_another_word,
+    paler,
+    resized,
+    tensors,
+)
+
 COPIED, PLANTED = 500, 20
-
-
-def cifar(rows: range) -> list[Image.Image]:
-    with zipfile.ZipFile(DATA / "cifar10n" / "images_train.zip") as archive:
-        return [Image.open(io.BytesIO(archive.read(f"{i:05d}.jpg"))).convert("RGB") for i in rows]
-
-
-def mnist(rows: range) -> list[Image.Image]:
-    with np.load(DATA / "images" / "mnist_10k.npz") as arrays:
-        return [Image.fromarray(one) for one in arrays["x"][rows.start : rows.stop]]
 
 
 def texts(name: str, keys: Sequence[str] = ("text",)) -> list[str]:
@@ -48,57 +49,20 @@ def texts(name: str, keys: Sequence[str] = ("text",)) -> list[str]:
     return list(dict.fromkeys(json.loads(line)[key] for line in lines for key in keys))
 
 
-def tensors(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    arrays = [np.asarray(one, np.float32).reshape(*one.size[::-1], -1) for one in pictures]
-    return torch.from_numpy(np.stack(arrays).transpose(0, 3, 1, 2)) / 255
-
-
-def compressed(picture: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=50)
-    return Image.open(file)
-
-
-def resized(picture: Image.Image) -> Image.Image:
-    width, height = picture.size
-    small = picture.resize((3 * width // 4, 3 * height // 4), Image.Resampling.BILINEAR)
-    return small.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def moved(picture: Image.Image) -> Image.Image:
-    return picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, 1, 0, 1, 1))
-
-
-def cropped(picture: Image.Image) -> Image.Image:
-    width, height = picture.size
-    return picture.crop((2, 2, width - 2, height - 2)).resize((width, height), Image.Resampling.BILINEAR)
-
-
-def word(text: str) -> str:
-    words = text.split()
-    words[len(words) // 2] = "otherwise"
-    return " ".join(words)
-
-
 OF_PICTURES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG, quality 50": compressed,
     "3/4 of the size and back": resized,
     "moved by a pixel, both ways": moved,
-    "brightness 0.7": lambda one: ImageEnhance.Brightness(one).enhance(0.7),
-    "contrast 0.6": lambda one: ImageEnhance.Contrast(one).enhance(0.6),
+    "brightness 0.7": darker,
+    "contrast 0.6": paler,
     "2 pixels cut off at each side": cropped,
 }
 OF_TEXTS: dict[str, Callable[[str], str]] = {
     "upper case": str.upper,
     "other punctuation": lambda one: one.replace(".", " !").replace(",", ""),
-    "one word changed": word,
+    "one word changed": of_another_word,
     "last two words left out": lambda one: " ".join(one.split()[:-2]),
 }
-
-
-def grouped(inputs: object) -> torch.Tensor:
-    kind, sketches = sketched(inputs)
-    return groups_of(torch.full((len(sketches),), kind, dtype=torch.uint8), sketches)
 
 
 def near_duplicates() -> None:
@@ -113,12 +77,12 @@ def near_duplicates() -> None:
     for name, (samples, changes, inputs) in sets.items():
         n, rows = len(samples), torch.arange(len(samples))
         own = inputs(samples)
-        before = grouped(own)
+        before = groups(own)
         alone = before != rows
         for change, changed in changes.items():
             copies = inputs([changed(one) for one in samples[:COPIED]])
             both = torch.cat([own, copies]) if isinstance(own, torch.Tensor) else own + copies
-            after = grouped(both)
+            after = groups(both)
             found = float((after[n:] == after[:COPIED]).float().mean())
             more = int(((after[:n] != rows) & ~alone).sum())
             print(f"| {name} | {change} | {found:.1%} | {more} of {n:,} |", flush=True)

@@ -1,66 +1,37 @@
 """Groups of near-duplicates against slow ones, and on real pictures and texts."""
 
-import io
 import json
-import os
-import zipfile
-from pathlib import Path
+from collections.abc import Callable
 
 import networkx
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image
 
+from near_copies import (
+    DATA,
+    cifar,
+    compressed,
+    darker,
+    groups,
+    mnist,
+    moved,
+    of_another_word,
+    resized,
+    tensors,
+)
 from ogacli.data.near import distances, farthest_of, groups_of
 from ogacli.data.sketches import PICTURE, ROW, TEXT, sketched
 
-DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[3] / "shared" / "data"))
 N, COPIED = 1500, 200
 
 
-def groups(inputs: object) -> torch.Tensor:
-    kind, sketches = sketched(inputs)
-    return groups_of(torch.full((len(sketches),), kind, dtype=torch.uint8), sketches)
-
-
-def cifar() -> list[Image.Image]:
+def pictures(load: Callable[[range], list[Image.Image]], count: int = N) -> list[Image.Image]:
+    """The first pictures of a set."""
     if not DATA.exists():
         pytest.skip(f"no data at {DATA}; set OGA_DATA")
-    with zipfile.ZipFile(DATA / "cifar10n" / "images_train.zip") as archive:
-        return [Image.open(io.BytesIO(archive.read(f"{i:05d}.jpg"))).convert("RGB") for i in range(N)]
-
-
-def mnist() -> list[Image.Image]:
-    if not DATA.exists():
-        pytest.skip(f"no data at {DATA}; set OGA_DATA")
-    with np.load(DATA / "images" / "mnist_10k.npz") as arrays:
-        return [Image.fromarray(one) for one in arrays["x"][:N]]
-
-
-def tensors(pictures: list[Image.Image]) -> torch.Tensor:
-    arrays = [np.asarray(one, np.float32).reshape(*one.size[::-1], -1) for one in pictures]
-    return torch.from_numpy(np.stack(arrays).transpose(0, 3, 1, 2)) / 255
-
-
-def compressed(picture: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=60)
-    return Image.open(file)
-
-
-def resized(picture: Image.Image) -> Image.Image:
-    width, height = picture.size
-    small = picture.resize((3 * width // 4, 3 * height // 4), Image.Resampling.BILINEAR)
-    return small.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def moved(picture: Image.Image) -> Image.Image:
-    return picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, 1, 0, 1, 1))
-
-
-def darker(picture: Image.Image) -> Image.Image:
-    return ImageEnhance.Brightness(picture).enhance(0.7)
+    return load(range(count))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +46,8 @@ def darker(picture: Image.Image) -> Image.Image:
     ],
 )
 def test_changed_copies_of_pictures_are_found(load, change, least):
-    pictures = load()
-    found = groups(torch.cat([tensors(pictures), tensors([change(one) for one in pictures[:COPIED]])]))
+    own = pictures(load)
+    found = groups(torch.cat([tensors(own), tensors([change(one) for one in own[:COPIED]])]))
     assert float((found[N:] == found[:COPIED]).float().mean()) >= least
     alone = found[:N][(found[:N] != torch.arange(N))]
     assert len(alone) <= 0.003 * N, "few of the pictures are near to each other"
@@ -87,11 +58,7 @@ def test_one_changed_word_and_another_case_are_found():
         pytest.skip(f"no data at {DATA}; set OGA_DATA")
     lines = (DATA / "text" / "agnews_7600.jsonl").read_text().splitlines()[:N]
     texts = [json.loads(line)["text"] for line in lines]
-    changed = []
-    for text in texts[:COPIED]:
-        words = text.split()
-        words[len(words) // 2] = "otherwise"
-        changed.append(" ".join(words).upper() + " !")
+    changed = [of_another_word(text).upper() + " !" for text in texts[:COPIED]]
     before = groups(texts)
     found = groups(texts + changed)
     assert float((found[N:] == found[:COPIED]).float().mean()) >= 0.9
@@ -108,8 +75,8 @@ def test_groups_are_the_connected_parts_of_equal_sketches(kind):
 
 
 def test_groups_of_pictures_against_all_pairs():
-    pictures = tensors([*cifar()[:150], *map(compressed, cifar()[:50]), *map(moved, cifar()[50:100])])
-    kind, sketches = sketched(pictures)
+    own = pictures(cifar, 150)
+    kind, sketches = sketched(tensors([*own, *map(compressed, own[:50]), *map(moved, own[50:100])]))
     n = len(sketches)
     one, other = torch.triu_indices(n, n, 1)
     graph = networkx.Graph()
