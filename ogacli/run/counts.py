@@ -20,7 +20,7 @@ from jaxtyping import Float
 from ogacli.base.arrow import unpacked, value
 from ogacli.run.digest import ROWS, SUMMARY, RowsDigest, summary_digest
 from ogacli.run.issues import by_class, counted, issues_of
-from ogacli.run.scores import NEAR, QUARANTINED
+from ogacli.run.scores import LEAKS, NEAR, QUARANTINED
 from ogacli.run.summary import ClassSummary
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class Counts:
         self.quarantined += quarantined.true_count
         if NEAR in rows.schema.names:
             self.near_duplicates = (self.near_duplicates or 0) + _filled(rows[NEAR])
-        if "leaks" in rows.schema.names:
-            self.leaks = (self.leaks or 0) + _filled(rows["leaks"])
+        if LEAKS in rows.schema.names:
+            self.leaks = (self.leaks or 0) + _filled(rows[LEAKS])
         lowest = pc.min(rows["score"].filter(flagged)).as_py()
         if lowest is not None:
             self.cut = lowest if self.cut is None else min(lowest, self.cut)

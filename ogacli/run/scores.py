@@ -26,7 +26,7 @@ _ROWS = 1 << 16
 """Rows of a part of the table."""
 OK, QUARANTINED = "ok", "quarantined"
 """The values of the column ``status``."""
-NEAR = "near_duplicate_of"
+NEAR, LEAKS = "near_duplicate_of", "leaks"
 """A column of runs that look for near-duplicates: null for the one of a group that is kept."""
 SCORE_COLUMNS = (
     "id",
@@ -66,7 +66,7 @@ _LABEL = (
 )
 _KINDS: Mapping[str, tuple[str, _Is]] = {
     **dict.fromkeys(("id", "reason", "status", "duplicate_of", "fingerprint", "kind", "role", "cell"), _TEXT),
-    **dict.fromkeys(("picture", NEAR, "leaks"), _TEXT),
+    **dict.fromkeys(("picture", NEAR, LEAKS), _TEXT),
     **dict.fromkeys(("position", "rank", "order", "other", "index"), _INTEGER),
     **dict.fromkeys(
         ("score", "confidence", "probability", "given_label_probability", "agreement", "x", "y"), _NUMBER
@@ -181,7 +181,7 @@ def _table(verdict: Verdict, samples: Samples, rows: slice) -> pa.Table:
         columns[NEAR] = samples.ids.take(numbers(kept, kept < 0))
     if findings.leaks is not None:
         there = findings.leaks.rows.numpy()
-        columns["leaks"] = findings.leaks.ids.take(numbers(there, there < 0))
+        columns[LEAKS] = findings.leaks.ids.take(numbers(there, there < 0))
     if findings.far is not None:
         columns["far"] = numbers(findings.far.numpy(), findings.far.isnan().numpy())
     if findings.picture is not None:

@@ -16,8 +16,8 @@ from ogacli.data import Samples
 from ogacli.data.loader import batch_size_for, batches
 from ogacli.data.near import groups_of
 from ogacli.data.samples import check_features
-from ogacli.data.sketches import BYTES, sketched
-from ogacli.errors import ConfigError
+from ogacli.data.sketches import BYTES, PICTURE, ROW, TEXT, sketched
+from ogacli.errors import ConfigError, DataError
 from ogacli.models import Model
 from ogacli.scan.columns import filled
 from ogacli.scan.inputs import InputNotes
@@ -26,13 +26,17 @@ from ogacli.verdict.findings import Findings
 from ogacli.verdict.look_for import NEAR_DUPLICATES
 from ogacli.verdict.near import kept_of, leaked
 
+_KINDS = {PICTURE: "pictures", TEXT: "texts", ROW: "numbers"}
+_TRIED = 8
+"""First samples of a dataset of which one must be readable, to tell what the inputs are."""
+
 
 def check_against(setup: Setup, model: Model) -> None:
     """Check that the inputs of both datasets can be compared.
 
     Raises:
         ConfigError: The model reads none.
-        DataError: The columns of the other table differ.
+        DataError: The columns of the other table differ, or its samples are of another kind.
     """
     if setup.against is None:
         return
@@ -43,6 +47,26 @@ def check_against(setup: Setup, model: Model) -> None:
             expected="a model that reads the inputs",
         )
     check_features(setup.samples, setup.against, "against")
+    expected, found = _inputs_of(setup.samples), _inputs_of(setup.against)
+    if expected != found and None not in (expected, found):
+        raise DataError(
+            "samples of one kind only can be compared",
+            place="against",
+            found=found,
+            expected=f"{expected}, as in `data`",
+            hint="name another split of the same dataset, read in the same way",
+        )
+
+
+def _inputs_of(samples: Samples) -> str | None:
+    """What the inputs are; None where none of the first samples can be read."""
+    for row in range(min(len(samples), _TRIED)):
+        batch = samples.read([row])
+        if len(batch.rows):
+            name = _KINDS[sketched(batch.inputs)[0]]
+            rows = name == _KINDS[ROW] and isinstance(batch.inputs, Tensor)
+            return f"{name} {list(batch.inputs.shape[1:])}" if rows else name
+    return None
 
 
 def with_near_duplicates(findings: Findings, notes: InputNotes, setup: Setup, progress: Progress) -> Findings:

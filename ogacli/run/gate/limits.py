@@ -59,6 +59,25 @@ def at_most(name: str, count: int, total: int, limit: Budget) -> Outcome:
     return _counted(name, count, total, limit, plain(limit.value) if isinstance(limit.value, float) else "")
 
 
+def at_most_found(
+    name: str, count: int | None, total: int, limit: Budget | None, *, needs: str
+) -> Outcome | None:
+    """Compare a count with a limit; a scan that did not count fails.
+
+    Args:
+        name: The condition.
+        count: How many were found; None where the scan did not look.
+        total: Of how many.
+        limit: None switches the condition off.
+        needs: How a scan looks for them.
+    """
+    if limit is None:
+        return None
+    if count is None:
+        return Outcome(name, found="not looked for", allowed=f"a scan with {needs}", status="failed")
+    return at_most(name, count, total, limit)
+
+
 def not_above(name: str, now: tuple[int, int], before: tuple[int, int], tolerance: float) -> Outcome:
     """Compare a share of the run, as (count, total), with the same share of the baseline."""
     if not before[1]:

@@ -174,7 +174,7 @@ def _leaks(summary: Summary) -> list[str]:
         return []
     return [
         f"Warning: {_samples(summary.leaks, 'is', 'are', _ALL)} in the dataset `against` as well, or "
-        "nearly so; column `leaks` names the sample there"
+        "nearly so; column `leaks` names the sample there, and `oga trim --leaks` leaves them out"
     ]
 
 

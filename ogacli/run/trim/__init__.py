@@ -109,6 +109,7 @@ def trim(
     relabel: bool = False,
     weights: bool = False,
     near_duplicates: bool = False,
+    leaks: bool = False,
     keep_quarantined: bool = False,
     manifest: str | Path | None = None,
     link: bool = False,
@@ -134,6 +135,7 @@ def trim(
             right.
         near_duplicates: Keep one of each group of near-duplicates, the one whose label is most probably
             right; the scan must have looked for them.
+        leaks: Drop the samples that the dataset ``against`` of the scan has as well.
         keep_quarantined: Keep samples that could not be scored.
         manifest: A csv, jsonl or parquet file for the fate of every sample. ``manifest.parquet`` in the run
             directory always holds that of the last call.
@@ -168,6 +170,7 @@ def trim(
         relabel,
         weights,
         near_duplicates,
+        leaks,
         keep_quarantined,
         spreadsheet_safe,
     )

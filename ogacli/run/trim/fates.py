@@ -24,13 +24,26 @@ from ogacli.run.decisions import read_decisions
 from ogacli.run.directory import Run
 from ogacli.run.issues import DOUBTFUL, issues_of
 from ogacli.run.label_kind import label_kind, label_text, pixels_or_boxes
-from ogacli.run.scores import NEAR, OK
+from ogacli.run.scores import LEAKS, NEAR, OK
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.protection import parse_protect, protected
 from ogacli.verdict.relabel import Relabel
 
 KEPT, DROPPED, RELABELLED, QUARANTINED = FATES = ("kept", "dropped", "relabelled", "quarantined")
 _KEPT, _DROPPED, _RELABELLED, _QUARANTINED = range(len(FATES))
+_NOT_LOOKED_FOR = {
+    NEAR: {
+        "problem": "the run did not look for near-duplicates",
+        "place": "--near-duplicates",
+        "hint": "scan again with `look_for: near_duplicates`",
+    },
+    LEAKS: {
+        "problem": "the run was not compared with another dataset",
+        "place": "--leaks",
+        "hint": "scan again with a section `against`",
+    },
+}
+"""The error where a scan did not fill a column."""
 _DECIDED = {"keep": _KEPT, "drop": _DROPPED, "relabel": _RELABELLED}
 
 
@@ -48,10 +61,17 @@ class Options:
     """No flagged sample is dropped; each has a weight."""
     near_duplicates: bool = False
     """Of each group of near-duplicates one sample stays."""
+    leaks: bool = False
+    """No sample stays that the dataset ``against`` of the scan has as well."""
     keep_quarantined: bool = False
     """Samples that could not be scored stay."""
     spreadsheet_safe: bool = False
     """Texts of a csv manifest that a spreadsheet would run begin with an apostrophe."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The columns of the scores whose samples go, flagged or not."""
+        return (NEAR,) * self.near_duplicates + (LEAKS,) * self.leaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +118,7 @@ def fates_of(run: Run, options: Options) -> Fates:
         ConfigError: The budget is none, or ``relabel`` or ``weights`` do not take labels of this kind.
         DataError: The decisions are wrong.
         RunError: The run has no probabilities of the given labels, which are the weights; or did not look for
-            near-duplicates.
+            near-duplicates or leaks.
     """
     if options.relabel or options.weights:
         _check_classes(run, options)
@@ -116,8 +136,8 @@ def fates_of(run: Run, options: Options) -> Fates:
     if options.relabel:
         new_label = _relabelled(run, fate, columns["position"])
         fate[list(new_label)] = _RELABELLED
-    if options.near_duplicates:
-        left_out = columns["near_duplicate"]
+    if options.left_out:
+        left_out = columns["left_out"]
         fate[left_out & (fate != _QUARANTINED)] = _DROPPED
         new_label = {row: label for row, label in new_label.items() if not left_out[row]}
     weight = columns.get("given_label_probability")
@@ -151,23 +171,19 @@ def _columns(run: Run, options: Options) -> dict[str, np.ndarray]:
             )
         kinds["given_label_probability"] = run.schema.field("given_label_probability").type.to_pandas_dtype()
     told = {"ok": np.bool_}
-    if options.near_duplicates:
-        if NEAR not in run.schema.names:
-            raise RunError(
-                "the run did not look for near-duplicates",
-                place="--near-duplicates",
-                hint="scan again with `look_for: near_duplicates`",
-            )
-        told["near_duplicate"] = np.bool_
+    for name in options.left_out:
+        if name not in run.schema.names:
+            raise RunError(**_NOT_LOOKED_FOR[name])
+        told["left_out"] = np.bool_
     run.check_fits()
     found = {name: column(run.summary.samples, kind) for name, kind in (kinds | told).items()}
     start = 0
-    for batch in run.batches([*kinds, "status", *([NEAR] if options.near_duplicates else [])]):
+    for batch in run.batches([*kinds, "status", *options.left_out]):
         rows = slice(start, start + len(batch))
         start = rows.stop
         found["ok"][rows] = unpacked(pc.equal(batch["status"], value(OK)))
-        if options.near_duplicates:
-            found["near_duplicate"][rows] = unpacked(batch[NEAR].is_valid())
+        for name in options.left_out:
+            found["left_out"][rows] |= unpacked(batch[name].is_valid())
         for name in kinds:
             found[name][rows] = _array(batch[name])
         release()

@@ -43,6 +43,7 @@ def manifest_table(
     relabel: bool = False,
     weights: bool = False,
     near_duplicates: bool = False,
+    leaks: bool = False,
 ) -> pa.Table:
     """Every sample with its fate, in the order of the dataset; the whole manifest in memory.
 
@@ -53,6 +54,7 @@ def manifest_table(
         relabel: Give flagged samples the suggested label where it is more probable than ``relabel.above``.
         weights: Drop none of the flagged samples; add the column ``weight``.
         near_duplicates: Keep one of each group of near-duplicates.
+        leaks: Drop the samples that the dataset ``against`` has as well.
 
     Returns:
         The columns of :func:`manifest_batches`.
@@ -61,7 +63,7 @@ def manifest_table(
         ConfigError: As :func:`ogacli.run.trim.fates.fates_of`.
         DataError: The decisions are wrong.
     """
-    options = Options(budget_given(budget), decisions, relabel, weights, near_duplicates)
+    options = Options(budget_given(budget), decisions, relabel, weights, near_duplicates, leaks)
     return pa.Table.from_batches(manifest_batches(run, fates_of(run, options), options))
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from ogacli.run.directory import Run
 from ogacli.run.gate.conditions import Condition, conditions
-from ogacli.run.gate.limits import Limit, at_most
+from ogacli.run.gate.limits import Limit, at_most_found
 from ogacli.run.gate.outcome import Outcome
 
 
@@ -20,13 +20,7 @@ class MaxLeaks(Condition):
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the column ``leaks``."""
-        if self.max_leaks is None:
-            return None
-        if run.counts.leaks is None:
-            return Outcome(
-                "max_leaks",
-                found="not compared with another dataset",
-                allowed="a scan with a section `against`",
-                status="failed",
-            )
-        return at_most("max_leaks", run.counts.leaks, run.counts.samples, self.max_leaks)
+        counts = run.counts
+        return at_most_found(
+            "max_leaks", counts.leaks, counts.samples, self.max_leaks, needs="a section `against`"
+        )

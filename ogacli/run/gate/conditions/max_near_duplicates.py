@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from ogacli.run.directory import Run
 from ogacli.run.gate.conditions import Condition, conditions
-from ogacli.run.gate.limits import Limit, at_most
+from ogacli.run.gate.limits import Limit, at_most_found
 from ogacli.run.gate.outcome import Outcome
 
 
@@ -20,14 +20,11 @@ class MaxNearDuplicates(Condition):
 
     def judge(self, run: Run, baseline: Run | None) -> Outcome | None:
         """By the column ``near_duplicate_of``."""
-        name = "max_near_duplicates"
-        if self.max_near_duplicates is None:
-            return None
-        if run.counts.near_duplicates is None:
-            return Outcome(
-                name,
-                found="not looked for",
-                allowed="a scan with `look_for: near_duplicates`",
-                status="failed",
-            )
-        return at_most(name, run.counts.near_duplicates, run.counts.samples, self.max_near_duplicates)
+        counts = run.counts
+        return at_most_found(
+            "max_near_duplicates",
+            counts.near_duplicates,
+            counts.samples,
+            self.max_near_duplicates,
+            needs="`look_for: near_duplicates`",
+        )
