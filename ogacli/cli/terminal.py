@@ -172,9 +172,9 @@ class _Rate(progress.ProgressColumn):
         return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> Table:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table; the first column is left-aligned, the others are right-aligned."""
-    grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     for i, name in enumerate(header):
         grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:

@@ -19,10 +19,8 @@ from ogacli.errors import ConfigError
 Action = Literal["trim", "relabel", "weight"]
 """What is done with the samples: the flagged ones are dropped; they get the suggested label where it is
 probable enough, and are dropped otherwise; all are kept and weighted."""
-_EXPECTED = (
-    "a fraction such as 0.05 (or 5%), a count such as 200, or auto, benefit, {benefit: {amounts: ..}} "
-    "or {review: 100}"
-)
+_EXPECTED = "a fraction such as 0.05 (or 5%), a count such as 200, or auto or benefit"
+_IN_A_CONFIG = "; in a config also {benefit: {amounts: ..}} or {review: 100}"
 
 
 class BenefitOptions(Options):
@@ -104,7 +102,10 @@ class Budget:
         if number is not None:
             return cls(number)
         raise ConfigError(
-            "not a budget", place=where(()) if place is None else place, found=repr(value), expected=_EXPECTED
+            "not a budget",
+            place=where(()) if place is None else place,
+            found=repr(value),
+            expected=_EXPECTED + _IN_A_CONFIG,
         )
 
     @property

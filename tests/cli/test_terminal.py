@@ -102,7 +102,14 @@ def test_figures(value, shown):
 def test_codes_in_names_and_texts_do_not_reach_the_terminal(capsys):
     name = "a\x1b]0;title\x07b\x9b2J"
     found = Terminal()
-    found.result({}, name, table(["x", name], [[name, "2"]], title=name))
+    found.result(
+        {},
+        name,
+        table(
+            ["x", name],
+            [[name, "2"]],
+        ),
+    )
     found.note(name)
     found.warn(name)
     found.error(name)

@@ -17,6 +17,7 @@ from ogacli.cli.views.runs import evaluation_cells
 from ogacli.errors import CheckpointError
 from ogacli.run.reports import gains, sentences
 from ogacli.run.reports.content import CHECKPOINT_COLUMNS, checkpoint_rows, class_shares, evaluations
+from ogacli.verdict.budget import Budget
 
 if TYPE_CHECKING:
     from ogacli.base.tables.columns import Columns
@@ -154,7 +155,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     review = [("review", f"oga review {shlex.quote(shown(run.path))}")] if summary.flagged else []
     own = destination_for(run)
     target = f"--to {own}" if own else "--manifest fates.csv" if option else "--to kept.npy"
-    following = f"oga trim {shlex.quote(shown(run.path))}{option} {target}"
+    decided = " --decisions decisions.json" if Budget.parse(summary.budget).review else ""
+    following = f"oga trim {shlex.quote(shown(run.path))}{option}{decided} {target}"
     return [*parts, "", *aligned([*files, *review, ("next", following)])]
 
 
@@ -224,11 +226,11 @@ def verification_view(verification: Verification) -> list[Any]:
         interval = _interval(gap) if gap else ""
         spread = f"{percent(arm.mean)} ± {100 * statistics.stdev(arm.accuracies):.1f}"
         rows.append([arm.name, f"{arm.samples:,}", spread, interval])
-    title = f"Retrained with {seeds} seeds: accuracy on {verification.test:,} test samples"
     header = ["trained on", "samples", "accuracy", "minus all [95 %]"]
     other = [one for one in verification.differences if one.against != "all"]
     return [
-        table(header, rows, title=title),
+        f"[bold]Retrained with {seeds} seeds: accuracy on {verification.test:,} test samples[/]",
+        table(header, rows),
         *(escape(f"{one.arm} minus {one.against}: {_interval(one)}") for one in other),
         "",
         *(f"[bold]{_ACTIONS[arm]}: {verdict}[/]" for arm, verdict in verification.verdicts.items()),

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 from ogacli.base import wording
 from ogacli.run.summary import Summary
+from ogacli.verdict.budget import Budget
+from ogacli.verdict.precision import ExpectedPrecision
 
 LABEL_LENGTH, TEXT_LENGTH = 48, 320
-_TOLD = (100, 500)
-"""The numbers of samples whose expected precision is told in a sentence; the summary has more."""
 _STABLE = 0.8
 """From this split-half stability on, more trees change little."""
+_LOOK = "worth a look, which `budget: {review: 100}` prepares"
 _ALL = ", flagged or not,"
 """What a line on all samples says, as most lines are on the flagged ones."""
 
@@ -50,6 +51,7 @@ def checkpoint(summary: Summary) -> list[str]:
 def results(summary: Summary) -> list[str]:
     """What was found, beside the counts."""
     tellers: Sequence[Callable[[Summary], list[str]]] = (
+        _to_be_looked_at,
         _estimate,
         _expected,
         _below_half,
@@ -93,14 +95,33 @@ def _estimate(summary: Summary) -> list[str]:
     return [f"About {wording.percent(found.share)} of all labels are estimated to be wrong ({between})"]
 
 
+def _to_be_looked_at(summary: Summary) -> list[str]:
+    if not summary.flagged or not Budget.parse(summary.budget).review:
+        return []
+    return ["They are flagged to be looked at: without decisions, `oga trim` drops none of them"]
+
+
 def _expected(summary: Summary) -> list[str]:
-    return [
-        f"Of the {wording.number(one.first)} most anomalous samples about "
-        f"{wording.number(round(one.wrong))} are expected to have a wrong label "
-        f"({wording.number(round(one.low))} to {wording.number(round(one.high))})"
-        for one in summary.expected
-        if one.wrong is not None and one.first in _TOLD
-    ]
+    """How many of the first samples of the ranking have a wrong label, or may have one."""
+    found, estimate = summary.expected, summary.estimate
+    if not found or estimate is None or not round(max(one.high for one in found)):
+        return []
+    if estimate.share:
+        told = [f"{round(one.wrong or 0):,} of {_first(one)} ({_between(one)})" for one in found]
+        return [f"Expected to have a wrong label, of the most anomalous samples: {', '.join(told)}"]
+    known = [one for one in found if round(one.low) or round(one.high) < one.first]
+    told = [f"{_between(one)} of {_first(one)}" for one in known]
+    if not told:
+        return [f"How many of the most anomalous samples have a wrong label cannot be told: {_LOOK}"]
+    return [f"Of the most anomalous samples {', '.join(told)} have a wrong label: {_LOOK}"]
+
+
+def _first(one: ExpectedPrecision) -> str:
+    return f"the first {wording.number(one.first)}"
+
+
+def _between(one: ExpectedPrecision) -> str:
+    return f"{wording.number(round(one.low))} to {wording.number(round(one.high))}"
 
 
 def _below_half(summary: Summary) -> list[str]:
