@@ -8,9 +8,10 @@ embeddings), cifar10n-clean, -aggre, -rand1, -worse (human labels; a ResNet-8), 
 network is trained on the samples with their noisy labels; all of its checkpoints are scanned with the default
 detector and with `budget: benefit` as it is by default; then it is trained anew, with the same seeds, on all
 samples, on what was chosen, and on the rightly labelled ones. `--arms all` adds what each action makes of
-`budget: auto`, as many at random, the paper's forest (5 %) and each `--probe`. Accuracy is that after the
-last epoch on test samples with right labels. What was measured is kept in the work folder line by line, and
-not measured again.
+`budget: auto`, as many at random, the paper's forest (5 %) and each `--probe`; `--arms tried` adds each
+choice that the default tried out, to see in hindsight which was the best. Accuracy is that after the last
+epoch on test samples with right labels. What was measured is kept in the work folder line by line, and not
+measured again.
 """
 
 import argparse
@@ -41,7 +42,7 @@ from ogacli.models.training.accuracy import trained_accuracy
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.arms import Arm, difference
 from ogacli.scan.treatments import Treated, treated
-from ogacli.verdict.budget import Action
+from ogacli.verdict.budget import Action, Budget
 
 WORK = Path("runs/retraining")
 """Embeddings are kept there, too."""
@@ -275,8 +276,10 @@ class Experiment:
         assert samples.truth is not None
         yield ALL, Treated(samples)
         yield ORACLE, Treated(samples.select((samples.labels == samples.truth).nonzero()[:, 0]))
-        if self.options.arms == "few":
+        if self.options.arms != "all":
             yield self.chosen("default", {})
+            if self.options.arms == "tried":
+                yield from self.tried()
             return
         auto = self.scanned("auto", budget="auto")
         for action in ACTIONS:
@@ -292,6 +295,15 @@ class Experiment:
             for actions in (ACTIONS, ACTIONS[:1]):
                 name = f"{probe}, {'any action' if len(actions) > 1 else 'trim'}"
                 yield self.chosen(name, {"probe": probe, "actions": list(actions)})
+
+    def tried(self) -> Iterator[tuple[str, Treated]]:
+        """What each choice that `budget: benefit` tried out leaves, by the final ranking of all samples."""
+        run = self.scanned("default")
+        assert run.summary.benefit is not None
+        for one in run.summary.benefit.trials:
+            if one.amount or one.action == "weight":
+                left = treated(self.task.samples, run, one.action, Budget(one.amount))
+                yield f"{one.action} {one.amount:.0%}", left
 
     def chosen(self, name: str, options: dict[str, Any]) -> tuple[str, Treated]:
         """What `budget: benefit` with these options leaves."""
@@ -341,7 +353,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of each training; each set has its own number")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--probe", default="auto", help="auto, head, network, or several with commas")
-    parser.add_argument("--arms", choices=("few", "all"), default="few")
+    parser.add_argument("--arms", choices=("few", "tried", "all"), default="few")
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--device", default="auto", help="of --paper")
     parser.add_argument("--depth", type=int, default=34, help="of the ResNet of --paper, to try it out: 8")
