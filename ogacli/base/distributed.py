@@ -47,7 +47,7 @@ def from_environment() -> Place:
 
 @contextmanager
 def connected(find: Callable[[], Place], died: Callable[[], int | None] = lambda: None) -> Iterator[Ranks]:
-    """The ranks, each of which enters such a block.
+    """The ranks, each of which enters such a block. Those of one machine divide its cores.
 
     Args:
         find: Finds the place of this process among them.
@@ -56,6 +56,9 @@ def connected(find: Callable[[], Place], died: Callable[[], int | None] = lambda
     Raises:
         RunError: Not all of them come, or one has died.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        on_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, torch.get_num_threads() // on_machine))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     with Interruption() as interruption:

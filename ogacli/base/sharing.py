@@ -20,7 +20,6 @@ from ogacli.errors import ConfigError
 if TYPE_CHECKING:
     from ogacli.base.ranks import Ranks
 
-_THREADS = "OMP_NUM_THREADS"
 _HERE = "127.0.0.1"
 _INTERFACE = "GLOO_SOCKET_IFNAME"
 _LOOPBACK = ("lo", "lo0")
@@ -68,32 +67,27 @@ def _started(count: int) -> Iterator[Ranks]:
 
     They reach each other by the loopback interface only, as whoever else connects could change the results.
     """
-    import torch
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    from ogacli.base.distributed import connected
-
     with socket.create_server((_HERE, 0)) as server:  # a TCPStore itself listens on all interfaces
-        port = server.getsockname()[1]
-        store = TCPStore(
-            _HERE, port, count, is_master=True, wait_for_workers=False, master_listen_fd=server.detach()
-        )
-    given = {
-        "MASTER_ADDR": _HERE,
-        "MASTER_PORT": str(store.port),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        _THREADS: os.environ.get(_THREADS, str(max(1, torch.get_num_threads() // count))),
-    }
-    if loopback := [name for _, name in socket.if_nameindex() if name in _LOOPBACK]:
-        given[_INTERFACE] = loopback[0]
-    torch.set_num_threads(int(given[_THREADS]))
-    with (
-        _environment(given),
-        _Children(count) as children,
-        connected(lambda: (store, 0, count), children.died) as ranks,
-    ):
-        yield ranks
+        given = {
+            "MASTER_ADDR": _HERE,
+            "MASTER_PORT": str(server.getsockname()[1]),
+            "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count),
+        }
+        if loopback := [name for _, name in socket.if_nameindex() if name in _LOOPBACK]:
+            given[_INTERFACE] = loopback[0]
+        # The others start now, and import torch while this process does; they wait at the port.
+        with _environment(given), _Children(count) as children:
+            from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+            from ogacli.base.distributed import connected
+
+            port, listening = server.getsockname()[1], server.detach()
+            store = TCPStore(
+                _HERE, port, count, is_master=True, wait_for_workers=False, master_listen_fd=listening
+            )
+            with connected(lambda: (store, 0, count), children.died) as ranks:
+                yield ranks
 
 
 class _Children:

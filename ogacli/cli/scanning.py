@@ -38,11 +38,12 @@ def train(
     from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import training_view
     from ogacli.config import load_config
-    from ogacli.config.commands import train
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     changes = [] if folds is None else [f"train.folds={folds}"]
     with shared(workers) as ranks:
+        from ogacli.config.commands import train  # takes seconds, in which the others start
+
         loaded = load_config(config, [*(overrides or ()), *changes])
         progress = terminal if ranks.first else SILENT
         training = train(loaded, overwrite=overwrite, ranks=ranks, progress=progress)
@@ -89,10 +90,11 @@ def scan(
     from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import plan_view, scan_view
     from ogacli.config import load_config
-    from ogacli.config.commands import assist, plan, scan
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     if dry_run:
+        from ogacli.config.commands import plan
+
         loaded = load_config(config, overrides or ())
         planned = plan(loaded, output=output, overwrite=overwrite, resume=resume, folds=folds)
         terminal.notes(planned.columns)
@@ -101,6 +103,8 @@ def scan(
             terminal.note("folds that do not exist yet would be trained first; that time is not included")
         return
     with shared(workers) as ranks:
+        from ogacli.config.commands import assist, scan  # takes seconds, in which the others start
+
         loaded = load_config(config, overrides or ())
         if not ranks.first:
             assist(
@@ -148,12 +152,13 @@ def verify(
     from ogacli.base.sharing import shared
     from ogacli.cli.views.scanning import verification_view
     from ogacli.config import load_config
-    from ogacli.config.commands import verify
     from ogacli.verdict.budget import Budget
 
     terminal = Terminal(json=json, quiet=quiet, log_json=log_json)
     amount = None if budget is None else Budget.parse(budget, "--budget")
     with shared(workers) as ranks:
+        from ogacli.config.commands import verify  # takes seconds, in which the others start
+
         loaded = load_config(config, overrides or ())
         progress = terminal if ranks.first else SILENT
         verification = verify(loaded, run, budget=amount, ranks=ranks, progress=progress)

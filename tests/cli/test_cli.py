@@ -83,6 +83,18 @@ def test_a_scan_starts_without_what_only_some_scans_need():
     assert not {"torchvision", "torch._dynamo", "sklearn", "scipy", "pandas"} & modules
 
 
+def test_other_processes_start_before_torch_is_imported(place):
+    """All import it at the same time then."""
+    code = (
+        "import sys\nfrom ogacli.base import sharing\n"
+        "def start(self):\n    print('torch' in sys.modules, file=sys.stderr)\n    sys.exit()\n"
+        "sharing._Children.__enter__ = start\n"
+        "from ogacli.cli import app\napp(['scan', 'config.yaml', '--workers', '2'])\n"
+    )
+    done = process("-c", code, cwd=place.folder)
+    assert done.stderr.split() == ["False"]
+
+
 def test_what_reads_a_run_needs_no_torch(scanned):
     """``trim`` does, as it compares the source with the one that was scanned."""
     code = (
