@@ -156,7 +156,7 @@ def _doubts(run: Run, rows: str) -> Iterator[str]:
         return
     if metadata[ROWS].decode() != rows:
         yield "the rows of scores.parquet are not those that the scan wrote"
-    if metadata[SUMMARY].decode() != summary_digest(run.summary.model_dump(mode="json")):
+    if metadata[SUMMARY].decode() != summary_digest(run.summary_document):
         yield "summary.json is not the one that the scan wrote with these scores"
 
 

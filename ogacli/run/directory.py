@@ -113,9 +113,14 @@ class Run:
         return run
 
     @cached_property
+    def summary_document(self) -> dict[str, Any]:
+        """``summary.json`` as it is in the file."""
+        return self._json("summary.json")
+
+    @cached_property
     def summary(self) -> Summary:
         """``summary.json``."""
-        document = self._json("summary.json")
+        document = self.summary_document
         version = document.get("schema_version")
         if version != SCHEMA_VERSION:
             raise RunError(

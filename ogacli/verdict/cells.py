@@ -81,6 +81,8 @@ class CellFindings:
         wrong = self.wrong[scored].double()
         share = float((wrong > 0.5).any(1).double().mean())
         low = float((wrong > _SURE).any(1).double().mean())
+        if not share:  # as of labels that show no noise, whose probabilities were halved
+            wrong = 2 * wrong
         expected = float((1 - (1 - wrong).prod(1)).mean())
         by = "held out" if held_out else "trajectory" if several else "checkpoint"
         if share < _FEW and expected > _MANY:

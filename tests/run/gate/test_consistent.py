@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from ogacli.run.digest import SUMMARY, summary_digest
 from ogacli.run.directory import Run
 from ogacli.run.gate import gate
 from synthetic_runs import Recipe, example
@@ -49,6 +50,20 @@ def test_a_run_as_it_was_written_passes_whatever_the_layout_of_its_files(folder)
     rewrite(folder, lambda table: table)
     assert consistent(folder).status == "passed"
     assert consistent(example().write(folder.parent / "other").path).status == "passed"
+
+
+def test_a_summary_without_a_field_that_was_added_since_passes(folder):
+    """As an earlier version of oga wrote it, with the digest of what it wrote."""
+    file = folder / "summary.json"
+    document = json.loads(file.read_text())
+    assert document.pop("rescored", 0) is None
+    file.write_text(json.dumps(document))
+    assert consistent(folder).status == "failed"
+    with pa.parquet.ParquetFile(folder / "scores.parquet") as opened:
+        table, metadata = opened.read(), opened.metadata.metadata
+    metadata = metadata | {SUMMARY: summary_digest(document).encode()}
+    pa.parquet.write_table(table.replace_schema_metadata(metadata), folder / "scores.parquet")
+    assert consistent(folder).status == "passed"
 
 
 def test_a_summary_of_which_nothing_is_flagged(folder):
