@@ -1,6 +1,7 @@
 """Labels by several annotators: the consensus, how good each is, and samples to ask about again."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import ogacli
 from ogacli.config import load_config
 from ogacli.config.commands import scan
 from ogacli.config.folds import folded
-from ogacli.errors import DataError
+from ogacli.errors import DataError, RunError
 from ogacli.run.reports import report
+from ogacli.run.reports.sentences import results
 from small_transformers import write_config
 
 N, K = 600, 10
@@ -82,6 +85,17 @@ def test_a_table_of_annotations_from_config_to_report(tmp_path: Path) -> None:
     assert len(wrong & asked) / len(asked) > 10 * len(wrong) / N, "they are wrong far more often than others"
     assert "Annotators" in report(run, "html")
     assert "### Annotators" in report(run, "md")
+    line, again = (one for one in results(run.summary) if "annotator" in one)
+    assert re.fullmatch(r"Right labels by annotator, lowest first: [\d.]+% of 'fay', .*", line)
+    assert again.startswith("`ask_again.parquet` in the run lists")
+    with pytest.raises(
+        RunError, match=r"no `label`, as for labels by several annotators[\s\S]*--manifest FILE"
+    ):
+        ogacli.trim(run, tmp_path / "clean.csv", relabel=True)
+    ogacli.trim(run, manifest=tmp_path / "fates.csv", relabel=True)
+    with (tmp_path / "fates.csv").open() as file:
+        fates = list(csv.DictReader(file))
+    assert {row["new_label"] for row in fates if row["fate"] == "relabelled"} <= set("0123456789")
 
 
 def _accuracy(truth: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,8 @@ likelihood of the given labels, by EM with one Newton step for s and b in each M
 a class are shrunk to those of all classes, so that rare classes have them too. A class is forgotten, or given
 wrongly, more often than others where rates of its own raise the likelihood by more than the Bayesian
 information criterion asks; its rates are hardly shrunk, and those of all are without it. Where the labels
-are nearly as probable without any noise, they show none, and no class is more probably wrong than right.
+are nearly as probable without any noise, they show none, and no class is more probably wrong than right; nor
+is one that all samples have, or none.
 """
 
 import math
@@ -55,7 +56,8 @@ class PresenceNoise(TensorFields):
     forgotten: Float[Tensor, " k"]
     """Rate at which a class is left out although it is present."""
     clean: Float[Tensor, " k"]
-    """1 where the labels show no noise, else 0; the same for all classes without rates of their own."""
+    """1 where the labels show no noise, else 0; the same for all classes without rates of their own, but for
+    those that all samples have, or none."""
 
     @classmethod
     def fitted(cls, logits: Float[Tensor, "n k"], labels: Float[Tensor, "n k"]) -> "PresenceNoise":
@@ -80,7 +82,8 @@ class PresenceNoise(TensorFields):
         gain = (found._likelihood(z, y) - right._likelihood(z, y))[~own]
         count = max(1, len(z) * len(gain))
         few = gain.sum() < math.log(count) + _MISFIT * count
-        return replace(found, clean=none + (few & ~own))
+        constant = (y == y[:1]).all(0)  # no sample shows what the other value looks like
+        return replace(found, clean=none + (few & ~own | constant))
 
     def _maximised(
         self, z: Float[Tensor, "n k"], y: Float[Tensor, "n k"], own: Bool[Tensor, " k"], *, noise: bool = True

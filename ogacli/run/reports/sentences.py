@@ -15,6 +15,8 @@ LABEL_LENGTH, TEXT_LENGTH = 48, 320
 _STABLE = 0.8
 """From this split-half stability on, more trees change little."""
 _LOOK = "worth a look, which `budget: {review: 100}` prepares"
+_LABELLED = 10
+"""Labels of an annotator from which on the right share of them is told."""
 _ALL = ", flagged or not,"
 """What a line on all samples says, as most lines are on the flagged ones."""
 
@@ -57,6 +59,7 @@ def results(summary: Summary) -> list[str]:
         _below_half,
         cells,
         _entities,
+        _annotators,
         _held_back,
         _duplicates,
         _near_duplicates,
@@ -155,6 +158,18 @@ def _entities(summary: Summary) -> list[str]:
     ]
     shown = wording.cut(wording.listed(told, 12), TEXT_LENGTH)
     return [f"Entities that the suggested tags would change: {shown}"] if told else []
+
+
+def _annotators(summary: Summary) -> list[str]:
+    if not summary.annotators:
+        return []
+    told = [
+        f"{wording.percent(one.quality)} of {wording.cut(one.name, 40)!r}"
+        for one in summary.annotators
+        if one.quality is not None and one.labels >= _LABELLED
+    ]
+    again = "`ask_again.parquet` in the run lists the samples to ask annotators about again"
+    return [*([f"Right labels by annotator, lowest first: {wording.listed(told)}"] if told else []), again]
 
 
 def _held_back(summary: Summary) -> list[str]:

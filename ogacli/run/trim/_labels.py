@@ -29,8 +29,8 @@ def label_columns(original: Labelled, chosen: Chosen) -> tuple[str, ...]:
         raise RunError(
             "labels can be replaced only where a column holds them",
             place="data.label",
-            found="none: the samples are prompts",
-            hint="leave `relabel` out of the decisions; drop these samples instead",
+            found="no `label`, as for labels by several annotators, and for prompts",
+            hint="drop these samples; or write `--manifest FILE` alone, which has the new labels",
         )
     return original.label_columns
 

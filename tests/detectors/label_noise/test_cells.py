@@ -57,6 +57,19 @@ def test_a_class_that_is_often_forgotten_gets_rates_of_its_own() -> None:
     assert wrong[doubted].double().mean() > 0.7
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_class_that_no_sample_or_every_sample_has_is_not_doubted(value: float) -> None:
+    """Nothing shows what the other value looks like; logits of such a class are chance."""
+    logits, labels, wrong = noisy_sets(0.1, 0.1)
+    labels[:, 2] = value
+    found = PresenceNoise.fitted(logits, labels).wrong(logits, labels)
+    assert found[:, 2].max() <= 0.5
+    others = [0, 1, 3, 4, 5]
+    assert wrong[:, others][found[:, others] > 0.5].double().mean() > 0.6
+    alone = labels[:, 2:3].expand(N, K)
+    assert PresenceNoise.fitted(logits, alone).wrong(logits, alone).max() <= 0.5
+
+
 def test_residuals_that_grow_with_the_prediction() -> None:
     generator = torch.Generator().manual_seed(0)
     predictions = 10 * torch.rand(N, 2, generator=generator, dtype=torch.float64)
