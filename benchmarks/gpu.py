@@ -4,21 +4,23 @@
 
 Each part runs in a process of its own with its own time limit, and prints a line of JSON for each result as
 it comes, so that a cut-off loses only what is left. All parts together take at most five minutes; `--long`
-gives each part six times as much. Without a GPU the script itself is tried out by `--small --device cpu`, and
-by `--small --device standin`, a device of the tests that refuses to mix its tensors with those of the CPU; on
-these each part has twenty times as much.
+gives each part six times as much, and the last line names the parts that were cut off. Without a GPU the
+script itself is tried out by `--small --device cpu`, and by `--small --device standin`, a device of the tests
+that refuses to mix its tensors with those of the CPU; on these each part has twenty times as much.
 
 exact        tests marked `gpu`: networks of many kinds against one backward pass a sample in float64
 scans        tests marked `gpu`: the scores of the CPU, equal reruns, memory that runs out, lower precision
 training     tests marked `gpu`: training, folds and verify
 pace NAME    plain forward, plain forward + backward; head with l2; all layers: capture, l2, l1, forest, all
-             three. Median seconds of a batch, ratios to the plain pass, peak memory
+             three; pictures also with channels last. With `--long` also the forward pass by `torch.compile`,
+             without and with CUDA graphs. Median seconds of a batch, ratios to the plain pass, peak memory
 vmap NAME    `torch.func.vmap(grad)` beside our norms of all layers
 scan LAYERS  `oga scan` of 50,000 pictures, ResNet-18, from a new process to the report: head or all
 lora         the parameters of low-rank adapters of an encoder
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -29,6 +31,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,10 +49,10 @@ NETWORKS = {
 """With the samples of a batch."""
 LIMITS = {
     "exact": 35,
-    "pace resnet18": 25,
+    "pace resnet18": 30,
     "scan head": 25,
     "scan all": 35,
-    "scans": 40,
+    "scans": 35,
     "training": 15,
     "vmap resnet18": 15,
     "pace resnet34": 15,
@@ -65,7 +69,7 @@ TESTS = {
     "scans": [
         "tests/scan/test_on_a_device.py",
         "tests/scan/test_kinds_on_a_device.py",
-        "tests/scan/test_waiting.py",
+        "tests/scan/test_scoring.py",
         "tests/scan/test_device_memory.py",
     ],
     "training": ["tests/models/training/test_on_a_device.py"],
@@ -102,8 +106,10 @@ def main() -> None:
     elif options.one:
         here(options.parts[0], options)
     else:
-        failed = [name for name in options.parts or LIMITS if not apart(name, options)]
-        sys.exit(1 if failed else 0)
+        ends = {name: apart(name, options) for name in options.parts or LIMITS}
+        if cut_off := [name for name, end in ends.items() if end is None]:
+            told(cut_off=cut_off, next=f"python {' '.join([sys.argv[0], *map(repr, cut_off)])} --long")
+        sys.exit(1 if any(ends.values()) or cut_off else 0)
 
 
 def told(**found: Any) -> None:
@@ -111,23 +117,25 @@ def told(**found: Any) -> None:
     print(json.dumps(found), flush=True)
 
 
-def apart(name: str, options: argparse.Namespace) -> bool:
-    """One part in a process of its own; whether it ended well and in time."""
+def apart(name: str, options: argparse.Namespace) -> int | None:
+    """One part in a process of its own; its exit status, None where it was cut off."""
     limit = LIMITS[name] * (6 if options.long else 1) * (1 if options.device.startswith("cuda") else 20)
-    flags = [f"--device={options.device}", *(["--small"] if options.small else [])]
+    flags = [f"--{flag}" for flag in ("small", "long") if getattr(options, flag)]
+    flags.append(f"--device={options.device}")
     began = time.perf_counter()
     # In a session of its own, so that processes of its own end with it.
     process = subprocess.Popen([sys.executable, __file__, name, "--one", *flags], start_new_session=True)
     try:
         process.wait(timeout=limit)
         told(part=name, exit=process.returncode, seconds=round(time.perf_counter() - began, 1))
+        return process.returncode
     except subprocess.TimeoutExpired:
         told(part=name, cut_off_after=limit)
+        return None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return process.returncode == 0
 
 
 def here(part: str, options: argparse.Namespace) -> None:
@@ -192,6 +200,12 @@ def tests(part: str, options: argparse.Namespace) -> int:
 
 def network(name: str, small: bool) -> Any:
     """A network of random weights in evaluation mode."""
+    return copy.deepcopy(_made(name, small))
+
+
+@cache
+def _made(name: str, small: bool) -> Any:
+    """Made once, as random weights of 125 million parameters take seconds."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -291,13 +305,25 @@ def timed(run: Run, device: Any, *, least: float = 1.0) -> dict[str, float]:
     return {"seconds": round(statistics.median(seconds), 5), "megabytes": round(peak / 2**20, 1)}
 
 
-def plain(name: str, batch: Any, options: argparse.Namespace, *, backward: bool) -> Run:
-    """An ordinary pass, in exact float32 as ours."""
+def same(module: Any) -> Any:
+    """The network as it is."""
+    return module
+
+
+def channels_last(of: Any) -> Any:
+    """A network, or the pictures of a batch, with the channels last in memory."""
+    import torch
+
+    return of.to(memory_format=torch.channels_last)
+
+
+def plain(name: str, batch: Any, options: argparse.Namespace, *, backward: bool, change: Any = same) -> Run:
+    """An ordinary pass, in exact float32 as ours; of the network after a change."""
     import torch
 
     from ogacli.models.outputs import call
 
-    module = network(name, options.small).to(options.device)
+    module = change(network(name, options.small)).to(options.device)
 
     def forward() -> None:
         with torch.inference_mode():
@@ -312,7 +338,13 @@ def plain(name: str, batch: Any, options: argparse.Namespace, *, backward: bool)
 
 
 def engine(
-    name: str, batch: Any, options: argparse.Namespace, layers: str, orders: Any = None, coords: Any = None
+    name: str,
+    batch: Any,
+    options: argparse.Namespace,
+    layers: str,
+    orders: Any = None,
+    coords: Any = None,
+    change: Any = same,
 ) -> Run:
     """Our gradients of a batch, reduced to norms and coordinates where these are given."""
     import torch
@@ -321,7 +353,7 @@ def engine(
     from ogacli.models import Network
     from ogacli.models.tasks.classification import Classification
 
-    model = Network(network(name, options.small), head=None, outputs=CLASSES)
+    model = Network(change(network(name, options.small)), head=None, outputs=CLASSES)
     model.to(torch.device(options.device))
     compute = capture(model, Classification(), GradientOptions(layers=layers))
     if orders is not None:
@@ -345,10 +377,9 @@ def pace(name: str, options: argparse.Namespace) -> None:
     from ogacli.base.precision import computing_on
 
     device, batch = torch.device(options.device), batch_of(name, options)
-    p = sum(parameter.numel() for parameter in network(name, options.small).parameters())
-    coords = (
-        torch.randperm(p, generator=torch.Generator().manual_seed(3))[:COORDINATES].sort().values.to(device)
-    )
+    p = sum(parameter.numel() for parameter in _made(name, options.small).parameters())
+    drawn = torch.randint(p, (COORDINATES,), generator=torch.Generator().manual_seed(3))
+    coords = drawn.unique().to(device)
     ours: dict[str, Callable[[], Run]] = {
         # GPT-2 picks the logits of one position, which are not the output of a linear layer as it is.
         **({} if name == "gpt2" else {"head, l2": lambda: engine(name, batch, options, "head")}),
@@ -357,6 +388,7 @@ def pace(name: str, options: argparse.Namespace) -> None:
         "all, l1": lambda: engine(name, batch, options, "all", [1]),
         "all, forest": lambda: engine(name, batch, options, "all", [], coords),
         "all, all three": lambda: engine(name, batch, options, "all", [1, 2], coords),
+        **variants(name, batch, options),
     }
     with computing_on(device):
         forward = timed(plain(name, batch, options, backward=False), device)
@@ -368,8 +400,29 @@ def pace(name: str, options: argparse.Namespace) -> None:
             except Exception as error:  # the other passes are told all the same
                 told(network=name, what=what, failed=f"{type(error).__name__}: {str(error)[:300]}")
                 continue
-            base = forward if what.startswith("head") else both
+            base = forward if what.startswith(("head", "forward,")) else both
             told(network=name, what=what, ratio=round(found["seconds"] / base["seconds"], 3), **found)
+
+
+def variants(name: str, batch: Any, options: argparse.Namespace) -> dict[str, Callable[[], Run]]:
+    """What may be faster: another layout of pictures; with ``--long`` compiled forward passes."""
+    import torch
+
+    found: dict[str, Callable[[], Run]] = {}
+    if isinstance(batch.inputs, torch.Tensor):
+        last, change = replace(batch, inputs=channels_last(batch.inputs)), channels_last
+        found = {
+            "forward, channels last": lambda: plain(name, last, options, backward=False, change=change),
+            "forward + backward, channels last": lambda: plain(
+                name, last, options, backward=True, change=change
+            ),
+            "all, l2, channels last": lambda: engine(name, last, options, "all", [2], change=change),
+        }
+    if options.long and options.device != STAND_IN:
+        graphs = partial(torch.compile, mode="reduce-overhead")
+        for what, compiled in (("compiled", torch.compile), ("compiled, CUDA graphs", graphs)):
+            found[f"forward, {what}"] = partial(plain, name, batch, options, backward=False, change=compiled)
+    return found
 
 
 def vectorised(name: str, options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from ogacli.base.blocks import blocks, numbered
-from ogacli.base.device import sent, where_it_fits
+from ogacli.base.device import sent
 from ogacli.base.progress import SILENT, Advance, Progress
 from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours
 from ogacli.gradients.feed import GradientFeed
@@ -20,10 +20,10 @@ from ogacli.scan.exchange import exchange, share_fit, share_neighbours, share_no
 from ogacli.scan.fitting import Fitting
 from ogacli.scan.saved import States
 from ogacli.scan.scorers import Scorers
+from ogacli.scan.scoring import Scoring
 from ogacli.scan.setup import Setup
 from ogacli.scan.shared_fit import help_to_fit
 from ogacli.scan.validation import mean_validation_gradient
-from ogacli.scan.waiting import Waiting
 from ogacli.scan.work import Work, in_order
 
 Save = Callable[[Callable[[], States], bool], None]
@@ -75,6 +75,7 @@ class CheckpointPass:
             held_out=held_out,
             samples=self.samples,
         )
+        self.scoring = Scoring(self.scorers, self.feed, setup.task)
 
     def run(
         self,
@@ -136,11 +137,11 @@ class CheckpointPass:
     def score_again(self, rows: Int64[Tensor, " m"], collector: Collector, progress: Progress) -> None:
         """Score some samples again, in float32."""
         feed = self._feed(self.setup.gradients.model_copy(update={"precision": "float32"}))
-        own = self._share(feed, rows)
+        own, scoring = self._share(feed, rows), Scoring(self.scorers, feed, self.setup.task)
         with progress.bar("scoring near the cut in float32", len(own)) as advance:
             for one in feed(own):
                 if one.gradients is not None:
-                    self._score(one.gradients, collector)
+                    scoring.score(one.gradients, collector)
                     advance(len(one.gradients))
                 del one
         exchange(collector, own, self.ranks)
@@ -229,13 +230,11 @@ class CheckpointPass:
             gradients.reduce_to(needs.norms, sent(coordinates, self.device))
 
     def _score_held(self, held: Sequence[GradientBatch], collector: Collector) -> None:
-        waiting = Waiting(self.device)
         for batch in held:
-            if not waiting.add(batch):
-                self._score(batch, collector)
-            elif waiting.full():
-                self._score_all(waiting, collector)
-        self._score_all(waiting, collector)
+            self.scoring.add(batch, collector)
+            if self.scoring.full():
+                self.scoring.score_waiting(collector)
+        self.scoring.score_waiting(collector)
 
     def _score_rest(self, collector: Collector, save: Save, progress: Progress, step: str) -> None:
         """Score the samples that are not done; what is looked up, some at a time in the order of the file."""
@@ -269,22 +268,22 @@ class CheckpointPass:
         Another scan, which goes on from there, then computes the same batches, to the last digit.
         """
         read, size, whole = 0, self.feed.read_size if len(left) else 1, 0
-        waiting = Waiting(self.device)
         try:
             for one in self.feed(left):
                 collector.note(one)
-                if one.gradients is not None and not waiting.add(one.gradients):
-                    self._score(one.gradients, collector)
+                if one.gradients is not None:
+                    self.scoring.add(one.gradients, collector)
                 seen = len(one.batch.rows) + len(one.batch.quarantined)
                 advance(seen, None if work is None else work.of(left[read : read + seen]))
                 del one  # before the next one is computed
                 read += seen
-                if (read % size == 0 and waiting.full()) or read == len(left):
-                    self._score_all(waiting, collector)
+                if (read % size == 0 and self.scoring.full()) or read == len(left):
+                    self.scoring.score_waiting(collector)
                     whole = read
                     if self._worth_saving:
                         save(self.scorers.states, False)
         except KeyboardInterrupt:
+            self.scoring.drop_waiting()
             collector.rows.done[left[whole:]] = False
             raise
 
@@ -292,19 +291,3 @@ class CheckpointPass:
     def _worth_saving(self) -> bool:
         """Whether to go on takes less time than to begin anew: not for many rows that are only looked up."""
         return self.model.reads_inputs or len(self.rows) <= _LOOKED_UP
-
-    def _score_all(self, waiting: Waiting, collector: Collector) -> None:
-        """Score the batches that wait."""
-        if (together := waiting.take()) is not None:
-            self._score(together, collector)
-
-    def _score(self, batch: GradientBatch, collector: Collector) -> None:
-        """Score a batch; in halves where memory does not suffice."""
-        scored = where_it_fits(lambda: self.scorers.score(batch))
-        if scored is not None:
-            collector.add(batch, scored, self.setup.task)
-            return
-        self.feed.halve(len(batch))
-        middle = len(batch) // 2
-        for half in (slice(0, middle), slice(middle, None)):
-            self._score(batch.select(half), collector)

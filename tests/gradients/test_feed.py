@@ -15,7 +15,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.head import HeadGradients
 from ogacli.run.directory import Run
-from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.scoring import Scoring
 from small_scans import WIDTH, N, Place, make_place
 
 ALL = "gradients.layers=all"
@@ -104,14 +104,14 @@ def test_the_automatic_batch_size_minds_the_widest_layer(place, monkeypatch):
 
 def test_several_passes_through_the_network_are_one_batch(place, monkeypatch):
     monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_WIDEST_BYTES", 21 * WIDTH * 4)
-    scored = CheckpointPass._score
+    scored = Scoring.score
     sizes: list[int] = []
 
-    def seen(self: CheckpointPass, batch: GradientBatch, *more: Any) -> None:
+    def seen(self: Scoring, batch: GradientBatch, *more: Any) -> None:
         sizes.append(len(batch))
         scored(self, batch, *more)
 
-    monkeypatch.setattr(CheckpointPass, "_score", seen)
+    monkeypatch.setattr(Scoring, "score", seen)
     joined = scanned(place, "joined", "detector=l2")
     assert sizes[0] > 21
     single = scanned(place, "single", "detector=l2", "gradients.batch_size=21")

@@ -44,7 +44,7 @@ def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
         )
         halve(self, size)
 
-    monkeypatch.setattr(import_module("ogacli.scan.waiting"), "_PART", 1 << 60)  # so that no batches wait
+    monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_PART", 1 << 60)  # so that no batches wait
     monkeypatch.setattr(import_module("ogacli.scan.top"), "TOP", 1)  # nor samples
     monkeypatch.setattr(cls, "__call__", full)
     monkeypatch.setattr(Batch, "to", moved)
@@ -53,7 +53,9 @@ def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
     monkeypatch.undo()
     np.testing.assert_allclose(found["score"], expected["score"], rtol=2e-5)
     assert len(alive) == 5
-    assert alive[-1] <= alive[1] + 5000, "results of batches that went well, and no attempts"
+    # A GPU rounds up the memory of each tensor.
+    results = 5000 if device.type == "standin" else 1 << 16
+    assert alive[-1] <= alive[1] + results, "results of batches that went well, and no attempts"
 
 
 @pytest.fixture

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 import ogacli
+from ogacli.config.commands import plan
 from ogacli.data import Samples
 from ogacli.detectors import detectors
 from ogacli.models.sources.torchscript import TorchScript
 from small_masks import Pixels, open_masks
+from small_scans import make_place
+from stand_in import Counts
 from tests.gradients.test_zoo import Lstm, Tied, UNet, seeded_weights
 
 K = 3
@@ -153,6 +156,31 @@ def test_lower_precision_decides_as_float32(precision: Any, layers: str, device:
     assert 0 < rough.max() < 0.1
     top = exact.argsort()[-6:]
     np.testing.assert_allclose(found[top], exact[top], rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_batch_norms_are_folded_at_any_precision(
+    precision: Any, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folded network is compared in exact float32, also where torch would round to TF32."""
+    network, found = import_module("ogacli.models.network"), list[nn.Module]()
+    fold = network.quickened
+
+    def noted(*given: Any) -> nn.Module:
+        found.append(fold(*given))
+        return found[-1]
+
+    monkeypatch.setattr(network, "quickened", noted)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    scored(pictures(), Pictures, device, detector="l2", precision=precision)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for one in found for layer in one.modules())
+    assert found
+
+
+def test_a_dry_run_waits_for_the_work(counts: Counts, tmp_path: Path) -> None:
+    """Before and after each of two batches; otherwise it would time how long it takes to start the work."""
+    plan(make_place(tmp_path, detector="l2").config("gradients.device=standin"))
+    assert sum(times for (kind, _), times in counts.waits.items() if kind == "synchronize") == 4
 
 
 def test_the_same_again_is_the_same(device: torch.device) -> None:

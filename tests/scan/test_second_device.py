@@ -55,7 +55,7 @@ def test_an_interrupted_scan(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
-    monkeypatch.setattr(import_module("ogacli.scan.waiting"), "_READS", 1)
+    monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_READS", 1)
     place = make_place(tmp_path, detector=DEFAULT)
     config = place.config("gradients.batch_size=20", f"gradients.device={name}")
     whole_and_resumed(place, config, monkeypatch, Collector, "add", 3)

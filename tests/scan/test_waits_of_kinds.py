@@ -46,7 +46,7 @@ KINDS: dict[str, Kind] = {
 def batches(monkeypatch: pytest.MonkeyPatch, counts: Counts) -> list[Counter[tuple[str, str]]]:
     """The synchronisations until each batch was collected; none waits to be scored with others."""
     monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
-    monkeypatch.setattr(import_module("ogacli.scan.waiting"), "_READS", 1)
+    monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_READS", 1)
     add, found = Collector.add, list[Counter[tuple[str, str]]]()
 
     def noted(self: Collector, *given: Any) -> None:

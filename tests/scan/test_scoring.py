@@ -10,6 +10,7 @@ from gradient_batches import head_batch
 from ogacli.gradients.joining import joinable, joined
 from ogacli.gradients.kept import kept
 from ogacli.scan.collect import Collector
+from ogacli.scan.scorers import Scorers
 from small_scans import make_place
 from tests.scan.test_on_a_device import Pictures, pictures, same
 from tests.scan.test_resume import whole_and_resumed
@@ -19,7 +20,7 @@ from tests.scan.test_resume import whole_and_resumed
 def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each forward pass is a read, and two reads wait to be scored together."""
     monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
-    monkeypatch.setattr(import_module("ogacli.scan.waiting"), "_READS", 2)
+    monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_READS", 2)
 
 
 @pytest.mark.parametrize("reduced", [False, True])
@@ -69,3 +70,22 @@ def test_an_interrupted_scan_goes_on_with_the_same_batches(
     place = make_place(tmp_path, detector="l2")
     config = place.config("gradients.batch_size=10", "gradients.device=standin")
     whole_and_resumed(place, config, monkeypatch, Collector, "add", call)
+
+
+def test_how_many_samples_fit_is_remembered(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen reads of 5 do not fit; once 20 samples did, no more are tried."""
+    monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
+    score, tried = Scorers.score, list[int]()
+
+    def full(self: Scorers, batch: Any) -> Any:
+        if batch.residual.device == device:
+            tried.append(len(batch))
+            if len(batch) > 20:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return score(self, batch)
+
+    monkeypatch.setattr(Scorers, "score", full)
+    same(pictures(170), Pictures, device, detector="l2", batch_size=5, fold=False)
+    assert tried[:2] == [80, 40]
+    assert set(tried[2:]) <= {10, 20}
+    assert tried.count(20) == 8, "150 more samples do not try larger ones"
