@@ -184,11 +184,15 @@ class Judged:
         n = len(found.given)
         batch = GradientBatch(torch.arange(n), found.given, found.logits, torch.zeros(n), None, [])
         detector = LatentMask().detector()
+        detector.held_out = True
         detector.fit([batch])
         assert detector.noise is not None
         cells = detector.cells(batch)
         self.how, self.pixels = found.how, (found.given != found.true).numpy()
-        self.score, self.flagged = cells.score.numpy(), (cells.wrong.max(1).values > 0.5).numpy()
+        self.score = cells.score.numpy()
+        count = int((cells.wrong.max(1).values > 0.5).sum())  # as ``budget: auto``
+        self.flagged = np.zeros(n, bool)
+        self.flagged[np.argsort(-self.score, kind="stable")[:count]] = True
         pixels = found.logits.permute(0, 2, 3, 1).flatten(0, 2)
         own = detector.noise.pixels.judged(pixels, found.given.flatten())[0]
         self.own = own.view(found.given.shape).numpy()

@@ -31,7 +31,7 @@ _ENTRIES = 1 << 20
 
 @detectors.register
 class LatentMask(CellOptions):
-    """For a class a pixel: score = how probable it is that a region of the mask has a wrong class.
+    """For a class a pixel: score = how probable it is that some region of the mask has a wrong class.
 
     A region is connected pixels of one given class that are more probably wrong than right; see
     :mod:`ogacli.detectors.label_noise.regions`.
@@ -49,7 +49,7 @@ class RegionCells(Cells):
     region: Int64[Tensor, "b m 6"]
     """The given class, left, top, right and bottom (the last two beyond the region), and the pixels."""
     of_mask: Float[Tensor, " b"]
-    """The score of each mask: by its most doubtful region, or where there is none the mean over pixels."""
+    """The probability that a region of each mask is wrong; where there is none the mean over pixels."""
 
     @property
     def score(self) -> Float[Tensor, " b"]:
@@ -92,7 +92,9 @@ class Mask(CellDetector):
         if not held:
             raise DataError("no mask to fit the label noise to", expected="at least one that can be read")
         columns = (logits, labels, *zip(*parts, strict=True))
-        self.noise = MaskNoise.fitted(*(torch.cat(tuple(column)) for column in columns))
+        self.noise = MaskNoise.fitted(
+            *(torch.cat(tuple(column)) for column in columns), held_out=self.held_out
+        )
 
     def cells(self, batch: GradientBatch) -> RegionCells:
         """The regions, once fitted."""
@@ -162,8 +164,8 @@ def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
     b, device = len(doubt), doubt.device
     wrong, suggested = torch.zeros(2, b, MOST, dtype=torch.float64)
     region = torch.zeros(b, MOST, 6, dtype=torch.int64)
-    highest, taken = np.zeros(b), [0] * b
-    np.maximum.at(highest, found.sample, found.score)
+    right, taken = np.ones(b), [0] * b
+    np.multiply.at(right, found.sample, 1 - found.wrong)
     for i in (-found.wrong).argsort(kind="stable").tolist():
         sample = int(found.sample[i])
         if (place := taken[sample]) == MOST:
@@ -171,7 +173,6 @@ def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
         taken[sample] += 1
         wrong[sample, place], suggested[sample, place] = float(found.wrong[i]), float(found.suggested[i])
         region[sample, place] = torch.tensor([found.given[i], *found.box[i], found.pixels[i]])
-    best = sent(torch.from_numpy(highest), device)
-    score = best + (1 - best) * doubt
+    score = 1 - sent(torch.from_numpy(right), device) * (1 - doubt)
     none = torch.zeros_like(wrong)
     return RegionCells(*(sent(one, device) for one in (wrong, suggested, none, region, score)))

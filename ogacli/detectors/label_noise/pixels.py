@@ -8,7 +8,7 @@ transition matrix, fitted by EM. Pixels of an object are wrong together, and a n
 single pixels tell which parts of a mask are doubtful, but how often classes are wrong is fitted to parts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,8 +16,13 @@ from torch import Tensor
 
 from ogacli.base.tensor_fields import TensorFields
 from ogacli.detectors.label_noise.candidates import Candidates, log_probabilities
+from ogacli.detectors.label_noise.disagreement import Disagreement
 from ogacli.detectors.label_noise.model import LabelNoise
+from ogacli.detectors.label_noise.signals import CALIBRATED
 from ogacli.detectors.label_noise.transition import FREE, LEAST
+
+_LOWEST, _HALVINGS = -15.0, 40
+"""Logarithm of the smallest factor of the rates that is tried, and steps of the search for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,57 @@ class ClassNoise(TensorFields):
         """The probability of each class to be the true one, float64."""
         return (self.sharpness * log_probabilities(logits) + self.bias + self.logs.t()[given]).softmax(1)
 
+    def at_most(self, share: float, logits: Float[Tensor, "n k"], given: Int64[Tensor, " n"]) -> "ClassNoise":
+        """The same with lower rates, where more than this share of the given classes would be wrong.
+
+        All odds of a wrong class are divided by one number; itself where no more are wrong.
+        """
+        if self._wrong(logits, given) <= share:
+            return self
+        low, high = _LOWEST, 0.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            below = self._divided(middle)._wrong(logits, given) <= share
+            low, high = (middle, high) if below else (low, middle)
+        return self._divided(low)
+
+    def _divided(self, log: float) -> "ClassNoise":
+        """The same with rates of wrong classes times exp(log)."""
+        right = torch.eye(len(self.logs), dtype=torch.bool, device=self.logs.device)
+        others = (self.logs + log).masked_fill(right, -torch.inf)
+        return replace(self, logs=others.where(~right, torch.log1p(-others.exp().sum(1, keepdim=True))))
+
+    def _wrong(self, logits: Float[Tensor, "n k"], given: Int64[Tensor, " n"]) -> float:
+        """The share of the given classes that are expected to be wrong."""
+        return float(self.judged(logits, given)[0].mean())
+
     def judged(
         self, logits: Float[Tensor, "n k"], given: Int64[Tensor, " n"]
     ) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:
         """The probability that the given class is wrong, and the most probable other one."""
         others = self.true(logits, given).scatter(1, given[:, None], 0.0)
         return others.sum(1), others.argmax(1)
+
+
+def without_mistakes(
+    noise: ClassNoise, logits: Float[Tensor, "n k"], given: Int64[Tensor, " n"], *, held_out: bool
+) -> ClassNoise:
+    """The noise without what is no noise, but mistakes of the model: these become fewer where it is surest.
+
+    So no more given classes are wrong than contradict the model where it is surest, at the upper end of the
+    interval of their share. A model that has learned the given classes tells nothing of that kind.
+
+    Args:
+        noise: Fitted to these.
+        logits: The predictions.
+        given: The given classes.
+        held_out: Whether the model was not trained on them.
+    """
+    seen = Candidates.of(logits, given)
+    found = Disagreement.of(seen.own, seen)
+    if not held_out and found.inverse_temperature > CALIBRATED:
+        return noise
+    return noise.at_most(found.most, logits, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +127,23 @@ class MaskNoise:
         given: Int64[Tensor, " n"],
         part_logits: Float[Tensor, "q k"],
         part_given: Int64[Tensor, " q"],
+        *,
+        held_out: bool,
     ) -> "MaskNoise":
-        """Fit to pixels, and to parts where there are any."""
+        """Fit to pixels, and to parts where there are any.
+
+        Args:
+            logits: Of pixels.
+            given: Their given classes.
+            part_logits: The mean logits of parts.
+            part_given: Their given classes.
+            held_out: Whether the model was not trained on these masks.
+        """
         pixels = ClassNoise.fitted(logits, given)
         if not len(part_given):
             return cls(pixels, pixels)
-        return cls(pixels, ClassNoise.fitted(part_logits, part_given, FREE))
+        parts = ClassNoise.fitted(part_logits, part_given, FREE)
+        return cls(pixels, without_mistakes(parts, part_logits, part_given, held_out=held_out))
 
     def to(self, device: torch.device) -> "MaskNoise":
         """The same on a device; parts are judged on the CPU."""

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ogacli.detectors.label_noise.pixels import ClassNoise
 
-_EDGE, _EDGE_OF_SCORE = 1 / 3, 1 / 12
+_EDGE = 1 / 3
 """Doubtful pixels that are right in every region, in sides of the picture: networks and annotators place an
-edge a little differently. For the probability of a region, and for the score of a mask; both were chosen on
-seed 0 of `benchmarks/masks.py`. An edge grows with the side of a picture, not with its pixels."""
+edge a little differently. Chosen on seed 0 of `benchmarks/masks.py`. An edge grows with the side of a
+picture, not with its pixels."""
 _SMALLEST = 20
 """Pixels of the smallest part."""
 
@@ -61,8 +61,6 @@ class Regions:
     """Its most probable class but for the given one."""
     wrong: Float[np.ndarray, " r"]
     """The probability that its given class is wrong."""
-    score: Float[np.ndarray, " r"]
-    """The same with less regard to edges, which ranks masks better."""
     box: Int64[np.ndarray, "r 4"]
     """Its first and last column and row, as left, top, right, bottom; the last ones are beyond it."""
     pixels: Int64[np.ndarray, " r"]
@@ -101,7 +99,6 @@ class Regions:
             given=classes,
             suggested=suggested,
             wrong=wrong * pixels / (pixels + _EDGE * side),
-            score=wrong * pixels / (pixels + _EDGE_OF_SCORE * side),
             box=np.stack(ends, 1),
             pixels=pixels,
         )

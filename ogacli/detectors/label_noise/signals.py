@@ -27,7 +27,7 @@ _TORN = 0.7
 _FLOOR = 8.0
 """Lower bound of the sharpness for a strong model that has learned how people err on these samples: its
 probabilities explain wrong labels without any noise, and likelihood alone leaves the sharpness near 1."""
-_CALIBRATED = 1.3
+CALIBRATED = 1.3
 """Up to this inverse temperature a model is calibrated to the labels as it stands."""
 _SHARP = 1.5
 """From this sharpness on the noise depends on the class, and the free fit stays."""
@@ -95,7 +95,7 @@ class Signals:
     @property
     def fewest(self) -> float:
         """A cautious share of wrong labels; 0 where it is small beside what the model errs itself."""
-        if self.lapses is self.own and not self.held_out and self.own.inverse_temperature > _CALIBRATED:
+        if self.lapses is self.own and not self.held_out and self.own.inverse_temperature > CALIBRATED:
             return 0.0  # a network that is trained fast is sure of its mistakes, too
         low = _CAUTION * self.lapses.fewest
         return low if low >= _SOME * self.best.share else 0.0
@@ -127,7 +127,7 @@ class Signals:
         if self.held_out:
             return True
         if self.near is None:
-            return self.own.inverse_temperature <= _CALIBRATED
+            return self.own.inverse_temperature <= CALIBRATED
         return self.near.flat
 
     @property

@@ -10,7 +10,7 @@ from scipy import ndimage
 from ogacli.detectors import detectors
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import LabelNoise
-from ogacli.detectors.label_noise.pixels import ClassNoise
+from ogacli.detectors.label_noise.pixels import ClassNoise, without_mistakes
 from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
@@ -47,7 +47,6 @@ def test_regions_are_connected_doubtful_pixels_of_one_class(
     columns = (found.sample, found.given, found.suggested, map(tuple, found.box), found.pixels, found.wrong)
     own = [(*row, round(wrong, 9)) for *row, wrong in zip(*columns, strict=True)]
     assert sorted(own) == sorted(expected)
-    assert (found.score >= found.wrong).all()
 
 
 def uniform(k: int, rate: float = 0.1) -> ClassNoise:
@@ -84,6 +83,30 @@ def test_the_noise_is_that_of_one_class_a_sample(k: int) -> None:
     torch.testing.assert_close(found.true(logits, labels).to(whole.dtype), whole, rtol=1e-4, atol=1e-6)
     again = ClassNoise.of(found.state())
     assert torch.equal(again.true(logits, labels), found.true(logits, labels))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01])
+def test_rates_are_lowered_until_so_few_are_wrong(share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(200, 3, generator=generator), torch.randint(3, (200,), generator=generator)
+    noise = uniform(3)
+    before = noise.judged(logits, labels)[0]
+    assert before.mean() > 0.05
+    after = noise.at_most(share, logits, labels)
+    found = after.judged(logits, labels)[0]
+    assert share - 1e-6 <= found.mean() <= max(share, 1e-6)
+    assert torch.equal(found.argsort(), before.argsort())
+    torch.testing.assert_close(after.logs.exp().sum(1), torch.ones(3).double())
+    assert noise.at_most(0.9, logits, labels) is noise
+
+
+def test_a_network_that_has_learned_its_labels_tells_nothing_of_its_mistakes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (300,), generator=generator)
+    logits = torch.nn.functional.one_hot(labels, 3) + 0.1 * torch.randn(300, 3, generator=generator)
+    noise = uniform(3)
+    assert without_mistakes(noise, logits, labels, held_out=False) is noise
+    assert without_mistakes(noise, logits, labels, held_out=True) is not noise
 
 
 def batch(b: int = 12) -> GradientBatch:
