@@ -19,11 +19,13 @@ from torch import Tensor
 
 _ENTRIES = 1 << 22
 """Probabilities that are held while fitting: 32 MB in float64."""
-_STEPS = 100
+_STEPS = 500
 """Most iterations of EM."""
-_PSEUDO = 30.0
+_PSEUDO = (10**1.5, 10**2.0, 10**2.5, 10**3.0, 10**3.5, 10**4.0)
 """Pseudo-counts of each row of Q: so many samples that are labelled wrong at the rate of all classes, with
-all other classes equally likely."""
+all other classes equally likely. The fewest are taken that a likelihood ratio test does not reject."""
+_REJECTED = 3.84 / 2
+"""Half of the 95 % quantile of chi-squared with one degree of freedom."""
 _LEAST = 0.1
 """Lower bound of the rate of wrong labels in each row of Q. Where the model has learned the labels, or few
 are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
@@ -81,7 +83,7 @@ class LabelNoise:
             sharpness = _next_sharpness(before.sharpness, _newton_step(prior, true, mixed))
             trust = _next_trust(before.trust, _newton_step(prior, true, before.sharpness * gap))
             weights = _next_weights(sharpness, before.weights, mixed, true)
-            found = cls(sharpness, trust, weights, _transition(counts + _PSEUDO * expected))
+            found = cls(sharpness, trust, weights, _transition(counts, expected))
             if (
                 abs(wrong - last) < _CLOSE
                 and abs(sharpness / before.sharpness - 1) < 100 * _CLOSE
@@ -161,13 +163,25 @@ def _uniform_noise(own: Tensor, wrong: float) -> Float[Tensor, "k k"]:
     return found.fill_diagonal_(1 - wrong)
 
 
-def _transition(counts: Float[Tensor, "k k"]) -> Float[Tensor, "k k"]:
-    """Counts as shares of their row, with the diagonal between 1 / k and 1 - ``_LEAST``.
+def _transition(counts: Float[Tensor, "k k"], expected: Float[Tensor, "k k"]) -> Float[Tensor, "k k"]:
+    """Counts and pseudo-counts as shares of their row, with the diagonal between 1 / k and 1 - ``_LEAST``.
 
     A diagonal below 1 / k would mean that the class has the label of another.
     """
-    shares = counts / counts.sum(1, keepdim=True)
+    likelihoods = {size: _log_likelihood(counts, size * expected) for size in _PSEUDO}
+    pseudo = min(size for size in _PSEUDO if likelihoods[size] >= max(likelihoods.values()) - _REJECTED)
+    sums = counts + pseudo * expected
+    shares = sums / sums.sum(1, keepdim=True)
     right = shares.diagonal().clamp(1 / len(counts), 1 - _LEAST)
     others = shares.clone().fill_diagonal_(0)
     others *= ((1 - right) / others.sum(1))[:, None]
     return others + torch.diag(right)
+
+
+def _log_likelihood(counts: Float[Tensor, "k k"], prior: Float[Tensor, "k k"]) -> float:
+    """Of the counts of each row, whose probabilities are drawn from a Dirichlet distribution.
+
+    For whole counts the logarithm of the Dirichlet-multinomial distribution, without the number of orders.
+    """
+    beta = lambda a: torch.lgamma(a).sum(1) - torch.lgamma(a.sum(1))  # noqa: E731
+    return float((beta(counts + prior) - beta(prior)).sum())

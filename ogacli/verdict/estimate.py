@@ -118,8 +118,7 @@ def _of(signals: Signals, half: float, by: Basis) -> Estimate:
         half: The share of the samples whose label is more probably wrong than right; NaN where unknown.
         by: The source of the predictions.
     """
-    best, lapses, fewest = signals.best, signals.lapses, signals.fewest
-    part = fewest / best.share if best.share else 0.0
+    best, lapses, fewest, part = signals.best, signals.lapses, signals.fewest, signals.part
     learned = best.kappa * math.sqrt(best.samples) > _KAPPA and part >= _CLEARLY
     if hardly_learned(1 - best.share, best.majority) and not learned:
         return Estimate(share=None, low=0.0, high=1.0, by=by, reason=UNLEARNED)
@@ -128,7 +127,9 @@ def _of(signals: Signals, half: float, by: Basis) -> Estimate:
         return Estimate(share=None, low=0.0, high=high, by=by, reason=MEMORISED)
     told = part >= _CLEARLY or (part >= _PROBABLY and signals.sharpness >= _SHARPNESS)
     told &= signals.k == 2 or not best.near_ties >= _TORN  # which may be unknown
-    if signals.flat or (signals.class_conditional and told):
+    if signals.flat and signals.doubtful:
+        share = best.share  # label noise by class explains only a part of what follows doubt
+    elif signals.flat or (signals.class_conditional and told):
         share = _between(half, fewest, max(best.share, fewest))
     elif told:
         share = _between(half, lapses.lapses, lapses.most)

@@ -97,6 +97,19 @@ def test_labels_that_a_strong_model_explains_are_told_by_its_flat_disagreement()
     assert one.low <= share <= one.high
 
 
+def test_where_noise_follows_doubt_the_share_is_the_disagreement_of_a_strong_model() -> None:
+    """Label noise by class explains a part of it alone."""
+    logs, labels, _ = predictions(2000, 10, spread=40.0, share=0.2)
+    findings = found(logs, labels)
+    [(_, one)] = findings.signals
+    own = replace(one.own, near_ties=0.25, lapses=0.02, fewest=0.02, most=0.03)
+    doubtful = replace(findings, signals=((1.0, replace(one, own=own, sharpness=1.25)),))
+    told = estimate(doubtful, labels)
+    assert told is not None
+    assert told.share == own.share
+    assert told.low < 0.05 < told.share < told.high
+
+
 def test_without_a_label_detector_lapses_tell_the_share_or_nothing_does() -> None:
     logs, labels, true = predictions(6000, 10, spread=12.0, share=0.2)
     plain = replace(found(logs, labels), wrong=None, signals=())

@@ -27,8 +27,8 @@ from ogacli.detectors.label_noise.transition import LEAST, Pairs, Transition
 
 _ENTRIES = 1 << 22
 """Probabilities that are held while fitting: 32 MB in float64."""
-_STEPS = 100
-"""Most iterations of EM."""
+_STEPS = 500
+"""Most iterations of EM. With two classes and many wrong labels it takes some hundred."""
 _SHARPEST = 100.0
 """Upper bound of the inverse temperature, for models that are always right."""
 TRUST = (0.2, 0.6)

@@ -33,8 +33,10 @@ _SHARP = 1.5
 """From this sharpness on the noise depends on the class, and the free fit stays."""
 _DOUBTFUL, _DOUBTFUL_OF_TWO = 1.23, 2.5
 """Below this sharpness nothing shows noise that depends on the class alone; of two classes below the second.
-Of calibrated models it is up to 1.22 where the noise depends on the sample, and from 1.24 on where it does
-not."""
+Of calibrated models it is up to 1.26 where the noise depends on the sample. Strong models are compared with
+``_SHARP``."""
+_FEW = 0.2
+"""Lapses below this part of the disagreement show no noise that the model has no doubts about."""
 _MOSTLY = 0.4
 """From this part of the disagreement on the lapses are most of what is wrong."""
 _CAUTION = 0.85
@@ -101,6 +103,11 @@ class Signals:
         return low if low >= _SOME * self.best.share else 0.0
 
     @property
+    def part(self) -> float:
+        """``fewest`` as a part of the disagreement."""
+        return self.fewest / self.best.share if self.best.share else 0.0
+
+    @property
     def class_conditional(self) -> bool:
         """Whether the fit shows noise that depends on the class alone."""
         return self.k > 2 and self.sharpness >= _SHARP and self.fewest > 0
@@ -109,10 +116,14 @@ class Signals:
     def doubtful(self) -> bool:
         """Whether wrong labels, if there are any, may follow the model's own doubts.
 
-        Only of held-out predictions: a model that was trained on the labels is sure of wrong ones, too.
+        That is where neither the sharpness nor lapses show others; of two classes, whose sharpness is known
+        less well, where not both do. Only of held-out predictions: a model that was trained on the labels is
+        sure of wrong ones, too.
         """
-        least = _DOUBTFUL_OF_TWO if self.k == 2 else _DOUBTFUL
-        return self.held_out and self.sharpness < least and not self.flat
+        few = self.part < _FEW
+        if self.k == 2:
+            return self.held_out and (few or (self.sharpness < _DOUBTFUL_OF_TWO and not self.flat))
+        return self.held_out and few and self.sharpness < (_SHARP if self.flat else _DOUBTFUL)
 
     @property
     def flat(self) -> bool:
@@ -121,7 +132,7 @@ class Signals:
         A network is sure on the samples that it was trained on, however weak it is, so that its neighbours
         must be sure as well; without neighbours it must be calibrated as it stands.
         """
-        lapsed = self.class_conditional and self.fewest >= _MOSTLY * self.best.share
+        lapsed = self.class_conditional and self.part >= _MOSTLY
         if lapsed or not self.best.flat:
             return False
         if self.held_out:

@@ -4,6 +4,7 @@ In: the expected counts of true classes and given labels. Out: a ``Transition``,
 pairs of classes that occur, not with the square of the number of classes.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,9 +15,12 @@ from torch import Tensor
 from ogacli.base.tensor_fields import TensorFields
 from ogacli.detectors.label_noise.candidates import Candidates
 
-_PSEUDO = 30.0
-"""Pseudo-counts of each row of Q: so many samples that are labelled wrong at the rate of all classes, with
-all other classes equally likely."""
+_PSEUDO = tuple(10 ** (exponent / 2) for exponent in range(3, 9))
+"""Pseudo-counts of each row of Q, from 32 to 10,000: so many samples that are labelled wrong at the rate of
+all classes, with all other classes equally likely. The counts decide: few where a class is taken for certain
+others, many where wrong labels are spread evenly, so that chance does not look like a pattern."""
+_LIKELY = 1.92
+"""Half of the 95 % quantile of chi-squared with one degree of freedom."""
 LEAST = 0.1
 """Lower bound of the rate of wrong labels in each row of Q, unless another is given. Where the model has
 learned the labels, or few are wrong, its small doubts would otherwise be lost in the uncertainty of Q."""
@@ -110,10 +114,13 @@ class Transition(TensorFields):
         """
         k, same = len(others), pairs.true == pairs.given
         wrong = min(max(wrong, least), 1 - 1 / k)
-        own = counts.new_zeros(k).index_add_(0, pairs.true[same], counts[same]) + _PSEUDO * (1 - wrong)
+        own = counts.new_zeros(k).index_add_(0, pairs.true[same], counts[same])
         counts = counts.masked_fill(same, 0.0)
-        column = (others + _PSEUDO * wrong) / (k - 1)
-        rest = counts.new_zeros(k).index_add_(0, pairs.true, counts) + column.sum() - column
+        rest = counts.new_zeros(k).index_add_(0, pairs.true, counts)
+        pseudo = _pseudo_counts(own, counts, rest, wrong)
+        own += pseudo * (1 - wrong)
+        column = (others + pseudo * wrong) / (k - 1)
+        rest += column.sum() - column
         right = (own / (own + rest)).clamp(1 / k, 1 - least)
         return cls(right, (1 - right) / rest, column, pairs.true, pairs.given, counts)
 
@@ -169,3 +176,32 @@ class Transition(TensorFields):
     def _begin(self) -> Int64[Tensor, " k_plus_1"]:
         """For each given label its first pair."""
         return torch.searchsorted(self.given, torch.arange(self.k + 1, device=self.given.device))
+
+
+def _pseudo_counts(
+    own: Float[Tensor, " k"], pairs: Float[Tensor, " q"], rest: Float[Tensor, " k"], wrong: float
+) -> float:
+    """The fewest of ``_PSEUDO`` under which the counts are about as likely as under any of them.
+
+    Each row of Q is drawn from one Dirichlet distribution, its counts from a multinomial one (Minka,
+    "Estimating a Dirichlet distribution", 2000).
+
+    Args:
+        own: The samples of each class that have its label.
+        pairs: Those of each pair of two classes.
+        rest: The sum of these by true class.
+        wrong: The share of wrong labels that the pseudo-counts have.
+    """
+    others = wrong / (len(own) - 1)
+    likelihoods = torch.stack(
+        [
+            _rising(own, size * (1 - wrong)) + _rising(pairs, size * others) - _rising(own + rest, size)
+            for size in _PSEUDO
+        ]
+    )
+    return _PSEUDO[int((likelihoods >= likelihoods.max() - _LIKELY).int().argmax())]
+
+
+def _rising(counts: Float[Tensor, " m"], by: float) -> Float[Tensor, ""]:
+    """The sum of log(by (by + 1) .. (by + count - 1)), for counts that need not be whole."""
+    return (counts + by).lgamma().sum() - len(counts) * math.lgamma(by)

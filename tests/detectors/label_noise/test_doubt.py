@@ -1,5 +1,6 @@
 """Where wrong labels follow the model's doubts, the margin ranks; elsewhere the label noise does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 import ogacli
 from gradient_batches import dense_batch
 from ogacli.detectors.label_noise.candidates import Candidates
+from ogacli.detectors.label_noise.disagreement import Disagreement
 from ogacli.detectors.label_noise.doubt import Doubt
-from ogacli.detectors.label_noise.signals import fitted
+from ogacli.detectors.label_noise.signals import Signals, fitted
 from ogacli.detectors.latent_label import LatentLabel
 from ogacli.models.sources.precomputed import PrecomputedSource
 from tests.simulated import predictions
@@ -65,6 +67,28 @@ def test_noise_that_follows_doubt_is_ranked_by_the_margin(k: int) -> None:
     assert float(wrong.mean()) == pytest.approx(float(before.mean()), abs=0.005)
     found = labels != truth
     assert average_precision_score(found, wrong) > average_precision_score(found, before)
+
+
+def signals(k: int, *, near_ties: float, lapses: float, sharpness: float) -> Signals:
+    """Of 4,000 held-out predictions, of which a fifth differ from the label."""
+    own = Disagreement(4000, 0.2, near_ties, lapses, lapses, lapses, 1 / k, 0.7, 1.0)
+    return Signals(k, own, None, sharpness, True)
+
+
+def test_without_lapses_the_noise_may_follow_the_doubts_of_a_strong_model() -> None:
+    """It has as few near ties as one that has learned how people err on each sample, which has lapses."""
+    strong = signals(10, near_ties=0.25, lapses=0.02, sharpness=1.25)
+    assert strong.flat
+    assert strong.doubtful
+    assert not signals(10, near_ties=0.25, lapses=0.1, sharpness=1.25).doubtful
+    assert not signals(10, near_ties=0.25, lapses=0.02, sharpness=1.65).doubtful
+    assert not signals(10, near_ties=0.5, lapses=0.02, sharpness=1.25).doubtful
+    assert not replace(strong, held_out=False).doubtful
+
+
+def test_the_sharpness_of_two_classes_shows_nothing_without_lapses() -> None:
+    assert signals(2, near_ties=0.5, lapses=0.03, sharpness=3.2).doubtful
+    assert not signals(2, near_ties=0.5, lapses=0.1, sharpness=3.2).doubtful
 
 
 @pytest.mark.parametrize(("k", "noise"), [(10, "uniform"), (10, "pairs"), (2, "uniform")])

@@ -66,7 +66,8 @@ def test_with_few_classes_it_is_the_dense_model(n: int, k: int, near: bool, seed
     [
         (2000, 50, {}),
         (2000, 50, {"sure": 0.4}),
-        (2000, 500, {"sure": 0.9}),
+        (1000, 200, {"sure": 0.9}),
+        pytest.param(2000, 500, {"sure": 0.9}, marks=pytest.mark.slow),
         pytest.param(4000, 500, {"sure": 0.45}, marks=pytest.mark.slow),
         pytest.param(4000, 500, {"tail": True, "wrong": 0.1}, marks=pytest.mark.slow),
     ],
