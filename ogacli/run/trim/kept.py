@@ -30,8 +30,8 @@ def load_kept(
     Args:
         dataset: The dataset that was scanned, whole and in the same order. Its length, labels and arrays are
             compared with the run.
-        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote. The file holds
-            positions alone, so that nothing can be compared.
+        kept: A run, a run directory, or the npy file that ``oga trim --format indices`` wrote, with which the
+            length alone is compared.
         budget: For a run: flag another share of the samples than the scan did.
 
     Raises:
@@ -40,13 +40,21 @@ def load_kept(
     from torch.utils.data import Subset
 
     if isinstance(kept, str | Path) and Path(kept).suffix == ".npy":
-        positions = _load_positions(Path(kept))
+        positions, rows = _load_positions(Path(kept))
     else:
         run = Run.open(kept)
         check_dataset(dataset, run)
         fates = fates_of(run, Options(budget_given(budget)))
-        positions = fates.position[fates.staying]
+        positions, rows = fates.position[fates.staying], None
     n = len(dataset)  # type: ignore[arg-type]
+    if rows is not None and n != rows:
+        raise DataError(
+            "the dataset is not the one that was scanned",
+            place=str(kept),
+            found=f"{n:,} samples",
+            expected=f"{rows:,} samples",
+            hint="give the whole dataset that was scanned, in the same order",
+        )
     if len(positions) and positions.max() >= n:
         raise DataError(
             "the dataset is smaller than the one that was scanned",
@@ -56,11 +64,13 @@ def load_kept(
     return Subset(dataset, positions.tolist())
 
 
-def _load_positions(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _load_positions(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.int64]], int | None]:
+    """The positions, and the number of rows of the source where the file has it."""
     refuse_special(path, DataError)
     try:
         with path.open("rb") as file:
             found: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
+            rows = int(np.load(file, allow_pickle=False).item()) if file.peek(1) else None
     except (OSError, ValueError, EOFError) as error:
         raise DataError("cannot be read as positions", place=str(path), found=str(error)) from None
     if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
@@ -70,4 +80,4 @@ def _load_positions(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
             found=f"{found.dtype} {list(found.shape)}",
             expected="what `oga trim --format indices` wrote",
         )
-    return found
+    return found, rows

@@ -100,6 +100,13 @@ def test_load_kept(run, tmp_path):
     assert len(load_kept(dataset, run, budget=Budget(30))) == N - 2 - 30
     with pytest.raises(DataError, match="the dataset is smaller than the one that was scanned"):
         load_kept(dataset[:10], run)
+    longer = [*dataset, "one more"]
+    with pytest.raises(
+        DataError, match=rf"kept\.npy: .*not the one that was scanned\n  found: {N + 1} samples"
+    ):
+        load_kept(longer, tmp_path / "kept.npy")
+    np.save(tmp_path / "alone.npy", np.load(tmp_path / "kept.npy"))
+    assert list(load_kept(longer, tmp_path / "alone.npy")) == expected
     with pytest.raises(DataError, match=r"nowhere\.npy: cannot be read as positions"):
         load_kept(dataset, tmp_path / "nowhere.npy")
     np.save(tmp_path / "x.npy", np.zeros((2, 2)))
