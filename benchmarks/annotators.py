@@ -28,8 +28,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from ogacli.data.annotations import Annotations
-from ogacli.data.consensus import consensus, vote_shares
+from ogacli.data.labels.annotations import Annotations
+from ogacli.data.labels.consensus import consensus, vote_shares
 from ogacli.detectors.latent_consensus import LatentConsensus
 from ogacli.gradients import GradientBatch
 

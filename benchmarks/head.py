@@ -98,7 +98,7 @@ def _pace(
     from ogacli.config import parse_config
     from ogacli.config.commands import setup_of
     from ogacli.data.arrays import ArrayReader
-    from ogacli.scan.collect import Collector
+    from ogacli.scan.collected.collect import Collector
     from ogacli.scan.passes import CheckpointPass
 
     text = dataset(folder, model, shape, n) + f"\ndetector: l2\ngradients: {{fold: {str(fold).lower()}}}"

@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from torch import nn
 
 import ogacli
-from ogacli.scan.features import Features
+from ogacli.scan.collected.features import Features
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from near_copies import (

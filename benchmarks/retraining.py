@@ -40,8 +40,8 @@ from ogacli.models.sources.resnet_cifar import ResnetCifar
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.accuracy import trained_accuracy
 from ogacli.models.training.loop import TrainOptions
-from ogacli.scan.arms import Arm, difference
-from ogacli.scan.treatments import Treated, treated
+from ogacli.scan.retraining.arms import Arm, difference
+from ogacli.scan.retraining.treatments import Treated, treated
 from ogacli.verdict.budget import Action, Budget
 
 WORK = Path("runs/retraining")

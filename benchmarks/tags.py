@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import KFold
 
-from ogacli.data.label_types import IGNORED
-from ogacli.data.spans import spans
+from ogacli.data.labels.label_types import IGNORED
+from ogacli.data.labels.spans import spans
 from ogacli.detectors.latent_tags import LatentTags
 from ogacli.gradients import GradientBatch
 

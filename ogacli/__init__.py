@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ogacli.run.trim.kept import load_kept as load_kept
     from ogacli.scan import scan as scan
     from ogacli.scan.attribution import attribute as attribute
-    from ogacli.scan.verify import verify as verify
+    from ogacli.scan.retraining.verify import verify as verify
 
 _HOMES = {
     "Config": "config",

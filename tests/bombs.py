@@ -509,7 +509,7 @@ def _folder(place: str) -> object:
 
 
 def _arrays(place: str) -> object:
-    from ogacli.data.npy import open_array
+    from ogacli.data.files.npy import open_array
 
     return open_array(place, "x" if place.endswith(".npz") else None)[:1]
 
@@ -558,13 +558,13 @@ def _masks(place: str) -> object:
 
 
 def _names(place: str) -> object:
-    from ogacli.data.yolo import read_names
+    from ogacli.data.images.yolo import read_names
 
     return read_names(place)
 
 
 def _coco(place: str) -> object:
-    from ogacli.data.coco import read_coco
+    from ogacli.data.images.coco import read_coco
 
     return len(read_coco(place).classes)
 
@@ -572,7 +572,7 @@ def _coco(place: str) -> object:
 def _annotators(place: str) -> object:
     import torch
 
-    from ogacli.data.annotations import annotated
+    from ogacli.data.labels.annotations import annotated
     from ogacli.data.samples import Samples
 
     n, k = (10_000, 1_000) if Path(place).stem == "annotators" else (40_000, 2)

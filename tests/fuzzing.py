@@ -116,14 +116,14 @@ def config(content: bytes) -> object:
 
 def values(content: bytes) -> object:
     """YAML of a run, or after ``--set``."""
-    from ogacli.base.yaml_values import plain_values
+    from ogacli.base.documents.yaml_values import plain_values
 
     return plain_values(content, "config.yaml")
 
 
 def document(content: bytes) -> object:
     """A JSON document."""
-    from ogacli.base.json_document import parse_json
+    from ogacli.base.documents.json_document import parse_json
 
     return parse_json(content, "summary.json", ConfigError)
 
@@ -137,8 +137,8 @@ def policy(content: bytes) -> object:
 
 def override(content: bytes) -> object:
     """A ``--set``."""
-    from ogacli.base.overrides import override
-    from ogacli.base.yaml_document import parse
+    from ogacli.base.documents.overrides import override
+    from ogacli.base.documents.yaml_document import parse
 
     known = parse("data: {source: digits}\ndetector: [l1, {name: l2}]\n", "config.yaml", Path())
     override(known, [content.decode(errors="surrogateescape")])
@@ -252,14 +252,14 @@ def archive(content: bytes) -> object:
 
 def shard(content: bytes) -> object:
     """A tar file of samples."""
-    from ogacli.data.shards import read_shards
+    from ogacli.data.files.shards import read_shards
 
     return list(read_shards([_written("a.tar", content)], lambda kind: True))
 
 
 def arrays(content: bytes) -> object:
     """An array, alone or in an archive."""
-    from ogacli.data.npy import open_array
+    from ogacli.data.files.npy import open_array
 
     name = "x" if content.startswith(b"PK") else None
     return open_array(_written("x.npz" if name else "x.npy", content), name)[:2]

@@ -80,7 +80,7 @@ def mask(content: bytes) -> object:
 
 def annotators(content: bytes) -> object:
     """A table of annotators, of the format that the first byte says."""
-    from ogacli.data.annotations import annotated, class_names
+    from ogacli.data.labels.annotations import annotated, class_names
 
     path = _place() / f"voices.{('csv', 'jsonl', 'parquet')[content[0] % 3 if content else 0]}"
     path.write_bytes(content[1:])

@@ -70,7 +70,7 @@ class Points:
         for owner, name in (
             (os, "fsync"),
             (import_module("ogacli.base.atomic"), "exchanged"),
-            (import_module("ogacli.scan.generations"), "save_file"),
+            (import_module("ogacli.scan.earlier.generations"), "save_file"),
             (import_module("pyarrow.parquet"), "write_table"),
         ):
             setattr(owner, name, self._around(getattr(owner, name)))
@@ -173,8 +173,8 @@ class Job:
 
     def beside(self) -> list[str]:
         """What is left an hour later, when the next process begins to write there."""
+        from ogacli.base.processes.running import running
         from ogacli.base.progress import SILENT
-        from ogacli.base.running import running
         from ogacli.base.workplace import workplace
 
         left = [path for path in self.folder.iterdir() if "out" in path.name and path != self.out]
@@ -204,7 +204,7 @@ class Job:
 
 def main() -> None:
     folder, job = Path(sys.argv[1]), json.loads(sys.argv[2])
-    resume = import_module("ogacli.scan.resume")
+    resume = import_module("ogacli.scan.earlier.resume")
     resume._SAVE_EVERY, resume._SHARE = 0.0, 0
     if not job.get("held", False):
         fitting = import_module("ogacli.scan.fitting")

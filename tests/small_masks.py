@@ -66,7 +66,7 @@ class Pixels(nn.Module):
         return F.interpolate(self.head(found), scale_factor=2, mode="bilinear")
 
 
-def trained(samples: Samples, steps: int = 60, seed: int = 0) -> Pixels:
+def trained(samples: Samples, steps: int = 120, seed: int = 0) -> Pixels:
     """A network after some steps on all samples."""
     network, batch = Pixels(seed), samples.read(range(len(samples)))
     optimizer = torch.optim.Adam(network.parameters(), 0.05)

@@ -17,7 +17,8 @@ from ogacli.run.digest import write_scores
 from ogacli.run.directory import Run
 from ogacli.run.issues import issue_schema, write_issues
 from ogacli.run.scores import scores_table
-from ogacli.run.summary import Summary, summarise
+from ogacli.run.summarise import summarise
+from ogacli.run.summary import Summary
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.findings import Findings
 from ogacli.verdict.judge import judge

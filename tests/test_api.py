@@ -39,7 +39,7 @@ import ogacli.scan, ogacli.run.trim
 from ogacli.run.gate import gate as direct
 import ogacli
 first = ogacli.scan
-import ogacli.scan.verify
+import ogacli.scan.retraining.verify
 from ogacli import scan, verify, gate
 assert scan is first is ogacli.scan
 for name in NAMES:

@@ -20,7 +20,7 @@ from evidence.training import Predictions, Record, fold_rows, kept_epochs, recor
 from ogacli.data import Samples
 from ogacli.detectors import LabelDetector
 from ogacli.models.tasks.classification import Classification
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scored
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.evaluation import evaluate

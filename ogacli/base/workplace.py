@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ogacli.base.json_document import read_record
-from ogacli.base.process import Process
+from ogacli.base.documents.json_document import read_record
+from ogacli.base.processes.process import Process
 
 NEW, OLD = "new", "old"
 """The names in it: of what is written, and of the earlier version while the two change places."""

@@ -35,7 +35,7 @@ def train(
     log_json: LogJson = False,
 ) -> None:
     """Train the config's model; one checkpoint per epoch or fold."""
-    from ogacli.base.sharing import shared
+    from ogacli.base.processes.sharing import shared
     from ogacli.cli.views.scanning import training_view
     from ogacli.config import load_config
 
@@ -87,7 +87,7 @@ def scan(
     and l2 and isolation_forest stand beside it, by the gradients. `preset: paper` is the CIFAR setting of the
     paper; its GLUE experiments trim 30 %, its half moons use second derivatives as well.
     """
-    from ogacli.base.sharing import shared
+    from ogacli.base.processes.sharing import shared
     from ogacli.cli.views.scanning import plan_view, scan_view
     from ogacli.config import load_config
 
@@ -149,7 +149,7 @@ def verify(
     log_json: LogJson = False,
 ) -> None:
     """Retrain with and without the flagged samples, and compare."""
-    from ogacli.base.sharing import shared
+    from ogacli.base.processes.sharing import shared
     from ogacli.cli.views.scanning import verification_view
     from ogacli.config import load_config
     from ogacli.verdict.budget import Budget

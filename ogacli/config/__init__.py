@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ogacli.base.overrides import override
-from ogacli.base.yaml_document import Document, parse, read
+from ogacli.base.documents.overrides import override
+from ogacli.base.documents.yaml_document import Document, parse, read
 
 if TYPE_CHECKING:
     from ogacli.data.sources import Source
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ogacli.models.tasks import Task
     from ogacli.models.training.loop import TrainOptions
     from ogacli.scan.attribution.options import AttributeOptions
-    from ogacli.scan.verify import VerifyOptions
+    from ogacli.scan.retraining.verify import VerifyOptions
     from ogacli.verdict.budget import Budget
     from ogacli.verdict.look_for import LookFor
     from ogacli.verdict.protection import Protection

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ogacli.base.atomic import check_free
+from ogacli.base.processes.ranks import ALONE, Ranks
+from ogacli.base.processes.running import running
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.ranks import ALONE, Ranks
-from ogacli.base.running import running
 from ogacli.config import Config, load_config
 from ogacli.config.doctor import Checkup, examine, missing
 from ogacli.config.folds import (
@@ -30,17 +30,17 @@ from ogacli.models.training.start import trainable
 from ogacli.models.training.train import Training
 from ogacli.models.training.train import train as train_epochs
 from ogacli.run.directory import Run
-from ogacli.scan import verify as verification
-from ogacli.scan.arms import Verification
 from ogacli.scan.attribution import Attribution, attribute_samples, is_attribution
 from ogacli.scan.attribution import Setup as AttributionSetup
-from ogacli.scan.benefit import chooser
+from ogacli.scan.earlier.resume import Unfinished, check_output
+from ogacli.scan.earlier.since import Earlier, refuse_folds
 from ogacli.scan.execute import execute
 from ogacli.scan.plan import Plan
 from ogacli.scan.plan import plan as plan_setup
-from ogacli.scan.resume import Unfinished, check_output
+from ogacli.scan.retraining import verify as verification
+from ogacli.scan.retraining.arms import Verification
+from ogacli.scan.retraining.benefit import chooser
 from ogacli.scan.setup import Setup
-from ogacli.scan.since import Earlier, refuse_folds
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget
 

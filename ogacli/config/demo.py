@@ -15,7 +15,7 @@ from ogacli.config import load_config
 from ogacli.config.commands import scan, train, verify
 from ogacli.run.directory import Run
 from ogacli.run.trim import Trimmed, trim
-from ogacli.scan.arms import Verification
+from ogacli.scan.retraining.arms import Verification
 
 CONFIG = """\
 # Written by `oga demo`: scikit-learn's digits, a tenth of the training labels flipped.

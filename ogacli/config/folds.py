@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from ogacli.base.atomic import check_free
+from ogacli.base.processes.ranks import ALONE, Ranks, Tensors
+from ogacli.base.processes.running import running
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.ranks import ALONE, Ranks, Tensors
-from ogacli.base.running import running
 from ogacli.config import Config
 from ogacli.errors import ConfigError, DataError
 from ogacli.models.training.folds import checkpoints, train_folds, untrained_folds

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ogacli import detectors
+from ogacli.base.documents.yaml_document import Checker, Document
 from ogacli.base.options import Options, Where, locate
 from ogacli.base.registry import Registry, described, type_name
-from ogacli.base.yaml_document import Checker, Document
 from ogacli.config.presets import with_preset
 from ogacli.data.sources import sources as data_sources
 from ogacli.detectors import DetectorOptions
@@ -22,7 +22,7 @@ from ogacli.models.tasks import Task, tasks
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.loop import TrainOptions
 from ogacli.scan.attribution.options import AttributeOptions
-from ogacli.scan.verify import VerifyOptions
+from ogacli.scan.retraining.verify import VerifyOptions
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.look_for import parse_look_for
 from ogacli.verdict.protection import parse_protect

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ogacli.base.atomic import new_file
-from ogacli.base.json_document import read_json
+from ogacli.base.documents.json_document import read_json
 from ogacli.base.options import Options, path_given
 from ogacli.base.special_files import special
 from ogacli.config.inputs import NOTHING, Inputs, inputs_of
@@ -241,7 +241,7 @@ def _columns_of(place: str) -> list[str]:
         if data.suffix.lower() == ".tar":
             return _endings(place)
         if data.suffix.lower() == ".npz":
-            from ogacli.data.npy import array_names
+            from ogacli.data.files.npy import array_names
 
             return array_names(place)
         if data.is_dir():
@@ -254,7 +254,7 @@ def _columns_of(place: str) -> list[str]:
 
 
 def _endings(pattern: str) -> list[str]:
-    from ogacli.data.shards import read_shards, shard_paths
+    from ogacli.data.files.shards import read_shards, shard_paths
 
     samples = itertools.islice(read_shards(shard_paths(pattern)[:1], lambda _: False), _SHARD_SAMPLES)
     return list(dict.fromkeys(ending for sample in samples for ending in sample.spans))

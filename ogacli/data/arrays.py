@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
+from ogacli.data.files.npy import Rows, check_kind
 from ogacli.data.images import Transform, thumbnail
-from ogacli.data.npy import Rows, check_kind
 from ogacli.data.reading import Preview, Reader
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from ogacli.data.fingerprints import are_labelled, flat, unpadded
-from ogacli.data.pictures import are_pictures
+from ogacli.data.images.quality import are_pictures
 
 Digests = tuple[Sequence[int], Sequence[bytes], Sequence[bytes]]
 """Rows that can be read, and the cryptographic digests of their inputs and of their labels."""

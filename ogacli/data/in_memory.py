@@ -21,6 +21,7 @@ from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.features import Choice, features_of
 from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.arrays import ArrayReader, array_reader, digest
+from ogacli.data.files.npy import check_kind
 from ogacli.data.ids import RowNumbers, numbered
 from ogacli.data.items import (
     LABELS,
@@ -32,7 +33,6 @@ from ogacli.data.items import (
     own_labels,
 )
 from ogacli.data.labels import Classes, Target, Targets
-from ogacli.data.npy import check_kind
 from ogacli.data.reading import Reader
 from ogacli.errors import DataError
 

@@ -17,9 +17,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from ogacli.data.arrays import channel_axis, first_values, picture
-from ogacli.data.class_names import whole
-from ogacli.data.label_lists import matrix_targets
 from ogacli.data.labels import Target, Targets, class_targets
+from ogacli.data.labels.class_names import whole
+from ogacli.data.labels.label_lists import matrix_targets
 from ogacli.data.reading import Inputs, Preview, Reader
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError

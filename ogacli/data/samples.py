@@ -17,11 +17,11 @@ from ogacli.base.arrow import numbers
 from ogacli.base.blocks import blocks, numbered
 from ogacli.base.tables.columns import Columns
 from ogacli.base.wording import listed
-from ogacli.data.annotations import Annotations
 from ogacli.data.ids import Ids, check_ids, joined
 from ogacli.data.in_memory import parts_of
-from ogacli.data.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.labels import ClassOrder, Targets
+from ogacli.data.labels.annotations import Annotations
+from ogacli.data.labels.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.reading import Batch, Reader
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError

@@ -17,7 +17,7 @@ from torch import Tensor
 from ogacli.base.device import sent
 from ogacli.base.seeding import mixed
 from ogacli.data.fingerprints import input_fingerprints, text_fingerprint
-from ogacli.data.pictures import are_pictures
+from ogacli.data.images.quality import are_pictures
 
 BYTES = 256
 """Of a sketch."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ogacli.base import wording
 from ogacli.data.ids import refuse
-from ogacli.data.label_lists import Listed, listed_classes
-from ogacli.data.label_types import IGNORED
 from ogacli.data.labels import Targets
-from ogacli.data.list_columns import as_lists, holds_lists
+from ogacli.data.labels.label_lists import Listed, listed_classes
+from ogacli.data.labels.label_types import IGNORED
+from ogacli.data.labels.list_columns import as_lists, holds_lists
 from ogacli.data.reading import Preview, Reader
 from ogacli.errors import DataError
 
@@ -107,7 +107,7 @@ def tagged(
     classes: Sequence[str] | None,
     truth: pa.Array | None = None,
 ) -> tuple[TaggedReader, Targets]:
-    """The reader, and the tags of all samples, [n, w]; see :class:`ogacli.data.label_types.WordClasses`.
+    """The reader, and the tags of all samples, [n, w], in the form of ``WordClasses``.
 
     Args:
         words: A list a sample.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ogacli.base.device import sent
 from ogacli.data import Samples
-from ogacli.data.annotations import Annotations
-from ogacli.data.consensus import CLOSE, STEPS, Confusions, consensus
+from ogacli.data.labels.annotations import Annotations
+from ogacli.data.labels.consensus import CLOSE, STEPS, Confusions, consensus
 from ogacli.detectors import DetectorOptions, LabelDetector, detectors
 from ogacli.detectors._label_quality import check_one_class_each
 from ogacli.detectors.label_noise.candidates import log_probabilities

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.base.device import sent
-from ogacli.data.label_types import IGNORED
-from ogacli.data.spans import beginning, following, strays
+from ogacli.data.labels.label_types import IGNORED
+from ogacli.data.labels.spans import beginning, following, strays
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ogacli.base.precision import Precision, computing_in
 from ogacli.data import Batch
-from ogacli.data.boxes import Boxed
+from ogacli.data.images.boxes import Boxed
 from ogacli.errors import GradientError
 from ogacli.gradients.batch import Columns, GradientBatch, Objects
 from ogacli.gradients.fallback import trainable

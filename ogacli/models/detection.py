@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ogacli.base.device import out_of_memory
 from ogacli.base.seeding import seeded
 from ogacli.data import Batch
-from ogacli.data.boxes import Boxed
+from ogacli.data.images.boxes import Boxed
 from ogacli.errors import GradientError
 from ogacli.models.checks import check_layers
 from ogacli.models.network import Outputs

@@ -30,7 +30,7 @@ SUGGESTED_BOX = pa.field("suggested_box", pa.list_(pa.float64()))
 
 def has_boxes(samples: Samples) -> bool:
     """Whether the label of a sample is a number of boxes."""
-    from ogacli.data.boxes import BoxCounts
+    from ogacli.data.images.boxes import BoxCounts
 
     return isinstance(samples.label_type, BoxCounts)
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
-from ogacli.base.json_document import read_json
+from ogacli.base.documents.json_document import read_json
 from ogacli.base.tables import check_columns, read_table
 from ogacli.base.wording import listed, suggestion
 from ogacli.errors import DataError, OgaError, collecting

@@ -35,9 +35,9 @@ from pydantic import ValidationError
 
 from ogacli.base.arrow import empty, unpacked, value
 from ogacli.base.atomic import holds_only
-from ogacli.base.json_document import read_bytes, read_json
+from ogacli.base.documents.json_document import read_bytes, read_json
+from ogacli.base.documents.yaml_values import plain_values
 from ogacli.base.tables.parquet_file import length_of, open_parquet, read_all
-from ogacli.base.yaml_values import plain_values
 from ogacli.errors import ConfigError, RunError
 from ogacli.run.annotators import FILE as ASK_AGAIN
 from ogacli.run.beside import BESIDE, MAP

@@ -21,7 +21,7 @@ WRONG_REGION = "wrong region"
 
 def has_regions(samples: Samples) -> bool:
     """Whether the label of a sample is a class a pixel."""
-    from ogacli.data.label_types import PixelClasses
+    from ogacli.data.labels.label_types import PixelClasses
 
     return isinstance(samples.label_type, PixelClasses)
 

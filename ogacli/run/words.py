@@ -44,7 +44,7 @@ class EntitySummary(BaseModel):
 
 def has_words(samples: Samples) -> bool:
     """Whether the label of a sample is a tag a word."""
-    from ogacli.data.label_types import WordClasses
+    from ogacli.data.labels.label_types import WordClasses
 
     return isinstance(samples.label_type, WordClasses)
 
@@ -78,7 +78,7 @@ def word_columns(
 
 
 def _strays(samples: Samples, row: np.ndarray, index: np.ndarray) -> Bool[np.ndarray, " m"]:
-    from ogacli.data.spans import scheme, strays
+    from ogacli.data.labels.spans import scheme, strays
 
     allowed = scheme(samples.labels, samples.classes)
     if allowed is None:
@@ -90,7 +90,7 @@ def _strays(samples: Samples, row: np.ndarray, index: np.ndarray) -> Bool[np.nda
 
 def entity_summaries(cells: CellFindings, samples: Samples) -> tuple[EntitySummary, ...]:
     """Each kind of entity; none where tags are not those of entities, such as ``B-PER``."""
-    from ogacli.data.spans import starts
+    from ogacli.data.labels.spans import starts
 
     counts = Counter(dict(starts(samples.labels, samples.classes)))
     doubted, missing = Counter[str](), Counter[str]()
@@ -109,7 +109,7 @@ def entity_summaries(cells: CellFindings, samples: Samples) -> tuple[EntitySumma
 
 
 def _spans(labels: Tensor, samples: Samples) -> Iterator[set[Any]]:
-    from ogacli.data.spans import spans
+    from ogacli.data.labels.spans import spans
 
     for tags in samples.label_type.column(labels, samples.classes).to_pylist():
         yield set(spans(tags))

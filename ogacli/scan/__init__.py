@@ -30,9 +30,9 @@ from ogacli.models.tasks import Task, tasks
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.again import Recipe
 from ogacli.models.training.loop import TrainOptions
-from ogacli.scan.benefit import chooser
 from ogacli.scan.execute import execute
 from ogacli.scan.result import ScanResult
+from ogacli.scan.retraining.benefit import chooser
 from ogacli.scan.setup import Setup
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.budget import Budget

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ogacli.base.wording import cut, listed, percent
 from ogacli.data import Samples
-from ogacli.data.label_types import SeveralClasses
+from ogacli.data.labels.label_types import SeveralClasses
 from ogacli.data.loader import batches
 from ogacli.data.sources import MEMORY, sources
 from ogacli.errors import CheckpointError

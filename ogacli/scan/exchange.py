@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ogacli.base.ranks import Ranks
+from ogacli.base.processes.ranks import Ranks
 from ogacli.gradients import Neighbours
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scorers
 
 _AT_ONCE = 1 << 20

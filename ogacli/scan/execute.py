@@ -18,21 +18,21 @@ from ogacli.base.progress import SILENT, Progress
 from ogacli.detectors import OF_ANNOTATORS
 from ogacli.errors import DataError
 from ogacli.models.checkpoints.snapshots import distinct
-from ogacli.run.summary import summarise
+from ogacli.run.summarise import summarise
 from ogacli.scan.alignment import check_alignment, check_outputs
-from ogacli.scan.beside import Beside, beside
-from ogacli.scan.cells import cells_of
-from ogacli.scan.collect import Collector
-from ogacli.scan.near import check_against, with_near_duplicates
+from ogacli.scan.collected.beside import Beside, beside
+from ogacli.scan.collected.cells import cells_of
+from ogacli.scan.collected.collect import Collector
+from ogacli.scan.collected.near import check_against, with_near_duplicates
+from ogacli.scan.earlier.resume import Unfinished
+from ogacli.scan.earlier.saved import States, from_first
+from ogacli.scan.earlier.since import Earlier, state_of
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.provenance import provenance
 from ogacli.scan.result import ScanResult
-from ogacli.scan.resume import Unfinished
-from ogacli.scan.saved import States, from_first
 from ogacli.scan.scorers import column_names, label_detectors
 from ogacli.scan.second_look import second_look
 from ogacli.scan.setup import Setup
-from ogacli.scan.since import Earlier, state_of
 from ogacli.scan.stopwatch import Clock
 from ogacli.scan.validation import check_validation
 from ogacli.verdict.benefit import Chosen

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ogacli.base.blocks import release
 from ogacli.base.device import where_it_fits
+from ogacli.base.processes.ranks import ALONE, Ranks
 from ogacli.base.progress import Progress
-from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.seeding import shuffled
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import GradientFeed
 from ogacli.gradients.repeated import Repeated
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scorer, Scorers
 from ogacli.scan.shared_fit import Lead, Reduction, computed, shareable
 from ogacli.scan.work import Work

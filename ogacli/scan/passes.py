@@ -15,10 +15,10 @@ from ogacli.base.progress import SILENT, Advance, Progress
 from ogacli.gradients import GradientBatch, GradientOptions, HeadGradients, Neighbours
 from ogacli.gradients.feed import GradientFeed
 from ogacli.models import Model
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
+from ogacli.scan.earlier.saved import States
 from ogacli.scan.exchange import exchange, share_fit, share_neighbours, share_notes
 from ogacli.scan.fitting import Fitting
-from ogacli.scan.saved import States
 from ogacli.scan.scorers import Scorers
 from ogacli.scan.scoring import Scoring
 from ogacli.scan.setup import Setup

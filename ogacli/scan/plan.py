@@ -21,9 +21,9 @@ from ogacli.data import Samples
 from ogacli.errors import OgaError, collecting
 from ogacli.models import Model
 from ogacli.models.sources import Snapshot
-from ogacli.scan.benefit import trainings
-from ogacli.scan.near import check_against
+from ogacli.scan.collected.near import check_against
 from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.retraining.benefit import trainings
 from ogacli.scan.scorers import column_names
 from ogacli.scan.setup import Setup
 from ogacli.scan.validation import check_validation

@@ -18,8 +18,8 @@ from ogacli.run.reports import report
 from ogacli.run.scores import scores_table
 from ogacli.run.summary import Summary
 from ogacli.run.writing import write_run
-from ogacli.scan.beside import Beside
-from ogacli.scan.since import write_state
+from ogacli.scan.collected.beside import Beside
+from ogacli.scan.earlier.since import write_state
 from ogacli.scan.stopwatch import Clock
 from ogacli.verdict.judge import Verdict
 

@@ -13,7 +13,7 @@ from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import GradientFeed
 from ogacli.gradients.joining import joinable, joined
 from ogacli.models.tasks import Task
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scorers
 
 _READS = 16

@@ -6,7 +6,7 @@ In: the pass of a checkpoint and its scores. Out: better scores, and how many fl
 import torch
 
 from ogacli.base.progress import Progress
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.passes import CheckpointPass
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.ranks import flag, ranking

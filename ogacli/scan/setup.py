@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ogacli.base.ranks import ALONE, Ranks
+from ogacli.base.processes.ranks import ALONE, Ranks
 from ogacli.data import Samples
-from ogacli.data.label_types import PixelClasses
+from ogacli.data.labels.label_types import PixelClasses
 from ogacli.data.originals import Stamp
 from ogacli.detectors import DetectorOptions
 from ogacli.errors import ConfigError
@@ -19,7 +19,7 @@ from ogacli.models.sources import ModelSource
 from ogacli.models.tasks import Task
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.training.loop import TrainOptions
-from ogacli.scan.cells import cells_of
+from ogacli.scan.collected.cells import cells_of
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.look_for import NEAR_DUPLICATES, LookFor
 from ogacli.verdict.protection import Protection

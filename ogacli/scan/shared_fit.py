@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from ogacli.base.json_tensor import of_json, to_json
-from ogacli.base.ranks import Ranks
+from ogacli.base.documents.json_tensor import of_json, to_json
+from ogacli.base.processes.ranks import Ranks
 from ogacli.detectors._state import prefixed, under
 from ogacli.gradients import GradientBatch, HeadGradients
 from ogacli.gradients.feed import GradientFeed, finite, only
 from ogacli.gradients.kept import Kept, kept
 from ogacli.gradients.layers.linear import Outer, Plain
 from ogacli.gradients.layers.part import Part
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 
 _BEGIN, _NEXT, _DROP, _END = range(4)
 """Messages: begin with other rows, send the next read, hold nothing any more, the fit has ended."""

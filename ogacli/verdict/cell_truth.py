@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.verdict.boxes import BoxFindings
 from ogacli.verdict.evaluation import Evaluation
 from ogacli.verdict.regions import RegionFindings

@@ -16,7 +16,7 @@ from ogacli.config import load_config
 from ogacli.config.commands import scan
 from ogacli.config.starter import starter
 from ogacli.data.files import open_files
-from ogacli.data.npy import open_array
+from ogacli.data.files.npy import open_array
 from ogacli.data.reading import Unreadable
 from ogacli.data.selection import kept_ids
 from ogacli.data.sources.webdataset import WebDataset

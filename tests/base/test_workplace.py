@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ogacli.base.process import Process
+from ogacli.base.processes.process import Process
 from ogacli.base.workplace import NEW, OLD, clear, workplace
 from small_scans import contents
 
@@ -17,7 +17,11 @@ from small_scans import contents
 @pytest.fixture(scope="module")
 def ended() -> Process:
     """A process that has ended."""
-    code = "import json; from ogacli.base.process import Process; print(json.dumps(Process.own().plain()))"
+    code = """
+import json
+from ogacli.base.processes.process import Process
+print(json.dumps(Process.own().plain()))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = Process.of(json.loads(done.stdout))
     assert found is not None

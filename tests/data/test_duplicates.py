@@ -3,10 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogacli.data.boxes import Boxed
 from ogacli.data.duplicates import blank, conflicts, contents, label_contents
 from ogacli.data.fingerprints import input_fingerprints as fingerprints
 from ogacli.data.fingerprints import read_label_fingerprints
+from ogacli.data.images.boxes import Boxed
 
 
 def reader(inputs, labels):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ogacli.base.options import field_docs
 from ogacli.data import Samples
-from ogacli.data.label_types import Numbers
+from ogacli.data.labels.label_types import Numbers
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited
 from ogacli.data.sources import Source, sources
 from ogacli.errors import DataError

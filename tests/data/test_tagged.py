@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.data.sources.text import Text
 from ogacli.data.tagged import Tagged
 from ogacli.errors import DataError

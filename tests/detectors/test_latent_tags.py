@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.detectors.latent_tags import LatentTags, Tags
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch

@@ -7,7 +7,7 @@ import torch
 from torchvision.models.detection.ssd import SSD
 
 from ogacli.data import Batch
-from ogacli.data.boxes import Boxed
+from ogacli.data.images.boxes import Boxed
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientOptions, PictureGradients, capture
 from ogacli.models.detection import BoxNetwork

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from ogacli.run.summary import Summary, summarise
+from ogacli.run.summarise import summarise
+from ogacli.run.summary import Summary
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.diagnosis import PERFECT
 from ogacli.verdict.evaluation import evaluate

@@ -45,7 +45,7 @@ def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
         halve(self, size)
 
     monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_PART", 1 << 60)  # so that no batches wait
-    monkeypatch.setattr(import_module("ogacli.scan.top"), "TOP", 1)  # nor samples
+    monkeypatch.setattr(import_module("ogacli.scan.collected.top"), "TOP", 1)  # nor samples
     monkeypatch.setattr(cls, "__call__", full)
     monkeypatch.setattr(Batch, "to", moved)
     monkeypatch.setattr(GradientFeed, "halve", counted)

@@ -13,9 +13,9 @@ import ogacli
 from ogacli.config import load_config
 from ogacli.config.commands import scan
 from ogacli.data import Samples
-from ogacli.data.annotations import Annotations
+from ogacli.data.labels.annotations import Annotations
 from tests.gradients.test_zoo import seeded_weights
-from tests.scan.test_boxes import place  # noqa: F401 - a fixture
+from tests.scan.collected.test_boxes import place  # noqa: F401 - a fixture
 from tests.scan.test_on_a_device import Pictures, pictures, same
 from tests.scan.test_tags import CLASSES, Tagger, sentences
 

@@ -59,7 +59,7 @@ def name_of(case: Any) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    resume = import_module("ogacli.scan.resume")
+    resume = import_module("ogacli.scan.earlier.resume")
     monkeypatch.setattr(resume, "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(resume, "_SHARE", 0)
     return make_place(tmp_path / "place")

@@ -570,7 +570,7 @@ def test_what_is_no_unfinished_scan_is_left_alone(place, unread, kind):
 
 def test_what_comes_where_the_unfinished_scan_is_kept_stays(place, monkeypatch):
     """It was not there when the scan began; the scan goes on without."""
-    monkeypatch.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(importlib.import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
     other = place.folder / "out.partial"
     score = Norm.score
 
@@ -597,11 +597,11 @@ def test_an_interruption_while_it_is_saved_leaves_the_earlier_state(place, monke
             path.write_bytes(path.read_bytes()[:100])
             raise KeyboardInterrupt
 
-    generations = importlib.import_module("ogacli.scan.generations")
+    generations = importlib.import_module("ogacli.scan.earlier.generations")
     save_file = generations.save_file
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
-        patched.setattr(importlib.import_module("ogacli.scan.resume"), "_SHARE", 0)
+        patched.setattr(importlib.import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
+        patched.setattr(importlib.import_module("ogacli.scan.earlier.resume"), "_SHARE", 0)
         patched.setattr(generations, "save_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scanned(place, "out", "gradients.batch_size=16")

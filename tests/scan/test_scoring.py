@@ -9,11 +9,11 @@ import torch
 from gradient_batches import head_batch
 from ogacli.gradients.joining import joinable, joined
 from ogacli.gradients.kept import kept
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scorers
 from small_scans import make_place
+from tests.scan.earlier.test_resume import whole_and_resumed
 from tests.scan.test_on_a_device import Pictures, pictures, same
-from tests.scan.test_resume import whole_and_resumed
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_interrupted_scan_goes_on_with_the_same_batches(
     call: int, pairs: None, counts: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that wait at the interruption are computed again."""
-    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
     place = make_place(tmp_path, detector="l2")
     config = place.config("gradients.batch_size=10", "gradients.device=standin")
     whole_and_resumed(place, config, monkeypatch, Collector, "add", call)

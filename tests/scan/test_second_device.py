@@ -13,11 +13,11 @@ import torch
 
 import ogacli
 import stand_in
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from small_scans import make_place
 from tests.models.training.test_on_a_device import TRAIN, Small, samples
+from tests.scan.earlier.test_resume import whole_and_resumed
 from tests.scan.test_on_a_device import Pictures, pictures, same
-from tests.scan.test_resume import whole_and_resumed
 
 DEFAULT = ["latent_label", "l2", "isolation_forest"]
 
@@ -52,7 +52,7 @@ def test_a_scan(name: str, layers: str) -> None:
 
 def test_an_interrupted_scan(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved results and states of detectors are read to the device."""
-    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(import_module("ogacli.scan.fitting"), "_HELD_BYTES", 0)
     monkeypatch.setattr(import_module("ogacli.gradients.batch_size"), "_INPUT_BYTES_ELSEWHERE", 1)
     monkeypatch.setattr(import_module("ogacli.scan.scoring"), "_READS", 1)

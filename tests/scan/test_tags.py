@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ogacli
 from ogacli.config import load_config
 from ogacli.config.commands import scan, train
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.errors import ConfigError, DataError, GradientError
 from ogacli.run.directory import Run
 from ogacli.run.trim import trim

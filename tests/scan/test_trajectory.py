@@ -14,7 +14,7 @@ from ogacli.config.commands import plan, scan, train
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import files
 from ogacli.run.directory import Run
-from ogacli.scan.collect import Rows, Totals
+from ogacli.scan.collected.collect import Rows, Totals
 from ogacli.scan.passes import CheckpointPass
 from small_scans import N, Place, make_place
 
@@ -104,7 +104,7 @@ def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop
             raise KeyboardInterrupt
         scored(self, *arguments)
 
-    monkeypatch.setattr(import_module("ogacli.scan.resume"), "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(CheckpointPass, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scanned(place, pattern, "resumed", size)

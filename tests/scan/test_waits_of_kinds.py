@@ -11,7 +11,7 @@ import pytest
 
 import ogacli
 from ogacli.data import Samples
-from ogacli.scan.collect import Collector
+from ogacli.scan.collected.collect import Collector
 from small_masks import Pixels, open_masks
 from stand_in import Counts
 from tests.gradients.test_zoo import seeded_weights

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ogacli.data import Samples
-from ogacli.data.masks import wrong_regions
+from ogacli.data.images.masks import wrong_regions
 from ogacli.data.sources.coco import Coco
 from ogacli.data.sources.yolo import Yolo
 from ogacli.verdict.boxes import BoxFindings

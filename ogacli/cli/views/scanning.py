@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from ogacli.models.training.train import Training
     from ogacli.run.directory import Run
     from ogacli.run.summary import Summary
-    from ogacli.scan.arms import Difference, Verification
     from ogacli.scan.attribution.result import Attribution
     from ogacli.scan.plan import Plan
+    from ogacli.scan.retraining.arms import Difference, Verification
     from ogacli.verdict.benefit import Benefit
 
 _CLASSES = 12

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
-from ogacli.data.npy import Rows, open_array, open_arrays
+from ogacli.data.files.npy import Rows, open_array, open_arrays
 from ogacli.data.originals import Original, originals
 
 _KEYS = ("x", "y", "truth", "ids")

@@ -6,7 +6,7 @@ from typing import Any
 
 import fsspec
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.options import Location
 from ogacli.base.special_files import refuse_special
 from ogacli.data.originals import Original, originals

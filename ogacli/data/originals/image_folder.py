@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ogacli.base.options import Location
 from ogacli.data.files import Tree, open_files
-from ogacli.data.listing import Listing
+from ogacli.data.files.listing import Listing
 from ogacli.data.originals import Original, originals
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

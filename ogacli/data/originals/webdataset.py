@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ogacli.base.options import Location
+from ogacli.data.files.shards import shard_paths
 from ogacli.data.originals import originals
 from ogacli.data.originals._labelled import Labelled
-from ogacli.data.shards import shard_paths
 
 
 @originals.register

@@ -14,7 +14,7 @@ from pydantic import Field
 from ogacli.base.limits import USUAL, Limits, refuse_raised
 from ogacli.base.options import Key, Location, Options, dotted
 from ogacli.base.registry import Registry, resolve
-from ogacli.data.annotations import annotated
+from ogacli.data.labels.annotations import annotated
 from ogacli.data.rows import Rows
 from ogacli.data.samples import Samples
 from ogacli.data.selection import Limit, flip_labels, kept_ids, limited

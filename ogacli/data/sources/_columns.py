@@ -17,9 +17,7 @@ from ogacli.base.tables import ReadTable, read_file
 from ogacli.base.tables.columns import Columns
 from ogacli.base.tables.dialect import Dialect
 from ogacli.base.wording import suggestion
-from ogacli.data.annotations import annotated_by_columns, class_names
 from ogacli.data.ids import numbered
-from ogacli.data.label_lists import Lists, multi_label_targets
 from ogacli.data.labels import (
     Classes,
     ClassOrder,
@@ -29,7 +27,9 @@ from ogacli.data.labels import (
     look_up,
     regression_targets,
 )
-from ogacli.data.list_columns import holds_lists
+from ogacli.data.labels.annotations import annotated_by_columns, class_names
+from ogacli.data.labels.label_lists import Lists, multi_label_targets
+from ogacli.data.labels.list_columns import holds_lists
 from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source

@@ -10,11 +10,11 @@ from pydantic import field_validator
 
 from ogacli.base.options import Location, locate
 from ogacli.data.arrays import NoInputs, array_reader, digest
+from ogacli.data.files.npy import Rows, open_array, whole
 from ogacli.data.ids import RowNumbers
 from ogacli.data.images import Transform
-from ogacli.data.label_lists import matrix_targets
 from ogacli.data.labels import Classes, Target, Targets, arrow, class_targets
-from ogacli.data.npy import Rows, open_array, whole
+from ogacli.data.labels.label_lists import matrix_targets
 from ogacli.data.reading import Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources

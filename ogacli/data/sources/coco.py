@@ -4,9 +4,9 @@ import pyarrow as pa
 from pydantic import model_validator
 
 from ogacli.base.options import Location
-from ogacli.data.boxes import BoxedReader, boxed_samples
-from ogacli.data.coco import read_coco
 from ogacli.data.files import open_files
+from ogacli.data.images.boxes import BoxedReader, boxed_samples
+from ogacli.data.images.coco import read_coco
 from ogacli.data.labels import Classes
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources

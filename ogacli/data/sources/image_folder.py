@@ -11,9 +11,9 @@ import torch
 from ogacli.base.options import Location
 from ogacli.base.wording import listed
 from ogacli.data.files import open_files
+from ogacli.data.files.listing import Listing, counted
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.labels import Classes, ClassOrder, Targets, class_targets
-from ogacli.data.listing import Listing, counted
 from ogacli.data.named_values import named_values
 from ogacli.data.originals.image_folder import SUFFIXES, other_names, sample_names
 from ogacli.data.samples import Samples

@@ -11,11 +11,11 @@ from ogacli.base.options import Location
 from ogacli.base.tables import read_table
 from ogacli.base.wording import listed
 from ogacli.data.files import Tree, open_files
+from ogacli.data.files.listing import counted
 from ogacli.data.images import Transform
-from ogacli.data.label_types import PixelClasses
+from ogacli.data.images.masks import MaskedImageReader, MaskFiles, occurring
 from ogacli.data.labels import Classes, Targets
-from ogacli.data.listing import counted
-from ogacli.data.masks import MaskedImageReader, MaskFiles, occurring
+from ogacli.data.labels.label_types import PixelClasses
 from ogacli.data.originals.image_folder import SUFFIXES
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources

@@ -18,7 +18,7 @@ from torch import Tensor
 from ogacli.base import wording
 from ogacli.base.tables.columns import Columns
 from ogacli.data.ids import joined
-from ogacli.data.list_columns import as_lists
+from ogacli.data.labels.list_columns import as_lists
 from ogacli.data.reading import Preview, Reader
 from ogacli.data.samples import Samples
 from ogacli.data.sources import sources

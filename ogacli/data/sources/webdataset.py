@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.options import Location
 from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.copies import Copies
+from ogacli.data.files.shard_files import Shards
+from ogacli.data.files.shards import Sample, read_shards, shard_paths, short_names
 from ogacli.data.ids import numbered
 from ogacli.data.images import ImageReader, Transform
 from ogacli.data.samples import Samples
-from ogacli.data.shard_files import Shards
-from ogacli.data.shards import Sample, read_shards, shard_paths, short_names
 from ogacli.data.sources import sources
 from ogacli.data.sources.text import Texts, text_column
 from ogacli.errors import DataError

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.wording import cut, number
 from ogacli.errors import CheckpointError
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ogacli.base.limits import USUAL
 from ogacli.base.special_files import refuse_special
-from ogacli.data.zip_directory import read_directory
+from ogacli.data.files.zip_directory import read_directory
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.inert import read_around_objects
 

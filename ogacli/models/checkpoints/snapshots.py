@@ -21,7 +21,7 @@ from torch import Tensor
 from ogacli.base.options import Location, Options
 from ogacli.base.wording import listed
 from ogacli.data import Samples
-from ogacli.data.npy import open_array
+from ogacli.data.files.npy import open_array
 from ogacli.errors import CheckpointError, ConfigError
 
 _WILD = re.compile(r"[*?\[]")

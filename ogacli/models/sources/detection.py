@@ -10,7 +10,7 @@ from torch import nn
 from ogacli.base.options import Location
 from ogacli.base.user_code import called
 from ogacli.data import Samples
-from ogacli.data.boxes import BoxCounts
+from ogacli.data.images.boxes import BoxCounts
 from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models.checkpoints import check_classes, save_weights
 from ogacli.models.detection import BoxLosses, BoxNetwork

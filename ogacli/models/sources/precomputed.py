@@ -17,8 +17,8 @@ from ogacli.base.blocks import blocks, numbered
 from ogacli.base.options import Location
 from ogacli.base.tables import FORMATS
 from ogacli.data import Batch, Samples
-from ogacli.data.npy_shards import open_rows
-from ogacli.data.shards import is_pattern, shard_paths
+from ogacli.data.files.npy_shards import open_rows
+from ogacli.data.files.shards import is_pattern, shard_paths
 from ogacli.errors import DataError
 from ogacli.models.network import Outputs
 from ogacli.models.sources import ModelSource, Snapshot, sources

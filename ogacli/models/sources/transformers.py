@@ -16,7 +16,7 @@ from torch import nn
 
 from ogacli.base.options import Location, locate
 from ogacli.data import Samples
-from ogacli.data.label_types import Numbers
+from ogacli.data.labels.label_types import Numbers
 from ogacli.errors import CheckpointError, ConfigError
 from ogacli.models.checkpoints import trained_classes
 from ogacli.models.checkpoints.class_names import proper, same_order

@@ -3,7 +3,7 @@
 import torch
 
 from ogacli.data import Preview, Samples
-from ogacli.data.boxes import Boxed, drawn
+from ogacli.data.images.boxes import Boxed, drawn
 from ogacli.models.detection import BoxNetwork
 from ogacli.models.network import Model
 from ogacli.models.tasks import tasks

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ogacli.data import Preview, Samples
-from ogacli.data.label_types import IGNORED
-from ogacli.data.overlay import overlaid
+from ogacli.data.images.overlay import overlaid
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.errors import GradientError
 from ogacli.models.network import Model, Network
 from ogacli.models.outputs import call

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.data import Preview, Samples
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.data.tagged import words_with_tags
 from ogacli.errors import GradientError
 from ogacli.models.network import Model, Network

@@ -7,7 +7,7 @@ their steps, and what they hold.
 from collections.abc import Sequence
 from pathlib import Path
 
-from ogacli.base.json_document import read_json
+from ogacli.base.documents.json_document import read_json
 from ogacli.errors import CheckpointError
 from ogacli.models.checkpoints.snapshots import is_pattern, matching
 

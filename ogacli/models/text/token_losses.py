@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 
 
 class TokenLosses(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ogacli.data import Preview, Reader, Unreadable
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.errors import DataError
 
 NO_TOKEN = "the tokenizer makes nothing of the text"

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
+from ogacli.base.processes.ranks import Ranks
 from ogacli.base.progress import Progress
-from ogacli.base.ranks import Ranks
 from ogacli.data import Batch, Samples
-from ogacli.data.label_types import PixelClasses
+from ogacli.data.labels.label_types import PixelClasses
 from ogacli.data.loader import batches
 from ogacli.errors import DataError
 

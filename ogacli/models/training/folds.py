@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ogacli.base.atomic import new_folder
 from ogacli.base.device import device_of
-from ogacli.base.json_tensor import of_json, to_json
+from ogacli.base.documents.json_tensor import of_json, to_json
+from ogacli.base.processes.ranks import ALONE, Ranks
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.errors import ConfigError

@@ -13,7 +13,7 @@ import torch
 
 from ogacli._version import __version__
 from ogacli.base.atomic import holds_only
-from ogacli.base.json_document import read_json
+from ogacli.base.documents.json_document import read_json
 from ogacli.data import Samples
 from ogacli.errors import CheckpointError
 

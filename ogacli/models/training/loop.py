@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from ogacli.base.device import current
-from ogacli.base.json_tensor import of_json, to_json
+from ogacli.base.documents.json_tensor import of_json, to_json
 from ogacli.base.options import Location, Options
 from ogacli.base.precision import Precision, computing_in, products
+from ogacli.base.processes.ranks import ALONE, Ranks
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.seeding import seeded
 from ogacli.data import Batch, Samples
 from ogacli.data.weights import weighted

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from ogacli.base.ranks import Ranks
+from ogacli.base.processes.ranks import Ranks
 
 
 def share_gradients(parameters: Iterable[nn.Parameter], samples: int, ranks: Ranks) -> int:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ogacli.base.atomic import check_free, new_folder
 from ogacli.base.device import device_of
+from ogacli.base.processes.ranks import ALONE, Ranks
 from ogacli.base.progress import SILENT, Progress
-from ogacli.base.ranks import ALONE, Ranks
 from ogacli.base.tables.columns import Columns
 from ogacli.data import Samples
 from ogacli.models.sources import NetworkSource

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import create_model
 
+from ogacli.base.documents.overrides import override
+from ogacli.base.documents.yaml_document import Checker, Document, read
 from ogacli.base.options import Options
-from ogacli.base.overrides import override
-from ogacli.base.yaml_document import Checker, Document, read
 from ogacli.errors import ConfigError
 from ogacli.run.gate.conditions import Condition, all_conditions
 from ogacli.run.gate.limits import limit

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ogacli.base.arrow import texts
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.special_files import refuse_special
 from ogacli.errors import ConfigError
 from ogacli.run.directory import Run

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ogacli.base import wording
 from ogacli.base.arrow import numbers
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.pictures import Undecodable, decoding, opened_picture
 from ogacli.errors import RunError
 

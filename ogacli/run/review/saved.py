@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ogacli.base.atomic import new_file, refuse_link
-from ogacli.base.json_document import parse_json, read_bytes
+from ogacli.base.documents.json_document import parse_json, read_bytes
 from ogacli.errors import RunError
 from ogacli.run.decisions import ACTIONS, SCHEMA_VERSION, Decision
 

@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.errors import OgaError, RunError
 from ogacli.run.directory import Run
 from ogacli.run.reports.review import plain_look

@@ -200,7 +200,7 @@ class Words:
 
     def parts(self, content: Mapping[str, Any], tags: Sequence[str]) -> list[tuple[int, int, str]]:
         """Start, end and kind of each entity, in characters; without entities those of words but ``O``."""
-        from ogacli.data.spans import Span, spans
+        from ogacli.data.labels.spans import Span, spans
 
         starts = np.cumsum([0, *(len(word) + 1 for word in content[self.column])]).tolist()
         entities = list(spans(tags))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.base.progress import Progress
 from ogacli.base.tables.json_text import text, value_in, with_keys
 from ogacli.data.originals._table_file import TableFile

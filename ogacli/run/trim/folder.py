@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ogacli.base.atomic import new_folder
-from ogacli.base.json_document import read_record
+from ogacli.base.documents.json_document import read_record
 from ogacli.base.special_files import special
 from ogacli.errors import RunError
 from ogacli.run.trim.job import Job

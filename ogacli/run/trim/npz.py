@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ogacli.base.wording import cut
-from ogacli.data.npy import Rows, are_packed, write_rows
+from ogacli.data.files.npy import Rows, are_packed, write_rows
 from ogacli.data.originals.arrays import Arrays
 from ogacli.errors import DataError
 from ogacli.run.label_kind import parts_of

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ogacli.base.json_document import parse_json
+from ogacli.base.documents.json_document import parse_json
 from ogacli.errors import DataError
 
 LOOKED_AT = 1000

@@ -15,8 +15,8 @@ from typing import IO, Any
 
 from ogacli.base.file_names import WINDOWS, Names, safe_name
 from ogacli.base.tables.json_text import text, value_in, with_keys
+from ogacli.data.files.shards import opened_shard, read_shards, shard_members, short_names
 from ogacli.data.originals.webdataset import WebDataset as Original
-from ogacli.data.shards import opened_shard, read_shards, shard_members, short_names
 from ogacli.run.trim import FolderFormat, formats
 from ogacli.run.trim._labels import NewLabels, label_columns
 from ogacli.run.trim.chosen import WEIGHT, Chosen, check_rows

@@ -22,7 +22,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ogacli.base.atomic import holds_only
-from ogacli.base.json_document import read_json
+from ogacli.base.documents.json_document import read_json
 from ogacli.base.tables.parquet_file import open_parquet
 from ogacli.data import Samples, Unreadable
 from ogacli.errors import RunError

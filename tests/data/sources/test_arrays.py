@@ -15,7 +15,7 @@ from PIL import Image
 
 from ogacli.config import parse_config
 from ogacli.data.arrays import ArrayReader, NoInputs, digest
-from ogacli.data.npy import MappedArray, open_array
+from ogacli.data.files.npy import MappedArray, open_array
 from ogacli.data.reading import Unreadable
 from ogacli.data.sources.arrays import Arrays
 from ogacli.errors import DataError

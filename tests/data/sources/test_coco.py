@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ogacli.data.boxes import BoxCounts
+from ogacli.data.images.boxes import BoxCounts
 from ogacli.data.sources.coco import Coco
 from ogacli.errors import DataError
 

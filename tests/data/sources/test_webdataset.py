@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
+from ogacli.data.files.shards import shard_paths
 from ogacli.data.loader import batches
-from ogacli.data.shards import shard_paths
 from ogacli.data.sources.webdataset import WebDataset
 from ogacli.errors import DataError
 from ogacli.run.trim import trim

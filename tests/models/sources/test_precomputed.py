@@ -8,7 +8,7 @@ import torch
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
 from ogacli.data import Batch
-from ogacli.data.npy_shards import open_rows
+from ogacli.data.files.npy_shards import open_rows
 from ogacli.errors import ConfigError, DataError
 from ogacli.models.sources.precomputed import Precomputed, PrecomputedSource
 from ogacli.models.tasks.classification import Classification

@@ -53,7 +53,7 @@ import torch
 
 from ogacli.base.options import Location
 from ogacli.data import Samples
-from ogacli.data.label_types import LabelType, check_rows
+from ogacli.data.labels.label_types import LabelType, check_rows
 from ogacli.data.ids import numbered
 from ogacli.data.sources import Source, sources
 from ogacli.data.arrays import ArrayReader

@@ -13,7 +13,7 @@ import yaml
 
 from ogacli.config import Config, load_config
 from ogacli.config.commands import scan, train
-from ogacli.data.label_types import IGNORED
+from ogacli.data.labels.label_types import IGNORED
 from ogacli.errors import CheckpointError, DataError
 from ogacli.gradients.feed import GradientFeed
 from ogacli.run.reports import report

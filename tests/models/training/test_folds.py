@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ogacli.data.label_types import Numbers
+from ogacli.data.labels.label_types import Numbers
 from ogacli.errors import ConfigError
 from ogacli.models.training.folds import assign
 from small_scans import make_place

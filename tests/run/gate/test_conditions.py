@@ -9,7 +9,7 @@ from ogacli.run.digest import write_scores
 from ogacli.run.directory import Run
 from ogacli.run.gate import gate
 from ogacli.run.scores import scores_table
-from ogacli.run.summary import summarise
+from ogacli.run.summarise import summarise
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.judge import judge
 from scored_samples import findings, samples

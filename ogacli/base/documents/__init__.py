@@ -1,0 +1,1 @@
+"""Documents that may come from anybody: JSON and YAML, and changes of single keys."""

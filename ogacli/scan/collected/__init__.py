@@ -1,0 +1,1 @@
+"""What a scan collects of each sample, column by column, and what stands beside it."""

@@ -1,0 +1,1 @@
+"""Train again on other choices of samples: ``oga verify`` and ``budget: benefit``."""
