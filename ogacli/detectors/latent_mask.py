@@ -164,8 +164,9 @@ def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
     b, device = len(doubt), doubt.device
     wrong, suggested = torch.zeros(2, b, MOST, dtype=torch.float64)
     region = torch.zeros(b, MOST, 6, dtype=torch.int64)
-    right, taken = np.ones(b), [0] * b
-    np.multiply.at(right, found.sample, 1 - found.wrong)
+    right, taken = np.zeros(b), [0] * b
+    with np.errstate(divide="ignore"):  # a region may be wrong for certain
+        np.add.at(right, found.sample, np.log1p(-found.wrong.clip(max=1)))
     for i in (-found.wrong).argsort(kind="stable").tolist():
         sample = int(found.sample[i])
         if (place := taken[sample]) == MOST:
@@ -173,6 +174,7 @@ def _by_mask(found: Regions, doubt: Float[Tensor, " b"]) -> RegionCells:
         taken[sample] += 1
         wrong[sample, place], suggested[sample, place] = float(found.wrong[i]), float(found.suggested[i])
         region[sample, place] = torch.tensor([found.given[i], *found.box[i], found.pixels[i]])
-    score = 1 - sent(torch.from_numpy(right), device) * (1 - doubt)
+    # In logarithms, so that scores of masks that are hardly doubtful differ.
+    score = -torch.expm1(sent(torch.from_numpy(right), device) + torch.log1p(-doubt.clamp_max(1)))
     none = torch.zeros_like(wrong)
     return RegionCells(*(sent(one, device) for one in (wrong, suggested, none, region, score)))

@@ -134,9 +134,9 @@ def comparable(logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
     Not so with many classes, as in float32 the constant takes digits of the others; and not on a GPU, which
     would have to be waited for to see whether a logit is minus infinity.
     """
-    if logits.shape[1] > ALL or logits.device.type != "cpu" or logits.amin().isneginf():
-        return log_probabilities(logits)
-    return logits.double()
+    if logits.shape[1] <= ALL and logits.device.type == "cpu" and len(logits) and logits.amin() > -torch.inf:
+        return logits.double()
+    return log_probabilities(logits)
 
 
 def _at(logs: Float[Tensor, "n k"], classes: Int64[Tensor, "n m"]) -> Float[Tensor, "n e"]:
