@@ -60,7 +60,7 @@ _HOMES = {
     "scan": "scan",
     "train": "models.training.from_python",
     "trim": "run.trim",
-    "verify": "scan.verify",
+    "verify": "scan.retraining.verify",
 }
 """The module of each public name."""
 
