@@ -23,6 +23,8 @@ from ogacli.base.tables.json_lines import typed_column
 from ogacli.data.arrays import ArrayReader, array_reader, digest
 from ogacli.data.files.npy import check_kind
 from ogacli.data.ids import RowNumbers, numbered
+from ogacli.data.images.boxes import BoxCounts
+from ogacli.data.images.labelled import MasksInMemory, are_boxes, boxes_of, mask_targets
 from ogacli.data.items import (
     LABELS,
     ItemReader,
@@ -33,6 +35,7 @@ from ogacli.data.items import (
     own_labels,
 )
 from ogacli.data.labels import Classes, Target, Targets
+from ogacli.data.labels.label_types import LabelType, PixelClasses
 from ogacli.data.reading import Reader
 from ogacli.errors import DataError
 
@@ -59,8 +62,8 @@ class _Dataset:
 
 def parts_of(
     dataset: Any, labels: Any, classes: Any, ids: Any, truth: Any
-) -> tuple[pa.StringArray, Targets, Reader, str, Columns | None]:
-    """Ids, targets, reader, signature and the use of columns; ``Samples.of`` documents the arguments.
+) -> tuple[pa.StringArray, Targets, Reader, str, Columns | None, LabelType | None]:
+    """The arguments of ``Samples.from_targets``; ``Samples.of`` documents those here.
 
     Raises:
         DataError: The objects are no samples; the message names the argument.
@@ -75,9 +78,16 @@ def parts_of(
     if len(given) != data.n:
         raise DataError(f"{data.n} samples but {len(given)} labels")
     own, known = data.classes(labels), None if classes is None else _class_names(classes)
+    if are_boxes(given):
+        targets, boxes = boxes_of(dataset, given, known or own, true)
+        return names, targets, boxes, boxes.lists.signature(data.signature), None, BoxCounts()
+    if given.ndim == 3:
+        targets = mask_targets(given, known or own or (), true)
+        signature = _hash(data.signature, digest(given))
+        return names, targets, MasksInMemory(data.reader, given, true), signature, None, PixelClasses()
     target: Target = "regression" if given.dtype.kind == "f" and not (known or own) else "classes"
     targets = label_targets(given, names, target=target, classes=known, own=own, truth=true)
-    return names, targets, data.reader, data.signature, data.table
+    return names, targets, data.reader, data.signature, data.table, None
 
 
 def _column(data: _Dataset, argument: str, value: Any) -> Column:

@@ -5,10 +5,11 @@ position differ only where the config selects a part of the source.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
@@ -20,7 +21,7 @@ from ogacli.base.wording import listed
 from ogacli.data.ids import Ids, check_ids, joined
 from ogacli.data.in_memory import parts_of
 from ogacli.data.labels import ClassOrder, Targets
-from ogacli.data.labels.annotations import Annotations
+from ogacli.data.labels.annotations import Annotations, annotated_by_columns, class_names, voices_of
 from ogacli.data.labels.label_types import LabelType, Numbers, OneClass, inferred
 from ogacli.data.reading import Batch, Reader
 from ogacli.data.unreadable import Unreadable
@@ -86,12 +87,22 @@ class Samples:
 
     @classmethod
     def of(
-        cls, dataset: Any, labels: Any = None, classes: Any = None, ids: Any = None, truth: Any = None
+        cls,
+        dataset: Any,
+        labels: Any = None,
+        classes: Any = None,
+        ids: Any = None,
+        truth: Any = None,
+        *,
+        annotators: Mapping[str, Any] | None = None,
     ) -> "Samples":
         """The samples of an object in memory.
 
         Labels that are whole numbers, booleans or texts are classes: one a sample [n], or 0 and 1 per class
-        [n, k]. Labels that are floats are numbers to be predicted, unless class names are given.
+        [n, k]. Labels that are floats are numbers to be predicted, unless class names are given. Whole
+        numbers [n, h, w] are masks: the class of each pixel, -100 where there is none. Mappings with
+        ``boxes`` [m, 4] and ``labels`` [m] are boxes, in the form of torchvision's detectors: corners in
+        pixels, and classes from 1, as label 0 is the background.
 
         Args:
             dataset: A numpy array or tensor [n, ...], where ``uint8`` means pixels; a mapping of names to
@@ -104,12 +115,22 @@ class Samples:
                 those that the dataset holds, or those that occur.
             ids: Unique and stable, one a sample, or the name of their column; by default row numbers.
             truth: The true labels, or the name of their column; used only for evaluation.
+            annotators: In place of ``labels``: the labels that each of several annotators gave, by name, with
+                None where there is none. The label of a sample is their consensus.
 
         Raises:
             DataError: The dataset is of no known kind, or labels are missing or do not fit.
         """
         with DataError.within("Samples.of"):
-            return cls.from_targets(*parts_of(dataset, labels, classes, ids, truth))
+            if annotators is None:
+                return cls.from_targets(*parts_of(dataset, labels, classes, ids, truth))
+            if labels is not None:
+                raise DataError("give either `labels` or `annotators`", found="both")
+            voices = voices_of(annotators)
+            names = class_names(list(voices.values())) if classes is None else classes
+            none = np.zeros(len(next(iter(voices.values()), ())), dtype=np.int64)
+            samples = cls.from_targets(*parts_of(dataset, none, names, ids, truth))
+            return annotated_by_columns(samples, voices)
 
     @classmethod
     def from_targets(

@@ -1,44 +1,37 @@
-"""Pictures with boxes, for object detection: the samples of a source, and the boxes of all of them.
+"""Pictures with boxes, for object detection.
 
-In: the names of picture files, and for each the boxes with their classes. Out: ``Samples`` of ``Boxed``
-pictures, whose labels are the number of boxes of each class.
+In: pictures, and for each the boxes with their classes. Out: readers of ``Boxed`` pictures, and targets: the
+number of boxes of each class.
 """
 
-import hashlib
 import io
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ogacli.base.limits import USUAL, Limits
 from ogacli.data.files import Files
 from ogacli.data.images import Transform, decoding, opened, thumbnail
+from ogacli.data.images.box_lists import BoxLists
 from ogacli.data.labels import Targets
 from ogacli.data.labels.label_types import Labels, SeveralClasses
 from ogacli.data.reading import Errors, Preview, Reader
-from ogacli.data.samples import Samples
 from ogacli.data.unreadable import Unreadable
 
 _LEAST = 1e-3
 """Pixels: a box that is narrower has no area."""
-_SAME = 0.5
-"""Pixels within which two boxes are the same; files round the numbers."""
 _TOUCHING = 0.1
 """A true box that overlaps a wrong one by as much of their union is its right place, and not missing."""
-_FAR = 1e30
-"""Corners are cut off there, beyond any picture, as float32 holds no 1e39."""
 _PANEL, _GAP = 240, 4
 """Longer side of a picture with boxes, and between two of them, in pixels."""
-_SIDE = 1000
-"""Pixels of a picture whose size is not known, for that."""
 
 
 class Boxed(NamedTuple):
@@ -69,75 +62,76 @@ class BoxCounts(SeveralClasses):
         return (labels > 0).sum(0)
 
 
-@dataclass(frozen=True, slots=True)
-class BoxLists:
-    """The boxes of n pictures, one picture after the other."""
+class PicturesWithBoxes(Reader):
+    """Base of what reads pictures with their boxes.
 
-    starts: Int64[np.ndarray, " n+1"]
-    """Where the boxes of each picture begin, and where the last ones end."""
-    corners: Float32[np.ndarray, "m 4"]
-    """Left, top, right and bottom."""
-    classes: Int64[np.ndarray, " m"]
-    relative: bool = False
-    """Whether corners are parts of width and height, from 0 to 1, in place of pixels."""
+    Args:
+        lists: The boxes of each sample.
+        truth: The true boxes of each sample, where they are known.
+    """
 
-    @classmethod
-    def of(
-        cls,
-        owners: Sequence[int],
-        corners: Sequence[Sequence[float]],
-        classes: Sequence[int],
-        n: int,
-        *,
-        relative: bool = False,
-    ) -> "BoxLists":
-        """Boxes in any order.
+    def __init__(self, lists: BoxLists, truth: BoxLists | None = None) -> None:
+        self.lists = lists
+        self.truth = truth
 
-        Args:
-            owners: The picture of each box, from 0 to n - 1; boxes of a picture stay in their order.
-            corners: Of each box.
-            classes: Of each box.
-            n: The number of pictures.
-            relative: Whether corners are parts of width and height.
-        """
-        owner = np.asarray(owners, dtype=np.int64)
-        order = np.argsort(owner, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))])
-        table = np.clip(np.asarray(corners, dtype=np.float64), -_FAR, _FAR).astype(np.float32).reshape(-1, 4)
-        return cls(starts, table[order], np.asarray(classes, dtype=np.int64)[order], relative)
+    @abstractmethod
+    def pictures(self, positions: Sequence[int]) -> Iterator[UInt8[np.ndarray, "h w 3"] | Unreadable]:
+        """Each picture, or why it cannot be used."""
 
-    def __len__(self) -> int:
-        return len(self.starts) - 1
+    def read(self, positions: Sequence[int]) -> tuple[list[Boxed] | None, Mapping[int, str]]:
+        """Pictures and boxes; a picture is quarantined if it cannot be read, or if a box does not fit it."""
+        found, failures = list[Boxed](), dict[int, str]()
+        for i, (position, pixels) in enumerate(zip(positions, self.pictures(positions), strict=True)):
+            try:
+                if isinstance(pixels, Unreadable):
+                    raise pixels
+                found.append(self._boxed(position, pixels))
+            except Unreadable as reason:
+                failures[i] = str(reason)
+        return found or None, failures
 
-    def at(self, position: int) -> tuple[Float32[np.ndarray, "m 4"], Int64[np.ndarray, " m"]]:
-        """Corners and classes of the boxes of a picture."""
-        here = slice(self.starts[position], self.starts[position + 1])
-        return self.corners[here], self.classes[here]
+    def errors(self, position: int) -> Errors:
+        """The boxes that are not among the true ones, and the true ones that no given box touches."""
+        from torchvision.ops import box_iou
 
-    def counts(self, k: int) -> Float[Tensor, "n k"]:
-        """The number of boxes of each class in each picture."""
-        owner = np.repeat(np.arange(len(self)), np.diff(self.starts))
-        found = np.bincount(owner * k + self.classes, minlength=len(self) * k)
-        return torch.from_numpy(found.reshape(len(self), k)).float()
+        if self.truth is None:
+            return super().errors(position)
+        near = self.lists.alike(self.truth, position)
+        (given, classes), (true, _) = self.lists.at(position), self.truth.at(position)
+        size = (1, 1)
+        if self.lists.relative:
+            pixels = next(iter(self.pictures([position])))
+            if isinstance(pixels, Unreadable):
+                return super().errors(position)
+            size = pixels.shape[1::-1]
+        wrong, lacking = (
+            torch.from_numpy(boxes[~there] * np.tile(size, 2)).float()
+            for boxes, there in ((given, near.any(1)), (true, near.any(0)))
+        )
+        missing = lacking[(box_iou(lacking, wrong) < _TOUCHING).all(1)]
+        nothing = torch.full((len(missing),), -1)
+        return Errors(
+            torch.cat([torch.from_numpy(classes[~near.any(1)]), nothing]), torch.cat([wrong, missing])
+        )
 
-    def differs(self, other: "BoxLists") -> Bool[Tensor, " n"]:
-        """In which pictures the boxes are not those of the other, in whatever order."""
-        return torch.tensor([self._differ(other, position) for position in range(len(self))])
+    def _boxed(self, position: int, pixels: UInt8[np.ndarray, "h w 3"]) -> Boxed:
+        height, width = pixels.shape[:2]
+        corners, classes = self.lists.at(position)
+        boxes = corners * np.tile([width, height], 2) if self.lists.relative else corners
+        inside = np.clip(boxes, 0, np.tile([width, height], 2))
+        empty = ~((inside[:, 2:] - inside[:, :2]) >= _LEAST).all(1)
+        if empty.any():
+            which = int(empty.argmax())
+            raise Unreadable(f"box {which} {_what_is_wrong(boxes[which], width, height)}")
+        return Boxed(
+            torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
+            torch.from_numpy(inside.astype(np.float32)),
+            torch.from_numpy(classes.copy()),
+        )
 
-    def alike(self, other: "BoxLists", position: int) -> Bool[np.ndarray, "m l"]:
-        """Which boxes of a picture are which of the other."""
-        (own, kinds), (others, theirs) = self.at(position), other.at(position)
-        same = _SAME / _SIDE if self.relative else _SAME
-        near: np.ndarray = (np.abs(own[:, None] - others[None]) < same).all(2) & (kinds[:, None] == theirs)
-        return near
 
-    def _differ(self, other: "BoxLists", position: int) -> bool:
-        near = self.alike(other, position)
-        return near.shape[0] != near.shape[1] or not (near.any(0).all() and near.any(1).all())
-
-
-class BoxedReader(Reader):
-    """Reads pictures with their boxes.
+class BoxedReader(PicturesWithBoxes):
+    """Reads pictures with their boxes from files.
 
     Args:
         files: Where the pictures are.
@@ -162,11 +156,10 @@ class BoxedReader(Reader):
         notes: Sequence[str] = (),
         lost: Mapping[int, str] | None = None,
     ) -> None:
+        super().__init__(lists, truth)
         self.files = files
         self.names = names
-        self.lists = lists
         self.sizes = sizes
-        self.truth = truth
         self.limits = limits
         self._notes = tuple(notes)
         self._lost = dict(lost or {})
@@ -176,15 +169,13 @@ class BoxedReader(Reader):
         """What was found beside the samples."""
         return self._notes
 
-    def read(self, positions: Sequence[int]) -> tuple[list[Boxed] | None, Mapping[int, str]]:
-        """Pictures and boxes; a picture is quarantined if it cannot be read, or if a box does not fit it."""
-        found, failures = list[Boxed](), dict[int, str]()
-        for i, (position, content) in enumerate(zip(positions, self._fetch(positions), strict=True)):
+    def pictures(self, positions: Sequence[int]) -> Iterator[UInt8[np.ndarray, "h w 3"] | Unreadable]:
+        """Each picture, or why it cannot be used."""
+        for position, content in zip(positions, self._fetch(positions), strict=True):
             try:
-                found.append(self._boxed(position, content))
+                yield self._pixels(position, content)
             except Unreadable as reason:
-                failures[i] = str(reason)
-        return found or None, failures
+                yield reason
 
     def lengths(self, positions: Int64[Tensor, " m"]) -> Int64[Tensor, " m"] | None:
         """The number of pixels; None where the annotations do not have it."""
@@ -207,32 +198,10 @@ class BoxedReader(Reader):
             raise content
         return content
 
-    def errors(self, position: int) -> Errors:
-        """The boxes that are not among the true ones, and the true ones that no given box touches."""
-        from torchvision.ops import box_iou
-
-        if self.truth is None:
-            return super().errors(position)
-        near = self.lists.alike(self.truth, position)
-        (given, classes), (true, _) = self.lists.at(position), self.truth.at(position)
-        size = (1, 1)
-        if self.lists.relative:
-            with opened(next(self._fetch([position])), self.limits) as picture:
-                size = picture.size
-        wrong, lacking = (
-            torch.from_numpy(boxes[~there] * np.tile(size, 2)).float()
-            for boxes, there in ((given, near.any(1)), (true, near.any(0)))
-        )
-        missing = lacking[(box_iou(lacking, wrong) < _TOUCHING).all(1)]
-        nothing = torch.full((len(missing),), -1)
-        return Errors(
-            torch.cat([torch.from_numpy(classes[~near.any(1)]), nothing]), torch.cat([wrong, missing])
-        )
-
     def _fetch(self, positions: Sequence[int]) -> Iterator[bytes | Unreadable]:
         return self.files.fetch(self.names.take(pa.array(positions, pa.int64())).to_pylist())
 
-    def _boxed(self, position: int, content: bytes | Unreadable) -> Boxed:
+    def _pixels(self, position: int, content: bytes | Unreadable) -> UInt8[np.ndarray, "h w 3"]:
         if position in self._lost:
             raise Unreadable(self._lost[position])
         with opened(content, self.limits) as picture, decoding():
@@ -243,18 +212,7 @@ class BoxedReader(Reader):
             raise Unreadable(
                 f"the picture has {width} x {height} pixels, by its annotations {stated[0]} x {stated[1]}"
             )
-        corners, classes = self.lists.at(position)
-        boxes = corners * np.tile([width, height], 2) if self.lists.relative else corners
-        inside = np.clip(boxes, 0, np.tile([width, height], 2))
-        empty = ((inside[:, 2:] - inside[:, :2]) < _LEAST).any(1)
-        if empty.any():
-            which = int(empty.argmax())
-            raise Unreadable(f"box {which} {_what_is_wrong(boxes[which], width, height)}")
-        return Boxed(
-            torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))),
-            torch.from_numpy(inside.astype(np.float32)),
-            torch.from_numpy(classes.copy()),
-        )
+        return pixels
 
 
 def _what_is_wrong(box: np.ndarray, width: int, height: int) -> str:
@@ -295,26 +253,12 @@ def drawn(
     return Preview("image", buffer.getvalue())
 
 
-def boxed_samples(reader: BoxedReader, classes: Sequence[str], signature: str) -> Samples:
-    """The samples of a source, whose ids are the names of the files.
-
-    Args:
-        reader: Of all pictures.
-        classes: The class names.
-        signature: A text that differs when the pictures do.
-
-    Raises:
-        DataError: Two samples have the same file, or there is none.
-    """
-    k, lists, truth = len(classes), reader.lists, reader.truth
-    targets = Targets(
+def box_targets(lists: BoxLists, classes: Sequence[str], truth: BoxLists | None = None) -> Targets:
+    """The number of boxes of each class in each picture."""
+    k = len(classes)
+    return Targets(
         lists.counts(k),
         tuple(classes),
         None if truth is None else truth.counts(k),
         None if truth is None else lists.differs(truth),
     )
-    digest = hashlib.sha256(signature.encode())
-    for part in (lists.starts, lists.corners, lists.classes):
-        digest.update(part.tobytes())
-    samples = Samples.from_targets(reader.names, targets, reader, digest.hexdigest())
-    return replace(samples, label_type=BoxCounts())

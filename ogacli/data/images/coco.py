@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ogacli.base.wording import listed
-from ogacli.data.images.boxes import BoxLists
+from ogacli.data.images.box_lists import BoxLists
 from ogacli.data.originals.coco import FORM, id_of, read_document
 from ogacli.errors import DataError
 

@@ -15,7 +15,7 @@ from ogacli.base.documents.json_document import read_bytes
 from ogacli.base.documents.yaml_values import plain_values
 from ogacli.base.wording import listed
 from ogacli.data.files import Tree
-from ogacli.data.images.boxes import BoxLists
+from ogacli.data.images.box_lists import BoxLists
 from ogacli.data.originals.yolo import text_name
 from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError

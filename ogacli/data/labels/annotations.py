@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +114,28 @@ def annotated(samples: Samples, path: str | Path) -> Samples:
         found = look_up("label", labels, ids, samples.classes).numpy()
         who = given.indices.to_numpy().astype(np.int64)
         return _with(samples, rows.to_numpy().astype(np.int64), who, found, given.dictionary.to_pylist())
+
+
+def voices_of(annotators: Mapping[str, Any]) -> dict[str, pa.Array]:
+    """The labels of each annotator as columns, None and NaN where there is no label.
+
+    Raises:
+        DataError: There are fewer than two, or they differ in length or are no labels.
+    """
+    if not isinstance(annotators, Mapping) or len(annotators) < 2:
+        expected = "a mapping of two or more names to their labels, one a sample or None"
+        raise DataError("not several annotators", found=type(annotators).__name__, expected=expected)
+    found = dict[str, pa.Array]()
+    for name, labels in annotators.items():
+        try:
+            plain = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+            found[str(name)] = pa.array(plain, from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError("not labels", place=f"annotator {name!r}", found=str(error)) from None
+    lengths = {name: len(column) for name, column in found.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError("annotators with labels of different numbers of samples", found=str(lengths))
+    return found
 
 
 def annotated_by_columns(samples: Samples, columns: Mapping[str, pa.Array]) -> Samples:

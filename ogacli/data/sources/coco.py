@@ -5,11 +5,12 @@ from pydantic import model_validator
 
 from ogacli.base.options import Location
 from ogacli.data.files import open_files
-from ogacli.data.images.boxes import BoxedReader, boxed_samples
+from ogacli.data.images.boxes import BoxedReader
 from ogacli.data.images.coco import read_coco
 from ogacli.data.labels import Classes
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
+from ogacli.data.sources._boxed import boxed_samples
 
 
 @sources.register

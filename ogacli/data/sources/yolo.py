@@ -7,12 +7,13 @@ from pydantic import model_validator
 from ogacli.base.options import Location
 from ogacli.data.files import open_files
 from ogacli.data.files.listing import counted
-from ogacli.data.images.boxes import BoxedReader, boxed_samples
+from ogacli.data.images.boxes import BoxedReader
 from ogacli.data.images.yolo import read_boxes, read_names
 from ogacli.data.labels import Classes
 from ogacli.data.originals.yolo import picture_names, text_name, text_root
 from ogacli.data.samples import Samples
 from ogacli.data.sources import Source, sources
+from ogacli.data.sources._boxed import boxed_samples
 from ogacli.errors import DataError
 
 

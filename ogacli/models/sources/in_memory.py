@@ -19,11 +19,13 @@ from ogacli.base.options import Options
 from ogacli.base.registry import described
 from ogacli.base.wording import listed
 from ogacli.data import Samples
+from ogacli.data.images.boxes import BoxCounts
 from ogacli.data.sources import MEMORY
 from ogacli.errors import ConfigError
 from ogacli.models.checkpoints import plain, sha256
 from ogacli.models.checkpoints.snapshots import Checkpoint, Weights
-from ogacli.models.network import Network
+from ogacli.models.detection import BoxNetwork
+from ogacli.models.network import Model, Network
 from ogacli.models.precision import taking_float32
 from ogacli.models.sources import Fit, ModelSource, NetworkSource, checked
 from ogacli.models.tasks import Task
@@ -35,8 +37,8 @@ class InMemory(ModelSource):
     module: Annotated[nn.Module, Field(exclude=True)]
     """Without wrappers, such as those of ``torch.compile``."""
 
-    def load(self, samples: Samples) -> Network:
-        """A copy of the network that shares its weights, in evaluation mode.
+    def load(self, samples: Samples) -> Model:
+        """A copy of the network that shares its weights, in evaluation mode; of boxes a detector.
 
         Raises:
             ConfigError: The network cannot be copied.
@@ -44,6 +46,8 @@ class InMemory(ModelSource):
         """
         outputs = samples.label_type.outputs(samples.labels, samples.classes)
         copied = shared_copy(self.module)
+        if isinstance(samples.label_type, BoxCounts):
+            return BoxNetwork(copied.float(), len(samples.classes))
         if any(tensor.dtype != torch.float32 for tensor in copied.parameters()):
             copied = taking_float32(copied, Fit.of(samples).example)
         return Network(copied, head=None, outputs=outputs)
