@@ -79,7 +79,7 @@ def parts_of(
         raise DataError(f"{data.n} samples but {len(given)} labels")
     own, known = data.classes(labels), None if classes is None else _class_names(classes)
     if are_boxes(given):
-        targets, boxes = boxes_of(dataset, given, known or own, true)
+        targets, boxes = boxes_of(dataset, given.tolist(), known or own, true)
         return names, targets, boxes, boxes.lists.signature(data.signature), None, BoxCounts()
     if given.ndim == 3:
         targets = mask_targets(given, known or own or (), true)
