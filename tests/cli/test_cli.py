@@ -86,7 +86,7 @@ def test_a_scan_starts_without_what_only_some_scans_need():
 def test_other_processes_start_before_torch_is_imported(place):
     """All import it at the same time then."""
     code = (
-        "import sys\nfrom ogacli.base import sharing\n"
+        "import sys\nfrom ogacli.base.processes import sharing\n"
         "def start(self):\n    print('torch' in sys.modules, file=sys.stderr)\n    sys.exit()\n"
         "sharing._Children.__enter__ = start\n"
         "from ogacli.cli import app\napp(['scan', 'config.yaml', '--workers', '2'])\n"
