@@ -13,6 +13,9 @@ from torch import Tensor
 
 from ogacli.data.ids import Ids
 
+_ROUNDING = 1e-6
+"""Relative difference of equal scores, which are computed from float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
@@ -31,7 +34,8 @@ class Leaks:
 def kept_of(group: Int64[Tensor, " n"], score: Float[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """For each sample that should go the one of its group that stays; -1 for all others.
 
-    The least anomalous one stays, whose label is most probably right; of equal ones the first.
+    The least anomalous one stays, whose label is most probably right; of equal ones (up to rounding) the
+    first.
 
     Args:
         group: A number for each group.
@@ -44,7 +48,8 @@ def kept_of(group: Int64[Tensor, " n"], score: Float[Tensor, " n"]) -> Int64[Ten
     lowest.scatter_reduce_(0, group, known, "amin")
     rows = torch.arange(n)
     stays = torch.full((len(numbers),), n)
-    stays.scatter_reduce_(0, group, torch.where(known == lowest[group], rows, n), "amin")
+    equal = torch.isclose(known, lowest[group], rtol=_ROUNDING, atol=0)
+    stays.scatter_reduce_(0, group, torch.where(equal, rows, n), "amin")
     kept = stays[group]
     return torch.where(kept == rows, -1, kept)
 
