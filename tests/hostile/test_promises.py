@@ -99,8 +99,8 @@ def test_a_pickle_in_a_type_of_arrow_is_not_loaded(tmp_path: Path, name: str) ->
     pickled = pickle.dumps(Evil(tmp_path / "it-ran"), 0)
     about = {b"ARROW:extension:name": name.encode(), b"ARROW:extension:metadata": pickled}
     run = example().write(tmp_path / "run").path
+    table = pa.parquet.read_table(run / "scores.parquet")
     for path in (run / "scores.parquet", tmp_path / "data.parquet"):
-        table = pa.parquet.read_table(run / "scores.parquet")
         field = pa.field("extra", pa.int64(), metadata=about)
         values = pa.array(range(len(table)), pa.int64())
         pa.parquet.write_table(table.append_column(field, values), path)
