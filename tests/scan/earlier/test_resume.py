@@ -14,6 +14,7 @@ from ogacli.config.folds import folded
 from ogacli.run.directory import Run
 from ogacli.scan.collected.evidence import Evidence
 from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.scoring import Scoring
 from small_scans import Place, contents, make_place
 
 SIZE = "gradients.batch_size=16"
@@ -68,14 +69,14 @@ def test_between_the_evidence_and_the_scores_of_a_batch(place, monkeypatch, call
     whole_and_resumed(place, config, monkeypatch, Evidence, "add", call)
 
 
-@pytest.mark.parametrize("name", ["score_again", "finish", "_score", "see_neighbours"])
+@pytest.mark.parametrize("name", ["score_again", "finish", "score", "see_neighbours"])
 def test_a_trajectory_in_lower_precision(place, monkeypatch, often, name):
     """The counts of the second pass are those of all checkpoints."""
     train(place.config("train={epochs: 3, batch_size: 16}", f"train.output={place.folder}/epochs"))
     pattern = f"model.checkpoint={place.folder}/epochs/epoch-*.safetensors"
     config = place.config(SIZE, pattern, "gradients.precision=bfloat16")
-    call = 25 if name == "_score" else 2
-    whole, _ = whole_and_resumed(place, config, monkeypatch, CheckpointPass, name, call)
+    cls, call = (Scoring, 25) if name == "score" else (CheckpointPass, 2)
+    whole, _ = whole_and_resumed(place, config, monkeypatch, cls, name, call)
     assert whole.summary.rescored.samples > 3 * 32
 
 
