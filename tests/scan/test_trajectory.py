@@ -16,6 +16,7 @@ from ogacli.models.checkpoints.snapshots import files
 from ogacli.run.directory import Run
 from ogacli.scan.collected.collect import Rows, Totals
 from ogacli.scan.passes import CheckpointPass
+from ogacli.scan.scoring import Scoring
 from small_scans import N, Place, make_place
 
 CPU = torch.device("cpu")
@@ -96,7 +97,7 @@ def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop
     pattern = f"{place.folder}/epochs/epoch-00*.safetensors"
     size = f"gradients.batch_size={N // 2}"
     whole = scanned(place, pattern, "whole", size)
-    scored, calls = CheckpointPass._score, Counter[str]()
+    scored, calls = Scoring.score, Counter[str]()
 
     def interrupted(self: CheckpointPass, *arguments: object) -> None:
         calls["score"] += 1
@@ -105,7 +106,7 @@ def test_an_interrupted_trajectory_goes_on_where_it_was(place, monkeypatch, stop
         scored(self, *arguments)
 
     monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
-    monkeypatch.setattr(CheckpointPass, "_score", interrupted)
+    monkeypatch.setattr(Scoring, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scanned(place, pattern, "resumed", size)
     assert not (place.folder / "resumed").exists()
