@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ogacli.data.arrays import channel_axis
+from ogacli.data.arrays import channel_axis, channels_last
 from ogacli.data.images.box_lists import BoxLists
 from ogacli.data.images.boxes import PicturesWithBoxes, box_targets, drawn
-from ogacli.data.images.masks import wrong_regions
+from ogacli.data.images.masks import differ, mark, wrong_regions
 from ogacli.data.labels import Targets
 from ogacli.data.labels.label_types import IGNORED
 from ogacli.data.reading import Errors, Inputs, Preview, Reader
@@ -24,8 +24,6 @@ from ogacli.data.unreadable import Unreadable
 from ogacli.errors import DataError
 
 Masks = Shaped[np.ndarray, "n h w"]
-_AT_ONCE = 1 << 24
-"""Pixels of masks that are compared at a time."""
 _BOXES = "mappings with `boxes` [m, 4] (left, top, right, bottom in pixels) and `labels` [m] from 1"
 
 
@@ -85,48 +83,33 @@ def mask_targets(masks: Masks, classes: Sequence[str], truth: Masks | None = Non
     """
     if not classes:
         raise DataError("masks need the names of their classes", expected="`classes=[..]`, or their number")
-    found = [_occurring(masks, "labels", len(classes))]
-    differs = None
+    held, differs = _occurring(masks, "labels", len(classes)), None
+    true = None
     if truth is not None:
         if truth.shape != masks.shape:
             shapes = [str(list(one.shape)) for one in (truth, masks)]
             raise DataError("the truth has another shape than the masks", found=shapes[0], expected=shapes[1])
-        found.append(_occurring(truth, "truth", len(classes)))
-        differs = torch.cat(
-            [
-                torch.from_numpy(((one != true) & (one != IGNORED) & (true != IGNORED)).any((1, 2)))
-                for one, true in zip(_blocks(masks), _blocks(truth), strict=True)
-            ]
-        )
-    return Targets(found[0], tuple(classes), found[1] if truth is not None else None, differs)
+        true = _occurring(truth, "truth", len(classes))
+        differs = torch.tensor([differ(*both) for both in zip(masks, truth, strict=True)])
+    return Targets(held, tuple(classes), true, differs)
 
 
-def _occurring(masks: Masks, noun: str, k: int) -> Tensor:
+def _occurring(masks: Masks, noun: str, k: int) -> Float[Tensor, "n k"]:
     if masks.dtype.kind not in "iu":
         raise DataError(f"the {noun} are no class indices", found=masks.dtype, expected="whole numbers")
-    rows = []
-    for start, some in zip(range(0, len(masks), _step(masks)), _blocks(masks), strict=True):
-        values = some.astype(np.int64)
-        bad = ((values < 0) | (values >= k)) & (values != IGNORED)
-        if bad.any():
-            row = int(bad.any((1, 2)).argmax())
+    found = torch.zeros(len(masks), k)
+    for number, mask in enumerate(masks):
+        pixels = mask.astype(np.int64)
+        bad = pixels[((pixels < 0) | (pixels >= k)) & (pixels != IGNORED)]
+        if len(bad):
             raise DataError(
                 f"{noun} out of range",
-                place=f"mask {start + row}",
-                found=f"a pixel of class {values[row][bad[row]][0]}",
+                place=f"mask {number}",
+                found=f"a pixel of class {bad[0]}",
                 expected=f"0 to {k - 1} ({k} classes), or {IGNORED} where there is none",
             )
-        rows.append(torch.stack([torch.from_numpy((values == c).any((1, 2))) for c in range(k)], 1).float())
-    return torch.cat(rows)
-
-
-def _step(masks: Masks) -> int:
-    return max(1, _AT_ONCE // max(1, int(np.prod(masks.shape[1:]))))
-
-
-def _blocks(masks: Masks) -> Iterator[Masks]:
-    step = _step(masks)
-    return (masks[start : start + step] for start in range(0, len(masks), step))
+        mark(found[number], pixels)
+    return found
 
 
 class BoxesInMemory(PicturesWithBoxes):
@@ -180,14 +163,13 @@ def _pixels(picture: Any) -> UInt8[np.ndarray, "h w 3"]:
     if isinstance(picture, Image.Image):
         return np.asarray(picture.convert("RGB"))
     found = picture.numpy() if isinstance(picture, Tensor) else np.asarray(picture)
-    axis = channel_axis(found.shape)
-    if axis is None or found.dtype.kind not in "uf":
+    if channel_axis(found.shape) is None or found.dtype.kind not in "uf":
         raise Unreadable(f"{found.dtype} {list(found.shape)}; expected a picture of bytes, or of 0 to 1")
     if found.dtype.kind == "f":
         if not (found.min() >= 0 and found.max() <= 1):
             raise Unreadable(f"pixels from {found.min():g} to {found.max():g}; expected 0 to 1, or bytes")
         found = (found * 255).round()
-    found = np.moveaxis(found.astype(np.uint8), axis, -1)
+    found = channels_last(found.astype(np.uint8))
     return np.repeat(found, 3, 2) if found.shape[2] == 1 else found[..., :3]
 
 

@@ -17,13 +17,11 @@ from torch import Tensor
 from ogacli.base.limits import USUAL, Limits
 from ogacli.data.files import Files
 from ogacli.data.images import ImageReader, Pixels, Transform, decoding, opened
+from ogacli.data.images.connected import SMALLEST, boxes_of_groups, connected, of_groups
 from ogacli.data.images.overlay import overlaid
 from ogacli.data.labels.label_types import IGNORED
 from ogacli.data.reading import Errors, Preview
 from ogacli.data.unreadable import Unreadable
-
-_SMALLEST = 20
-"""Pixels of the smallest wrong region that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +166,12 @@ class MaskedImageReader(ImageReader):
 
 def wrong_regions(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> Errors:
     """The connected pixels of one given class whose true class is another; without those of a few pixels."""
-    from scipy.ndimage import find_objects, label
-
     wrong = (given != true) & (given >= 0) & (true >= 0)
-    classes, boxes = list[int](), list[list[int]]()
-    for c in np.unique(given[wrong]).tolist():
-        regions, _ = label(wrong & (given == c))
-        for number, (down, across) in enumerate(find_objects(regions), 1):
-            if (regions[down, across] == number).sum() >= _SMALLEST:
-                classes.append(c)
-                boxes.append([across.start, down.start, across.stop, down.stop])
-    return Errors(torch.tensor(classes, dtype=torch.int64), torch.tensor(boxes).float().view(-1, 4))
+    count, group = connected(wrong[None], given[None])
+    down, across = wrong.nonzero()
+    large = np.bincount(group, minlength=count) >= SMALLEST
+    classes, boxes = of_groups(group, given[wrong]), boxes_of_groups(group, count, across, down)
+    return Errors(torch.from_numpy(classes[large]), torch.from_numpy(boxes[large]).float())
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +200,24 @@ def occurring(masks: MaskFiles, truth: MaskFiles | None = None) -> Occurring:
         if isinstance(found, Unreadable):
             unusable[row] = str(found)
             continue
-        _mark(classes[row], found)
+        mark(classes[row], found.pixels)
         if isinstance(right, Mask) and true is not None and differs is not None:
-            _mark(true[row], right)
+            mark(true[row], right.pixels)
             if right.size != found.size:
                 unusable[row] = f"true mask: {_size(right.size)} pixels, the mask {_size(found.size)}"
                 continue
-            both = (found.pixels >= 0) & (right.pixels >= 0)
-            differs[row] = bool((found.pixels != right.pixels)[both].any())
+            differs[row] = differ(found.pixels, right.pixels)
     return Occurring(classes, differs, true, unusable)
 
 
-def _mark(row: Float[Tensor, " k"], mask: Mask) -> None:
-    row[torch.from_numpy(np.unique(mask.pixels[mask.pixels >= 0]))] = 1
+def mark(row: Float[Tensor, " k"], pixels: Int64[np.ndarray, "h w"]) -> None:
+    """Put 1 for each class that occurs in a mask."""
+    row[torch.from_numpy(np.unique(pixels[pixels >= 0]))] = 1
+
+
+def differ(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> bool:
+    """Whether two masks differ in a pixel that has a class in both."""
+    return bool(((given != true) & (given >= 0) & (true >= 0)).any())
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ogacli.data.images.connected import SMALLEST, boxes_of_groups, connected, of_groups
 from ogacli.detectors.label_noise.pixels import ClassNoise
 
 _EDGE = 1 / 3
 """Doubtful pixels that are right in every region, in sides of the picture: networks and annotators place an
 edge a little differently. Chosen on seed 0 of `benchmarks/masks.py`. An edge grows with the side of a
 picture, not with its pixels."""
-_SMALLEST = 20
-"""Pixels of the smallest part."""
 
 
 def parts_of(
@@ -39,12 +38,12 @@ def parts_of(
     here, there = given[known], predicted[known]
     count, own = connected(known, given)
     found, other = connected(known, predicted)
-    size, classes = np.bincount(own, minlength=count), _one(own, here)
+    size, classes = np.bincount(own, minlength=count), of_groups(own, here)
     (part, owner), shared = np.unique(np.stack([other, own]), axis=1, return_counts=True)
     most = _last(part, np.lexsort((shared, part)))
     owner, shared, area = owner[most], shared[most], np.bincount(other, minlength=found)
-    inside = (shared > area / 2) & (shared < size[owner] / 2) & (_one(other, there) != classes[owner])
-    large, inside = size >= _SMALLEST, inside & (area >= _SMALLEST)
+    inside = (shared > area / 2) & (shared < size[owner] / 2) & (of_groups(other, there) != classes[owner])
+    large, inside = size >= SMALLEST, inside & (area >= SMALLEST)
     means = [_means(own, count, of_pixels)[large], _means(other, found, of_pixels)[inside]]
     labels = np.concatenate([classes[large], classes[owner][inside]])
     return torch.from_numpy(np.concatenate(means)), torch.from_numpy(labels)
@@ -86,47 +85,17 @@ class Regions:
         place = doubtful.nonzero()
         count, region = connected(doubtful, given)
         pixels, side = np.bincount(region, minlength=count), sum(doubtful.shape[1:]) / 2
-        sample, classes = _one(region, place[0]), _one(region, given[place])
+        sample, classes = of_groups(region, place[0]), of_groups(region, given[place])
         means = torch.from_numpy(_means(region, count, logits))
         wrong, suggested = (one.numpy() for one in noise.judged(means, torch.from_numpy(classes)))
-        ends = [np.zeros(count, np.int64) for _ in range(4)]
-        for low, high, axis in ((ends[0], ends[2], 2), (ends[1], ends[3], 1)):
-            low[:] = doubtful.shape[axis]
-            np.minimum.at(low, region, place[axis])
-            np.maximum.at(high, region, place[axis] + 1)
         return cls(
             sample=sample,
             given=classes,
             suggested=suggested,
             wrong=wrong * pixels / (pixels + _EDGE * side),
-            box=np.stack(ends, 1),
+            box=boxes_of_groups(region, count, place[2], place[1]),
             pixels=pixels,
         )
-
-
-def connected(
-    some: Bool[np.ndarray, "b h w"], classes: Int64[np.ndarray, "b h w"]
-) -> tuple[int, Int64[np.ndarray, " m"]]:
-    """Connected pixels of one class: how many such groups there are, and the group of each of m pixels."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    m = int(some.sum())
-    number = np.zeros(some.shape, np.int64)
-    number[some] = np.arange(m)
-    pairs = []
-    for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
-        joined = some[here] & some[there] & (classes[here] == classes[there])
-        pairs.append(np.stack([number[here][joined], number[there][joined]]))
-    one, other = np.concatenate(pairs, 1)
-    count, group = connected_components(coo_array((np.ones(len(one)), (one, other)), (m, m)), directed=False)
-    return int(count), group.astype(np.int64)
-
-
-def _one(group: Int64[np.ndarray, " m"], values: Shaped[np.ndarray, " m"]) -> Shaped[np.ndarray, " g"]:
-    """The value of each group, which is that of each of its pixels."""
-    found: Shaped[np.ndarray, " g"] = values[np.unique(group, return_index=True)[1]]
-    return found
 
 
 def _last(group: Int64[np.ndarray, " p"], order: Int64[np.ndarray, " p"]) -> Int64[np.ndarray, " g"]:

@@ -147,3 +147,11 @@ def test_several_annotators() -> None:
 def test_annotators_that_do_not_fit(annotators: dict, labels: list | None, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(DataError, match=f"(?s){message}"):
         Samples.of(np.zeros((2, 2), np.float32), labels=labels, annotators=annotators)
+
+
+def test_grey_pictures_with_boxes() -> None:
+    labels = [{"boxes": [[1, 1, 6, 5]], "labels": [1]}] * 2
+    pictures = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8)
+    batch = Samples.of(pictures, labels=labels, classes=["cat"]).read([0, 1])
+    assert not batch.quarantined
+    assert torch.equal(batch.inputs[1].picture, torch.from_numpy(pictures[1]).expand(3, 6, 8))
