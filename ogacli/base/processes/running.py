@@ -126,7 +126,7 @@ class Running:
         runs = None if process is None else process.runs()
         if runs is None:
             with suppress(FileNotFoundError):
-                # A heartbeat is never from the future: then the clock was wrong, and nobody has renewed it.
+                # A time in the future was written while the clock was wrong, and not renewed since.
                 runs = abs(now - self.file.stat().st_mtime) < _SILENT
         if runs:
             raise self._taken(found or {})

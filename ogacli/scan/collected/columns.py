@@ -36,6 +36,11 @@ def place(rows: Int64[Tensor, " b"], device: torch.device) -> slice | Int64[Tens
     return sent(rows, device)
 
 
+def tensors_in(holder: object) -> dict[str, Tensor]:
+    """The attributes that are tensors, by name."""
+    return {name: value for name, value in vars(holder).items() if isinstance(value, Tensor)}
+
+
 def at_rows(columns: Mapping[str, Tensor], rows: Int64[Tensor, " m"]) -> dict[str, Tensor]:
     """Some rows of each column, by name."""
     return {name: one[rows.to(one.device)] for name, one in columns.items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from ogacli.base.blocks import blocks
 from ogacli.gradients import GradientBatch
 from ogacli.gradients.feed import NOT_FINITE, finite
-from ogacli.scan.collected.columns import filled, place
+from ogacli.scan.collected.columns import filled, place, tensors_in
 from ogacli.verdict.findings import Findings, Probed, TrueClass
 
 
@@ -98,4 +98,4 @@ class Rows:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return tensors_in(self)

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.gradients.feed import NOT_FINITE
+from ogacli.scan.collected.columns import tensors_in
 from ogacli.scan.collected.rows import Rows
 from ogacli.verdict.findings import Findings, TrueClass
 
@@ -73,7 +74,7 @@ class Totals:
 
     def tensors(self) -> dict[str, Tensor]:
         """What an unfinished scan saves, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return tensors_in(self)
 
 
 def _vote(

@@ -238,7 +238,7 @@ def test_ranges_and_lines_that_are_no_requests(server):
 
 
 def test_who_has_no_token_cannot_keep_others_out(server):
-    """Connections that say nothing, or a letter now and then, push out each other, and nobody else."""
+    """Silent and slow connections without the token replace each other, not those with it."""
     silent = [socket.create_connection(server.server_address, timeout=20) for _ in range(30)]
     known = http.client.HTTPConnection(*server.server_address, timeout=20)
     known.request("GET", f"/{server.token}/")
