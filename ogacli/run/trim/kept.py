@@ -39,22 +39,14 @@ def load_kept(
     """
     from torch.utils.data import Subset
 
+    n = len(dataset)  # type: ignore[arg-type]
     if isinstance(kept, str | Path) and Path(kept).suffix == ".npy":
-        positions, rows = _load_positions(Path(kept))
+        positions = _load_positions(Path(kept), n)
     else:
         run = Run.open(kept)
         check_dataset(dataset, run)
         fates = fates_of(run, Options(budget_given(budget)))
-        positions, rows = fates.position[fates.staying], None
-    n = len(dataset)  # type: ignore[arg-type]
-    if rows is not None and n != rows:
-        raise DataError(
-            "the dataset is not the one that was scanned",
-            place=str(kept),
-            found=f"{n:,} samples",
-            expected=f"{rows:,} samples",
-            hint="give the whole dataset that was scanned, in the same order",
-        )
+        positions = fates.position[fates.staying]
     if len(positions) and positions.max() >= n:
         raise DataError(
             "the dataset is smaller than the one that was scanned",
@@ -64,8 +56,8 @@ def load_kept(
     return Subset(dataset, positions.tolist())
 
 
-def _load_positions(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.int64]], int | None]:
-    """The positions, and the number of rows of the source where the file has it."""
+def _load_positions(path: Path, n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The positions in a file, which may hold the number of rows of the source, too: then n."""
     refuse_special(path, DataError)
     try:
         with path.open("rb") as file:
@@ -80,4 +72,12 @@ def _load_positions(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.int64]], in
             found=f"{found.dtype} {list(found.shape)}",
             expected="what `oga trim --format indices` wrote",
         )
-    return found, rows
+    if rows is not None and n != rows:
+        raise DataError(
+            "the dataset is not the one that was scanned",
+            place=str(path),
+            found=f"{n:,} samples",
+            expected=f"{rows:,} samples",
+            hint="give the whole dataset that was scanned, in the same order",
+        )
+    return found
