@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from ogacli.detectors.latent_mask import LatentMask
 from ogacli.gradients import GradientBatch
+from ogacli.verdict.ranks import flag
 
 DATA = Path(os.environ.get("OGA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIDE, DIGIT, CLASSES = 48, 28, 4
@@ -191,8 +192,7 @@ class Judged:
         self.how, self.pixels = found.how, (found.given != found.true).numpy()
         self.score = cells.score.numpy()
         count = int((cells.wrong.max(1).values > 0.5).sum())  # as ``budget: auto``
-        self.flagged = np.zeros(n, bool)
-        self.flagged[np.argsort(-self.score, kind="stable")[:count]] = True
+        self.flagged = flag(cells.score, count).numpy()
         pixels = found.logits.permute(0, 2, 3, 1).flatten(0, 2)
         own = detector.noise.pixels.judged(pixels, found.given.flatten())[0]
         self.own = own.view(found.given.shape).numpy()
