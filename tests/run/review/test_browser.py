@@ -83,6 +83,18 @@ def test_exported_decisions_can_be_loaded_elsewhere(browser, page, tmp_path):
     other.check()
 
 
+def test_what_cannot_be_loaded_is_told_until_the_next_decision(page, tmp_path):
+    (tmp_path / "other.json").write_text("[1, 2]")
+    page.click("#start")
+    page.keyboard.press("d")  # is kept 150 ms later, which goes well
+    page.set_input_files("#import", str(tmp_path / "other.json"))
+    page.wait_for_selector("#problem:not([hidden])")
+    page.wait_for_function("key => localStorage.getItem(key)", arg=page.evaluate("storageKey"))
+    assert "holds no decisions" in page.locator("#problem").text_content()
+    cards(page).nth(3).locator(".drop").click()
+    assert page.locator("#problem").is_hidden()
+
+
 def test_decisions_of_another_run_are_not_mixed_in(browser, tmp_path):
     context = browser.new_context()
     first = visit(browser, write_report(example().write(tmp_path / "a")).as_uri(), context=context)

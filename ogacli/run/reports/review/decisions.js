@@ -7,6 +7,7 @@ const REFUSED = {
 const storageKey = `oga-review-${data.run}`;
 const decisions = new Map();
 const undone = []; // what to restore: [id, the decision before]
+const problems = { keeping: "", loading: "" }; // what went wrong last, until it goes well or work goes on
 let saving = null;
 let sent = 0; // how often decisions were sent to the server
 
@@ -34,7 +35,7 @@ function restore() {
   try {
     take(JSON.parse(localStorage.getItem(storageKey) ?? "[]"));
   } catch {
-    warn("The browser does not keep decisions for this page. Export them before it is closed.");
+    warn("keeping", "The browser does not keep decisions for this page. Export them before it is closed.");
   }
 }
 
@@ -51,20 +52,22 @@ function save() {
     sent += 1;
     const request = { method: "PUT", body: JSON.stringify(exported()), keepalive: decisions.size < 500 };
     fetch(`decisions/${data.page}/${sent}`, request)
-      .then((answer) => warn(answer.ok ? "" : REFUSED[answer.status] ?? "The server refused the decisions. Export them."))
-      .catch(() => warn("The server does not answer. Export the decisions before the page is closed."));
+      .then((answer) => (answer.ok ? "" : REFUSED[answer.status] ?? "The server refused the decisions. Export them."))
+      .catch(() => "The server does not answer. Export the decisions before the page is closed.")
+      .then((text) => warn("keeping", text));
     return;
   }
   try {
     localStorage.setItem(storageKey, JSON.stringify(list()));
-    warn("");
+    warn("keeping", "");
   } catch {
-    warn("The browser does not keep these decisions. Export them before the page is closed.");
+    warn("keeping", "The browser does not keep these decisions. Export them before the page is closed.");
   }
 }
 
 function changed() {
   saving ??= setTimeout(save, 150);
+  warn("loading", "");
   showProgress();
 }
 addEventListener("pagehide", () => saving && save());
@@ -122,7 +125,7 @@ async function upload(file) {
     // told below
   }
   if (!found || found.schema_version !== 1 || !Array.isArray(found.decisions)) {
-    warn(`${file.name} holds no decisions of this tool.`);
+    warn("loading", `${file.name} holds no decisions of this tool.`);
     return;
   }
   const taken = take(found.decisions);
@@ -135,9 +138,10 @@ function announce(text) {
   $("#told").textContent = text;
 }
 
-function warn(text) {
-  $("#problem").textContent = text;
-  $("#problem").hidden = text === "";
+function warn(of, text) {
+  problems[of] = text;
+  $("#problem").textContent = Object.values(problems).filter(Boolean).join(" ");
+  $("#problem").hidden = $("#problem").textContent === "";
 }
 
 function showProgress() {
