@@ -26,8 +26,10 @@ _ROWS = 1 << 16
 """Rows of a part of the table."""
 OK, QUARANTINED = "ok", "quarantined"
 """The values of the column ``status``."""
-NEAR, LEAKS = "near_duplicate_of", "leaks"
+NEAR = "near_duplicate_of"
 """A column of runs that look for near-duplicates: null for the one of a group that is kept."""
+LEAKS = "leaks"
+"""A column of runs with a section `against`: the id that the sample has there, or null."""
 SCORE_COLUMNS = (
     "id",
     "position",

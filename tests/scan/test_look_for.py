@@ -226,3 +226,18 @@ def test_the_group_of_a_flagged_sample_is_shown_beside_it(place):
     beside = {(one["position"], one["other"]) for one in run.beside.to_pylist() if one["role"] == "near"}
     assert beside == {pair for i in range(10) for pair in ((i, i + 100), (i + 100, i))}
     assert "Nearly the same inputs" in (run.path / "report.html").read_text()
+
+
+def test_what_the_terminal_says_to_run_next_leaves_them_out(place):
+    place.write_config(look_for=["near_duplicates"])
+    done = oga("scan", place.config_file, "--set", "budget=0", cwd=place.folder)
+    assert done.code == 0, done.err
+    command = next(one for one in done.out.splitlines() if one.strip().startswith("next")).split()[1:]
+    assert command[1] == "trim", command
+    assert {"--near-duplicates", "--leaks"} <= {*command}
+    done = oga(*command[1:], "--manifest", "fates.csv", cwd=place.folder)
+    assert done.code == 0, done.err
+    fates = pc.read_csv(place.folder / "fates.csv")["fate"].to_pylist()
+    dropped = {i for i, fate in enumerate(fates) if fate == "dropped"}
+    assert {20, 21, 22, 23} < dropped
+    assert len(dropped) == 14

@@ -150,14 +150,23 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     if summary.evaluation:
         parts += ["", evaluation_table(run)]
     files = [("report", run.path / "report.html"), ("scores", run.path / "scores.parquet")]
-    action = "trim" if summary.benefit is None else summary.benefit.action
-    option = {"trim": "", "relabel": " --relabel", "weight": " --weights"}[action]
     review = [("review", f"oga review {shlex.quote(shown(run.path))}")] if summary.flagged else []
+    options = _trim_options(summary)
     own = destination_for(run)
-    target = f"--to {own}" if own else "--manifest fates.csv" if option else "--to kept.npy"
-    decided = " --decisions decisions.json" if Budget.parse(summary.budget).review else ""
-    following = f"oga trim {shlex.quote(shown(run.path))}{option}{decided} {target}"
+    other = "--manifest fates.csv" if {"--relabel", "--weights"} & {*options} else "--to kept.npy"
+    following = " ".join(["oga trim", shlex.quote(shown(run.path)), *options, f"--to {own}" if own else other])
     return [*parts, "", *aligned([*files, *review, ("next", following)])]
+
+
+def _trim_options(summary: Summary) -> list[str]:
+    """The options of `oga trim` that follow from what was found."""
+    actions = {"trim": [], "relabel": ["--relabel"], "weight": ["--weights"]}
+    return [
+        *([] if summary.benefit is None else actions[summary.benefit.action]),
+        *(["--near-duplicates"] if summary.near_duplicates and summary.near_duplicates.samples else []),
+        *(["--leaks"] if summary.leaks else []),
+        *(["--decisions decisions.json"] if Budget.parse(summary.budget).review else []),
+    ]
 
 
 def _checkpoint_lines(summary: Summary) -> list[str]:
