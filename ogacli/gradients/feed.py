@@ -78,10 +78,9 @@ class GradientFeed:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user about gradients and inputs."""
-        return tuple(
-            note for one in (self.gradients, self.samples.reader) for note in getattr(one, "notes", ())
-        )
+        """Notes for the user about gradients, model and inputs."""
+        told = (self.gradients, self.model, self.samples.reader)
+        return tuple(note for one in told for note in getattr(one, "notes", ()))
 
     def __call__(self, rows: Int64[Tensor, " m"]) -> Iterator[Step]:
         """The gradients of these rows, in their order."""

@@ -154,7 +154,8 @@ def scan_view(run: Run, *, verbose: bool = False) -> list[Any]:
     options = _trim_options(summary)
     own = destination_for(run)
     other = "--manifest fates.csv" if {"--relabel", "--weights"} & {*options} else "--to kept.npy"
-    following = " ".join(["oga trim", shlex.quote(shown(run.path)), *options, f"--to {own}" if own else other])
+    target = f"--to {own}" if own else other
+    following = " ".join(["oga trim", shlex.quote(shown(run.path)), *options, target])
     return [*parts, "", *aligned([*files, *review, ("next", following)])]
 
 

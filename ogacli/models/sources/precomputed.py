@@ -32,6 +32,10 @@ def is_table(path: str) -> bool:
 
 _CHECKED = 1 << 18
 """Values that are checked before anything is computed."""
+_NOT_SAID = (
+    "the config does not say whether the answers are of models that were trained on these samples, which "
+    "decisions rest on: `model: {held_out: true}` if not (cross-validation), else `false`"
+)
 _SUM = 1e-2
 """Largest difference of the sum of probabilities from 1; exports in half precision need it."""
 
@@ -50,9 +54,10 @@ class PrecomputedSource(ModelSource):
     """npy files or table [n, h]: the inputs of the last linear layer."""
     bias: bool = True
     """Whether that layer has a bias; used with ``features``."""
-    held_out: bool = False
+    held_out: bool | None = None
     """True where each sample's row comes from a model that was not trained on it (out of fold). Otherwise it
-    is inferred, but an underconfident model that was trained on the samples looks held out, too."""
+    is inferred, but an underconfident model that was trained on the samples looks held out, too. Where
+    nothing is said, a note asks."""
 
     @model_validator(mode="after")
     def _one_file(self) -> "PrecomputedSource":
@@ -105,6 +110,7 @@ class PrecomputedSource(ModelSource):
             are_probabilities=self.probabilities is not None,
             one_class=one_class,
             bias=self.bias,
+            notes=(_NOT_SAID,) if one_class and self.held_out is None else (),
         )
 
     def names_classes(self, samples: Samples) -> bool:
@@ -115,7 +121,7 @@ class PrecomputedSource(ModelSource):
 
     def snapshots(self, samples: Samples) -> list[Snapshot]:
         """One, of all samples."""
-        return [Snapshot(self, torch.from_numpy(numbered(len(samples))), self.held_out)]
+        return [Snapshot(self, torch.from_numpy(numbered(len(samples))), bool(self.held_out))]
 
     def checkpoint_files(self) -> tuple[str, ...]:
         """The npy files."""
@@ -139,6 +145,8 @@ class Precomputed:
     one_class: bool
     """Whether a row is one distribution over the classes; else each value is the probability of a class."""
     bias: bool
+    notes: tuple[str, ...] = ()
+    """For the user."""
     device: torch.device = field(default=torch.device("cpu"), init=False)
 
     def to(self, device: torch.device) -> None:

@@ -198,7 +198,7 @@ def test_whoever_says_that_the_answers_are_held_out_is_believed(tmp_path):
     np.save(tmp_path / "y.npy", labels)
     np.save(tmp_path / "z.npy", logits)
     told = {}
-    for held_out in ("true", "false"):
+    for held_out in ("true", "false", "null"):
         text = (
             "data: {source: arrays, y: y.npy}\nbudget: auto\n"
             f"model: {{source: precomputed, logits: z.npy, held_out: {held_out}}}"
@@ -206,6 +206,8 @@ def test_whoever_says_that_the_answers_are_held_out_is_believed(tmp_path):
         summary = scan(parse_config(text, base=tmp_path), output=tmp_path / held_out).summary
         told[held_out] = summary.estimate
         assert summary.diagnosis.held_out is (held_out == "true")
+        asks = any("held_out: true" in note for note in summary.notes)
+        assert asks is (held_out == "null"), summary.notes
     assert told["false"].by == "checkpoint"
     assert told["true"].by == "held out"
     assert told["true"].share == pytest.approx((labels != true).mean(), abs=0.01)
