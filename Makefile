@@ -6,6 +6,9 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOWEST ?= tests/base tests/config tests/run tests/cli
 SOURCES := pyproject.toml $(shell find ogacli -type f -not -name '*.pyc')
 
+# The tensors of tests are small: several threads wait for each other, many times longer on a busy machine.
+test test-slow test-browser test-lowest: export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-browser test-lowest lint types docs check check-lowest check-wheel fuzz audit
 .PHONY: bench clean
