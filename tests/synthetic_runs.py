@@ -1,15 +1,18 @@
 """Small run directories made without a scan, and golden files."""
 
 import base64
+import io
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
 import yaml
+from PIL import Image
 
 from ogacli.data import Samples
 from ogacli.run.beside import BESIDE, MAP
@@ -28,6 +31,14 @@ PIXEL = base64.b64decode(
 )
 """A PNG of one pixel: the same bytes whatever wrote it."""
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def png(side: int, seed: int = 0) -> bytes:
+    """A picture of random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 class NoReader:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ogacli.gradients import layers
-from tests.gradients.one_by_one import Classifier, check, seeded
+from one_by_one import Classifier, check, seeded
 
 TEXT = '''
 """Bilinear layers."""

@@ -15,7 +15,7 @@ from ogacli.gradients.selection import selected
 from ogacli.models import Network
 from ogacli.models.tasks.classification import Classification
 from ogacli.models.tasks.own_loss import OwnLoss
-from tests.gradients.one_by_one import Classifier, K, check, computed, labels_of, seeded
+from one_by_one import Classifier, K, check, computed, labels_of, seeded
 
 
 def inputs(*shape: int) -> Tensor:

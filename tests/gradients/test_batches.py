@@ -16,8 +16,8 @@ from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch, GradientOptions, Gradients, capture
 from ogacli.models import Network
 from ogacli.models.tasks.classification import Classification
-from tests.gradients.one_by_one import Classifier, K, labels_of, seeded
-from tests.gradients.test_zoo import seeded_weights
+from one_by_one import Classifier, K, labels_of, seeded
+from small_networks import seeded_weights
 
 B = 12
 

@@ -18,9 +18,9 @@ from ogacli.gradients import GradientOptions, capture
 from ogacli.models import Network
 from ogacli.models.sources.resnet_cifar import ResNet
 from ogacli.models.tasks.classification import Classification
+from one_by_one import labels_of
+from small_networks import seeded_weights
 from stand_in import COUNTS
-from tests.gradients.one_by_one import labels_of
-from tests.gradients.test_zoo import seeded_weights
 
 K = 3
 DEFAULT = [{"name": "latent_label", "fit_samples": 64}, "l2",
@@ -129,8 +129,8 @@ def test_one_more_batch_of_all_layers(counts, detector, most):
 
 
 def test_scores_of_a_forest(counts):
+    from gradient_batches import head_batch, moved
     from ogacli.detectors.isolation_forest import IsolationForest
-    from tests.gradient_batches import head_batch, moved
 
     device = torch.device("standin", 0)
     detector = IsolationForest(trees=100, subsample=64).detector()

@@ -17,8 +17,8 @@ from ogacli.gradients.kept import kept
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
 from ogacli.models.tasks.classification import Classification
+from one_by_one import Classifier
 from small_scans import N, make_place
-from tests.gradients.one_by_one import Classifier
 
 
 def test_only_what_is_kept_can_be_read() -> None:

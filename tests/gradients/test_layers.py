@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.gradients.one_by_one import Classifier, K, check, seeded
+from one_by_one import Classifier, K, check, seeded
 
 few = settings(max_examples=15, deadline=None)
 SIZES = st.integers(1, 5)

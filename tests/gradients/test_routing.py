@@ -12,7 +12,7 @@ from ogacli.gradients.capture import LayerGradients
 from ogacli.gradients.selection import selected
 from ogacli.models import Network
 from ogacli.models.tasks.classification import Classification
-from tests.gradients.one_by_one import Classifier, K, labels_of, reference, seeded
+from one_by_one import Classifier, K, labels_of, reference, seeded
 
 H = 6
 

@@ -1,91 +1,21 @@
 """Whole networks, as their libraries make them, against one backward pass a sample."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tests.gradients.one_by_one import K, check, labels_of, seeded
-
-
-def pictures(b: int, size: int) -> Tensor:
-    return torch.randn(b, 3, size, size, generator=seeded(4))
-
-
-def tokens(b: int, t: int, count: int = 50) -> Tensor:
-    return torch.randint(1, count, (b, t), generator=seeded(4))
-
-
-def seeded_weights(factory: Callable[[], nn.Module]) -> nn.Module:
-    """A network in evaluation mode whose batch norms have seen something."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = factory().eval()
-        for name, buffer in module.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(0, 0.2)
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-        for parameter in module.parameters():
-            if parameter.abs().max() == 0 or parameter.ndim == 1:
-                parameter.data += 0.1 * torch.randn_like(parameter)
-    return module
-
-
-def torchvision_net(name: str, **options: Any) -> nn.Module:
-    import torchvision
-
-    return getattr(torchvision.models, name)(weights=None, num_classes=K, **options)
-
-
-class UNet(nn.Module):
-    """Down, up, and across, with one block that is used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.block = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.SiLU())
-        self.down = nn.Conv2d(8, 8, 2, stride=2)
-        self.up = nn.ConvTranspose2d(8, 8, 2, stride=2)
-        self.out = nn.Conv2d(16, 8, 1)
-        self.head = nn.Linear(8, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = self.block(self.stem(x))
-        deep = self.block(self.down(wide))
-        both = torch.cat([wide, self.up(deep)], 1)
-        return self.head(torch.tanh(self.out(both)).mean((2, 3)))
-
-
-class Lstm(nn.Module):
-    """Two layers, both ways."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(50, 8)
-        self.cells = nn.LSTM(8, 6, num_layers=2, bidirectional=True, batch_first=True)
-        self.head = nn.Linear(12, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cells(self.table(x))[0].mean(1))
-
-
-class Tied(nn.Module):
-    """A language model's tied table, read by an embedding and by the output layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(50, 8)
-        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.vocabulary = nn.Linear(8, 50, bias=False)
-        self.vocabulary.weight = self.table.weight
-        self.head = nn.Linear(50, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.vocabulary(self.encoder(self.table(x)))).mean(1))
+from one_by_one import K, check, labels_of
+from small_networks import (
+    Lstm,
+    Tied,
+    UNet,
+    pictures,
+    seeded_weights,
+    tokens,
+    torchvision_net,
+    transformer,
+)
 
 
 def test_unet() -> None:
@@ -125,17 +55,6 @@ def test_torchvision(name: str, size: int, options: dict[str, Any]) -> None:
     tables = [name for name, _ in module.named_parameters() if "relative_position_bias_table" in name]
     check(module, pictures(2, size), fallback=(), project=False)
     assert not tables or name == "swin_t"
-
-
-def transformer(kind: str) -> nn.Module:
-    transformers = pytest.importorskip("transformers")
-    if kind == "bert":
-        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-        config = transformers.BertConfig(vocab_size=50, max_position_embeddings=16, num_labels=K, **sizes)
-        return transformers.BertForSequenceClassification(config)
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 16}
-    config = transformers.GPT2Config(vocab_size=50, num_labels=K, pad_token_id=0, **sizes)
-    return transformers.GPT2ForSequenceClassification(config)
 
 
 @pytest.mark.slow

@@ -14,10 +14,20 @@ from ogacli.gradients import GradientOptions, capture
 from ogacli.models import Network
 from ogacli.models.sources.resnet_cifar import ResNet
 from ogacli.models.tasks.classification import Classification
-from tests.gradients.one_by_one import K, labels_of, reference
-from tests.gradients.test_zoo import Lstm, Tied, UNet, pictures, seeded_weights, tokens, torchvision_net
-from tests.gradients.test_zoo import transformer as language_model
-from tests.scan.test_on_a_device import Gated, Pictures, Sequences
+from one_by_one import K, labels_of, reference
+from small_networks import (
+    Gated,
+    Lstm,
+    Pictures,
+    Sequences,
+    Tied,
+    UNet,
+    pictures,
+    seeded_weights,
+    tokens,
+    torchvision_net,
+    transformer,
+)
 
 B = 4
 
@@ -41,8 +51,8 @@ LIBRARIES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
         for name in ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "swin_t")
     },
     "vit_b_16": (lambda: torchvision_net("vit_b_16", image_size=32), lambda: pictures(B, 32)),
-    "bert": (lambda: language_model("bert"), lambda: padded()),
-    "gpt2": (lambda: language_model("gpt2"), lambda: padded()),
+    "bert": (lambda: transformer("bert"), lambda: padded()),
+    "gpt2": (lambda: transformer("gpt2"), lambda: padded()),
 }
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from device_scans import pictures, scored
 from ogacli.data import Batch
 from ogacli.gradients import GradientBatch, HeadGradients, LayerGradients
 from ogacli.gradients.fallback import Fallback
 from ogacli.gradients.feed import GradientFeed
+from small_networks import Pictures
 from stand_in import ALIVE, CAPACITY, FREE
-from tests.scan.test_on_a_device import Pictures, pictures, scored
 
 
 @pytest.mark.parametrize(("layers", "cls"), [("head", HeadGradients), ("all", LayerGradients)])

@@ -1,6 +1,5 @@
 """Labels of several annotators, tags of words and boxes of objects on a device: the results of the CPU."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,11 @@ import pytest
 import torch
 
 import ogacli
+from device_scans import annotated, pictures, same
 from ogacli.config import load_config
 from ogacli.config.commands import scan
-from ogacli.data import Samples
-from ogacli.data.labels.annotations import Annotations
-from tests.gradients.test_zoo import seeded_weights
-from tests.scan.collected.test_boxes import place  # noqa: F401 - a fixture
-from tests.scan.test_on_a_device import Pictures, pictures, same
-from tests.scan.test_tags import CLASSES, Tagger, sentences
-
-
-def annotated(n: int) -> Samples:
-    """Pictures with labels by three annotators, of whom one is wrong at every second picture."""
-    samples = pictures(n)
-    labels = samples.labels[:, None].repeat(1, 3)
-    labels[::2, 2] = (labels[::2, 2] + 1) % 3
-    given = Annotations(torch.arange(3).repeat(n, 1).int(), labels.short(), ("ann", "ben", "cat"))
-    return replace(samples, annotations=given)
+from small_networks import Pictures, seeded_weights
+from small_tags import CLASSES, Tagger, sentences
 
 
 @pytest.mark.parametrize("layers", ["layer.*", "all"])
@@ -61,11 +48,11 @@ def test_what_is_looked_for(device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])
-def test_boxes(layers: str, place: Path, tmp_path: Path, device: torch.device) -> None:  # noqa: F811
+def test_boxes(layers: str, box_folder: Path, tmp_path: Path, device: torch.device) -> None:
     tables: list[Any] = []
     for name in ("cpu", str(device)):
         given = [f"gradients.device={name}", f"output={tmp_path}/{name.replace(':', '-')}", "data.workers=0"]
-        run = scan(load_config(place / "config.yaml", [*given, f"gradients.layers={layers}"]))
+        run = scan(load_config(box_folder / "config.yaml", [*given, f"gradients.layers={layers}"]))
         tables.append((run.scores, pq.read_table(run.path / "issues.parquet")))
     for column in [name for name in tables[0][0].column_names if name.startswith("score")]:
         expected, found = (table[column].to_numpy() for table, _ in tables)

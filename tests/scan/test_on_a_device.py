@@ -14,89 +14,20 @@ import torch
 from torch import Tensor, nn
 
 import ogacli
+from device_scans import N, pictures, same, scored
 from ogacli.config.commands import plan
 from ogacli.data import Samples
 from ogacli.detectors import detectors
 from ogacli.models.sources.torchscript import TorchScript
+from one_by_one import K
 from small_masks import Pixels, open_masks
+from small_networks import Gated, Lstm, Pictures, Sequences, Tied, UNet, seeded_weights
 from small_scans import make_place
 from stand_in import Counts
-from tests.gradients.test_zoo import Lstm, Tied, UNet, seeded_weights
-
-K = 3
-N = 36
-
-
-class Pictures(nn.Module):
-    """Plain, grouped and transposed convolutions, and batch norms."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
-        self.grouped = nn.Conv2d(6, 6, 3, stride=2, groups=2, padding=1)
-        self.wider = nn.ConvTranspose2d(6, 6, 2, stride=2)
-        self.single = nn.Conv2d(6, 6, 1)
-        self.head = nn.Linear(6, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.single(self.wider(self.grouped(self.stem(x))))).mean((2, 3)))
-
-
-class Sequences(nn.Module):
-    """Convolutions over one and three dimensions, and norms."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flat = nn.Conv1d(3, 4, 3, dilation=2, padding=2)
-        self.norm = nn.GroupNorm(2, 4)
-        self.deep = nn.Conv3d(4, 4, 2)
-        self.head = nn.Linear(4, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found = torch.tanh(self.norm(self.flat(x.flatten(2))))
-        return self.head(self.deep(found.view(len(x), 4, 2, 4, -1)).mean((2, 3, 4)))
-
-
-class Gated(nn.Module):
-    """A gated recurrent network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(50, 6)
-        self.cells = nn.GRU(6, 5, batch_first=True)
-        self.head = nn.Linear(5, K)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cells(self.table(x))[0].mean(1))
-
-
-def pictures(n: int = N, loss: str = "cross_entropy") -> Samples:
-    """Pictures with labels for a loss."""
-    random = np.random.default_rng(0)
-    x = random.normal(size=(n, 3, 8, 8)).astype(np.float32)
-    x[7], x[8] = x[3], 0.5
-    labels = np.arange(n) % K
-    if loss == "cross_entropy":
-        return Samples.of(x, labels=labels, classes=K)
-    several = np.eye(K, dtype=np.float32)[labels]
-    return Samples.of(x, labels=several, classes=K if loss == "bce_with_logits" else None)
 
 
 def tokens() -> Samples:
     return Samples.of(np.random.default_rng(0).integers(1, 50, (N, 6)), labels=np.arange(N) % K, classes=K)
-
-
-def scored(samples: Samples, make: Callable[[], nn.Module], device: Any, **options: Any) -> dict[str, Any]:
-    given = {"batch_size": 13, "workers": 0} | options
-    table = ogacli.scan(samples, seeded_weights(make), device=str(device), **given).table()
-    return {name: table[name].to_numpy() for name in table.column_names if name.startswith("score")}
-
-
-def same(samples: Samples, make: Callable[[], nn.Module], device: Any, **options: Any) -> None:
-    expected, found = scored(samples, make, "cpu", **options), scored(samples, make, device, **options)
-    assert list(found) == list(expected)
-    for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=2e-5, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])

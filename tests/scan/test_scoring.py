@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 import torch
 
+from device_scans import pictures, same
 from gradient_batches import head_batch
+from interruptions import whole_and_resumed
 from ogacli.gradients.joining import joinable, joined
 from ogacli.gradients.kept import kept
 from ogacli.scan.collected.collect import Collector
 from ogacli.scan.scorers import Scorers
+from small_networks import Pictures
 from small_scans import make_place
-from tests.scan.earlier.test_resume import whole_and_resumed
-from tests.scan.test_on_a_device import Pictures, pictures, same
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import torch
 
 import ogacli
 import stand_in
+from device_scans import pictures, same
+from interruptions import whole_and_resumed
 from ogacli.scan.collected.collect import Collector
+from small_networks import Pictures
 from small_scans import make_place
-from tests.models.training.test_on_a_device import TRAIN, Small, samples
-from tests.scan.earlier.test_resume import whole_and_resumed
-from tests.scan.test_on_a_device import Pictures, pictures, same
+from small_training import TRAIN, Small, samples
 
 DEFAULT = ["latent_label", "l2", "isolation_forest"]
 

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 import ogacli
+from device_scans import annotated, pictures
 from ogacli.data import Samples
 from ogacli.scan.collected.collect import Collector
 from small_masks import Pixels, open_masks
+from small_networks import Pictures, seeded_weights
+from small_tags import CLASSES, Tagger, sentences
 from stand_in import Counts
-from tests.gradients.test_zoo import seeded_weights
-from tests.scan.test_kinds_on_a_device import annotated
-from tests.scan.test_on_a_device import Pictures, pictures
-from tests.scan.test_tags import CLASSES, Tagger, sentences
 
 
 def tagged(n: int) -> Samples:

@@ -13,7 +13,7 @@ from ogacli.detectors.label_noise.signals import fitted
 from ogacli.verdict.budget import Budget
 from ogacli.verdict.estimate import Estimate, estimate, hardly_learned
 from ogacli.verdict.findings import Findings
-from tests.simulated import predictions
+from simulated import predictions
 
 
 def found(logs: Tensor, labels: Tensor, *, held_out: bool = True) -> Findings:

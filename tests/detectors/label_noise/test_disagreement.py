@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.disagreement import Disagreement
 from ogacli.detectors.label_noise.signals import Signals, fitted
-from tests.simulated import predictions
+from simulated import predictions
 
 
 @settings(max_examples=15, deadline=None)

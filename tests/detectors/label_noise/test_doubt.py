@@ -17,7 +17,7 @@ from ogacli.detectors.label_noise.doubt import Doubt
 from ogacli.detectors.label_noise.signals import Signals, fitted
 from ogacli.detectors.latent_label import LatentLabel
 from ogacli.models.sources.precomputed import PrecomputedSource
-from tests.simulated import predictions
+from simulated import predictions
 
 
 def confused(n: int, k: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

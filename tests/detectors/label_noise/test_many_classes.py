@@ -12,12 +12,12 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 import reference_label_noise as reference
+from fitted_noise import fitted_noise
 from gradient_batches import dense_batch
 from ogacli.detectors import detectors
 from ogacli.detectors.label_noise import candidates, model, transition
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import log_odds_wrong
-from tests.fitted_noise import fitted_noise
 
 
 @contextmanager

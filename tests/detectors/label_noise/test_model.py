@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
+from fitted_noise import fitted_noise
 from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
 from ogacli.detectors.label_noise.transition import Transition
-from tests.fitted_noise import fitted_noise
 
 
 def noisy(

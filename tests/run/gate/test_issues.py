@@ -6,8 +6,8 @@ import pytest
 from command_line import oga
 from ogacli.errors import ConfigError
 from ogacli.run.gate import gate
-from run.trim.test_cells import NAMES, scanned, sets, shown
 from synthetic_runs import Recipe
+from wrong_cells import NAMES, scanned, sets, shown
 
 
 @pytest.fixture(scope="module")

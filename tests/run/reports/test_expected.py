@@ -6,7 +6,7 @@ import pytest
 import ogacli
 from ogacli.config.commands import scan
 from ogacli.run.directory import Run
-from run.reports.test_sentences import OUTPUTS, terminal
+from run_outputs import OUTPUTS, terminal
 from small_scans import make_place
 
 K, N = 5, 1200

@@ -1,17 +1,15 @@
 import json
 import re
 from html.parser import HTMLParser
-from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from ogacli.run.reports import pictures, report
 from ogacli.run.reports.review import BYTES
-from synthetic_runs import PIXEL, Recipe, example
+from synthetic_runs import PIXEL, Recipe, example, png
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -56,13 +54,6 @@ class Page(HTMLParser):
 
     def values(self, name: str) -> list[str]:
         return [value for _, key, value in self.attributes if key == name]
-
-
-def png(side: int, seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def test_says_what_a_person_needs(tmp_path):

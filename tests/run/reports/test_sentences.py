@@ -1,45 +1,19 @@
 """Terminal, HTML and Markdown tell the same results, to the digit."""
 
-import html
-import io
 import re
 
 import pytest
-from rich.console import Console
 
 import ogacli
-from ogacli.cli.views.scanning import scan_view
+import small_tags
+import wrong_cells
 from ogacli.config.commands import scan
-from ogacli.run.reports import cells, report, sentences
+from ogacli.run.reports import cells, sentences
 from ogacli.run.reports.content import EVALUATED, class_shares, figures
-from run.trim import test_cells
-from scan import test_tags
+from run_outputs import OUTPUTS, plain, terminal
 from small_masks import open_masks, trained
 from small_scans import make_place
 from synthetic_runs import Recipe, example
-
-
-def plain(text: str) -> str:
-    return " ".join(text.split())
-
-
-def terminal(run) -> str:
-    console = Console(width=400, record=True, file=io.StringIO())
-    for part in scan_view(run):
-        console.print(part)
-    return plain(console.export_text())
-
-
-def page(run) -> str:
-    text = re.sub(r"<(style|script).*?</\1>", " ", report(run, "html"), flags=re.S)
-    return plain(html.unescape(re.sub(r"<[^>]+>", " ", text)))
-
-
-def markdown(run) -> str:
-    return plain(re.sub(r"\\([\\`*_\[\]#|<>&~])", r"\1", report(run, "md")))
-
-
-OUTPUTS = [terminal, page, markdown]
 
 
 def broken_dataset(folder):
@@ -56,32 +30,34 @@ def broken_dataset(folder):
 
 def sets(folder):
     """Several classes a sample, with the true ones."""
-    given, truth = test_cells.sets(folder)
-    names = [[test_cells.shown(row) for row in labels] for labels in (given, truth)]
+    given, truth = wrong_cells.sets(folder)
+    names = [[wrong_cells.shown(row) for row in labels] for labels in (given, truth)]
     lines = [
         "key;kinds;true;size",
         *(f"k{i};{pair[0]};{pair[1]};{i}" for i, pair in enumerate(zip(*names, strict=True))),
     ]
     (folder / "d.csv").write_text("\n".join(lines) + "\n")
     data = {"source": "table", "path": "d.csv", "features": ["size"], "label": "kinds", "separator": ", "}
-    return test_cells.scanned(folder, data | {"truth": "true"}, {"probabilities": "p.npy"}, "bce_with_logits")
+    return wrong_cells.scanned(
+        folder, data | {"truth": "true"}, {"probabilities": "p.npy"}, "bce_with_logits"
+    )
 
 
 def numbers(folder):
     """Two targets a sample."""
-    given, _ = test_cells.numbers(folder, 2)
+    given, _ = wrong_cells.numbers(folder, 2)
     lines = ["key;price;area;size", *(f"k{i};{row[0]:.2f};{row[1]:.2f};{i}" for i, row in enumerate(given))]
     (folder / "d.csv").write_text("\n".join(lines) + "\n")
-    data = test_cells.REGRESSION | {"path": "d.csv", "label": ["price", "area"]}
-    return test_cells.scanned(folder, data, {"logits": "f.npy"}, "mse")
+    data = wrong_cells.REGRESSION | {"path": "d.csv", "label": ["price", "area"]}
+    return wrong_cells.scanned(folder, data, {"logits": "f.npy"}, "mse")
 
 
 def tags(folder):
     """A tag a word, some of entities, with the true ones."""
-    codes, right, given = test_tags.sentences()
-    classes = test_tags.CLASSES
+    codes, right, given = small_tags.sentences()
+    classes = small_tags.CLASSES
     samples = ogacli.Samples.of(codes.numpy(), labels=given.numpy(), classes=classes, truth=right.numpy())
-    network = test_tags.trained(codes, right)
+    network = small_tags.trained(codes, right)
     found = ogacli.scan(samples, network, loss="word_cross_entropy", layers="layer.*", budget="auto")
     return found.save(folder / "run")
 

@@ -10,9 +10,8 @@ from ogacli.config.commands import scan
 from ogacli.run.reports import write_report
 from ogacli.run.reports.content import flagged_rows
 from ogacli.run.review.server import serving
-from run.reports.test_html import png
 from small_scans import make_place
-from synthetic_runs import Recipe, example
+from synthetic_runs import Recipe, example, png
 
 pytestmark = pytest.mark.browser
 

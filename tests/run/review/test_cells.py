@@ -9,8 +9,8 @@ import pytest
 
 from browsing import cards, exported, visit
 from ogacli.run.trim import trim
-from run.trim.test_cells import NAMES, REGRESSION, WRONG, numbers, scanned, sets, shown
-from scan.test_tags import tagged_rows
+from small_tags import tagged_rows
+from wrong_cells import NAMES, REGRESSION, WRONG, numbers, scanned, sets, shown
 
 pytestmark = pytest.mark.browser
 

@@ -15,9 +15,8 @@ from ogacli.run.directory import Run
 from ogacli.run.previews import SCHEMA
 from ogacli.run.reports.review import embedded, review
 from ogacli.run.review import review as write_page
-from run.reports.test_html import png
 from small_scans import make_place
-from synthetic_runs import Recipe, example
+from synthetic_runs import Recipe, example, png
 
 
 def data_of(page: str) -> dict:

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from PIL import Image
 
+import wrong_cells
 from ogacli.config import parse_config
 from ogacli.config.commands import scan
 from ogacli.errors import RunError
 from ogacli.run.directory import Run
 from ogacli.run.trim import trim
 from ogacli.run.trim._findings import Words
-from run.trim import test_cells as cells
-from scan.test_tags import tagged_rows
+from small_tags import tagged_rows
 from synthetic_runs import Recipe
 
 N, FLAGGED = 30, 4
@@ -158,36 +158,36 @@ def test_texts_are_no_images(texts: Run, tmp_path: Path) -> None:
 
 
 def classes_of(row: np.ndarray) -> list[str]:
-    return [name for name, on in zip(cells.NAMES, row, strict=True) if on]
+    return [name for name, on in zip(wrong_cells.NAMES, row, strict=True) if on]
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, np.ndarray, np.ndarray]:
     """Pictures with several classes each, of which the first ones lack one or have a wrong one."""
     folder = tmp_path_factory.mktemp("several")
-    given, truth = cells.sets(folder)
+    given, truth = wrong_cells.sets(folder)
     rows = [{"key": f"k{i}.png", "kinds": classes_of(row)} for i, row in enumerate(given)]
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "photos").mkdir()
-    for i in range(cells.N):
+    for i in range(wrong_cells.N):
         Image.new("RGB", (2, 2), (i % 256, i // 256, 0)).save(folder / "photos" / f"k{i}.png")
     data = {"source": "table", "path": "d.jsonl", "root": "photos", "image": "key", "label": "kinds"}
-    return cells.scanned(folder, data, {"probabilities": "p.npy"}, "bce_with_logits"), given, truth
+    return wrong_cells.scanned(folder, data, {"probabilities": "p.npy"}, "bce_with_logits"), given, truth
 
 
 @pytest.fixture(scope="module", params=[1, 2])
 def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, int]:
     """Rows with one number, or two."""
     folder, targets = tmp_path_factory.mktemp("numbers"), request.param
-    given, _ = cells.numbers(folder, targets)
+    given, _ = wrong_cells.numbers(folder, targets)
     columns = ["price", "area"][:targets]
     rows = [
         {"key": f"k{i}", "size": i} | dict(zip(columns, row.tolist(), strict=True))
         for i, row in enumerate(given)
     ]
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = cells.REGRESSION | {"path": "d.jsonl", "label": columns if targets > 1 else "price"}
-    return cells.scanned(folder, data, {"logits": "f.npy"}, "mse"), targets
+    data = wrong_cells.REGRESSION | {"path": "d.jsonl", "label": columns if targets > 1 else "price"}
+    return wrong_cells.scanned(folder, data, {"logits": "f.npy"}, "mse"), targets
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def records_of(run: Run, file: Path) -> list[Any]:
 
 def test_several_classes(several: tuple[Run, np.ndarray, np.ndarray], tmp_path: Path) -> None:
     run, given, _ = several
-    choices = "".join(f'<Choice value="{name}"/>' for name in cells.NAMES)
+    choices = "".join(f'<Choice value="{name}"/>' for name in wrong_cells.NAMES)
     control = f'<Choices name="label" toName="key" choice="multiple">{choices}</Choices>'
     for task in tasks_of(run, tmp_path / "t.json", f'<Image name="key" value="$key"/>{control}'):
         (result,) = task["predictions"][0]["result"]
@@ -238,11 +238,11 @@ def test_several_classes(several: tuple[Run, np.ndarray, np.ndarray], tmp_path: 
         assert record["suggestions"]["label"]["value"] == suggestions(run)[record["id"]]
     folder = trim(run, tmp_path / "fiftyone", format="fiftyone").path
     labels, data = (json.loads((folder / name).read_text()) for name in ("labels.json", "data.json"))
-    assert len(labels["labels"]) == cells.N
+    assert len(labels["labels"]) == wrong_cells.N
     for i, row in enumerate(given):
         found = labels["labels"][f"k{i}.png"]
         assert [one["label"] for one in found] == [
-            name for name, on in zip(cells.NAMES, row, strict=True) if on
+            name for name, on in zip(wrong_cells.NAMES, row, strict=True) if on
         ]
         assert Path(data[f"k{i}.png"]).name == f"k{i}.png"
 

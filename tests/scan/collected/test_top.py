@@ -6,8 +6,8 @@ from importlib import import_module
 import pytest
 import torch
 
+from gradient_batches import head_batch, moved
 from ogacli.scan.collected.top import TopSamples
-from tests.gradient_batches import head_batch, moved
 
 
 @pytest.mark.parametrize("size", [7, 30, 200])

@@ -1,7 +1,6 @@
 """Interruptions in the places between batches: nothing is lost, and nothing is scored twice or otherwise."""
 
 import shutil
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from interruptions import whole_and_resumed
 from ogacli.config.commands import scan, train
 from ogacli.config.folds import folded
-from ogacli.run.directory import Run
 from ogacli.scan.collected.evidence import Evidence
 from ogacli.scan.passes import CheckpointPass
 from ogacli.scan.scoring import Scoring
-from small_scans import Place, contents, make_place
+from small_scans import Place, make_place
 
 SIZE = "gradients.batch_size=16"
 
@@ -30,34 +29,6 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is saved after each batch."""
     monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SAVE_EVERY", 0.0)
     monkeypatch.setattr(import_module("ogacli.scan.earlier.resume"), "_SHARE", 0)
-
-
-def interrupted(method: Callable[..., Any], call: int) -> Callable[..., Any]:
-    """The method, interrupted at a call."""
-    calls = []
-
-    def new(*arguments: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) == call:
-            raise KeyboardInterrupt
-        return method(*arguments, **options)
-
-    return new
-
-
-def whole_and_resumed(
-    place: Place, config: Any, monkeypatch: pytest.MonkeyPatch, cls: type, name: str, call: int
-) -> tuple[Run, Run]:
-    whole = scan(config, output=place.folder / "whole")
-    with monkeypatch.context() as patched:
-        patched.setattr(cls, name, interrupted(getattr(cls, name), call))
-        with pytest.raises(KeyboardInterrupt):
-            scan(config, output=place.folder / "out")
-    assert (place.folder / "out.partial").is_dir()
-    resumed = scan(config, output=place.folder / "out", resume=True)
-    for file in ("scores.parquet", "summary.json"):
-        assert contents(resumed.path)[file] == contents(whole.path)[file]
-    return whole, resumed
 
 
 @pytest.mark.parametrize("call", [2, 6])
