@@ -1,5 +1,6 @@
-"""The rooms of ``ogacli`` import one way; CONTRIBUTING.md shows them in the same order."""
+"""The rooms of ``ogacli`` import one way, as CONTRIBUTING.md shows them, and no test imports from another."""
 
+import ast
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -108,6 +109,20 @@ def importers(graph: grimp.ImportGraph, target: str, allowed: Iterable[str]) -> 
     return sorted(one for one in found if not any(inside(one, room) for room in (*allowed, target)))
 
 
+def from_tests(source: str) -> list[str]:
+    """What a source imports, anywhere in it, from a file of tests, or by ``tests.`` as a second module."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{'.' * node.level}{node.module or ''}.{one.name}" for one in node.names]
+    parts = {name: name.split(".") for name in found}
+    return [
+        name for name in found if parts[name][0] == "tests" or any(p.startswith("test_") for p in parts[name])
+    ]
+
+
 # --- ogacli ----------------------------------------------------------------------------------------------
 
 
@@ -151,6 +166,20 @@ def test_only_the_commands_know_the_config() -> None:
 @pytest.mark.parametrize("library", ["typer", "rich"])
 def test_only_the_command_line_knows_the_terminal(graph: grimp.ImportGraph, library: str) -> None:
     assert importers(graph, library, ["ogacli.cli"]) == []
+
+
+# --- tests -----------------------------------------------------------------------------------------------
+
+
+def test_no_test_imports_from_another() -> None:
+    """What they share is in modules beside this one, and fixtures are in ``conftest.py``."""
+    folder = Path(__file__).parent
+    found = {
+        str(file.relative_to(folder)): names
+        for file in sorted(folder.rglob("*.py"))
+        if (names := from_tests(file.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 # --- the checks themselves -------------------------------------------------------------------------------
@@ -210,3 +239,19 @@ def test_whoever_imports_a_room_is_found() -> None:
         ("ogacli.scan.plan", "ogacli.config"),
     )
     assert importers(made, "ogacli.config", ["ogacli.cli"]) == ["ogacli.scan.plan"]
+
+
+@pytest.mark.parametrize(
+    ("planted", "name"),
+    [
+        ("from scan.test_tags import Tagger", "scan.test_tags.Tagger"),
+        ("from run.trim import test_cells as cells", "run.trim.test_cells"),
+        ("from .test_tags import Tagger", ".test_tags.Tagger"),
+        ("import test_errors", "test_errors"),
+        ("def inside():\n    from tests.simulated import predictions", "tests.simulated.predictions"),
+    ],
+)
+def test_an_import_from_a_test_is_found(planted: str, name: str) -> None:
+    allowed = "import torch\nfrom small_scans import make_place\nfrom ogacli import scan\n"
+    assert from_tests(allowed) == []
+    assert from_tests(allowed + planted) == [name]
