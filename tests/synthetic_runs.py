@@ -176,5 +176,5 @@ def check_golden(name: str, text: str) -> None:
     if os.environ.get("OGA_GOLDEN") == "write":
         (GOLDEN / name).write_text(text, encoding="utf-8", newline="\n")
     assert text == (GOLDEN / name).read_text(encoding="utf-8"), (
-        f"{name} has changed; where it should, OGA_GOLDEN=write pytest tests/reports tests/test_gate.py"
+        f"{name} has changed; where it should, OGA_GOLDEN=write pytest tests/run"
     )

@@ -32,12 +32,15 @@ def imported(name: str, error: type[OgaError], folder: str | None = None) -> Any
         with importable(folder):
             return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, SyntaxError) as problem:
+        hint = f"install the package, or put the module into {folder or Path.cwd()}"
+        if module.endswith(".py"):
+            hint = f"write the module without its suffix: {module.removesuffix('.py')}:{attribute}"
         raise error(
             "cannot be imported",
             place=name,
             found=f"{type(problem).__name__}: {problem}",
             expected="package.module:name that Python can import",
-            hint=f"install the package, or put the module into {folder or Path.cwd()}",
+            hint=hint,
         ) from problem
 
 

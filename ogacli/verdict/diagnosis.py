@@ -8,14 +8,15 @@ labels that it has memorised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ogacli.base.distribution import Distribution
-from ogacli.base.wording import percent
+from ogacli.base.wording import cut, percent
 from ogacli.verdict.estimate import Estimate, hardly_learned
 
 if TYPE_CHECKING:  # reading a summary needs no torch
@@ -44,6 +45,9 @@ over the samples."""
 _BEHIND = 0.1
 """A checkpoint whose accuracy is so far below that of the neighbours' majority vote has hardly learned
 yet."""
+
+_CAUSES = 3
+"""Reasons of lost samples that are named."""
 
 State = Literal["fresh", "useful", "uncertain", "memorised"]
 _ADVICE: dict[State, str] = {
@@ -172,8 +176,17 @@ def diagnose(
     if findings.quarantined:
         count = len(findings.quarantined)
         noun = "sample" if count == 1 else "samples"
-        warnings.append(f"{count:,} {noun} could not be scored (quarantined)")
+        warnings.append(
+            f"{count:,} {noun} could not be scored (quarantined): {_causes(findings.quarantined)}"
+        )
     return diagnosis.model_copy(update={"warnings": tuple(warnings)})
+
+
+def _causes(quarantined: Mapping[int, str]) -> str:
+    """The most frequent reasons, each with its number of samples."""
+    counts = Counter(quarantined.values()).most_common(_CAUSES + 1)
+    told = [f"{cut(reason, 100)} ({count:,})" for reason, count in counts[:_CAUSES]]
+    return "; ".join([*told, *(["and others"] if len(counts) > _CAUSES else [])])
 
 
 def _of_classes(findings: Findings, labels: Int64[Tensor, " n"]) -> Diagnosis:

@@ -37,7 +37,7 @@ def test_by_hand():
     ]
     assert found.diagnosis.fit == 3 / 4
     assert found.diagnosis.mean_agreement == pytest.approx((1 + 0.75 + 0.25 + 0) / 4)
-    assert found.diagnosis.warnings == ("1 sample could not be scored (quarantined)",)
+    assert found.diagnosis.warnings == ("1 sample could not be scored (quarantined): why 2 (1)",)
 
 
 def test_each_detector_is_evaluated_at_the_same_budget():
@@ -86,7 +86,7 @@ def test_quarantined_samples_are_told_whatever_the_labels():
     found = findings([1.0, NAN, NAN], [-1, -1, -1])
     for given in (samples([0.5, 1.0, 2.0], ()), samples([[1.0, 0.0]] * 3, ("x", "y"))):
         diagnosis = summary(found, given).diagnosis
-        assert diagnosis.warnings == ("2 samples could not be scored (quarantined)",)
+        assert diagnosis.warnings == ("2 samples could not be scored (quarantined): why 1 (1); why 2 (1)",)
         assert (diagnosis.fit, diagnosis.mean_agreement) == (None, None)
 
 

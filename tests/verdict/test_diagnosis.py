@@ -156,7 +156,14 @@ def test_quarantined_samples_do_not_count():
     logits = torch.cat([9.0 * F.one_hot(truth, 4), torch.zeros(2, 4)])
     found = diagnose(*said(logits, labels, features, quarantined={600: "a", 601: "b"}))
     assert found.neighbours.samples == 600
-    assert found.warnings == ("2 samples could not be scored (quarantined)",)
+    assert found.warnings == ("2 samples could not be scored (quarantined): a (1); b (1)",)
+
+
+def test_the_most_frequent_reasons_of_quarantine_are_told():
+    features, truth, labels, _ = blobs(0.2)
+    reasons = dict(enumerate(["c", "b", "a", "a", "d", "b", "a", "long " * 100]))
+    found = diagnose(*said(9.0 * F.one_hot(truth, 4), labels, features, quarantined=reasons))
+    assert found.warnings == ("8 samples could not be scored (quarantined): a (3); b (2); c (1); and others",)
 
 
 def test_without_classes():

@@ -140,7 +140,7 @@ def cells(summary: Summary) -> list[str]:
         return []
     reasons = dict.fromkeys(reason for one in summary.cells for reason in one.wrong)
     counts = {reason: sum(one.wrong.get(reason, 0) for one in summary.cells) for reason in reasons}
-    told = ", ".join(f"{wording.number(count)} {reason}" for reason, count in counts.items())
+    told = ", ".join(f"{reason} {wording.number(count)}" for reason, count in counts.items())
     lines = [f"Parts of labels that are more probably wrong than right: {told or 'none'}"]
     for reason in reasons:
         names = [f"{one.name!r} {one.wrong[reason]:,}" for one in summary.cells if one.often == reason]
@@ -239,9 +239,11 @@ def _consensus(summary: Summary) -> list[str]:
     found = summary.consensus
     if not summary.flagged or found is None:
         return []
+    who = "Both" if found.detectors == 2 else f"All {found.detectors}"
+    noun = "sample" if found.all == 1 else "samples"
     return [
-        f"{'Both' if found.detectors == 2 else f'All {found.detectors}'} detectors flag the same "
-        f"{wording.number(found.all)} samples; at least one of them flags {wording.number(found.any)}"
+        f"{who} detectors flag the same {wording.number(found.all)} {noun}; at least one of them flags "
+        f"{wording.number(found.any)}"
     ]
 
 

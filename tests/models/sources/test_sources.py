@@ -211,6 +211,7 @@ def test_python_resolves_its_folder_into_the_config(folder):
     [
         ("nowhere_at_all:make", "nowhere_at_all:make: cannot be imported"),
         ("factory_of_test:mkae", "factory_of_test:mkae: cannot be imported"),
+        ("factory_of_test.py:make", "write the module without its suffix: factory_of_test:make"),
         ("factory_of_test", "not of the form package.module:name"),
         (
             "factory_of_test:fails",
