@@ -20,6 +20,8 @@ from ogacli.errors import ConfigError
 T = TypeVar("T")
 MPS = "norms are summed in float64, which MPS does not have"
 """Why ``mps`` is refused."""
+_FEW = 1 << 15
+"""An operation on so many numbers takes the CPU about as long as a GPU takes to start one."""
 
 
 def device_of(name: str) -> torch.device:
@@ -98,6 +100,11 @@ def sent(tensor: Shaped[Tensor, "..."], device: torch.device) -> Shaped[Tensor, 
     if device.type == "cpu" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def place_to_iterate(numbers: Shaped[Tensor, "..."]) -> torch.device:
+    """Where to fit to these numbers in many small steps: their device, or the CPU where they are few."""
+    return torch.device("cpu") if numbers.numel() <= _FEW else numbers.device
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -84,6 +84,16 @@ class Candidates:
         own = by * self.own
         return replace(self, own=own, gap=None if self.gap is None else self.gap + self.own - own)
 
+    def to(self, device: torch.device) -> "Candidates":
+        """The same on a device."""
+        return Candidates(
+            self.k,
+            self.labels.to(device),
+            None if self.classes is None else self.classes.to(device),
+            self.own.to(device),
+            None if self.gap is None else self.gap.to(device),
+        )
+
     def part(self, rows: slice) -> "Candidates":
         """Those of some of the samples."""
         return Candidates(

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ogacli.base.device import place_to_iterate
 from ogacli.base.softmax import log_softmax, softmax
 from ogacli.detectors.label_noise.candidates import Candidates, comparable
 from ogacli.detectors.label_noise.transition import LEAST, Pairs, Transition
@@ -73,7 +74,9 @@ class LabelNoise:
                 confident than accurate has learned the wrong labels as well.
             least_noise: Lower bound of the rate of wrong labels of each class.
         """
+        device = seen.own.device
         seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
+        seen = seen.to(place_to_iterate(seen.own))
         pairs, own = Pairs(seen), seen.own
         none = own.new_zeros(seen.k)
         uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1, least_noise)
@@ -101,7 +104,7 @@ class LabelNoise:
                 and abs(weight - before.trust) < 100 * _CLOSE
             ):
                 break
-        return found
+        return found.to(device)
 
     def state(self) -> dict[str, Tensor]:
         """The parameters by name, on the CPU."""

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ogacli.base.device import place_to_iterate
 from ogacli.base.tensor_fields import TensorFields
 
 _STEPS = 200
@@ -67,7 +68,8 @@ class PresenceNoise(TensorFields):
             logits: Predictions, best those of a model that was not trained on these labels.
             labels: 0 or 1.
         """
-        z, y = finite(logits), labels.double()
+        place = place_to_iterate(labels)
+        z, y = finite(logits).to(place), labels.double().to(place)
         none = z.new_zeros(z.shape[1])
         start = cls(none + 1, none, none + 0.05, none + 0.05, none)
         found = start._maximised(z, y, none > 0)
@@ -83,7 +85,7 @@ class PresenceNoise(TensorFields):
         count = max(1, len(z) * len(gain))
         few = gain.sum() < math.log(count) + _MISFIT * count
         constant = (y == y[:1]).all(0)  # no sample shows what the other value looks like
-        return replace(found, clean=none + (few & ~own | constant))
+        return replace(found, clean=none + (few & ~own | constant)).to(labels.device)
 
     def _maximised(
         self, z: Float[Tensor, "n k"], y: Float[Tensor, "n k"], own: Bool[Tensor, " k"], *, noise: bool = True

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ogacli.base.device import place_to_iterate
 from ogacli.base.tensor_fields import TensorFields
 
 _STEPS = 200
@@ -91,7 +92,8 @@ class TargetNoise(TensorFields):
             predictions: Best those of a model that was not trained on these targets.
             targets: The given ones.
         """
-        f, y = predictions.double(), targets.double()
+        place = place_to_iterate(targets)
+        f, y = predictions.double().to(place), targets.double().to(place)
         start, spread = cls._start(f, y)
         elsewhere, criterion = start._elsewhere(y), math.log(len(y)) / 2
         alike = (y == y.mode(0).values).double().mean(0) > _ALIKE
@@ -106,7 +108,7 @@ class TargetNoise(TensorFields):
             if level:
                 value = value.masked_fill((one.poor > 0) | alike, -torch.inf)
             found, best = one._where(value > best, found), torch.maximum(value, best)
-        return found
+        return found.to(targets.device)
 
     @classmethod
     def _start(

@@ -4,7 +4,6 @@ In: the expected counts of true classes and given labels. Out: a ``Transition``,
 pairs of classes that occur, not with the square of the number of classes.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +18,8 @@ _PSEUDO = tuple(10 ** (exponent / 2) for exponent in range(3, 9))
 """Pseudo-counts of each row of Q, from 32 to 10,000: so many samples that are labelled wrong at the rate of
 all classes, with all other classes equally likely. The counts decide: few where a class is taken for certain
 others, many where wrong labels are spread evenly, so that chance does not look like a pattern."""
+_AT_ONCE = 1 << 18
+"""Pairs whose likelihood is in memory at a time: 2 MB for each number of pseudo-counts."""
 _LIKELY = 1.92
 """Half of the 95 % quantile of chi-squared with one degree of freedom."""
 LEAST = 0.1
@@ -192,16 +193,14 @@ def _pseudo_counts(
         rest: The sum of these by true class.
         wrong: The share of wrong labels that the pseudo-counts have.
     """
-    others = wrong / (len(own) - 1)
-    likelihoods = torch.stack(
-        [
-            _rising(own, size * (1 - wrong)) + _rising(pairs, size * others) - _rising(own + rest, size)
-            for size in _PSEUDO
-        ]
-    )
+    sizes = own.new_tensor(_PSEUDO)[:, None]
+    right, others = sizes * (1 - wrong), sizes * wrong / (len(own) - 1)
+    likelihoods = _rising(own, right) - _rising(own + rest, sizes)
+    for some in pairs.split(_AT_ONCE):
+        likelihoods += _rising(some, others)
     return _PSEUDO[int((likelihoods >= likelihoods.max() - _LIKELY).int().argmax())]
 
 
-def _rising(counts: Float[Tensor, " m"], by: float) -> Float[Tensor, ""]:
+def _rising(counts: Float[Tensor, " m"], by: Float[Tensor, "s 1"]) -> Float[Tensor, " s"]:
     """The sum of log(by (by + 1) .. (by + count - 1)), for counts that need not be whole."""
-    return (counts + by).lgamma().sum() - len(counts) * math.lgamma(by)
+    return ((counts + by).lgamma() - by.lgamma()).sum(1)
