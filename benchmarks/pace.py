@@ -90,7 +90,7 @@ def folds(folder: Path) -> dict[str, Any]:
     """The same pictures by three networks, each trained four epochs on two thirds of them."""
     return pictures(folder) | {
         "model": {"source": "resnet_cifar", "depth": 8},
-        "train": {"epochs": 4, "batch_size": 64},
+        "train": {"epochs": 4, "batch_size": 64, "output": "checkpoints"},
     }
 
 
