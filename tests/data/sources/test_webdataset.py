@@ -279,6 +279,23 @@ def test_names_of_shards() -> None:
     assert shard_paths("s3://b/x.tar") == ["s3://b/x.tar"]
 
 
+def test_a_pattern_may_not_name_any_number_of_files(tmp_path: Path, shards: list[bytes]) -> None:
+    for pattern in ("a-{0..1000000}.tar", "a-{0000..9999}/{0000..9999}-*.tar"):
+        with pytest.raises(DataError, match="names more files than may be read") as caught:
+            shard_paths(pattern)
+        assert "at most 1,000,000" in str(caught.value)
+    for digits in ("0..99999999999999999999", "5..4"):
+        with pytest.raises(DataError, match="not a range of numbers"):
+            shard_paths(f"a-{{{digits}}}.tar")
+    for i in range(2):
+        (tmp_path / f"t-{i}.tar").write_bytes(shards[0] if i else shards[1])
+    wanted = {"path": str(tmp_path / "t-{0..1}.tar"), "text": "txt", "label": "cls"}
+    with pytest.raises(DataError, match="names more files than may be read") as caught:
+        WebDataset.model_validate(wanted | {"limits": {"files": 1}}).open()
+    assert "limits: {files: 2}" in str(caught.value)
+    assert len(WebDataset.model_validate(wanted | {"limits": {"files": 2}}).open())
+
+
 def test_the_same_names_in_two_folders_stay_apart(tmp_path: Path, shards: list[bytes]) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
