@@ -26,6 +26,11 @@ def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
     alive: list[int] = []
     halve, compute, move = GradientFeed.halve, cls.__call__, Batch.to
 
+    def in_memory() -> int:
+        if device.type == "cuda":
+            return torch.cuda.memory_allocated()
+        return sum(values.nbytes for values in list(ALIVE.keys()))
+
     def full(self: Any, batch: Batch) -> GradientBatch:
         found = compute(self, batch)
         if len(batch.rows) > 5:
@@ -38,11 +43,6 @@ def test_failed_attempts_leave_nothing(device, monkeypatch, layers, cls):
         if len(self.rows) > 20:
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
         return there
-
-    def in_memory() -> int:
-        if device.type == "cuda":
-            return torch.cuda.memory_allocated()
-        return sum(values.nbytes for values in list(ALIVE.keys()))
 
     def counted(self: GradientFeed, size: int) -> None:
         alive.append(in_memory())

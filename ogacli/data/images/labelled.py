@@ -5,6 +5,7 @@ targets, and a reader of both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from ogacli.data.arrays import channel_axis, channels_last
 from ogacli.data.images.box_lists import BoxLists
 from ogacli.data.images.boxes import PicturesWithBoxes, box_targets, drawn
-from ogacli.data.images.masks import differ, mark, wrong_regions
+from ogacli.data.images.masks import differing, mark, wrong_regions
 from ogacli.data.labels import Targets
 from ogacli.data.labels.label_types import IGNORED
 from ogacli.data.reading import Errors, Inputs, Preview, Reader
@@ -83,15 +84,15 @@ def mask_targets(masks: Masks, classes: Sequence[str], truth: Masks | None = Non
     """
     if not classes:
         raise DataError("masks need the names of their classes", expected="`classes=[..]`, or their number")
-    held, differs = _occurring(masks, "labels", len(classes)), None
-    true = None
-    if truth is not None:
-        if truth.shape != masks.shape:
-            shapes = [str(list(one.shape)) for one in (truth, masks)]
-            raise DataError("the truth has another shape than the masks", found=shapes[0], expected=shapes[1])
-        true = _occurring(truth, "truth", len(classes))
-        differs = torch.tensor([differ(*both) for both in zip(masks, truth, strict=True)])
-    return Targets(held, tuple(classes), true, differs)
+    found = Targets(_occurring(masks, "labels", len(classes)), tuple(classes))
+    if truth is None:
+        return found
+    if truth.shape != masks.shape:
+        shapes = [str(list(one.shape)) for one in (truth, masks)]
+        raise DataError("the truth has another shape than the masks", found=shapes[0], expected=shapes[1])
+    true = _occurring(truth, "truth", len(classes))
+    differs = torch.tensor([bool(differing(*both).any()) for both in zip(masks, truth, strict=True)])
+    return replace(found, truth=true, differs=differs)
 
 
 def _occurring(masks: Masks, noun: str, k: int) -> Float[Tensor, "n k"]:

@@ -166,7 +166,7 @@ class MaskedImageReader(ImageReader):
 
 def wrong_regions(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> Errors:
     """The connected pixels of one given class whose true class is another; without those of a few pixels."""
-    wrong = (given != true) & (given >= 0) & (true >= 0)
+    wrong = differing(given, true)
     count, group = connected(wrong[None], given[None])
     down, across = wrong.nonzero()
     large = np.bincount(group, minlength=count) >= SMALLEST
@@ -206,7 +206,7 @@ def occurring(masks: MaskFiles, truth: MaskFiles | None = None) -> Occurring:
             if right.size != found.size:
                 unusable[row] = f"true mask: {_size(right.size)} pixels, the mask {_size(found.size)}"
                 continue
-            differs[row] = differ(found.pixels, right.pixels)
+            differs[row] = bool(differing(found.pixels, right.pixels).any())
     return Occurring(classes, differs, true, unusable)
 
 
@@ -215,9 +215,10 @@ def mark(row: Float[Tensor, " k"], pixels: Int64[np.ndarray, "h w"]) -> None:
     row[torch.from_numpy(np.unique(pixels[pixels >= 0]))] = 1
 
 
-def differ(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> bool:
-    """Whether two masks differ in a pixel that has a class in both."""
-    return bool(((given != true) & (given >= 0) & (true >= 0)).any())
+def differing(given: Int64[np.ndarray, "h w"], true: Int64[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """The pixels that have a class in both masks, and not the same one."""
+    found: Bool[np.ndarray, "h w"] = (given != true) & (given >= 0) & (true >= 0)
+    return found
 
 
 def _size(size: tuple[int, int]) -> str:

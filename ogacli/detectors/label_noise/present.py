@@ -68,8 +68,8 @@ class PresenceNoise(TensorFields):
             logits: Predictions, best those of a model that was not trained on these labels.
             labels: 0 or 1.
         """
-        place = place_to_iterate(labels)
-        z, y = finite(logits).to(place), labels.double().to(place)
+        device = place_to_iterate(labels)
+        z, y = finite(logits).to(device), labels.double().to(device)
         none = z.new_zeros(z.shape[1])
         start = cls(none + 1, none, none + 0.05, none + 0.05, none)
         found = start._maximised(z, y, none > 0)

@@ -92,8 +92,8 @@ class TargetNoise(TensorFields):
             predictions: Best those of a model that was not trained on these targets.
             targets: The given ones.
         """
-        place = place_to_iterate(targets)
-        f, y = predictions.double().to(place), targets.double().to(place)
+        device = place_to_iterate(targets)
+        f, y = predictions.double().to(device), targets.double().to(device)
         start, spread = cls._start(f, y)
         elsewhere, criterion = start._elsewhere(y), math.log(len(y)) / 2
         alike = (y == y.mode(0).values).double().mean(0) > _ALIKE

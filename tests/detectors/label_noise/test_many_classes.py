@@ -1,7 +1,5 @@
 """Large label sets: the candidates of each sample, and a transition matrix of the pairs that occur."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -18,15 +16,6 @@ from ogacli.detectors import detectors
 from ogacli.detectors.label_noise import candidates, model, transition
 from ogacli.detectors.label_noise.candidates import Candidates
 from ogacli.detectors.label_noise.model import log_odds_wrong
-
-
-@contextmanager
-def few_iterations() -> Iterator[None]:
-    """The same of the reference and of the model: few samples of many classes take hundreds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "_STEPS", 20)
-        patch.setattr(model, "_STEPS", 20)
-        yield
 
 
 def simulated(
@@ -46,11 +35,29 @@ def simulated(
     return logits, labels, true, near
 
 
+def fits(
+    logits: Tensor, labels: Tensor, near: Tensor | None
+) -> tuple[reference.LabelNoise, model.LabelNoise]:
+    """The dense reference and the model after 20 iterations: few samples of many classes take hundreds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "_STEPS", 20)
+        patch.setattr(model, "_STEPS", 20)
+        return reference.LabelNoise.fitted(logits, labels, near), fitted_noise(logits, labels, near)
+
+
 def both(logits: Tensor, labels: Tensor, near: Tensor | None) -> tuple[Tensor, Tensor]:
     """The log-odds of a wrong label, by the dense reference and by the model."""
-    with few_iterations():
-        dense = reference.LabelNoise.fitted(logits, labels, near)
-        found = fitted_noise(logits, labels, near)
+    return odds(*fits(logits, labels, near), logits, labels, near)
+
+
+def odds(
+    dense: reference.LabelNoise,
+    found: model.LabelNoise,
+    logits: Tensor,
+    labels: Tensor,
+    near: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The log-odds of a wrong label by each of the two."""
     return (
         reference.log_odds_wrong(dense.posterior(logits, labels, near), labels),
         log_odds_wrong(found.posterior(logits, labels, near), labels),
@@ -62,13 +69,10 @@ def both(logits: Tensor, labels: Tensor, near: Tensor | None) -> tuple[Tensor, T
 def test_with_few_classes_it_is_the_dense_model(n: int, k: int, near: bool, seed: int) -> None:
     logits, labels, _, neighbours = simulated(n, k, sure=0.3, seed=seed)
     pool = neighbours if near else None
-    with few_iterations():
-        dense = reference.LabelNoise.fitted(logits, labels, pool)
-        fitted = fitted_noise(logits, labels, pool)
+    dense, fitted = fits(logits, labels, pool)
     # With separable classes the sharpness runs to its bound by steps that are rounding errors.
     assume(dense.sharpness < 20)
-    expected = reference.log_odds_wrong(dense.posterior(logits, labels, pool), labels)
-    found = log_odds_wrong(fitted.posterior(logits, labels, pool), labels)
+    expected, found = odds(dense, fitted, logits, labels, pool)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(fitted.transition.dense(), dense.transition, rtol=1e-6, atol=1e-9)
     assert fitted.sharpness == pytest.approx(dense.sharpness, rel=1e-6)
