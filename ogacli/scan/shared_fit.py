@@ -102,8 +102,8 @@ class Lead:
         self._tell(_BEGIN, options)
         own = _by_read(self._feed, self._collector, self._ranks.share(rows, read), read, reduction)
         for _ in range(0, len(rows), read * self._ranks.count):
+            mine = next(own, [])  # while the others compute theirs, which they send when told
             self._tell(_NEXT)
-            mine = next(own, [])
             for rank, found in enumerate(self._ranks.gathered({})):
                 batches = mine if rank == self._ranks.rank else self._received(found, first)
                 self._of = rank
