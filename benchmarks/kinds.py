@@ -28,6 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from ogacli.detectors._cells import score_of
 from ogacli.detectors.label_noise.present import PresenceNoise
 from ogacli.detectors.label_noise.target import TargetNoise
+from ogacli.verdict.cells import CellFindings
+from ogacli.verdict.ranks import flag
 
 Named = tuple[str, np.ndarray, np.ndarray]
 Kind = Callable[[int], Iterator[tuple[str, dict[str, float]]]]
@@ -91,10 +93,10 @@ def several_classes(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
             p = held_out(x, given)
             logits, labels = torch.tensor(np.log(p) - np.log1p(-p)), torch.tensor(given)
             wrong = PresenceNoise.fitted(logits, labels).wrong(logits, labels)
-            score, bad = score_of(wrong).numpy(), cells.any(1)
+            score, bad = score_of(wrong), cells.any(1)
             lists = [list(np.nonzero(row)[0]) for row in given]
             cuts = [issues_of_sets(lists, p, filter_by=how, n_jobs=1) for how in FILTERS]
-            found = decided(wrong.numpy().max(1) > 0.5, bad, cuts)
+            found = decided(by_auto(wrong, score), bad, cuts)
             if bad.any():
                 theirs = [
                     1 - quality_of_sets(lists, p, method=m, adjust_pred_probs=False, aggregator_kwargs=a)
@@ -104,7 +106,7 @@ def several_classes(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
                         {"method": "exponential_moving_average", "alpha": 0.8},
                     )
                 ]
-                found |= ranked(bad, score, theirs)
+                found |= ranked(bad, score.numpy(), theirs)
                 found |= {
                     "cells, cleanlab": average_precision_score(
                         cells.ravel(), np.where(given > 0, 1 - p, p).ravel()
@@ -151,13 +153,14 @@ def numbers(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
             bad = np.isin(np.arange(len(y)), rows)
             p = cross_val_predict(model, x, given, cv=KFold(5, shuffle=True, random_state=0))
             columns = torch.tensor(p)[:, None], torch.tensor(given)[:, None]
-            wrong = TargetNoise.fitted(*columns).wrong(*columns)[:, 0].numpy()
+            wrong = TargetNoise.fitted(*columns).wrong(*columns)
+            score = wrong[:, 0]
             learned = CleanLearning(model, seed=0).find_label_issues(x, given)
-            found = decided(wrong > 0.5, bad, [learned["is_label_issue"].to_numpy()])
+            found = decided(by_auto(wrong, score), bad, [learned["is_label_issue"].to_numpy()])
             if bad.any():
                 theirs = [1 - quality_of_targets(given, p, method=m) for m in ("outre", "residual")]
                 theirs.append(1 - learned["label_quality"].to_numpy())
-                found |= ranked(bad, wrong, theirs)
+                found |= ranked(bad, score.numpy(), theirs)
             yield f"{name}: {how}", found
 
 
@@ -165,6 +168,14 @@ def ranked(bad: np.ndarray, score: np.ndarray, theirs: list[np.ndarray]) -> dict
     """Average precision, by cleanlab's best score and by ours."""
     best = max(average_precision_score(bad, one) for one in theirs)
     return {"cleanlab": best, "ours": average_precision_score(bad, score)}
+
+
+def by_auto(wrong: torch.Tensor, score: torch.Tensor) -> np.ndarray:
+    """What ``budget: auto`` flags, from the probability of each cell [n, m] (-1: none) and the scores."""
+    index = torch.arange(wrong.shape[1]).expand_as(wrong).where(wrong >= 0, -1)
+    cells = CellFindings(index, wrong.clamp_min(0.0), *torch.zeros(2, *wrong.shape))
+    share = cells.estimate(torch.ones(len(wrong), dtype=torch.bool), held_out=True, several=False)
+    return flag(score, share.count(len(wrong))).numpy()
 
 
 def decided(flagged: np.ndarray, bad: np.ndarray, theirs: list[np.ndarray]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from cleanlab.token_classification.filter import find_label_issues as issues_of_tags
 from cleanlab.token_classification.rank import get_label_quality_scores as quality_of_tags
-from kinds import FILTERS, decided, main, ranked
+from kinds import FILTERS, by_auto, decided, main, ranked
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
@@ -173,7 +173,7 @@ def tags(seed: int) -> Iterator[tuple[str, dict[str, float]]]:
                 [np.array(a[1]) != np.array(b[1]) for a, b in zip(given, right, strict=True)]
             )
             sentences = np.array([a[1] != b[1] for a, b in zip(given, right, strict=True)])
-            flagged = (wrong > 0.5).any(1).numpy()
+            flagged = by_auto(wrong, wrong.max(1).values)
             cuts = [
                 np.isin(np.arange(len(p)), [row for row, _ in issues_of_tags(indices, p, filter_by=one)])
                 for one in FILTERS

@@ -25,6 +25,11 @@ class BoxFindings(CellFindings):
     boxes: Float[Tensor, "n c 8"]
     """The corners of the given box (of a missing one NaN), and of the one to put in its place."""
 
+    @property
+    def any_wrong(self) -> Float[Tensor, " n"]:
+        """The probability that the most doubtful one is wrong: those of one picture are doubtful together."""
+        return self.highest
+
     def part(self, rows: slice) -> BoxFindings:
         """Those of some pictures in sequence."""
         return self._of(rows)

@@ -7,7 +7,7 @@ cell, an ``Estimate`` of their share, and for which classes one mistake is syste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
 
 _SURE = 0.9
-"""The lower end of the estimate counts samples with a cell that is wrong with this probability."""
+"""The lower end of the estimate counts samples that have a wrong cell with this probability."""
 _FEW, _MANY = 0.005, 0.1
 """Where fewer samples than the first share have a cell above one half, but more than the second are expected
 to have a wrong one, no share is told."""
@@ -59,6 +59,11 @@ class CellFindings:
         return self.wrong.max(1).values
 
     @property
+    def any_wrong(self) -> Float[Tensor, " n"]:
+        """The probability that some cell of each sample is wrong, as if one told nothing of another."""
+        return 1 - (1 - self.wrong.double()).prod(1)
+
+    @property
     def doubted(self) -> Bool[Tensor, "n c"]:
         """The cells that are more probably wrong than right."""
         return (self.wrong > 0.5) & (self.index >= 0)
@@ -71,19 +76,21 @@ class CellFindings:
         return found.reshape(labels.shape)
 
     def estimate(self, scored: Bool[Tensor, " n"], *, held_out: bool, several: bool) -> Estimate:
-        """The share of the scored samples that have a wrong cell.
+        """The share of the scored samples that have a wrong cell more probably than not.
 
         Args:
             scored: Which samples have a score.
             held_out: Whether no sample was scored by a model that was trained on it.
             several: Whether scores are means over checkpoints.
         """
-        wrong = self.wrong[scored].double()
-        share = float((wrong > 0.5).any(1).double().mean())
-        low = float((wrong > _SURE).any(1).double().mean())
-        if not share:  # as of labels that show no noise, whose probabilities were halved
-            wrong = 2 * wrong
-        expected = float((1 - (1 - wrong).prod(1)).mean())
+        found = self.at(scored.nonzero()[:, 0])
+        if found.doubted.any():
+            some = found.any_wrong
+            share, low = (float((some > bound).double().mean()) for bound in (0.5, _SURE))
+        else:  # of labels that show no noise, whose probabilities were halved
+            share = low = 0.0
+            some = replace(found, wrong=2 * found.wrong).any_wrong
+        expected = float(some.mean())
         by = "held out" if held_out else "trajectory" if several else "checkpoint"
         if share < _FEW and expected > _MANY:
             return Estimate(share=None, low=0.0, high=expected, by=by, reason=ALIKE)

@@ -184,7 +184,7 @@ class Findings:
         if self.wrong is not None:
             return (1 - self.wrong).float()
         if self.cells is not None:
-            return (1 - self.cells.highest).masked_fill(~self.scored, torch.nan)
+            return (1 - self.cells.any_wrong).float().masked_fill(~self.scored, torch.nan)
         return self.probability.masked_fill(self.predictions < 0, torch.nan)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 
 from ogacli.verdict.cells import CellFindings
 
@@ -19,6 +19,11 @@ class RegionFindings(CellFindings):
 
     region: Int64[Tensor, "n c 6"]
     """The given class, left, top, right and bottom (the last two beyond the region), and the pixels."""
+
+    @property
+    def any_wrong(self) -> Float[Tensor, " n"]:
+        """The probability that the most doubtful one is wrong: those of one mask are doubtful together."""
+        return self.highest
 
     def part(self, rows: slice) -> RegionFindings:
         """Those of some samples in sequence."""
