@@ -17,6 +17,7 @@ from ogacli.config import load_config
 from ogacli.config.commands import plan, scan
 from ogacli.data import Samples
 from ogacli.detectors import isolation_forest
+from ogacli.detectors.forest import fitting as forest_fitting
 from ogacli.detectors.norm import Norm
 from ogacli.errors import ConfigError, DataError, RunError
 from ogacli.gradients import GradientBatch
@@ -218,6 +219,18 @@ def test_one_pass_or_two(place, monkeypatch, held):
         np.testing.assert_allclose(scores(found, column), scores(expected, column), rtol=1e-6, atol=1e-6)
     times = np.bincount(reads, minlength=N)[1:]  # the first sample is also looked at for its shape
     assert times.max() == (1 if held > 1e6 else 3 if held == 0 else times.max())
+
+
+def test_all_layers_take_one_pass_where_their_factors_cannot_be_held(place, monkeypatch):
+    """The coordinates of a forest are held, also where its trees see fewer samples than there are."""
+    place.write_config(detector=["l2", FOREST | {"trees": 5, "subsample": 8}])
+    monkeypatch.setattr(fitting, "_HELD_BYTES", 0)
+    reads = []
+    read = Samples.read
+    monkeypatch.setattr(Samples, "read", lambda self, rows: reads.extend(rows) or read(self, rows))
+    monkeypatch.setattr(forest_fitting, "_HELD", 0)  # as of a gradient that is too long
+    scanned(place, "out", "gradients.batch_size=16", "gradients.layers=all")
+    assert np.bincount(reads, minlength=N)[1:].max() == 1
 
 
 def test_reruns_are_bit_equal(place):

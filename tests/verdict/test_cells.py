@@ -39,7 +39,7 @@ def test_regions_of_one_mask_count_once() -> None:
 
 
 def test_samples_are_counted_that_are_more_probably_wrong_than_right() -> None:
-    """Where cells are wrong with their probabilities this is right more often than one cell above one half."""
+    """Where cells are as wrong as they say, this is right more often than to ask for one above one half."""
     draw = torch.Generator().manual_seed(0)
     wrong = torch.rand(5000, 8, generator=draw).pow(6)
     true = (torch.rand(5000, 8, generator=draw) < wrong).any(1)

@@ -71,16 +71,16 @@ class ForestFit:
     def shared(self, batch: GradientBatch) -> Int64[Tensor, " f"] | None:
         """The coordinates that all trees share, in random order; None where each tree has its own.
 
-        The first batch decides. Reading the few coordinates of one tree after the other from each layer of a
-        network takes longer than growing the trees, unless each tree has samples of its own that come
-        together.
+        The first batch decides. Of a network of several layers trees share them: reading the few coordinates
+        of one tree after the other from each layer takes longer than growing the trees, and coordinates of
+        each tree's own could not be held, so that gradients would be computed once more.
         """
         if not self._decided:
             self._decided, generator = True, torch.Generator().manual_seed(self.seed)
             if self.per_class or batch.p * self._expected <= _HELD:
                 held = _HELD * (_HELD_PER_CLASS if self.per_class else 1)
                 self._shared = distinct(batch.p, max(_FEWEST, held // self._expected), generator)
-            elif len(batch.parts) > 1 and self._expected < self._wanted:
+            elif len(batch.parts) > 1:
                 self._shared = distinct(batch.p, min(_SHARED, _SHARED_HELD // self._expected), generator)
         return self._shared
 
