@@ -49,7 +49,7 @@ class RowNumbers:
 
     def take(self, rows: pa.Array) -> pa.StringArray:
         """Those of some rows; null where the row is."""
-        return pc.add(rows.cast(pa.int64()), self.begin).cast(pa.string())
+        return pc.add(rows.cast(pa.int64()), pa.scalar(self.begin, pa.int64())).cast(pa.string())
 
     def to_pylist(self) -> list[str]:
         """As texts."""
