@@ -76,7 +76,9 @@ class CellFindings:
         return found.reshape(labels.shape)
 
     def estimate(self, scored: Bool[Tensor, " n"], *, held_out: bool, several: bool) -> Estimate:
-        """The share of the scored samples that have a wrong cell more probably than not.
+        """The share of the scored samples that more probably have a wrong cell than none.
+
+        It is no larger than the share that is expected to have one.
 
         Args:
             scored: Which samples have a score.
@@ -84,17 +86,16 @@ class CellFindings:
             several: Whether scores are means over checkpoints.
         """
         found = self.at(scored.nonzero()[:, 0])
-        if found.doubted.any():
-            some = found.any_wrong
-            share, low = (float((some > bound).double().mean()) for bound in (0.5, _SURE))
-        else:  # of labels that show no noise, whose probabilities were halved
-            share = low = 0.0
-            some = replace(found, wrong=2 * found.wrong).any_wrong
+        told = bool(found.doubted.any())
+        if not told:  # of labels that show no noise, whose probabilities were halved
+            found = replace(found, wrong=2 * found.wrong)
+        some = found.any_wrong
         expected = float(some.mean())
+        share, low = (min(expected, float((some > bound).double().mean())) * told for bound in (0.5, _SURE))
         by = "held out" if held_out else "trajectory" if several else "checkpoint"
         if share < _FEW and expected > _MANY:
             return Estimate(share=None, low=0.0, high=expected, by=by, reason=ALIKE)
-        return Estimate(share=share, low=low, high=max(share, expected), by=by)
+        return Estimate(share=share, low=low, high=expected, by=by)
 
 
 def systematic(wrong: Int64[np.ndarray, " k"], of: Int64[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:

@@ -24,7 +24,9 @@ def test_samples_that_probably_have_a_wrong_cell_are_counted() -> None:
 def test_several_doubtful_cells_make_a_wrong_label_without_one_above_one_half() -> None:
     every = torch.ones(2, dtype=torch.bool)
     found = findings([0.4, 0.4], [0.6, 0.0]).estimate(every, held_out=True, several=False)
-    assert found.share == 1.0
+    assert found.share == pytest.approx((0.64 + 0.6) / 2), "no more than are expected to be wrong"
+    found = findings([0.4, 0.4], [0.9, 0.9]).estimate(every, held_out=True, several=False)
+    assert round(2 * found.share) == 2
     # No cell of any sample above one half: labels that show no noise.
     nothing = findings([0.4, 0.4], [0.1, 0.0]).estimate(every, held_out=True, several=False)
     assert not nothing.share
@@ -38,7 +40,7 @@ def test_regions_of_one_mask_count_once() -> None:
     assert found.share == 0.5
 
 
-def test_samples_are_counted_that_are_more_probably_wrong_than_right() -> None:
+def test_as_many_samples_are_counted_as_have_a_wrong_cell() -> None:
     """Where cells are as wrong as they say, this is right more often than to ask for one above one half."""
     draw = torch.Generator().manual_seed(0)
     wrong = torch.rand(5000, 8, generator=draw).pow(6)
@@ -46,7 +48,7 @@ def test_samples_are_counted_that_are_more_probably_wrong_than_right() -> None:
     cells = CellFindings(torch.arange(8).expand(5000, 8), wrong, torch.zeros(5000, 8), torch.zeros(5000, 8))
     found = cells.estimate(torch.ones(5000, dtype=torch.bool), held_out=True, several=False)
     some, one = cells.any_wrong > 0.5, (wrong > 0.5).any(1)
-    assert found.share == pytest.approx(float(some.double().mean()))
+    assert found.share == pytest.approx(float(true.double().mean()), abs=0.02)
     assert (some == true).double().mean() > (one == true).double().mean()
 
 
