@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
-from ogacli.verdict.estimate import ALIKE, Estimate
+from ogacli.verdict.estimate import ALIKE, CONTRADICTED, Estimate
 
 if TYPE_CHECKING:  # reading a summary needs no torch
     from torch import Tensor
 
 _SURE = 0.9
 """The lower end of the estimate counts samples that have a wrong cell with this probability."""
+_MOSTLY = 0.5
+"""Where a larger part of the cells is doubted, no share is told."""
 _FEW, _MANY = 0.005, 0.1
 """Where fewer samples than the first share have a cell above one half, but more than the second are expected
 to have a wrong one, no share is told."""
@@ -86,13 +88,16 @@ class CellFindings:
             several: Whether scores are means over checkpoints.
         """
         found = self.at(scored.nonzero()[:, 0])
-        told = bool(found.doubted.any())
+        doubted, known = (int(one.count_nonzero()) for one in (found.doubted, found.index >= 0))
+        told = doubted > 0
         if not told:  # of labels that show no noise, whose probabilities were halved
             found = replace(found, wrong=2 * found.wrong)
         some = found.any_wrong
         expected = float(some.mean())
         share, low = (min(expected, float((some > bound).double().mean())) * told for bound in (0.5, _SURE))
         by = "held out" if held_out else "trajectory" if several else "checkpoint"
+        if doubted > _MOSTLY * known:
+            return Estimate(share=None, low=0.0, high=expected, by=by, reason=CONTRADICTED)
         if share < _FEW and expected > _MANY:
             return Estimate(share=None, low=0.0, high=expected, by=by, reason=ALIKE)
         return Estimate(share=share, low=low, high=expected, by=by)

@@ -57,6 +57,7 @@ something although much label noise leaves it hardly more right than the most fr
 Basis = Literal["held out", "checkpoint", "trajectory"]
 UNLEARNED = "the model predicts hardly more of the labels than the most frequent label alone would"
 MEMORISED = "the model has learned the labels, right and wrong ones, and its neighbours tell nothing either"
+CONTRADICTED = "most parts of the labels contradict the model, which tells more about the model"
 ALIKE = "wrong labels and the mistakes of the model look the same here"
 
 

@@ -32,6 +32,16 @@ def test_several_doubtful_cells_make_a_wrong_label_without_one_above_one_half() 
     assert not nothing.share
 
 
+def test_a_model_that_contradicts_most_cells_tells_nothing() -> None:
+    """As one that was hardly trained, by which every label would be wrong."""
+    found = findings([0.9, 0.8, 0.2], [0.9, 0.9, 0.6]).estimate(
+        torch.ones(2, dtype=torch.bool), held_out=True, several=False
+    )
+    assert found.share is None
+    assert found.count(2) == 0
+    assert found.high > 0.9
+
+
 def test_regions_of_one_mask_count_once() -> None:
     """They are doubtful together."""
     cells, none = findings([0.4, 0.4], [0.6, 0.0]), torch.zeros(2, 2, 6, dtype=torch.int64)

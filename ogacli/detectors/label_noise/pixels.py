@@ -8,6 +8,7 @@ transition matrix, fitted by EM. Pixels of an object are wrong together, and a n
 single pixels tell which parts of a mask are doubtful, but how often classes are wrong is fitted to parts.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,10 @@ from ogacli.detectors.label_noise.model import LabelNoise
 from ogacli.detectors.label_noise.signals import CALIBRATED
 from ogacli.detectors.label_noise.transition import FREE, LEAST
 
+_AGREES = 0.2
+"""Cohen's kappa of predicted and given classes of parts below which a model has learned too little to tell
+anything: 0.27 after two epochs of a network that reaches 0.63, 0 to 0.05 without training
+(`benchmarks/masks.py`, seed 0)."""
 _LOWEST, _HALVINGS = -15.0, 40
 """Logarithm of the smallest factor of the rates that is tried, and steps of the search for it."""
 
@@ -70,11 +75,11 @@ class ClassNoise(TensorFields):
         low, high = _LOWEST, 0.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            below = self._divided(middle)._wrong(logits, given) <= share
+            below = self.divided(middle)._wrong(logits, given) <= share
             low, high = (middle, high) if below else (low, middle)
-        return self._divided(low)
+        return self.divided(low)
 
-    def _divided(self, log: float) -> "ClassNoise":
+    def divided(self, log: float) -> "ClassNoise":
         """The same with rates of wrong classes times exp(log)."""
         right = torch.eye(len(self.logs), dtype=torch.bool, device=self.logs.device)
         others = (self.logs + log).masked_fill(right, -torch.inf)
@@ -98,7 +103,8 @@ def without_mistakes(
     """The noise without what is no noise, but mistakes of the model: these become fewer where it is surest.
 
     So no more given classes are wrong than contradict the model where it is surest, at the upper end of the
-    interval of their share. A model that has learned the given classes tells nothing of that kind.
+    interval of their share; and none where the model predicts hardly more of them than chance. A model that
+    has learned the given classes tells nothing of that kind.
 
     Args:
         noise: Fitted to these.
@@ -108,6 +114,8 @@ def without_mistakes(
     """
     seen = Candidates.of(logits, given)
     found = Disagreement.of(seen.own, seen)
+    if found.kappa < _AGREES:
+        return noise.divided(-math.inf)
     if not held_out and found.inverse_temperature > CALIBRATED:
         return noise
     return noise.at_most(found.most, logits, given)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from ogacli.detectors._cells import score_of
-from ogacli.detectors.label_noise.present import PresenceNoise
+from ogacli.detectors.label_noise.present import PresenceNoise, _told_apart
 from ogacli.detectors.label_noise.target import TargetNoise
 
 N, K = 4000, 6
@@ -42,6 +42,25 @@ def test_no_class_of_clean_sets_is_doubted(sharpness: float) -> None:
     """Also where the model is surer than it should be."""
     logits, labels, _ = noisy_sets(0.0, 0.0)
     assert PresenceNoise.fitted(sharpness * logits, labels).wrong(sharpness * logits, labels).max() <= 0.5
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
+def test_predictions_that_tell_nothing_doubt_no_class(sharpness: float) -> None:
+    """As of a network without training, or of classes in another order: noise would explain every label."""
+    logits = sharpness * torch.randn(N, K, generator=torch.Generator().manual_seed(0))
+    _, labels, _ = noisy_sets(0.0, 0.0)
+    assert PresenceNoise.fitted(logits, labels).wrong(logits, labels).max() <= 0.5
+
+
+def test_how_often_a_sample_with_a_class_has_the_larger_logit() -> None:
+    """The area under the ROC curve of scikit-learn over the pairs of all classes; ties count half."""
+    logits, labels, _ = noisy_sets(0.1, 0.1)
+    logits, labels[:, 0] = logits.round(), 0
+    pairs = labels.sum(0) * (N - labels.sum(0))
+    each = [roc_auc_score(labels[:, c], logits[:, c]) for c in range(1, K)]
+    expected = float((torch.tensor(each) * pairs[1:]).sum() / pairs.sum())
+    assert _told_apart(logits.double(), labels) == pytest.approx(expected)
+    assert _told_apart(logits.double(), torch.zeros(N, K)) == 1.0
 
 
 def test_a_class_that_is_often_forgotten_gets_rates_of_its_own() -> None:

@@ -125,6 +125,16 @@ def batch(b: int = 12) -> GradientBatch:
     return GradientBatch(torch.arange(b), labels, logits, torch.zeros_like(logits), None, [])
 
 
+def test_a_network_that_was_not_trained_tells_nothing() -> None:
+    """Its classes agree with the given ones by chance, which noise would explain as well."""
+    draw = torch.Generator().manual_seed(0)
+    logits, given = 20 * torch.randn(400, 4, generator=draw), torch.randint(4, (400,), generator=draw)
+    noise = ClassNoise.fitted(logits, given)
+    assert (noise.judged(logits, given)[0] > 0.5).double().mean() > 0.5
+    found = without_mistakes(noise, logits, given, held_out=True)
+    assert found.judged(logits, given)[0].max() < 0.5
+
+
 def test_the_wrong_region_is_found_and_its_class_suggested() -> None:
     detector, data = detectors.get("latent_mask")().detector(), batch()
     detector.fit([data])
