@@ -198,7 +198,7 @@ def compared(samples: Samples, errors: np.ndarray, found: list[Found]) -> dict[s
     pictures = samples.read(range(half, 2 * half)).inputs
     objects = [Objects(one.boxes, one.classes, *boxes) for one, boxes in zip(pictures, found, strict=True)]
     matches = [matched(one, K) for one in objects]
-    cells = judged(BoxNoise.fitted(matches), matches, [one.boxes for one in objects])
+    cells = judged(BoxNoise.fitted(matches, held_out=True), matches, [one.boxes for one in objects])
     ours, flagged = cells.score.numpy(), cells.wrong.numpy().max(1) > 0.5
     given = {
         "labels": [{"bboxes": one.boxes.numpy(), "labels": one.classes.numpy()} for one in objects],

@@ -18,8 +18,7 @@ from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.boxes import Match, PlaceNoise, Presence, matched
-from ogacli.detectors.label_noise.candidates import Candidates
-from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
+from ogacli.detectors.label_noise.pixels import ClassNoise, without_mistakes
 from ogacli.detectors.label_noise.transition import FREE
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
@@ -48,13 +47,18 @@ class BoxNoise:
     """The fitted models."""
 
     presence: Presence
-    classes: LabelNoise | None
+    classes: ClassNoise | None
     """None with a single class, or where no box was matched."""
     place: PlaceNoise
 
     @classmethod
-    def fitted(cls, pictures: Sequence[Match]) -> "BoxNoise":
-        """Fit to the boxes of all pictures."""
+    def fitted(cls, pictures: Sequence[Match], *, held_out: bool) -> "BoxNoise":
+        """Fit to the boxes of all pictures.
+
+        Args:
+            pictures: With their objects.
+            held_out: Whether the network was not trained on these boxes.
+        """
         overlap = torch.cat([one.overlap for one in pictures])
         found = overlap > 0
         confidence, free = (
@@ -65,7 +69,9 @@ class BoxNoise:
         )
         classes = None
         if len(given) and scores.shape[1] > 1:
-            classes = LabelNoise.fitted_to(Candidates.of(scores.log(), given), least_noise=FREE)
+            logits = scores.log()
+            classes = ClassNoise.fitted(logits, given, FREE)
+            classes = without_mistakes(classes, logits, given, held_out=held_out)
         return cls(Presence.fitted(confidence, free), classes, PlaceNoise.fitted(overlap[found]))
 
     def judged(self, one: Match) -> tuple[Float[Tensor, "m 3"], Float[Tensor, " f"], Int64[Tensor, " m"]]:
@@ -74,16 +80,16 @@ class BoxNoise:
         Returns:
             Of each given box the probabilities that there is no object, that it has another class, and that
             the box is badly placed; of each free object that it should have a box; and the most probable
-            classes.
+            other class of each given box.
         """
         absent = self.presence.of_given(one.confidence)
         free = self.presence.of_free(one.free_confidence)
         found = one.overlap > 0
         other, classes = torch.zeros_like(absent), one.given
         if self.classes is not None and len(one.given):
-            true = self.classes.posterior(one.scores.log(), one.given)
-            other = torch.where(found, log_odds_wrong(true, one.given).sigmoid(), 0.0)
-            classes = torch.where(found, true.argmax(1), one.given)
+            wrong, likely = self.classes.judged(one.scores.log(), one.given)
+            other = torch.where(found, wrong, 0.0)
+            classes = torch.where(found, likely, one.given)
         moved = torch.where(found, self.place.wrong(one.overlap), 0.0)
         return torch.stack([absent, (1 - absent) * other, (1 - absent) * moved], 1), free, classes
 
@@ -128,7 +134,7 @@ class BoxDetector(CellDetector):
             del batch  # before the next one is computed
         if not pictures:
             raise DataError("no picture to fit the label noise to", expected="at least one that can be read")
-        self.noise = BoxNoise.fitted(pictures)
+        self.noise = BoxNoise.fitted(pictures, held_out=self.held_out)
 
     def cells(self, batch: GradientBatch) -> BoxCells:
         """The judgement on each box, once fitted; computed on the CPU, where the objects are."""
@@ -148,7 +154,7 @@ class BoxDetector(CellDetector):
         classes = under("classes.", state)
         self.noise = BoxNoise(
             Presence.of(under("presence.", state)),
-            LabelNoise.of(classes) if classes else None,
+            ClassNoise.of(classes) if classes else None,
             PlaceNoise.of(under("place.", state)),
         )
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ogacli.data.ids import Ids
 
-_ROUNDING = 1e-6
-"""Relative difference of equal scores, which are computed from float32."""
+_ROUNDING = 1e-4
+"""Relative difference of equal scores. They are computed from float32, in batches that may be put together
+otherwise; probabilities near 0, as exp(-46), lose some digits more."""
 
 
 @dataclass(frozen=True, slots=True)

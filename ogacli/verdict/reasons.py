@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 
 MEANINGS = {
     "mislabelled": "the model finds another class far more probable than the given one, and suggests it",
-    "ambiguous": "the given class and another one are about as probable",
+    "ambiguous": "another class is about as probable as the given one, or several parts of it are doubtful",
     "atypical": "the given label is predicted, or no class is, and the gradient still stands out",
     "duplicate": "another sample has the same inputs and another label",
     "corrupt": "the input has the same value everywhere, as a picture of one colour",
