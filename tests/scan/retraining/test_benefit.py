@@ -167,9 +167,6 @@ def test_a_killed_probe_goes_on(place, monkeypatch, probe):
     log.write_text(log.read_text() + '{"fold": 1, "act')  # killed while it wrote
     calls.clear()
     monkeypatch.setattr(room, "trained_correct", killed)
-    scored = []
-    passes = import_module("ogacli.scan.passes").CheckpointPass
-    monkeypatch.setattr(passes, "_score_held", lambda self, held, collector: scored.extend(held))
     resumed = scan(config, output=place.folder / "out", resume=True)
     assert len(calls) == 6 - 4
     for file in ("scores.parquet", "summary.json"):
