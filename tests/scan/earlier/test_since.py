@@ -137,16 +137,18 @@ def test_labels_that_are_numbers(tmp_path):
 def test_the_cells_of_samples_that_are_as_they_were_stay(tmp_path):
     place = make_place(tmp_path)
     rng = np.random.default_rng(3)
-    x = np.array(place.arrays["x"])
+    x = rng.normal(size=(5 * N, place.arrays["x"].shape[1])).astype(np.float32)
     data = {"source": "arrays", "path": "data.npz", "x": "x", "y": "y", "classes": ["ant", "bee"]}
     place.write_config(loss="bce_with_logits", data=data, model={"source": "logistic"})
     y = (x[:, :2] > x[:, :2].mean(0)).astype(np.float32)
-    place.write(y=y)
-    place.write_config(train={"epochs": 20, "output": "trained"}, detector="latent_label_set")
+    place.write(y=y, x=x)
+    place.write_config(
+        train={"epochs": 20, "learning_rate": 0.1, "output": "trained"}, detector="latent_label_set"
+    )
     train(place.config("model.checkpoint=null"))
     place.write_config(model={"source": "logistic", "checkpoint": "trained/epoch-020.safetensors"})
     y = np.where(rng.random(y.shape) < 0.1, 1 - y, y)
-    place.write(y=y)
+    place.write(y=y, x=x)
     first = scanned(place, "first")
     assert sum(sum(one.wrong.values()) for one in first.summary.cells) > 3
     place.write(y=np.concatenate([y, y[:5]]), x=np.concatenate([x, x[:5]]))
