@@ -105,6 +105,8 @@ def main() -> None:
         print("\n".join(f"{name}: {seconds} s" for name, seconds in LIMITS.items()))
     elif options.one:
         here(options.parts[0], options)
+        # Without taking torch down, whose threads on the stand-in sometimes abort the process then.
+        os._exit(0)
     else:
         ends = {name: apart(name, options) for name in options.parts or LIMITS}
         if cut_off := [name for name, end in ends.items() if end is None]:
