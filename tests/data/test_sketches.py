@@ -64,8 +64,8 @@ def test_a_sketch_depends_on_its_sample_alone(inputs, kind):
 @given(WORDS, WORDS)
 def test_the_share_of_equal_bytes_is_the_share_of_common_words(one, other):
     """On the mean over texts with other words in the same places it is unbiased."""
-    renamed = [[[word + 7919 * j for word in text] for text in (one, other)] for j in range(64)]
-    sketches = sketched(tokens(*[text for pair in renamed for text in pair]))[1].view(64, 2, BYTES)
+    renamed = [[[word + 7919 * j for word in text] for text in (one, other)] for j in range(256)]
+    sketches = sketched(tokens(*[text for pair in renamed for text in pair]))[1].view(256, 2, BYTES)
     share = (sketches[:, 0] == sketches[:, 1]).float().mean(1)
     assert float(share.mean()) == pytest.approx(jaccard(one, other), abs=0.08)
 
