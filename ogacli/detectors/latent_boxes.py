@@ -18,8 +18,7 @@ from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.boxes import Match, PlaceNoise, Presence, matched
-from ogacli.detectors.label_noise.pixels import ClassNoise, without_mistakes
-from ogacli.detectors.label_noise.transition import FREE
+from ogacli.detectors.label_noise.class_noise import ClassNoise, noise_of_objects
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch
 
@@ -69,9 +68,7 @@ class BoxNoise:
         )
         classes = None
         if len(given) and scores.shape[1] > 1:
-            logits = scores.log()
-            classes = ClassNoise.fitted(logits, given, FREE)
-            classes = without_mistakes(classes, logits, given, held_out=held_out)
+            classes = noise_of_objects(scores.log(), given, held_out=held_out)
         return cls(Presence.fitted(confidence, free), classes, PlaceNoise.fitted(overlap[found]))
 
     def judged(self, one: Match) -> tuple[Float[Tensor, "m 3"], Float[Tensor, " f"], Int64[Tensor, " m"]]:

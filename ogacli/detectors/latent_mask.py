@@ -13,7 +13,8 @@ from ogacli.data.labels.label_types import IGNORED
 from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
-from ogacli.detectors.label_noise.pixels import ClassNoise, MaskNoise
+from ogacli.detectors.label_noise.class_noise import ClassNoise
+from ogacli.detectors.label_noise.pixels import MaskNoise
 from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import DataError, GradientError
 from ogacli.gradients import GradientBatch

@@ -23,8 +23,8 @@ _SURE = 0.9
 _MOSTLY = 0.5
 """Where a larger part of the cells is doubted, no share is told."""
 _FEW, _MANY = 0.005, 0.1
-"""Where fewer samples than the first share have a cell above one half, but more than the second are expected
-to have a wrong one, no share is told."""
+"""Where fewer samples than the first share more probably have a wrong cell than none, but more than the
+second are expected to have one, no share is told."""
 
 
 _FEWEST, _OFTEN, _TIMES = 10, 0.03, 2.0
@@ -94,7 +94,9 @@ class CellFindings:
             found = replace(found, wrong=2 * found.wrong)
         some = found.any_wrong
         expected = float(some.mean())
-        share, low = (min(expected, float((some > bound).double().mean())) * told for bound in (0.5, _SURE))
+        share = low = 0.0
+        if told:
+            share, low = (min(expected, float((some > bound).double().mean())) for bound in (0.5, _SURE))
         by = "held out" if held_out else "trajectory" if several else "checkpoint"
         if doubted > _MOSTLY * known:
             return Estimate(share=None, low=0.0, high=expected, by=by, reason=CONTRADICTED)

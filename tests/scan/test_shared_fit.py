@@ -1,6 +1,7 @@
 """A fit that several processes share: which of them computes while another one does."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import torch
 from jaxtyping import Int64
@@ -40,8 +41,8 @@ def test_the_first_rank_computes_its_part_before_it_waits_for_the_others(monkeyp
             yield [batch]
 
     monkeypatch.setattr(shared_fit, "_by_read", by_read)
-    feed = type("Feed", (), {"read_size": 2})()
-    collector = type("Collector", (), {"rows": type("Rows", (), {"quarantine": lambda *_: None})()})()
+    feed = SimpleNamespace(read_size=2)
+    collector = SimpleNamespace(rows=SimpleNamespace(quarantine=lambda _: None))
     lead = shared_fit.Lead(feed, collector, ranks)
     list(lead.computed(rows, len(rows), batch, shared_fit.Reduction(0)))
     assert ranks.events == ["begin", "compute", "send", "compute", "send"]

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ogacli.data.images.connected import SMALLEST, boxes_of_groups, connected, of_groups
-from ogacli.detectors.label_noise.pixels import ClassNoise
+from ogacli.detectors.label_noise.class_noise import ClassNoise
 
 _EDGE = 1 / 3
 """Doubtful pixels that are right in every region, in sides of the picture: networks and annotators place an

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from ogacli.detectors import detectors
 from ogacli.detectors.label_noise.candidates import Candidates
+from ogacli.detectors.label_noise.class_noise import ClassNoise, without_mistakes
 from ogacli.detectors.label_noise.model import LabelNoise
-from ogacli.detectors.label_noise.pixels import ClassNoise, without_mistakes
 from ogacli.detectors.label_noise.regions import Regions, parts_of
 from ogacli.errors import GradientError
 from ogacli.gradients import GradientBatch
