@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--trim", type=float, nargs="+", default=[0.3])
-    parser.add_argument("--arms", nargs="*", help="only these, such as oracle, random, 'l2, head'")
+    parser.add_argument(
+        "--arms", nargs="*", help="only these, such as oracle, random, 'l2, head'; none: detection alone"
+    )
     parser.add_argument("--layers", nargs="*", choices=list(LAYERS), default=list(LAYERS))
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--precision", default="float32", help="of the trainings; or bfloat16")
@@ -186,7 +188,7 @@ class Experiment:
         n = len(wrong)
         generator = torch.Generator().manual_seed(self.seed)
         scores = {RANDOM: torch.randperm(n, generator=generator).argsort()} | scores
-        names = self.options.arms or [ORACLE, *scores]
+        names = [ORACLE, *scores] if self.options.arms is None else self.options.arms
         if ORACLE in names:
             yield ORACLE, 0.0, (~wrong).nonzero()[:, 0]
         for trim in self.options.trim:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ogacli.base.options import Options
 from ogacli.base.registry import Registry, type_name
 from ogacli.data import Samples
-from ogacli.detectors.label_noise.model import log_odds_wrong
+from ogacli.detectors.label_noise.model import probability_wrong
 from ogacli.detectors.label_noise.signals import Signals
 from ogacli.gradients import GradientBatch
 
@@ -195,7 +195,7 @@ class LabelDetector(Detector):
         self, log_probabilities: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]
     ) -> Float[Tensor, " b"]:
         """The probability that the given label is wrong, from the log-probabilities of ``true_class``."""
-        return log_odds_wrong(log_probabilities, labels).sigmoid()
+        return probability_wrong(log_probabilities, labels)
 
     def score(self, batch: GradientBatch) -> Float[Tensor, " b"]:
         """The probability that the given label is wrong, from 0 to 1."""

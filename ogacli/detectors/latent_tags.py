@@ -14,7 +14,7 @@ from ogacli.detectors import detectors
 from ogacli.detectors._cells import CellDetector, CellOptions, Cells
 from ogacli.detectors._state import prefixed, under
 from ogacli.detectors.label_noise.chain import marginals
-from ogacli.detectors.label_noise.model import log_odds_wrong
+from ogacli.detectors.label_noise.model import probability_wrong
 from ogacli.detectors.label_noise.transition import FREE, LEAST
 from ogacli.detectors.latent_label import Latent, LatentLabel
 from ogacli.errors import GradientError
@@ -96,7 +96,7 @@ class Tags(CellDetector):
         if self._allowed is not None:
             logs = marginals(logs, sent(self._allowed, logs.device), seen)
         given = tags.clamp_min(0)
-        wrong = log_odds_wrong(logs.flatten(0, 1), given.flatten()).sigmoid().view_as(given)
+        wrong = probability_wrong(logs.flatten(0, 1), given.flatten()).view_as(given)
         suggested = logs.scatter(2, given[:, :, None], -torch.inf).argmax(2)
         return Words(wrong.masked_fill(~seen, -1.0), suggested.double(), torch.zeros_like(wrong))
 

@@ -16,6 +16,7 @@ uniform noise plus the counts of the pairs that occur (``Transition``). Neither 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
@@ -30,14 +31,16 @@ _ENTRIES = 1 << 22
 """Probabilities that are held while fitting: 32 MB in float64."""
 _STEPS = 500
 """Most iterations of EM. With two classes and many wrong labels it takes some hundred."""
-_SHARPEST = 100.0
-"""Upper bound of the inverse temperature, for models that are always right."""
+_FLATTEST, _SHARPEST = 0.01, 100.0
+"""Bounds of the inverse temperature; the upper one is for models that are always right."""
 TRUST = (0.2, 0.6)
 """Bounds of the weight of the neighbours, unless others are given."""
 _STRIDE = 0.1
 """The largest change of that weight in one iteration."""
 _TRANSITION = "transition."
 """Begins the names of the tensors of the transition matrix."""
+_SURE = 15.0
+"""Log-odds of a probability of 1 - 3e-7."""
 _CLOSE = 1e-5
 """EM has converged when the estimated share of wrong labels changes by less."""
 
@@ -63,6 +66,9 @@ class LabelNoise:
         trust: tuple[float, float] = TRUST,
         least_sharpness: float = 1.0,
         least_noise: float = LEAST,
+        biased: bool = True,
+        even: bool = False,
+        start: "LabelNoise | None" = None,
     ) -> "LabelNoise":
         """Fit by EM to the candidates of samples; O(n e) an iteration for e entries a sample.
 
@@ -73,15 +79,19 @@ class LabelNoise:
             least_sharpness: Lower bound of the inverse temperature, at least 1: a network that is more
                 confident than accurate has learned the wrong labels as well.
             least_noise: Lower bound of the rate of wrong labels of each class.
+            biased: Whether classes have biases; of two they are hard to tell from noise of one of them.
+            even: Whether all classes have the same rate of wrong labels.
+            start: The fit to begin with; as much noise of each class where left out.
         """
         device = seen.own.device
-        seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
-        seen = seen.to(place_to_iterate(seen.own))
+        seen = _iterated(seen)
         pairs, own = Pairs(seen), seen.own
-        none = own.new_zeros(seen.k)
-        uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1, least_noise)
-        middle = min(max(0.5, trust[0]), trust[1])
-        found, wrong = cls(least_sharpness, middle, none, uniform), 0.1
+        if start is None:
+            none = own.new_zeros(seen.k)
+            uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1, least_noise)
+            start = cls(least_sharpness, min(max(0.5, trust[0]), trust[1]), none, uniform)
+        found, wrong = start.to(own.device), 0.1
+        rates = partial(Transition.fitted, pairs, least=least_noise, even=even)
         for _ in range(_STEPS):
             before, last = found, wrong
             mixed = _mixed(own, seen.gap, before.trust)
@@ -95,9 +105,10 @@ class LabelNoise:
             if seen.gap is not None:
                 weight = _next_trust(weight, _newton_step(prior, true, before.sharpness * seen.gap), trust)
             now = softmax(seen.biased(sharpness * mixed, before.weights))
-            weights = _next_weights(before.weights, seen.per_class(now), seen.per_class(true))
-            transition = Transition.fitted(pairs, pairs.counts(true), pairs.others(true), wrong, least_noise)
-            found = cls(sharpness, weight, weights, transition)
+            weights = before.weights
+            if biased:
+                weights = _next_weights(weights, seen.per_class(now), seen.per_class(true))
+            found = cls(sharpness, weight, weights, rates(pairs.counts(true), pairs.others(true), wrong))
             if (
                 abs(wrong - last) < _CLOSE
                 and abs(sharpness / before.sharpness - 1) < 100 * _CLOSE
@@ -105,6 +116,42 @@ class LabelNoise:
             ):
                 break
         return found.to(device)
+
+    @classmethod
+    def without_noise(cls, seen: Candidates, trust: float) -> "LabelNoise":
+        """The predictions calibrated to the given labels, as if all of these were right.
+
+        Args:
+            seen: The samples.
+            trust: The weight of the neighbours.
+        """
+        device = seen.own.device
+        seen = _iterated(seen)
+        mixed, right = _mixed(seen.own, seen.gap, trust), Pairs(seen).identity()
+        weights, sharpness = mixed.new_zeros(seen.k), 1.0
+        labels = seen.labels.bincount(minlength=seen.k).to(mixed.dtype)
+        own = seen.of_label(mixed).sum()
+        for _ in range(_STEPS):
+            before = weights, sharpness
+            prior = softmax(seen.biased(sharpness * mixed, weights))
+            mean = (prior * mixed).sum(1)
+            curvature = float(((prior * mixed.square()).sum(1) - mean.square()).sum())
+            step = float(own - mean.sum()) / curvature if curvature > 0 else 0.0
+            sharpness = _next_sharpness(sharpness, step, _FLATTEST)
+            now = softmax(seen.biased(sharpness * mixed, weights))
+            weights = _next_weights(weights, seen.per_class(now), labels)
+            moved = float((weights - before[0]).abs().max())
+            if max(moved, abs(sharpness / before[1] - 1)) < 100 * _CLOSE:
+                break
+        return cls(sharpness, trust, weights, right).to(device)
+
+    def log_likelihood(self, seen: Candidates) -> float:
+        """Of the given labels; the sum over the samples that ``fitted_to`` looks at."""
+        seen = _iterated(seen)
+        here = self.to(seen.own.device)
+        prior = softmax(seen.biased(here.sharpness * _mixed(seen.own, seen.gap, here.trust), here.weights))
+        given = (prior * Pairs(seen).probabilities(here.transition)).sum(1)
+        return float(given.clamp_min(torch.finfo(given.dtype).tiny).log().sum())
 
     def state(self) -> dict[str, Tensor]:
         """The parameters by name, on the CPU."""
@@ -153,6 +200,12 @@ class LabelNoise:
         return softmax(seen.biased(mixed, self.weights) + logs)
 
 
+def _iterated(seen: Candidates) -> Candidates:
+    """As many of the samples as are fitted to, where that is done."""
+    seen = seen.part(slice(0, max(1, _ENTRIES // seen.own.shape[1])))
+    return seen.to(place_to_iterate(seen.own))
+
+
 def log_odds_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
     """The log-odds log P(label is wrong) / P(label is right).
 
@@ -162,6 +215,21 @@ def log_odds_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> F
     """
     index = labels[:, None]
     return true.scatter(1, index, -torch.inf).logsumexp(1) - true.gather(1, index)[:, 0]
+
+
+def probability_wrong(true: Float[Tensor, "b k"], labels: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The probability that the given label is wrong; float64.
+
+    Log-odds above ``_SURE`` grow with their logarithm only, so that very probable ones keep their order:
+    beyond log-odds of 37 a probability is rounded to 1.
+
+    Args:
+        true: Log-probabilities of the classes to be the true one.
+        labels: The given labels.
+    """
+    odds = log_odds_wrong(true, labels).double()
+    beyond = odds.clamp_min(_SURE) - _SURE
+    return (odds - beyond + beyond.log1p()).sigmoid()
 
 
 def _mixed(own: Float[Tensor, "n e"], gap: Float[Tensor, "n e"] | None, trust: float) -> Float[Tensor, "n e"]:

@@ -18,6 +18,8 @@ _PSEUDO = tuple(10 ** (exponent / 2) for exponent in range(3, 9))
 """Pseudo-counts of each row of Q, from 32 to 10,000: so many samples that are labelled wrong at the rate of
 all classes, with all other classes equally likely. The counts decide: few where a class is taken for certain
 others, many where wrong labels are spread evenly, so that chance does not look like a pattern."""
+_EVEN = 1e12
+"""Pseudo-counts beside which no count matters."""
 _AT_ONCE = 1 << 18
 """Pairs whose likelihood is in memory at a time: 2 MB for each number of pseudo-counts."""
 _LIKELY = 1.92
@@ -67,6 +69,11 @@ class Pairs:
         found = true.new_zeros(self._seen.k)
         return found if self._place is None else found.index_add_(0, self._seen.labels, true[:, -1])
 
+    def identity(self) -> "Transition":
+        """Q without noise: each class has its own label."""
+        one = torch.ones(self._seen.k, dtype=torch.float64, device=self.true.device)
+        return Transition(one, 0 * one, one, self.true, self.given, torch.zeros_like(one)[self.true])
+
     def probabilities(self, transition: "Transition") -> Float[Tensor, "n e"]:
         """Q[candidate, given label] for each entry; for the others the mean over all classes."""
         values = transition.at(self.true, self.given)
@@ -101,6 +108,8 @@ class Transition(TensorFields):
         others: Float[Tensor, " k"],
         wrong: float,
         least: float = LEAST,
+        *,
+        even: bool = False,
     ) -> "Transition":
         """Counts as shares of their row, with the diagonal between 1 / k and 1 - ``least``.
 
@@ -112,13 +121,14 @@ class Transition(TensorFields):
             others: Expected samples of each given label that belong to no pair; spread over its column.
             wrong: The share of wrong labels that the pseudo-counts have.
             least: The lower bound of the rate of wrong labels in each row.
+            even: Whether all classes have the same rate of wrong labels, and these are spread evenly.
         """
         k, same = len(others), pairs.true == pairs.given
         wrong = min(max(wrong, least), 1 - 1 / k)
         own = counts.new_zeros(k).index_add_(0, pairs.true[same], counts[same])
         counts = counts.masked_fill(same, 0.0)
         rest = counts.new_zeros(k).index_add_(0, pairs.true, counts)
-        pseudo = _pseudo_counts(own, counts, rest, wrong)
+        pseudo = _EVEN if even else _pseudo_counts(own, counts, rest, wrong)
         own += pseudo * (1 - wrong)
         column = (others + pseudo * wrong) / (k - 1)
         rest += column.sum() - column

@@ -23,7 +23,7 @@ from ogacli.scan.earlier.saved import States, restored, saved
 from ogacli.scan.retraining.tried import OTHER_SCAN, Tried, check_tried, is_tried
 from ogacli.scan.setup import Setup
 
-_FORMAT = 5
+_FORMAT = 6
 """Differs where an earlier version saved something else."""
 _SAVE_EVERY = 60.0
 """Seconds from one saving to the next."""

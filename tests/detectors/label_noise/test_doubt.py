@@ -53,7 +53,7 @@ def scored(logs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, bool]:
     return detector.wrong(true, labels), true, detector.doubt is not None
 
 
-@pytest.mark.parametrize("k", [10, 30])
+@pytest.mark.parametrize("k", [5, 10, 30])
 def test_noise_that_follows_doubt_is_ranked_by_the_margin(k: int) -> None:
     logs, labels, truth = confused(4000, k)
     wrong, true, doubtful = scored(logs, labels)
@@ -69,10 +69,10 @@ def test_noise_that_follows_doubt_is_ranked_by_the_margin(k: int) -> None:
     assert average_precision_score(found, wrong) > average_precision_score(found, before)
 
 
-def signals(k: int, *, near_ties: float, lapses: float, sharpness: float) -> Signals:
+def signals(k: int, *, near_ties: float, lapses: float, sharpness: float, gain: float = 0.0) -> Signals:
     """Of 4,000 held-out predictions, of which a fifth differ from the label."""
     own = Disagreement(4000, 0.2, near_ties, lapses, lapses, lapses, 1 / k, 0.7, 1.0)
-    return Signals(k, own, None, sharpness, True)
+    return Signals(k, own, None, sharpness, True, gain)
 
 
 def test_without_lapses_the_noise_may_follow_the_doubts_of_a_strong_model() -> None:
@@ -83,12 +83,15 @@ def test_without_lapses_the_noise_may_follow_the_doubts_of_a_strong_model() -> N
     assert not signals(10, near_ties=0.25, lapses=0.1, sharpness=1.25).doubtful
     assert not signals(10, near_ties=0.25, lapses=0.02, sharpness=1.65).doubtful
     assert not signals(10, near_ties=0.5, lapses=0.02, sharpness=1.25).doubtful
+    assert signals(10, near_ties=0.5, lapses=0.02, sharpness=1.25, gain=-5.0).doubtful
+    assert not signals(10, near_ties=0.5, lapses=0.02, sharpness=1.2, gain=5.0).doubtful
     assert not replace(strong, held_out=False).doubtful
 
 
 def test_the_sharpness_of_two_classes_shows_nothing_without_lapses() -> None:
     assert signals(2, near_ties=0.5, lapses=0.03, sharpness=3.2).doubtful
     assert not signals(2, near_ties=0.5, lapses=0.1, sharpness=3.2).doubtful
+    assert not signals(2, near_ties=0.5, lapses=0.03, sharpness=3.2, gain=5.0).doubtful
 
 
 @pytest.mark.parametrize(("k", "noise"), [(10, "uniform"), (10, "pairs"), (2, "uniform")])

@@ -8,7 +8,8 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from fitted_noise import fitted_noise
-from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong
+from ogacli.detectors.label_noise.candidates import Candidates
+from ogacli.detectors.label_noise.model import LabelNoise, log_odds_wrong, probability_wrong
 from ogacli.detectors.label_noise.transition import Transition
 
 
@@ -71,6 +72,48 @@ def test_the_odds_are_bayes_rule() -> None:
         wrong = sum(prior[row, true] * q[true, labels[row]] for true in range(4) if true != labels[row])
         assert float(odds(noise, logits, labels)[row]) == pytest.approx(float((wrong / right).log()))
     assert noise.posterior(logits, labels).exp().sum(1).tolist() == pytest.approx([1.0] * 50)
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_without_noise_it_is_calibrated_as_by_maximum_likelihood(k: int) -> None:
+    """As a general optimiser finds it: one temperature and one bias a class."""
+    logits, _, labels = noisy(800, even(k, 0.1), sharp=0.6)
+    seen = Candidates.of(logits, labels)
+    own = seen.own.clone()
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    biases = torch.zeros(k, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, biases], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(scale * own + biases, labels, reduction="sum")
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found = LabelNoise.without_noise(seen, 0.0)
+    assert found.log_likelihood(seen) == pytest.approx(-float(loss().detach()), abs=0.05)
+    assert found.sharpness == pytest.approx(float(scale.detach()), rel=0.02)
+
+
+def test_the_likelihood_is_that_of_the_mixture() -> None:
+    logits, _, labels = noisy(300, even(3, 0.2))
+    seen = Candidates.of(logits, labels)
+    found = LabelNoise.fitted_to(seen)
+    prior = (found.sharpness * seen.own + found.weights).softmax(1)
+    given = (prior @ found.transition.dense())[torch.arange(300), labels]
+    assert found.log_likelihood(seen) == pytest.approx(float(given.log().sum()), rel=1e-9)
+
+
+def test_probabilities_near_one_keep_their_order() -> None:
+    """Also those whose odds are beyond what a number near 1 can tell apart."""
+    odds = torch.linspace(-40, 700, 2000, dtype=torch.float64)
+    true = torch.stack([-odds, torch.zeros_like(odds)], 1).log_softmax(1)
+    found = probability_wrong(true, torch.zeros(2000, dtype=torch.int64))
+    assert bool((found.diff() > 0).all())
+    assert float(found.max()) < 1
+    usual = odds < 15
+    torch.testing.assert_close(found[usual], odds[usual].sigmoid())
 
 
 def test_memorised_labels_are_still_ranked() -> None:
