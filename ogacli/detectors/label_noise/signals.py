@@ -73,7 +73,7 @@ class Signals:
     """Whether the model was not trained on these labels."""
     gain: float = 0.0
     """By which noise that depends on the class explains the labels better than none: log-likelihood. Of
-    held-out predictions only."""
+    held-out predictions only, and where all classes are candidates; elsewhere 0."""
 
     @property
     def learned(self) -> float:
@@ -218,7 +218,7 @@ def fitted(seen: Candidates, *, held_out: bool, least_noise: float = LEAST) -> t
         fit = partial(fit, even=not _uneven(fit, seen))
     noise = fit(seen, least_noise=least_noise)
     signals = replace(before, sharpness=noise.sharpness)
-    if held_out:
+    if held_out and seen.classes is None:
         free = fit(seen, least_noise=FREE, start=noise).log_likelihood(seen)
         none = LabelNoise.without_noise(seen, noise.trust).log_likelihood(seen)
         signals = replace(signals, gain=free - none)
