@@ -14,6 +14,7 @@ from ogacli.data.labels.annotations import Annotations
 from ogacli.data.labels.consensus import CLOSE, STEPS, Confusions, consensus
 from ogacli.detectors import DetectorOptions, LabelDetector, detectors
 from ogacli.detectors._label_quality import check_one_class_each
+from ogacli.detectors.label_noise.calibration import newton_step, next_biases
 from ogacli.detectors.label_noise.candidates import log_probabilities
 from ogacli.errors import DataError
 from ogacli.gradients import GradientBatch
@@ -107,15 +108,11 @@ class Consensus(LabelDetector):
     def _calibrate(self, own: Float[Tensor, "n k"], true: Float[Tensor, "n k"]) -> None:
         """One Newton step of the sharpness towards the classes, and one step of the biases."""
         prior = self._calibrated(own).softmax(1)
-        mean = (prior * own).sum(1)
-        slope = float(((true * own).sum(1) - mean).sum())
-        curvature = float(((prior * own.square()).sum(1) - mean.square()).sum())
-        if curvature > 0:
-            low, high = max(self._sharpness / 2, 1e-3), min(_SHARPEST, 2 * self._sharpness)
-            self._sharpness = min(max(self._sharpness + slope / curvature, low), high)
+        low, high = max(self._sharpness / 2, 1e-3), min(_SHARPEST, 2 * self._sharpness)
+        step = newton_step(prior, (true * own).sum(1), own)
+        self._sharpness = min(max(self._sharpness + step, low), high)
         prior = self._calibrated(own).softmax(1)
-        moved = self._weights + ((true.sum(0) + 1) / (prior.sum(0) + 1)).log()
-        self._weights = (moved - moved.mean()).clamp(-_BIAS, _BIAS)
+        self._weights = next_biases(self._weights, prior.sum(0), true.sum(0)).clamp(-_BIAS, _BIAS)
 
     def _calibrated(self, own: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
         """The logarithm of the prior, up to a constant."""

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ogacli.base.softmax import log_softmax, softmax
+from ogacli.detectors.label_noise.calibration import newton_step
 from ogacli.detectors.label_noise.candidates import Candidates
 
 _BINS = 20
@@ -146,13 +147,8 @@ def _inverse_temperature(entries: Float[Tensor, "n e"], seen: Candidates) -> flo
     given = seen.of_label(entries)
     for _ in range(_NEWTON_STEPS):
         p = softmax(seen.biased(beta * entries, none))
-        mean = (p * entries).sum(1)
-        curvature = float(((p * entries.square()).sum(1) - mean.square()).sum())
-        if curvature <= 0:
-            break
-        step = float((given - mean).sum()) / curvature
         before, least, most = beta, *_TEMPERATURES
-        beta = min(max(beta + step, beta / 2, least), beta * 2, most)
+        beta = min(max(beta + newton_step(p, given, entries), beta / 2, least), beta * 2, most)
         if abs(beta / before - 1) < 1e-3:
             break
     return beta

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ogacli.base.device import place_to_iterate
 from ogacli.base.softmax import log_softmax, softmax
+from ogacli.detectors.label_noise.calibration import newton_step, next_biases
 from ogacli.detectors.label_noise.candidates import Candidates, comparable
 from ogacli.detectors.label_noise.transition import LEAST, Pairs, Transition
 
@@ -86,28 +87,26 @@ class LabelNoise:
         device = seen.own.device
         seen = _iterated(seen)
         pairs, own = Pairs(seen), seen.own
+        rates = partial(Transition.fitted, pairs, least=least_noise, even=even)
         if start is None:
             none = own.new_zeros(seen.k)
-            uniform = Transition.fitted(pairs, own.new_zeros(len(pairs.true)), none, 0.1, least_noise)
+            uniform = rates(own.new_zeros(len(pairs.true)), none, 0.1)
             start = cls(least_sharpness, min(max(0.5, trust[0]), trust[1]), none, uniform)
         found, wrong = start.to(own.device), 0.1
-        rates = partial(Transition.fitted, pairs, least=least_noise, even=even)
         for _ in range(_STEPS):
             before, last = found, wrong
             mixed = _mixed(own, seen.gap, before.trust)
-            prior = softmax(seen.biased(before.sharpness * mixed, before.weights))
+            prior = before._prior(seen, mixed)
             true = prior * pairs.probabilities(before.transition)
             true /= true.sum(1, keepdim=True)
             wrong = 1 - float(seen.of_label(true).sum()) / len(own)
-            step = _newton_step(prior, true, mixed)
-            sharpness = _next_sharpness(before.sharpness, step, least_sharpness)
+            sharpness, weights = before._calibrated(seen, mixed, prior, true, least_sharpness)
+            if not biased:
+                weights = before.weights
             weight = before.trust
             if seen.gap is not None:
-                weight = _next_trust(weight, _newton_step(prior, true, before.sharpness * seen.gap), trust)
-            now = softmax(seen.biased(sharpness * mixed, before.weights))
-            weights = before.weights
-            if biased:
-                weights = _next_weights(weights, seen.per_class(now), seen.per_class(true))
+                along = before.sharpness * seen.gap
+                weight = _next_trust(weight, newton_step(prior, (true * along).sum(1), along), trust)
             found = cls(sharpness, weight, weights, rates(pairs.counts(true), pairs.others(true), wrong))
             if (
                 abs(wrong - last) < _CLOSE
@@ -127,29 +126,36 @@ class LabelNoise:
         """
         device = seen.own.device
         seen = _iterated(seen)
-        mixed, right = _mixed(seen.own, seen.gap, trust), Pairs(seen).identity()
-        weights, sharpness = mixed.new_zeros(seen.k), 1.0
-        labels = seen.labels.bincount(minlength=seen.k).to(mixed.dtype)
-        own = seen.of_label(mixed).sum()
+        mixed, pairs = _mixed(seen.own, seen.gap, trust), Pairs(seen)
+        found = cls(1.0, trust, mixed.new_zeros(seen.k), pairs.identity())
+        true = pairs.probabilities(found.transition)
         for _ in range(_STEPS):
-            before = weights, sharpness
-            prior = softmax(seen.biased(sharpness * mixed, weights))
-            mean = (prior * mixed).sum(1)
-            curvature = float(((prior * mixed.square()).sum(1) - mean.square()).sum())
-            step = float(own - mean.sum()) / curvature if curvature > 0 else 0.0
-            sharpness = _next_sharpness(sharpness, step, _FLATTEST)
-            now = softmax(seen.biased(sharpness * mixed, weights))
-            weights = _next_weights(weights, seen.per_class(now), labels)
-            moved = float((weights - before[0]).abs().max())
-            if max(moved, abs(sharpness / before[1] - 1)) < 100 * _CLOSE:
+            before, prior = found, found._prior(seen, mixed)
+            sharpness, weights = before._calibrated(seen, mixed, prior, true, _FLATTEST)
+            found = replace(before, sharpness=sharpness, weights=weights)
+            moved = float((weights - before.weights).abs().max())
+            if max(moved, abs(sharpness / before.sharpness - 1)) < 100 * _CLOSE:
                 break
-        return cls(sharpness, trust, weights, right).to(device)
+        return found.to(device)
+
+    def _prior(self, seen: Candidates, mixed: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
+        """The probability of each entry before the label is known, from the pooled log-probabilities."""
+        return softmax(seen.biased(self.sharpness * mixed, self.weights))
+
+    def _calibrated(
+        self, seen: Candidates, mixed: Tensor, prior: Tensor, true: Float[Tensor, "n e"], least: float
+    ) -> tuple[float, Float[Tensor, " k"]]:
+        """One step of the inverse temperature, and one of the biases with that, towards the true classes."""
+        step = newton_step(prior, (true * mixed).sum(1), mixed)
+        sharpness = min(max(self.sharpness + step, self.sharpness / 2, least), 2 * self.sharpness, _SHARPEST)
+        now = replace(self, sharpness=sharpness)._prior(seen, mixed)
+        return sharpness, next_biases(self.weights, seen.per_class(now), seen.per_class(true))
 
     def log_likelihood(self, seen: Candidates) -> float:
         """Of the given labels; the sum over the samples that ``fitted_to`` looks at."""
         seen = _iterated(seen)
         here = self.to(seen.own.device)
-        prior = softmax(seen.biased(here.sharpness * _mixed(seen.own, seen.gap, here.trust), here.weights))
+        prior = here._prior(seen, _mixed(seen.own, seen.gap, here.trust))
         given = (prior * Pairs(seen).probabilities(here.transition)).sum(1)
         return float(given.clamp_min(torch.finfo(given.dtype).tiny).log().sum())
 
@@ -237,32 +243,6 @@ def _mixed(own: Float[Tensor, "n e"], gap: Float[Tensor, "n e"] | None, trust: f
     return own if gap is None else own + trust * gap
 
 
-def _newton_step(prior: Tensor, true: Tensor, along: Float[Tensor, "n k"]) -> float:
-    """One Newton step of the expected log-likelihood of the prior, along a direction of its logits."""
-    mean = (prior * along).sum(1)
-    slope = float(((true * along).sum(1) - mean).sum())
-    curvature = float(((prior * along.square()).sum(1) - mean.square()).sum())
-    return slope / curvature if curvature > 0 else 0.0
-
-
-def _next_sharpness(before: float, step: float, least: float) -> float:
-    return min(max(before + step, before / 2, least), before * 2, _SHARPEST)
-
-
 def _next_trust(before: float, step: float, bounds: tuple[float, float]) -> float:
     least, most = bounds
     return min(max(before + min(max(step, -_STRIDE), _STRIDE), least), most)
-
-
-def _next_weights(
-    weights: Float[Tensor, " k"], now: Float[Tensor, " k"], true: Float[Tensor, " k"]
-) -> Float[Tensor, " k"]:
-    """Class biases moved towards those at which the prior has the class frequencies of the posterior.
-
-    Args:
-        weights: The biases so far.
-        now: The class frequencies of the prior with these, in samples.
-        true: Those of the posterior.
-    """
-    moved = weights + ((true + 1) / (now + 1)).log()
-    return moved - moved.mean()

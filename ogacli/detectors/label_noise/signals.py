@@ -46,7 +46,7 @@ of a rare class looks the same, and the ranking would turn round."""
 _HALF = 0.45
 """A class of which nearly half of the labels are wrong, or more, is rather one that the model cannot see."""
 _ENOUGH = 5_000
-"""Samples by which that is found out, at most."""
+"""By so many samples, evenly chosen, or up to twice as many."""
 _FEW = 0.2
 """Lapses below this part of the disagreement show no noise that the model has no doubts about."""
 _MOSTLY = 0.4

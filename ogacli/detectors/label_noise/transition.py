@@ -72,7 +72,7 @@ class Pairs:
     def identity(self) -> "Transition":
         """Q without noise: each class has its own label."""
         one = torch.ones(self._seen.k, dtype=torch.float64, device=self.true.device)
-        return Transition(one, 0 * one, one, self.true, self.given, torch.zeros_like(one)[self.true])
+        return Transition(one, 0 * one, one, self.true, self.given, one.new_zeros(len(self.true)))
 
     def probabilities(self, transition: "Transition") -> Float[Tensor, "n e"]:
         """Q[candidate, given label] for each entry; for the others the mean over all classes."""
